@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @notice A CIDv1 with a sha2-256 multihash.
+/// @param digest The 32 bytes of the multihash.
+/// @param codec 0x55 (raw) or 0x70 (dag-pb).
+struct Cid {
+    bytes32 digest;
+    uint8 codec;
+}
+
+enum Role {
+    Party,
+    Aggregator
+}
+
+enum Rule {
+    WeightedMean,
+    Median,
+    TrimmedMean
+}
+
+/// @notice Where the current round stands. Derived from stored times and counters, never stored.
+/// @dev `Idle` before the first round; `Seeding` between the two calls of `openRound`; `Accepted` and
+/// `Void` are ended rounds, after which the next one may open.
+enum Phase {
+    Idle,
+    Seeding,
+    Commit,
+    Reveal,
+    Attest,
+    Accepted,
+    Void
+}
+
+/// @notice What a federation is. Everything here is immutable after deployment.
+/// @dev Stakes and amounts in wei, periods in seconds, shares in basis points.
+struct Params {
+    uint96 minPartyStake;
+    uint96 minAggregatorStake;
+    uint32 maxParties;
+    uint16 participants;
+    uint8 minUpdates;
+    uint8 maxUpdates;
+    bool openAdmission;
+    uint32 commitPeriod;
+    uint32 revealPeriod;
+    uint32 attestPeriod;
+    uint32 challengePeriod;
+    uint32 unbondPeriod;
+    uint32 answerPeriod;
+    Rule rule;
+    uint16 trimBps;
+    uint8 updateFractionBits;
+    uint8 depth;
+    uint96 reward;
+    uint16 aggregatorShareBps;
+    uint16 unrevealedSlashBps;
+    uint16 fraudSlashBps;
+    uint96 demandBond;
+    bytes32 genesisRoot;
+    Cid genesisCid;
+    bytes32 manifestDigest;
+}
+
+/// @notice A party's signed commitment, carried by a keeper. The signature is ERC-2098 compact.
+struct SignedCommit {
+    address party;
+    bytes32 commitment;
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// @notice The preimage of a commitment (the rest of it the contract knows).
+struct Update {
+    address party;
+    uint16 weight;
+    bytes32 root;
+    Cid cid;
+    bytes32 salt;
+}
+
+/// @notice What aggregators sign (EIP-712): this global model is the rule applied to these updates.
+/// @param included Bit i stands for the i-th counted reveal of the round.
+struct Result {
+    uint64 round;
+    bytes32 updatesHash;
+    bytes32 baseRoot;
+    uint128 included;
+    bytes32 globalRoot;
+    Cid globalCid;
+}
+
+/// @notice An ERC-2098 compact signature.
+struct Signature {
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// @notice A counted reveal as the rolling hash has it: `uint160(party) << 96 | weight`, and the root.
+struct CountedUpdate {
+    uint256 partyAndWeight;
+    bytes32 root;
+}
+
+/// @notice The state of an account in one role, as of the current round.
+/// @param stake Present stake, in wei.
+/// @param frozenStake The stake that counts in the current round; zero when it does not count.
+/// @param unbondAt When an unbonding stake may leave at the earliest; zero when not unbonding.
+/// @param admitted Whether the account may register in this role.
+/// @param seat The aggregator's seat; zero for a party.
+struct StakeView {
+    uint96 stake;
+    uint96 frozenStake;
+    uint40 unbondAt;
+    bool admitted;
+    uint8 seat;
+}
+
+/// @notice A party's commit slot.
+struct CommitView {
+    bytes26 commitment;
+    uint40 round;
+    bool revealed;
+}
+
+/// @notice The current round. Ends are exclusive: a phase lasts while `block.timestamp < end`.
+/// @param opened How many commitments were opened, counted or duplicate.
+/// @param reveals How many of those count.
+struct RoundView {
+    uint32 round;
+    Phase phase;
+    uint40 seedBlock;
+    uint40 commitEnd;
+    uint40 revealEnd;
+    uint40 attestEnd;
+    uint8 commits;
+    uint8 opened;
+    uint8 reveals;
+    uint32 activeParties;
+    uint96 partyStake;
+    uint96 aggregatorStake;
+    uint32 base;
+    bytes32 baseRoot;
+    Cid baseCid;
+    bytes32 seed;
+    bytes32 updatesHash;
+}
+
+/// @notice An accepted model.
+struct ModelView {
+    uint32 height;
+    uint32 round;
+    bytes32 root;
+    Cid cid;
+}
+
+/// @notice All that a role decides on, read in one call at one block.
+/// @param seedBlockHash The hash of the named seed block while it can be had, else zero.
+/// @param drawn Whether the account may commit in the current round, were it to do so in the commit phase.
+/// @param unrevealedSlashable Whether `slashUnrevealed` of this account would succeed.
+/// @param finalHeight The last final height.
+/// @param finalizableAt When `finalize` may be called next; zero when there is nothing to finalize.
+/// @param freePot Rewards that no round has reserved, in wei.
+struct Observation {
+    uint256 blockNumber;
+    uint256 timestamp;
+    RoundView current;
+    ModelView head;
+    uint32 finalHeight;
+    uint40 finalizableAt;
+    uint96 freePot;
+    StakeView party;
+    StakeView aggregator;
+    CommitView committed;
+    bool drawn;
+    bool unrevealedSlashable;
+    address beneficiary;
+    uint96 credit;
+}
+
+/// @title A federation: one model, its parties and its aggregators
+/// @notice See docs/protocol.md for the guarantees and who may break them.
+interface IFederation {
+    // ------------------------------------------------------------------ events: accounts
+
+    event Admitted(address indexed account, Role role);
+    event Registered(address indexed account, Role role, address beneficiary, uint256 stake, uint8 seat);
+    event Deposited(address indexed account, uint256 amount);
+    event UnbondRequested(address indexed account, Role role, uint256 unbondAt);
+    event Withdrawn(address indexed account, Role role, address beneficiary, uint256 amount);
+    /// @notice `amount` left the stake of `account`, and `burnt` of it belongs to nobody any more.
+    event Slashed(address indexed account, Role role, uint32 indexed round, uint256 amount, uint256 burnt);
+
+    // ------------------------------------------------------------------ events: rounds
+
+    event SeedBlockNamed(
+        uint32 indexed round, uint256 seedBlock, uint256 partyStake, uint256 aggregatorStake, uint256 activeParties
+    );
+    event RoundOpened(uint32 indexed round, uint32 base, bytes32 seed, uint256 commitEnd, uint256 revealEnd);
+    event RoundVoided(uint32 indexed round);
+    event Committed(uint32 indexed round, address indexed party, bytes32 commitment);
+    /// @param reason The selector of the error that `commit` would have reverted with.
+    event CommitSkipped(uint32 indexed round, address indexed party, bytes4 reason);
+    event CommitPhaseCompleted(uint32 indexed round, uint256 at);
+    /// @param index The update's bit in `Result.included`.
+    event UpdateRevealed(
+        uint32 indexed round, address indexed party, uint256 index, uint16 weight, bytes32 root, Cid cid
+    );
+    /// @notice The commitment is used up; the update does not count.
+    event DuplicateUpdate(uint32 indexed round, address indexed party, bytes32 root);
+    event RevealSkipped(uint32 indexed round, address indexed party, bytes4 reason);
+    event RevealPhaseCompleted(uint32 indexed round, uint256 at);
+
+    // ------------------------------------------------------------------ events: attestation and rewards
+
+    /// @notice The first valid signature for this result arrived.
+    event ResultProposed(uint32 indexed round, bytes32 indexed digest, Result result);
+    event Attested(uint32 indexed round, bytes32 indexed digest, address indexed aggregator, uint256 stake);
+    event AttestationSkipped(uint32 indexed round, bytes32 indexed digest, address recovered, bytes4 reason);
+    event RoundAccepted(uint32 indexed round, uint32 indexed height, bytes32 digest, uint256 reserved);
+    event RoundFinal(uint32 indexed round, uint32 indexed height);
+    event RewardsFunded(address indexed from, uint256 amount);
+    event RewardsDistributed(uint32 indexed round, uint256 credited);
+    event RewardsWithdrawn(address indexed account, address beneficiary, uint256 amount);
+
+    // ------------------------------------------------------------------ errors: construction
+
+    /// @param what The offending field or relation of `Params`.
+    error InvalidParams(string what);
+
+    // ------------------------------------------------------------------ errors: accounts
+
+    error NotAdmitted();
+    error NotRegistered();
+    error AlreadyRegistered();
+    error StakeTooLow(uint256 sent, uint256 minimum);
+    error StakeTooHigh();
+    error ZeroBeneficiary();
+    /// @notice An account has one beneficiary for both roles, fixed while it has a stake or a credit.
+    error BeneficiaryMismatch(address expected);
+    error FederationFull();
+    error NoFreeSeat();
+    error NotAccountOrBeneficiary();
+    error AlreadyUnbonding();
+    error NotUnbonding();
+    error StillUnbonding(uint256 unbondAt);
+    /// @notice A round in which the stake counted is not final yet, or may still be disputed.
+    error StakeStillCounts(uint32 round);
+    error NothingToWithdraw();
+    error PaymentFailed(address to, uint256 amount);
+    error ZeroAmount();
+
+    // ------------------------------------------------------------------ errors: rounds
+    // Those that can make a batch skip an item carry no arguments, so that a selector is the whole reason.
+
+    error RoundInProgress(Phase phase);
+    error SeedPending(uint256 seedBlock);
+    error NotEnoughParties(uint256 active, uint256 minUpdates);
+    error NoAggregators();
+    error EmptyBatch();
+    /// @param reason Why the first item failed.
+    error NothingAccepted(bytes4 reason);
+    error WrongPhase();
+    error NotActive();
+    error NotDrawn();
+    error AlreadyCommitted();
+    error RoundFull();
+    error ZeroCommitment();
+    error InvalidSignature();
+    error NoCommitment();
+    error AlreadyRevealed();
+    error CommitmentMismatch();
+    error InvalidWeight();
+    error ZeroRoot();
+    error InvalidCid();
+    error NotSlashable();
+
+    // ------------------------------------------------------------------ errors: attestation and rewards
+
+    error WrongRound(uint32 round);
+    /// @notice The result was signed for other updates or another base than the round has.
+    error StaleResult();
+    error InvalidBitmap();
+    error NotAnAggregator();
+    error AlreadyAttested();
+    error UnknownResult();
+    error NotFinalizable();
+    error NotFinal();
+    error AlreadyDistributed();
+    error UpdatesMismatch();
+
+    // ------------------------------------------------------------------ accounts
+
+    /// @notice Lets accounts register in a role. Owner only; cannot be taken back.
+    function admit(address[] calldata accounts, Role role) external;
+
+    /// @notice Registers the caller with the value as its stake. It counts from the first round whose seed
+    /// block is named afterwards. Withdrawals and rewards go to `beneficiary` only.
+    function register(Role role, address beneficiary) external payable;
+
+    /// @notice Adds to the caller's stake as a party.
+    function deposit() external payable;
+
+    /// @notice Starts to take a whole stake out. By the account or its beneficiary.
+    function requestUnbond(address account, Role role) external;
+
+    /// @notice Pays an unbonded stake to the beneficiary. By the account or its beneficiary.
+    function withdraw(address account, Role role) external;
+
+    /// @notice Pays the credited rewards to the beneficiary. By the account or its beneficiary.
+    function withdrawRewards(address account) external;
+
+    /// @notice Slashes a commit that was never revealed. By anyone.
+    function slashUnrevealed(address party) external;
+
+    // ------------------------------------------------------------------ rounds
+
+    /// @notice Called twice for each round: the first call freezes the stakes and names the seed block, the
+    /// second opens the round. By anyone.
+    function openRound() external;
+
+    /// @notice Commits the caller to an update. See docs/protocol.md for the preimage.
+    function commit(bytes32 commitment) external;
+
+    /// @notice Commits parties to their updates by their signatures (EIP-712 `Commit`). By anyone.
+    function commitFor(SignedCommit[] calldata commits) external;
+
+    /// @notice Opens commitments. By anyone who has the preimages.
+    function reveal(Update[] calldata updates) external;
+
+    /// @notice Counts aggregators' signatures for a result of the current round, or for the accepted result
+    /// of an earlier one until its attest deadline. By anyone.
+    function attest(Result calldata result, Signature[] calldata signatures) external;
+
+    /// @notice Makes the next accepted round final, once its challenge window is over. By anyone.
+    function finalize() external;
+
+    // ------------------------------------------------------------------ rewards
+
+    /// @notice Adds to the reward pot. By anyone.
+    function fundRewards() external payable;
+
+    /// @notice Credits the rewards of a final round. By anyone, once.
+    /// @param result The accepted result of the round.
+    /// @param updates All counted reveals of the round, in their order.
+    function distribute(Result calldata result, CountedUpdate[] calldata updates) external;
+
+    // ------------------------------------------------------------------ views
+
+    function params() external view returns (Params memory);
+
+    /// @notice Everything that a role of this account decides on.
+    function observe(address account) external view returns (Observation memory);
+
+    function head() external view returns (ModelView memory);
+
+    /// @notice The accepted model at a height; height 0 is genesis. Reverts beyond the head.
+    function model(uint32 height) external view returns (ModelView memory);
+
+    /// @notice The EIP-712 digest that aggregators sign for this result.
+    function resultDigest(Result calldata result) external view returns (bytes32);
+
+    /// @notice The EIP-712 digest that a party signs for a relayed commit.
+    function commitDigest(uint32 round, address party, bytes32 commitment) external view returns (bytes32);
+
+    /// @notice The aggregators who signed a result, as a bitmap of seats, with their stake in gwei.
+    function attestation(bytes32 digest) external view returns (uint64 signers, uint64 stake, bool accepted);
+
+    /// @notice The account in a seat; zero when it is free.
+    function seatHolder(uint8 seat) external view returns (address);
+
+    /// @notice Whether the rewards of the round at this height were credited.
+    function distributed(uint32 height) external view returns (bool);
+}
