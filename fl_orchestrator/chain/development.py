@@ -1,0 +1,145 @@
+"""An in-process EVM whose every bit is a function of its genesis and of what was sent to it.
+
+It is eth-tester over py-evm with a fixed genesis, fixed block times and a fixed ``mixHash``, so that
+block hashes, and with them every draw, are the same on every run. Roles never see it: they see a
+``Web3``; only the code that drives a simulation mines blocks and moves time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import TransactionFailed as TesterTransactionFailed
+from eth_utils.address import to_canonical_address
+from web3 import EthereumTesterProvider, Web3
+from web3.exceptions import ContractLogicError
+
+GENESIS_TIME: Final = 1_700_000_000
+BLOCK_SECONDS: Final = 1
+BLOCK_GAS_LIMIT: Final = 30_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedBlock:
+    """A mined block: its timestamp in seconds, and its raw signed transactions."""
+
+    timestamp: int
+    transactions: tuple[bytes, ...]
+
+
+class _Backend(PyEVMBackend):  # type: ignore[misc]
+    """eth-tester's py-evm backend without its randomness, and with reverts as real nodes give them."""
+
+    replayed_timestamp: int | None = None
+
+    def mine_blocks(self, num_blocks: int = 1, coinbase: bytes = b"\x00" * 20) -> tuple[bytes, ...]:
+        hashes = []
+        for _ in range(num_blocks):
+            # eth-tester draws the mixHash (prevrandao) from the operating system.
+            parent = self.chain.header.parent_hash
+            block = self.chain.mine_block(
+                coinbase=coinbase, mix_hash=hashlib.sha256(parent).digest(), blob_gas_used=0
+            )
+            hashes.append(block.hash)
+        return tuple(hashes)
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        """Fix the time of the block being built, which py-evm takes from the wall clock."""
+        self.chain.header = self.chain.header.copy(timestamp=timestamp)
+
+    def send_raw_transaction(self, raw_transaction: bytes) -> Any:
+        if self.replayed_timestamp is not None:
+            self.set_next_timestamp(self.replayed_timestamp)
+        else:
+            self.set_next_timestamp(self.chain.get_canonical_head().timestamp + BLOCK_SECONDS)
+        return super().send_raw_transaction(raw_transaction)
+
+    def _execute(self, transaction: dict[str, Any], block_number: Any) -> Any:
+        from eth.vm.spoof import SpoofTransaction
+
+        if block_number not in ("latest", "pending"):
+            raise NotImplementedError("only the latest state can be called")
+        transaction = {"gas": BLOCK_GAS_LIMIT, **transaction}
+        unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, "latest")
+        spoofed = SpoofTransaction(unsigned, from_=transaction["from"])
+        head = self.chain.get_canonical_head()
+        with self.chain.get_vm(head).in_costless_state() as state:
+            computation = state.apply_transaction(spoofed)
+        if computation.is_error:
+            data = computation.output
+            raise ContractLogicError("execution reverted", data="0x" + bytes(data).hex())
+        return computation
+
+    def call(self, transaction: dict[str, Any], block_number: Any = "latest") -> bytes:
+        return bytes(self._execute(transaction, block_number).output)
+
+    def estimate_gas(self, transaction: dict[str, Any], block_number: Any = "latest") -> int:
+        """Gas before refunds, from one execution instead of eth-tester's binary search."""
+        limited = {**transaction, "gas": BLOCK_GAS_LIMIT}
+        return BLOCK_GAS_LIMIT - int(self._execute(limited, block_number).get_gas_remaining())
+
+
+class DevelopmentChain:
+    """A deterministic chain in this process. ``balances`` are in wei, by address."""
+
+    def __init__(self, balances: Mapping[str, int], genesis_time: int = GENESIS_TIME) -> None:
+        self.balances = dict(balances)
+        self.genesis_time = genesis_time
+        state = {
+            to_canonical_address(address): {
+                "balance": balance,
+                "nonce": 0,
+                "code": b"",
+                "storage": {},
+            }
+            for address, balance in sorted(self.balances.items())
+        }
+        genesis = PyEVMBackend.generate_genesis_params(
+            {"timestamp": genesis_time, "gas_limit": BLOCK_GAS_LIMIT}
+        )
+        self._backend = _Backend(genesis_parameters=genesis, genesis_state=state)
+        self._tester = EthereumTester(self._backend)
+        self.web3 = Web3(EthereumTesterProvider(self._tester))
+
+    @property
+    def now(self) -> int:
+        """The latest block's timestamp, in seconds."""
+        return int(self._backend.chain.get_canonical_head().timestamp)
+
+    def mine(self, seconds: int = BLOCK_SECONDS) -> None:
+        """Mine an empty block ``seconds`` after the latest one."""
+        self._backend.set_next_timestamp(self.now + seconds)
+        self._tester.mine_block()
+
+    def recorded(self, from_block: int = 1) -> Iterator[RecordedBlock]:
+        """The blocks from ``from_block`` on, as ``replay`` takes them."""
+        chain = self._backend.chain
+        for number in range(from_block, chain.get_canonical_head().block_number + 1):
+            block = chain.get_canonical_block_by_number(number)
+            yield RecordedBlock(
+                block.header.timestamp, tuple(bytes(t.encode()) for t in block.transactions)
+            )
+
+    def replay(self, block: RecordedBlock) -> None:
+        """Mine a block with these transactions at that time."""
+        if len(block.transactions) > 1:
+            raise ValueError("this chain mines every transaction in a block of its own")
+        if not block.transactions:
+            self._backend.set_next_timestamp(block.timestamp)
+            self._tester.mine_block()
+            return
+        self._backend.replayed_timestamp = block.timestamp
+        try:
+            self.web3.eth.send_raw_transaction(block.transactions[0])
+        finally:
+            self._backend.replayed_timestamp = None
+
+    def head_hash(self) -> bytes:
+        return bytes(self._backend.chain.get_canonical_head().hash)
+
+
+__all__ = ["BLOCK_SECONDS", "DevelopmentChain", "RecordedBlock", "TesterTransactionFailed"]

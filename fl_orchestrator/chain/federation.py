@@ -1,0 +1,227 @@
+"""The typed view of one ``Federation`` contract: its state, its events, and calls to send to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_typing import ChecksumAddress
+from web3 import Web3
+from web3.exceptions import ContractLogicError
+
+from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.keys import Signer
+from fl_orchestrator.chain.reverts import RevertDecoder, revert_data
+from fl_orchestrator.chain.types import (
+    ModelView,
+    Observation,
+    Params,
+    Result,
+    RevealedUpdate,
+    Role,
+    Signature,
+    SignedCommit,
+    Update,
+    from_abi,
+    to_abi,
+)
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.errors import ChainError
+
+_RESULT_TYPES: Final = {
+    "Result": [
+        {"name": "round", "type": "uint64"},
+        {"name": "updatesHash", "type": "bytes32"},
+        {"name": "baseRoot", "type": "bytes32"},
+        {"name": "included", "type": "uint128"},
+        {"name": "globalRoot", "type": "bytes32"},
+        {"name": "globalCid", "type": "Cid"},
+    ],
+    "Cid": [{"name": "digest", "type": "bytes32"}, {"name": "codec", "type": "uint8"}],
+}
+_COMMIT_TYPES: Final = {
+    "Commit": [
+        {"name": "round", "type": "uint64"},
+        {"name": "party", "type": "address"},
+        {"name": "commitment", "type": "bytes32"},
+    ]
+}
+
+
+class NoFederation(ChainError):
+    """There is no federation of this code at the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A contract call that can be sent. ``label`` names it in reports; ``value`` is in wei."""
+
+    to: ChecksumAddress | None
+    data: bytes
+    value: int
+    label: str
+
+
+class Federation:
+    """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself."""
+
+    def __init__(self, web3: Web3, address: str) -> None:
+        self.web3 = web3
+        self.address = Web3.to_checksum_address(address)
+        self.chain_id = web3.eth.chain_id
+        artifact = load_artifact("Federation")
+        self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
+        self.reverts = RevertDecoder(artifact.abi)
+        if not web3.eth.get_code(self.address):
+            raise NoFederation(
+                f"There is no contract at {self.address} on chain {self.chain_id}.",
+                "Check the address and the RPC endpoint.",
+            )
+
+    # ------------------------------------------------------------------ state
+
+    def _read(self, function: str, *arguments: Any) -> Any:
+        try:
+            return self._contract.functions[function](*arguments).call()
+        except ContractLogicError as error:
+            raise self.reverts.decode(revert_data(error)) from error
+
+    def observe(self, account: str) -> Observation:
+        """Everything that a role of this account decides on, at the latest block."""
+        return from_abi(Observation, self._read("observe", account))
+
+    def params(self) -> Params:
+        return from_abi(Params, self._read("params"))
+
+    def head(self) -> ModelView:
+        return from_abi(ModelView, self._read("head"))
+
+    def model(self, height: int) -> ModelView:
+        """The accepted model at a height; height 0 is genesis."""
+        return from_abi(ModelView, self._read("model", height))
+
+    def distributed(self, height: int) -> bool:
+        return bool(self._read("distributed", height))
+
+    # ------------------------------------------------------------------ events
+
+    def _events(self, name: str, from_block: int, **filters: Any) -> list[Any]:
+        event = self._contract.events[name]
+        return list(event.get_logs(from_block=from_block, argument_filters=filters))
+
+    def revealed_updates(self, round_number: int, from_block: int) -> list[RevealedUpdate]:
+        """The counted reveals of a round, in their order."""
+        logs = self._events("UpdateRevealed", from_block, round=round_number)
+        return [
+            RevealedUpdate(
+                args["round"],
+                args["party"],
+                args["index"],
+                args["weight"],
+                args["root"],
+                from_abi(Cid, tuple(args["cid"].values())),
+            )
+            for args in (log["args"] for log in logs)
+        ]
+
+    def proposed_results(self, from_block: int, round_number: int | None = None) -> dict[bytes, Result]:
+        """Every result with a valid signature, by its digest."""
+        filters = {} if round_number is None else {"round": round_number}
+        logs = self._events("ResultProposed", from_block, **filters)
+        return {
+            bytes(log["args"]["digest"]): from_abi(Result, _values(log["args"]["result"]))
+            for log in logs
+        }
+
+    def accepted_digests(self, from_block: int) -> dict[int, bytes]:
+        """The digest of the accepted result of each accepted round, revoked ones included."""
+        logs = self._events("RoundAccepted", from_block)
+        return {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs}
+
+    # ------------------------------------------------------------------ signatures
+
+    @property
+    def domain(self) -> dict[str, Any]:
+        """The EIP-712 domain."""
+        return {
+            "name": "Federation",
+            "version": "1",
+            "chainId": self.chain_id,
+            "verifyingContract": self.address,
+        }
+
+    def sign_result(self, signer: Signer, result: Result) -> Signature:
+        message = {
+            "round": result.round,
+            "updatesHash": result.updates_hash,
+            "baseRoot": result.base_root,
+            "included": result.included,
+            "globalRoot": result.global_root,
+            "globalCid": {"digest": result.global_cid.digest, "codec": result.global_cid.codec},
+        }
+        return signer.sign_typed_data(self.domain, _RESULT_TYPES, message)
+
+    def sign_commit(self, signer: Signer, round_number: int, commitment: bytes) -> SignedCommit:
+        message = {"round": round_number, "party": signer.address, "commitment": commitment}
+        signature = signer.sign_typed_data(self.domain, _COMMIT_TYPES, message)
+        return SignedCommit(signer.address, commitment, signature.r, signature.vs)
+
+    # ------------------------------------------------------------------ calls
+
+    def _call(self, function: str, *arguments: Any, value: int = 0) -> Call:
+        data = self._contract.encode_abi(function, args=list(arguments))
+        return Call(self.address, bytes.fromhex(data[2:]), value, function)
+
+    def admit(self, accounts: Sequence[str], role: Role) -> Call:
+        return self._call("admit", list(accounts), int(role))
+
+    def register(self, role: Role, beneficiary: str, stake: int) -> Call:
+        return self._call("register", int(role), beneficiary, value=stake)
+
+    def deposit(self, amount: int) -> Call:
+        return self._call("deposit", value=amount)
+
+    def request_unbond(self, account: str, role: Role) -> Call:
+        return self._call("requestUnbond", account, int(role))
+
+    def withdraw(self, account: str, role: Role) -> Call:
+        return self._call("withdraw", account, int(role))
+
+    def withdraw_rewards(self, account: str) -> Call:
+        return self._call("withdrawRewards", account)
+
+    def slash_unrevealed(self, party: str) -> Call:
+        return self._call("slashUnrevealed", party)
+
+    def open_round(self) -> Call:
+        return self._call("openRound")
+
+    def commit(self, commitment: bytes) -> Call:
+        return self._call("commit", commitment)
+
+    def commit_for(self, commits: Sequence[SignedCommit]) -> Call:
+        return self._call("commitFor", to_abi(list(commits)))
+
+    def reveal(self, updates: Sequence[Update]) -> Call:
+        return self._call("reveal", to_abi(list(updates)))
+
+    def attest(self, result: Result, signatures: Sequence[Signature]) -> Call:
+        return self._call("attest", to_abi(result), to_abi(list(signatures)))
+
+    def finalize(self) -> Call:
+        return self._call("finalize")
+
+    def fund_rewards(self, amount: int) -> Call:
+        return self._call("fundRewards", value=amount)
+
+    def distribute(self, result: Result, updates: Sequence[RevealedUpdate]) -> Call:
+        counted = [(int(u.party, 16) << 96 | u.weight, u.root) for u in updates]
+        return self._call("distribute", to_abi(result), counted)
+
+
+def _values(struct: Any) -> Any:
+    """The values of an event's struct, which web3 gives as mappings, as nested tuples."""
+    if hasattr(struct, "values"):
+        return tuple(_values(value) for value in struct.values())
+    return struct

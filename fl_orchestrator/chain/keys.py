@@ -1,0 +1,118 @@
+"""Keys: encrypted keystore files (Web3 Secret Storage, version 3) and what signs with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from fl_orchestrator.chain.types import Signature
+from fl_orchestrator.errors import KeyStoreError
+
+MAX_KEYSTORE_BYTES: Final = 65_536
+
+
+class Signer(Protocol):
+    """An account that signs. A remote signer fits behind it as well as a key in memory."""
+
+    @property
+    def address(self) -> str: ...
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
+        """The raw signed transaction."""
+        ...
+
+    def sign_typed_data(
+        self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]
+    ) -> Signature:
+        """The compact EIP-712 signature."""
+        ...
+
+
+class LocalSigner:
+    """Signs with a key in memory."""
+
+    def __init__(self, account: LocalAccount) -> None:
+        self._account = account
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self.address})"
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> LocalSigner:
+        """A signer with this 32-byte private key; for development chains, whose keys are public."""
+        return cls(Account.from_key(secret))
+
+    @property
+    def address(self) -> str:
+        return str(self._account.address)
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
+        return bytes(self._account.sign_transaction(transaction).raw_transaction)
+
+    def sign_typed_data(
+        self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]
+    ) -> Signature:
+        signed = self._account.sign_typed_data(domain, types, message)
+        # ERC-2098: the parity goes into the highest bit of s, which low-s leaves free.
+        vs = signed.s | (signed.v - 27) << 255
+        return Signature(signed.r.to_bytes(32, "big"), vs.to_bytes(32, "big"))
+
+
+def load_keystore(path: Path, password: str) -> LocalSigner:
+    """Decrypt a keystore file.
+
+    Raises KeyStoreError when the file is missing or malformed, or the password is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_KEYSTORE_BYTES + 1)
+    except OSError as error:
+        raise KeyStoreError(
+            f"The key file {path} cannot be read: {error.strerror}.", "Check --key."
+        ) from error
+    if len(raw) > MAX_KEYSTORE_BYTES:
+        raise KeyStoreError(f"The key file {path} is too large to be a keystore file.")
+    try:
+        keystore = json.loads(raw)
+        if keystore.get("version") != 3 or "crypto" not in keystore:
+            raise KeyStoreError(f"{path} is not a Web3 Secret Storage file of version 3.")
+    except (ValueError, AttributeError) as error:
+        raise KeyStoreError(f"{path} is not a Web3 Secret Storage file.") from error
+    try:
+        return LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
+    except ValueError as error:
+        if "MAC mismatch" in str(error):
+            raise KeyStoreError(
+                f"The password does not open the key file {path}.",
+                "Nothing was sent; try again with the right password.",
+            ) from error
+        raise KeyStoreError(f"{path} is a damaged keystore file.") from error
+    except (KeyError, TypeError, NotImplementedError) as error:
+        raise KeyStoreError(f"{path} is a damaged keystore file.") from error
+
+
+def save_keystore(path: Path, secret: bytes, password: str) -> str:
+    """Encrypt a private key into a new file that only its owner can read; return its address."""
+    if path.exists():
+        raise KeyStoreError(f"{path} exists already.", "A key file is never overwritten.")
+    keystore = Account.encrypt(secret, password)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(keystore, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link fails where a rename would overwrite a key that appeared in the meantime.
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise KeyStoreError(f"{path} exists already.", "A key file is never overwritten.") from error
+    finally:
+        Path(temporary).unlink()
+    return str(Account.from_key(secret).address)

@@ -1,0 +1,116 @@
+"""What a contract's custom errors mean, in words."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import eth_abi
+from eth_utils.abi import abi_to_signature, function_signature_to_4byte_selector
+from web3 import Web3
+
+from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.errors import ChainError
+
+_SENTENCES: Final = {
+    "AlreadyAttested": "This aggregator has already attested to this result.",
+    "AlreadyCommitted": "This party has already committed in this round.",
+    "AlreadyDistributed": "The rewards of this round were already distributed.",
+    "AlreadyRegistered": "This account is already registered in this role.",
+    "AlreadyRevealed": "This update was already revealed.",
+    "AlreadyUnbonding": "This stake is already unbonding.",
+    "CommitmentMismatch": "The revealed update is not the one that was committed.",
+    "FederationFull": "The federation has as many parties as it allows.",
+    "InvalidBitmap": "The result includes updates that do not exist, or too few.",
+    "InvalidCid": "The CID is zero or has a codec that the protocol does not accept.",
+    "InvalidParams": "The federation's parameters contradict each other.",
+    "InvalidSignature": "The signature is not a valid one of this account.",
+    "InvalidWeight": "The weight is outside 1..255.",
+    "NoAggregators": "No aggregator has an active stake, so no round can open.",
+    "NoCommitment": "This party has no commitment in this round.",
+    "NoFreeSeat": "All 64 aggregator seats are taken.",
+    "NotActive": "This party's stake does not count in this round yet, or is below the minimum.",
+    "NotAdmitted": "The owner has not admitted this account in this role.",
+    "NotAnAggregator": "The signer is not an active aggregator of this federation.",
+    "NotDrawn": "This party was not drawn in this round.",
+    "NotEnoughParties": "Fewer parties have an active stake than a round needs updates.",
+    "NotRegistered": "This account is not registered in this role.",
+    "NothingAccepted": "Nothing in the batch could be accepted.",
+    "RoundFull": "The round has as many commits as it allows.",
+    "RoundInProgress": "The current round has not ended.",
+    "SeedPending": "The block that seeds the draw is not there yet.",
+    "StakeTooLow": "The stake is below the minimum.",
+    "StaleResult": "The result was signed for other updates or for another base model.",
+    "StakeStillCounts": "The stake still counts in a round that is not final.",
+    "StillUnbonding": "The unbonding time is not over.",
+    "WrongPhase": "The round is in another phase.",
+    "ZeroCommitment": "The commitment is zero.",
+    "ZeroRoot": "The root is zero.",
+}
+
+
+class ContractReverted(ChainError):
+    """The contract refused a call: ``name`` and ``arguments`` are those of its custom error."""
+
+    def __init__(self, name: str, arguments: tuple[Any, ...] = (), reason: str | None = None) -> None:
+        sentence = _SENTENCES.get(name, "The contract refused the call.")
+        shown = f"{name}({', '.join(_show(a) for a in arguments)})"
+        if reason is not None:
+            sentence = f"{sentence} {_SENTENCES.get(reason, '')}".rstrip()
+            shown = f"{name}: {reason}"
+        super().__init__(f"{sentence} [{shown}]")
+        self.name = name
+        self.arguments = arguments
+        self.reason = reason
+
+    @property
+    def cause_name(self) -> str:
+        """The innermost error's name: the reason of a batch that was refused as a whole."""
+        return self.reason or self.name
+
+
+def _show(value: Any) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+class RevertDecoder:
+    """Decodes revert data by the custom errors of an artifact's ABI."""
+
+    def __init__(self, abi: list[dict[str, Any]]) -> None:
+        self._errors = {
+            bytes(function_signature_to_4byte_selector(abi_to_signature(item))): item  # type: ignore[arg-type]
+            for item in abi
+            if item["type"] == "error"
+        }
+
+    @classmethod
+    def of_artifact(cls, name: str) -> RevertDecoder:
+        return cls(load_artifact(name).abi)
+
+    def name(self, selector: bytes) -> str:
+        """The name of the error with this selector, or the selector itself in hexadecimal."""
+        item = self._errors.get(bytes(selector))
+        return str(item["name"]) if item else "0x" + bytes(selector).hex()
+
+    def decode(self, data: bytes) -> ContractReverted:
+        """The error that ``data`` (selector and arguments) stands for."""
+        item = self._errors.get(data[:4])
+        if item is None:
+            return ContractReverted("Reverted" if not data else "0x" + data.hex())
+        types = [argument["type"] for argument in item["inputs"]]
+        arguments = tuple(eth_abi.decode(types, data[4:]))
+        reason = self.name(arguments[0]) if item["name"] == "NothingAccepted" else None
+        return ContractReverted(item["name"], arguments, reason)
+
+    def selector(self, name: str) -> bytes:
+        """The selector of a named error; for tests and for reading skip events."""
+        return next(s for s, item in self._errors.items() if item["name"] == name)
+
+
+def revert_data(error: Exception) -> bytes:
+    """The raw revert data that a provider attached to an exception; empty when there is none."""
+    data = getattr(error, "data", None)
+    if isinstance(data, dict):
+        data = data.get("data")
+    if isinstance(data, str) and data.startswith("0x"):
+        return bytes(Web3.to_bytes(hexstr=data))  # type: ignore[arg-type]
+    return data if isinstance(data, bytes) else b""

@@ -1,0 +1,132 @@
+"""Sends transactions: gas, fees, nonces, receipts, and reverts as the contract's named errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from web3 import Web3
+from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFound
+from web3.types import TxParams
+
+from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.keys import Signer
+from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder, revert_data
+from fl_orchestrator.errors import ChainError
+
+# An estimate is exact only for the state it was made in; batches shrink or grow a little.
+_GAS_MARGIN: Final = 1.2
+
+
+class TransactionFailed(ChainError):
+    """A transaction was mined but reverted, or was not mined in time."""
+
+
+class InsufficientFunds(ChainError):
+    """The account cannot pay the value and the gas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined transaction. ``label`` is that of its call."""
+
+    label: str
+    transaction: bytes
+    block_number: int
+    gas_used: int
+    contract_address: str | None
+
+
+class Sender:
+    """Sends an account's calls one after the other, each mined before the next.
+
+    ``timeout`` is in seconds. Raises ContractReverted with the contract's own error before anything
+    is spent whenever the call would revert.
+    """
+
+    def __init__(
+        self, web3: Web3, signer: Signer, reverts: RevertDecoder, timeout: float = 120
+    ) -> None:
+        self.web3 = web3
+        self.signer = signer
+        self._reverts = reverts
+        self._timeout = timeout
+
+    @property
+    def address(self) -> str:
+        return self.signer.address
+
+    def send(self, call: Call) -> Receipt:
+        transaction = self._prepare(call)
+        raw = self.signer.sign_transaction(transaction)
+        try:
+            transaction_hash = self.web3.eth.send_raw_transaction(raw)
+            receipt = self.web3.eth.wait_for_transaction_receipt(
+                transaction_hash, timeout=self._timeout, poll_latency=0.05
+            )
+        except (TimeExhausted, TransactionNotFound) as error:
+            raise TransactionFailed(
+                f"{call.label} was not mined within {self._timeout:.0f} s.",
+                "It may still be; look at the chain before you repeat it.",
+            ) from error
+        if receipt["status"] != 1:
+            raise TransactionFailed(
+                f"{call.label} reverted in block {receipt['blockNumber']}.",
+                "The chain changed between the check and the block; run the command again.",
+            )
+        return Receipt(
+            call.label,
+            bytes(transaction_hash),
+            receipt["blockNumber"],
+            receipt["gasUsed"],
+            receipt["contractAddress"],
+        )
+
+    def check(self, call: Call) -> int:
+        """The gas the call would take; raises what sending it would raise."""
+        transaction: TxParams = {
+            "from": Web3.to_checksum_address(self.address),
+            "data": call.data,
+            "value": Web3.to_wei(call.value, "wei"),
+        }
+        if call.to is not None:
+            transaction["to"] = call.to
+        try:
+            return self.web3.eth.estimate_gas(transaction)
+        except ContractLogicError as error:
+            raise self._reverts.decode(revert_data(error)) from error
+
+    def _prepare(self, call: Call) -> dict[str, Any]:
+        address = Web3.to_checksum_address(self.address)
+        gas = int(self.check(call) * _GAS_MARGIN)
+        fees = self._fees()
+        price = fees.get("maxFeePerGas") or fees["gasPrice"]
+        balance = self.web3.eth.get_balance(address)
+        if balance < call.value + gas * price:
+            raise InsufficientFunds(
+                f"{address} has {Web3.from_wei(balance, 'ether')} ETH and {call.label} needs up to "
+                f"{Web3.from_wei(call.value + gas * price, 'ether')} ETH.",
+                "Send coin to the account first.",
+            )
+        transaction: dict[str, Any] = {
+            "chainId": self.web3.eth.chain_id,
+            "nonce": self.web3.eth.get_transaction_count(address, "pending"),
+            "gas": gas,
+            "value": call.value,
+            "data": call.data,
+            **fees,
+        }
+        if call.to is not None:
+            transaction["to"] = call.to
+        return transaction
+
+    def _fees(self) -> dict[str, int]:
+        """EIP-1559 fees where the chain has a base fee, else a legacy gas price, in wei."""
+        base = self.web3.eth.get_block("latest").get("baseFeePerGas")
+        if base is None:
+            return {"gasPrice": self.web3.eth.gas_price}
+        tip = self.web3.eth.max_priority_fee
+        return {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip}
+
+
+__all__ = ["ContractReverted", "InsufficientFunds", "Receipt", "Sender", "TransactionFailed"]

@@ -1,0 +1,210 @@
+"""The federation's state as frozen dataclasses, field for field as ``IFederation.sol`` has it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any, TypeVar, get_type_hints
+
+from fl_orchestrator.content.cid import Cid
+
+T = TypeVar("T")
+
+
+class Role(enum.IntEnum):
+    PARTY = 0
+    AGGREGATOR = 1
+
+
+class RuleKind(enum.IntEnum):
+    WEIGHTED_MEAN = 0
+    MEDIAN = 1
+    TRIMMED_MEAN = 2
+
+
+class Phase(enum.IntEnum):
+    """Where the current round stands; ACCEPTED and VOID are ended rounds."""
+
+    IDLE = 0
+    SEEDING = 1
+    COMMIT = 2
+    REVEAL = 3
+    ATTEST = 4
+    ACCEPTED = 5
+    VOID = 6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Params:
+    """What a federation is, for ever. Amounts in wei, periods in seconds, shares in basis points."""
+
+    min_party_stake: int
+    min_aggregator_stake: int
+    max_parties: int
+    participants: int
+    min_updates: int
+    max_updates: int
+    open_admission: bool
+    commit_period: int
+    reveal_period: int
+    attest_period: int
+    challenge_period: int
+    unbond_period: int
+    answer_period: int
+    rule: RuleKind
+    trim_bps: int
+    update_fraction_bits: int
+    depth: int
+    reward: int
+    aggregator_share_bps: int
+    unrevealed_slash_bps: int
+    fraud_slash_bps: int
+    demand_bond: int
+    genesis_root: bytes
+    genesis_cid: Cid
+    manifest_digest: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StakeView:
+    stake: int
+    frozen_stake: int
+    unbond_at: int
+    admitted: bool
+    seat: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CommitView:
+    commitment: bytes
+    round: int
+    revealed: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundView:
+    round: int
+    phase: Phase
+    seed_block: int
+    commit_end: int
+    reveal_end: int
+    attest_end: int
+    commits: int
+    opened: int
+    reveals: int
+    active_parties: int
+    party_stake: int
+    aggregator_stake: int
+    base: int
+    base_root: bytes
+    base_cid: Cid
+    seed: bytes
+    updates_hash: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelView:
+    height: int
+    round: int
+    root: bytes
+    cid: Cid
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a role decides on, read in one call at one block."""
+
+    block_number: int
+    timestamp: int
+    current: RoundView
+    head: ModelView
+    final_height: int
+    finalizable_at: int
+    free_pot: int
+    party: StakeView
+    aggregator: StakeView
+    committed: CommitView
+    drawn: bool
+    unrevealed_slashable: bool
+    beneficiary: str
+    credit: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RevealedUpdate:
+    """A counted reveal, from its event. ``index`` is its bit in ``Result.included``."""
+
+    round: int
+    party: str
+    index: int
+    weight: int
+    root: bytes
+    cid: Cid
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What aggregators sign: this global model is the rule applied to these updates."""
+
+    round: int
+    updates_hash: bytes
+    base_root: bytes
+    included: int
+    global_root: bytes
+    global_cid: Cid
+
+    def included_indices(self) -> list[int]:
+        return [i for i in range(self.included.bit_length()) if self.included >> i & 1]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignedCommit:
+    """A party's commitment with its compact (ERC-2098) signature, for a keeper to carry."""
+
+    party: str
+    commitment: bytes
+    r: bytes
+    vs: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Update:
+    """The preimage of a commitment."""
+
+    party: str
+    weight: int
+    root: bytes
+    cid: Cid
+    salt: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Signature:
+    """A compact signature (ERC-2098)."""
+
+    r: bytes
+    vs: bytes
+
+
+def from_abi(cls: type[T], values: Any) -> T:
+    """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included."""
+    hints = get_type_hints(cls)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    arguments = {}
+    for field, value in zip(fields, values, strict=True):
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            value = from_abi(kind, value)
+        elif isinstance(kind, type) and issubclass(kind, enum.Enum):
+            value = kind(value)
+        arguments[field.name] = value
+    return cls(**arguments)
+
+
+def to_abi(value: Any) -> Any:
+    """The tuple of a dataclass, nested ones included, as the ABI encoder takes it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tuple(to_abi(getattr(value, f.name)) for f in dataclasses.fields(value))
+    if isinstance(value, (list, tuple)):
+        return [to_abi(item) for item in value]
+    return value
