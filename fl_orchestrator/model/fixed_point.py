@@ -1,0 +1,162 @@
+"""Floats to integers and back: the float view, genesis, update encoding and the next state.
+
+All arrays are flat vectors of a layout (docs/protocol.md, section 3). Scaling by a power of two is
+exact in float64 within the protocol's limits (-24 <= o_l <= 96, 0 <= e <= 24), so each conversion
+rounds once. Work goes block by block: the float64 temporaries stay in the cache.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.errors import InputError, TrainingError
+from fl_orchestrator.model.layout import Layout, Tensor
+from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
+
+UPDATE_MAX: Final = 32_767
+_INT32: Final = np.iinfo(np.int32)
+_BLOCK: Final = 1 << 15
+
+
+class WeightsError(TrainingError):
+    """Weights whose number, shape or type is not the model's."""
+
+
+class NotFiniteError(TrainingError):
+    """Weights with NaN or infinity: there is no model or update to make of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedUpdate:
+    """``vector`` is int16, flat; ``clipped`` the fraction of its values that were out of range."""
+
+    vector: NDArray[np.int16]
+    clipped: float
+
+
+def genesis_state(layout: Layout, weights: Sequence[NDArray[Any]]) -> NDArray[np.int32]:
+    """Return G = sat32(rint(w * 2^(24 + o_l))) of float weights, one array per tensor.
+
+    Raises WeightsError for other shapes or types, NotFiniteError for NaN and infinity.
+    """
+    state = np.empty(layout.parameters, np.int32)
+    for tensor, flat in _flattened(layout, weights):
+        scale = 2.0 ** (STATE_FRACTION_BITS + tensor.offset)
+        for block in _blocks(tensor.size):
+            values = _finite(flat[block].astype(np.float64), tensor)
+            with np.errstate(over="ignore"):  # overflow to infinity saturates like any large value
+                values *= scale
+            np.rint(values, out=values)
+            np.clip(values, _INT32.min, _INT32.max, out=values)
+            state[tensor.start : tensor.stop][block] = values
+    return state
+
+
+def float_view(layout: Layout, state: NDArray[np.int32]) -> list[NDArray[np.float32]]:
+    """Return the float32 weights G * 2^-(24 + o_l), one array per tensor.
+
+    The float64 product is exact; the cast to float32 is the only rounding, and can neither
+    underflow nor overflow: 2^-120 <= |view| <= 2^31 or it is zero.
+    """
+    weights = []
+    for tensor, values in zip(layout.tensors, layout.split(state), strict=True):
+        view = np.empty(tensor.size, np.float32)
+        flat = values.reshape(-1)
+        for block in _blocks(tensor.size):
+            view[block] = _view(flat[block], tensor)
+        weights.append(view.reshape(tensor.shape))
+    return weights
+
+
+def encode_update(
+    layout: Layout,
+    fraction_bits: int,
+    local: Sequence[NDArray[Any]],
+    state: NDArray[np.int32],
+) -> EncodedUpdate:
+    """Encode what local training changed, against the float view of the state it started from.
+
+    q = clip(rint(Δ * 2^(e + o_l)), -32767, 32767) with Δ = local - view in float64;
+    ``fraction_bits`` is e. Raises WeightsError for other shapes or types, NotFiniteError for NaN
+    and infinity.
+    """
+    vector = np.empty(layout.parameters, np.int16)
+    clipped = 0
+    for tensor, flat in _flattened(layout, local):
+        base = state[tensor.start : tensor.stop]
+        scale = 2.0 ** (fraction_bits + tensor.offset)
+        for block in _blocks(tensor.size):
+            values = _finite(flat[block].astype(np.float64), tensor)
+            values -= _view(base[block], tensor)
+            with np.errstate(over="ignore"):  # overflow to infinity clips like any large value
+                values *= scale
+            np.rint(values, out=values)
+            clipped += int(np.count_nonzero(np.abs(values) > UPDATE_MAX))
+            np.clip(values, -UPDATE_MAX, UPDATE_MAX, out=values)
+            vector[tensor.start : tensor.stop][block] = values
+    return EncodedUpdate(vector, clipped / layout.parameters)
+
+
+def next_state(
+    state: NDArray[np.int32], aggregate: NDArray[np.integer[Any]], fraction_bits: int
+) -> NDArray[np.int32]:
+    """Return G' = sat32(G + A * 2^(24 - e)) of a block or a vector; A is the rule's result."""
+    moved = aggregate.astype(np.int64)
+    moved <<= STATE_FRACTION_BITS - fraction_bits
+    moved += state
+    np.clip(moved, _INT32.min, _INT32.max, out=moved)
+    return moved.astype(np.int32)
+
+
+def sample_weight(samples: int, samples_per_weight: int) -> int:
+    """Return w = clip(ceil(samples / samplesPerWeight), 1, 255). Raises InputError if negative."""
+    if samples < 0 or samples_per_weight < 1:
+        raise InputError(
+            f"A weight cannot be made of {samples} samples at {samples_per_weight} per unit.",
+            "Samples must be at least 0, samplesPerWeight at least 1.",
+        )
+    return min(max(-(-samples // samples_per_weight), 1), 255)
+
+
+def _view(values: NDArray[np.int32], tensor: Tensor) -> NDArray[np.float32]:
+    scale = 2.0 ** -(STATE_FRACTION_BITS + tensor.offset)
+    return (values.astype(np.float64) * scale).astype(np.float32)
+
+
+def _finite(values: NDArray[np.float64], tensor: Tensor) -> NDArray[np.float64]:
+    if not np.isfinite(values).all():
+        raise NotFiniteError(
+            f"The tensor {tensor.name!r} has NaN or infinite weights.",
+            "Training diverged: lower the learning rate, or scale the features.",
+        )
+    return values
+
+
+def _flattened(
+    layout: Layout, weights: Sequence[NDArray[Any]]
+) -> Iterator[tuple[Tensor, NDArray[Any]]]:
+    if len(weights) != len(layout.tensors):
+        raise WeightsError(
+            f"The model has {len(layout.tensors)} tensors, not {len(weights)}.",
+            "Give one array per tensor of the manifest, in its order.",
+        )
+    for tensor, array in zip(layout.tensors, weights, strict=True):
+        if array.shape != tensor.shape:
+            raise WeightsError(
+                f"The tensor {tensor.name!r} has shape {tensor.shape}, not {array.shape}.",
+                "Give the weights of the manifest's model.",
+            )
+        if array.dtype.kind != "f":
+            raise WeightsError(
+                f"The weights of {tensor.name!r} are {array.dtype}, not floating point.",
+                "Convert them to float32.",
+            )
+        yield tensor, array.reshape(-1)
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    for start in range(0, size, _BLOCK):
+        yield slice(start, start + _BLOCK)

@@ -1,0 +1,113 @@
+"""Where each tensor of a model lies: in the flat vector, in the padded vector and in the tree.
+
+A model in memory is one flat array: its tensors in manifest order, each in row-major order, without
+padding, exactly as the data section of a file holds them. The padding of docs/protocol.md,
+section 3, exists only as coordinates: it is always zero and nothing stores it.
+"""
+
+import bisect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_VALUES: Final = 256
+MAX_DEPTH: Final = 21
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor's place. Starts and sizes count values; ``offset`` is the o_l of section 3."""
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+    start: int
+    padded_size: int
+    padded_start: int
+
+    @property
+    def stop(self) -> int:
+        """The end in the flat vector."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The tensors of a model, in manifest order, and the depth of its chunk tree."""
+
+    tensors: tuple[Tensor, ...]
+    depth: int
+
+    @classmethod
+    def of(
+        cls, tensors: Iterable[tuple[str, Sequence[int], int]], depth: int | None = None
+    ) -> "Layout":
+        """Lay out (name, shape, o_l) in the given order; without a depth, the smallest that fits.
+
+        Nothing is validated here: that is the manifest's business.
+        """
+        places: list[Tensor] = []
+        start = padded_start = 0
+        for name, shape, offset in tensors:
+            size = prod(shape)
+            padded = -(-size // CHUNK_VALUES) * CHUNK_VALUES
+            places.append(Tensor(name, tuple(shape), offset, size, start, padded, padded_start))
+            start += size
+            padded_start += padded
+        if depth is None:
+            depth = minimal_depth(padded_start // CHUNK_VALUES)
+        return cls(tuple(places), depth)
+
+    @property
+    def parameters(self) -> int:
+        """The number of values in the flat vector."""
+        return self.tensors[-1].stop if self.tensors else 0
+
+    @property
+    def padded_size(self) -> int:
+        """The number of values in the padded vector, before the padding to 2^depth chunks."""
+        return self.tensors[-1].padded_start + self.tensors[-1].padded_size if self.tensors else 0
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks that hold values of a tensor."""
+        return self.padded_size // CHUNK_VALUES
+
+    def split(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return views of a flat vector, one per tensor, in the tensors' shapes."""
+        if vector.shape != (self.parameters,):
+            raise ValueError(f"expected {self.parameters} values in a flat vector")
+        return [vector[t.start : t.stop].reshape(t.shape) for t in self.tensors]
+
+    def coordinate(self, position: int) -> int:
+        """Return the padded vector's coordinate of a position in the flat vector."""
+        tensor = self.tensors[bisect.bisect_right(self.tensors, position, key=_start) - 1]
+        return tensor.padded_start + position - tensor.start
+
+    def locate(self, coordinate: int) -> tuple[str, tuple[int, ...]] | None:
+        """Return the tensor's name and the index in it at a coordinate; None in the padding."""
+        if not 0 <= coordinate < self.padded_size:
+            return None
+        tensor = self.tensors[bisect.bisect_right(self.tensors, coordinate, key=_padded_start) - 1]
+        within = coordinate - tensor.padded_start
+        if within >= tensor.size:
+            return None
+        return tensor.name, tuple(int(i) for i in np.unravel_index(within, tensor.shape))
+
+
+def minimal_depth(chunks: int) -> int:
+    """Return the smallest depth whose tree has room for a number of chunks."""
+    return max(chunks - 1, 0).bit_length()
+
+
+def _start(tensor: Tensor) -> int:
+    return tensor.start
+
+
+def _padded_start(tensor: Tensor) -> int:
+    return tensor.padded_start

@@ -1,0 +1,202 @@
+"""The manifest of a federation: what its model is and how it is trained, as canonical JSON.
+
+Its bytes (RFC 8785) are on IPFS and their sha256 is on-chain. It is data: nothing in it is executed
+or used as a path. Source: docs/protocol.md, sections 4 and 10.
+"""
+
+import hashlib
+from functools import cached_property
+from math import prod
+from typing import Annotated, Any, Final, Literal, Self
+
+import rfc8785
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from fl_orchestrator.errors import ContentError
+from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout, minimal_depth
+
+MAX_MANIFEST_BYTES: Final = 1 << 20
+STATE_FRACTION_BITS: Final = 24
+MAX_NAME_BYTES: Final = 256
+MAX_VALUES: Final = CHUNK_VALUES << MAX_DEPTH
+_MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785: JSON numbers are doubles
+
+_HINT: Final = "Compare it with the manifest keys in docs/protocol.md, section 10."
+
+
+class ManifestError(ContentError):
+    """A manifest that is malformed, not canonical, or describes something impossible."""
+
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Text = Annotated[str, Field(max_length=65_536)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+class TensorSpec(_Part):
+    """A tensor's name, shape and static offset o_l (extra fractional bits, -24..96)."""
+
+    name: str
+    shape: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
+    offset: Annotated[int, Field(ge=-24, le=96)] = 0
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_usable(cls, name: str) -> str:
+        if name == "__metadata__":
+            raise ValueError("a tensor cannot be called __metadata__")
+        if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+            raise ValueError(f"a tensor's name has 1 to {MAX_NAME_BYTES} bytes of UTF-8")
+        return name
+
+    @field_validator("shape")
+    @classmethod
+    def _shape_is_possible(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        # Zeros count as ones: an empty tensor must not smuggle in a dimension no library can hold.
+        if len(shape) > 32 or prod(max(d, 1) for d in shape) > MAX_VALUES:
+            raise ValueError(f"a tensor has at most 32 dimensions and {MAX_VALUES} values")
+        return shape
+
+
+class RuleSpec(_Part):
+    """The aggregation rule. ``trim_bps`` is 0 unless the rule is the trimmed mean."""
+
+    kind: Literal["weighted-mean", "median", "trimmed-mean"] = "weighted-mean"
+    trim_bps: Annotated[int, Field(ge=0, lt=5000)] = 0
+
+    @model_validator(mode="after")
+    def _only_the_trimmed_mean_trims(self) -> Self:
+        if self.trim_bps and self.kind != "trimmed-mean":
+            raise ValueError("trimBps is 0 unless the rule is trimmed-mean")
+        return self
+
+
+class TrainingSpec(_Part):
+    """How a party trains locally in each round. The names are looked up, never evaluated."""
+
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[Real, Field(gt=0)]
+    optimizer: Name
+    loss: Name
+    metrics: Annotated[tuple[Name, ...], Field(strict=False, max_length=64)] = ()
+
+
+class Features(_Part):
+    """Fixed feature scales: a party feeds its model (x - mean) / scale, column by column."""
+
+    mean: Annotated[tuple[Real, ...], Field(strict=False)]
+    scale: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(strict=False)]
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        if len(self.mean) != len(self.scale):
+            raise ValueError("mean and scale have the same length")
+        return self
+
+
+class Manifest(_Part):
+    """Everything about a federation's model that is not on-chain. Raises ManifestError."""
+
+    version: Literal[1] = 1
+    name: Name
+    purpose: Text = ""
+    tensors: Annotated[tuple[TensorSpec, ...], Field(strict=False, min_length=1)]
+    update_fraction_bits: Annotated[int, Field(ge=0, le=STATE_FRACTION_BITS)] = 15
+    depth: Annotated[int, Field(ge=0, le=MAX_DEPTH)]
+    rule: RuleSpec = RuleSpec()
+    samples_per_weight: Annotated[int, Field(ge=1, le=_MAX_SAFE_INTEGER)] = 1
+    training: TrainingSpec
+    features: Features | None = None
+    data_schema: Annotated[Text, Field(alias="schema")] = ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise ManifestError(_explain(error), _HINT) from None
+
+    @model_validator(mode="after")
+    def _the_model_fits(self) -> Self:
+        # ManifestError, not ValueError: pydantic runs this outside of the wrapping validator.
+        if len({tensor.name for tensor in self.tensors}) != len(self.tensors):
+            raise ManifestError("Two tensors of the manifest have the same name.", _HINT)
+        if self.layout.parameters == 0:
+            raise ManifestError("The manifest's model has no parameters.", _HINT)
+        needed = minimal_depth(self.layout.chunks)
+        if needed > self.depth:
+            raise ManifestError(
+                f"The manifest's model of {self.layout.chunks} chunks does not fit a tree of "
+                f"depth {self.depth}.",
+                f"Set depth to {needed} or more.",
+            )
+        return self
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where each tensor lies in a vector of this model."""
+        return Layout.of(((t.name, t.shape, t.offset) for t in self.tensors), self.depth)
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical JSON (RFC 8785, UTF-8). Raises ManifestError."""
+        try:
+            data = rfc8785.dumps(self.model_dump(exclude_none=True))
+        except rfc8785.CanonicalizationError as error:
+            raise ManifestError(f"The manifest has no canonical JSON: {error}.") from error
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"The manifest is longer than {MAX_MANIFEST_BYTES} bytes.")
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse canonical JSON, and nothing else: other spellings of it are refused.
+
+        Raises ManifestError for more than ``MAX_MANIFEST_BYTES``, malformed JSON, unknown or
+        missing keys, values out of range, and JSON that is not byte for byte canonical.
+        """
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"The manifest is longer than {MAX_MANIFEST_BYTES} bytes.")
+        try:
+            manifest = cls.model_validate_json(data, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise ManifestError(_explain(error), _HINT) from None
+        if manifest.to_bytes() != data:
+            raise ManifestError(
+                "The manifest is not canonical JSON.", "Write it as RFC 8785 says (keys sorted)."
+            )
+        return manifest
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The sha256 of the canonical JSON: the contract's ``manifestDigest``."""
+        return hashlib.sha256(self.to_bytes()).digest()
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the manifest"
+    return f"The manifest is not valid: {where}: {first['msg']}."

@@ -1,0 +1,273 @@
+"""Canonical vector files: safetensors with exactly one spelling for each vector.
+
+Equal vectors with equal metadata are equal bytes, in every process and version. The reader knows
+every size from the layout before it allocates, and refuses a file that is not byte for byte what
+the writer makes. Sources: docs/protocol.md, sections 4 and 10; the safetensors format
+(https://github.com/huggingface/safetensors#format).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.errors import ContentError
+from fl_orchestrator.model.chunk_tree import ChunkTree, TreeHasher
+from fl_orchestrator.model.layout import Layout
+
+BLOCK_VALUES: Final = 1 << 15
+_LENGTH_BYTES: Final = 8
+_ALIGNMENT: Final = 8
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+_DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
+
+
+class VectorKind(StrEnum):
+    """What a vector is: a global state (int32) or an update (int16)."""
+
+    GLOBAL = "global"
+    UPDATE = "update"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The little-endian type of the values."""
+        return np.dtype("<i4" if self is VectorKind.GLOBAL else "<i2")
+
+    @property
+    def safetensors_dtype(self) -> str:
+        """The type's name in a safetensors header."""
+        return "I32" if self is VectorKind.GLOBAL else "I16"
+
+
+class Defect(StrEnum):
+    """Why a vector file was refused."""
+
+    TRUNCATED = "truncated"
+    OVERSIZED = "oversized"
+    HEADER_LENGTH = "header length"
+    HEADER = "header"
+    METADATA = "metadata"
+    NAMES = "tensor names"
+    DTYPE = "dtype"
+    SHAPE = "shape"
+    OFFSETS = "data offsets"
+    NOT_CANONICAL = "not canonical"
+
+
+class VectorFileError(ContentError):
+    """A file that is not a canonical vector file of this model; ``defect`` says why."""
+
+    def __init__(self, defect: Defect, message: str) -> None:
+        super().__init__(f"Malformed vector file ({defect}): {message}.")
+        self.defect = defect
+
+
+@dataclass(frozen=True, slots=True)
+class VectorMeta:
+    """A file's metadata. ``federation`` is an address, kept in lower case. Raises ValueError."""
+
+    kind: VectorKind
+    chain_id: int
+    federation: str
+    round: int
+
+    def __post_init__(self) -> None:
+        if not _ADDRESS.fullmatch(self.federation):
+            raise ValueError(f"not an address: {self.federation!r}")
+        if not (0 <= self.chain_id < 1 << 256 and 0 <= self.round < 1 << 64):
+            raise ValueError("chain id or round out of range")
+        object.__setattr__(self, "kind", VectorKind(self.kind))
+        object.__setattr__(self, "federation", self.federation.lower())
+
+    @classmethod
+    def genesis(cls) -> "VectorMeta":
+        """Return the metadata of every genesis file: it exists before its contract."""
+        return cls(VectorKind.GLOBAL, 0, "0x" + "0" * 40, 0)
+
+    def to_strings(self) -> dict[str, str]:
+        """Return the metadata as the header holds it."""
+        return {
+            "chainId": str(self.chain_id),
+            "federation": self.federation,
+            "kind": self.kind.value,
+            "round": str(self.round),
+        }
+
+
+def max_file_bytes(layout: Layout, kind: VectorKind) -> int:
+    """Return the size that no canonical file of this model and kind exceeds."""
+    return _max_header_bytes(layout) + _data_bytes(layout, kind)
+
+
+def write_vector(
+    stream: BinaryIO, layout: Layout, meta: VectorMeta, blocks: Iterable[NDArray[Any]]
+) -> ChunkTree:
+    """Write a vector that arrives in blocks of any size, and return its tree.
+
+    The blocks are flat, in order, of the kind's dtype. Raises ValueError for another dtype, and
+    for too few or too many values (the stream then holds a partial file).
+    """
+    stream.write(_header(layout, meta))
+    hasher = TreeHasher(layout, meta.kind.dtype)
+    for block in blocks:
+        hasher.update(block)
+        stream.write(np.ascontiguousarray(block, meta.kind.dtype).data)
+    return hasher.finish()
+
+
+def in_blocks(vector: NDArray[Any], size: int = BLOCK_VALUES) -> Iterator[NDArray[Any]]:
+    """Cut a flat vector in memory into views, as a VectorReader does with a file."""
+    for start in range(0, len(vector), size):
+        yield vector[start : start + size]
+
+
+class VectorReader:
+    """Reads a vector file from a binary stream, in order and once.
+
+    Opening reads and checks the header. Raises VectorFileError; at any moment at most one block is
+    in memory.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None
+    ) -> None:
+        """``expected``: the only metadata to accept. Without it, any well-formed metadata."""
+        self.layout = layout
+        self._stream = stream
+        self.meta = _read_header(stream, layout)
+        if expected is not None and self.meta != expected:
+            raise VectorFileError(
+                Defect.METADATA, f"expected {expected.to_strings()}, found {self.meta.to_strings()}"
+            )
+
+    def blocks(self, size: int = BLOCK_VALUES) -> Iterator[NDArray[Any]]:
+        """Yield the flat vector in blocks of ``size`` values, the last one shorter; read-only.
+
+        The last block is given out only when the file ends where it should.
+        """
+        dtype, left = self.meta.kind.dtype, self.layout.parameters
+        while left:
+            count = min(size, left)
+            data = _read_exactly(self._stream, count * dtype.itemsize)
+            left -= count
+            if not left and self._stream.read(1):
+                raise VectorFileError(Defect.OVERSIZED, "bytes follow the last tensor")
+            yield np.frombuffer(data, dtype)
+
+
+def read_vector(
+    stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None
+) -> tuple[VectorMeta, NDArray[Any]]:
+    """Read a whole file into memory: its metadata and its flat vector, int16 or int32."""
+    reader = VectorReader(stream, layout, expected)
+    vector = np.empty(layout.parameters, reader.meta.kind.dtype.newbyteorder("="))
+    start = 0
+    for block in reader.blocks():
+        vector[start : start + block.size] = block
+        start += block.size
+    return reader.meta, vector
+
+
+def read_tree(stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None) -> ChunkTree:
+    """Read a file for its tree alone, in constant memory: the check of a file against its root."""
+    reader = VectorReader(stream, layout, expected)
+    hasher = TreeHasher(layout, reader.meta.kind.dtype)
+    for block in reader.blocks():
+        hasher.update(block)
+    return hasher.finish()
+
+
+def _data_bytes(layout: Layout, kind: VectorKind) -> int:
+    return layout.parameters * kind.dtype.itemsize
+
+
+def _entries(layout: Layout, kind: VectorKind) -> dict[str, dict[str, Any]]:
+    width = kind.dtype.itemsize
+    return {
+        tensor.name: {
+            "dtype": kind.safetensors_dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [tensor.start * width, tensor.stop * width],
+        }
+        for tensor in layout.tensors
+    }
+
+
+def _header(layout: Layout, meta: VectorMeta) -> bytes:
+    """Return the length field and the header, padded."""
+    header = {"__metadata__": meta.to_strings(), **_entries(layout, meta.kind)}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _max_header_bytes(layout: Layout) -> int:
+    longest = VectorMeta(VectorKind.GLOBAL, 2**256 - 1, "0x" + "0" * 40, 2**64 - 1)
+    return len(_header(layout, longest))
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    while len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            raise VectorFileError(Defect.TRUNCATED, f"{size - len(data)} bytes are missing")
+        data += more
+    return data
+
+
+def _read_header(stream: BinaryIO, layout: Layout) -> VectorMeta:
+    length = _read_exactly(stream, _LENGTH_BYTES)
+    size, limit = int.from_bytes(length, "little"), _max_header_bytes(layout) - _LENGTH_BYTES
+    if size > limit:
+        raise VectorFileError(Defect.HEADER_LENGTH, f"{size} bytes, at most {limit} expected")
+    text = _read_exactly(stream, size)
+    try:
+        header = json.loads(text)
+        meta = _parse_meta(header["__metadata__"])
+    # RecursionError: nested deeper than the parser goes.
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        defect = Defect.METADATA if isinstance(error, KeyError) else Defect.HEADER
+        raise VectorFileError(defect, "the header cannot be read") from error
+    if length + text != _header(layout, meta):
+        raise _difference(header, _entries(layout, meta.kind))
+    return meta
+
+
+def _parse_meta(strings: dict[str, str]) -> VectorMeta:
+    try:
+        for number in (strings["chainId"], strings["round"]):
+            if not _DECIMAL.fullmatch(number):
+                raise ValueError(f"not a number: {number!r}")
+        return VectorMeta(
+            VectorKind(strings["kind"]),
+            int(strings["chainId"]),
+            strings["federation"],
+            int(strings["round"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise VectorFileError(
+            Defect.METADATA, "kind, chainId, federation or round is missing or malformed"
+        ) from error
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> VectorFileError:
+    """Say what is wrong with a header that is not the canonical one."""
+    names = [name for name in found if name != "__metadata__"]
+    if names != list(wanted):
+        return VectorFileError(Defect.NAMES, "not the manifest's tensors in the manifest's order")
+    for name, entry in wanted.items():
+        for key, defect in (
+            ("dtype", Defect.DTYPE),
+            ("shape", Defect.SHAPE),
+            ("data_offsets", Defect.OFFSETS),
+        ):
+            value = found[name].get(key) if isinstance(found[name], dict) else None
+            if value != entry[key]:
+                return VectorFileError(defect, f"the tensor {name!r} has {value}, not {entry[key]}")
+    return VectorFileError(Defect.NOT_CANONICAL, "the header is not as the canonical writer's")
