@@ -1,0 +1,280 @@
+"""Compiles the contracts with py-solc-x, from the settings of foundry.toml.
+
+The result goes into ``fl_orchestrator/artifacts`` and is committed: a user needs no compiler. It
+equals what ``forge build`` makes of the same sources, byte for byte, with any of the compilers that
+``find_solc`` knows.
+"""
+
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sha3 import keccak_256
+
+from fl_orchestrator.errors import InputError, ToolchainError
+
+#: What the migrations deploy. Libraries that these link are written too.
+DEPLOYED: Final = ("Federation",)
+
+_ARTIFACTS: Final = Path("fl_orchestrator", "artifacts")
+_WRAPPER: Final = Path("scripts", "solc")
+_VERSION_SECONDS: Final = 60
+_DOWNLOAD_SECONDS: Final = 60
+# A library's runtime code starts with PUSH20 and its own address, written at deployment, so that
+# it can refuse direct calls (Solidity documentation, "Call Protection For Libraries").
+_LIBRARY_PROLOGUE: Final = "0x73" + "00" * 20
+_PLACEHOLDER: Final = re.compile(r"__\$[0-9a-f]{34}\$__")
+
+_log = logging.getLogger(__name__)
+
+
+class NoProjectError(InputError):
+    """The directory is not a checkout with contracts and a readable foundry.toml."""
+
+
+class CompilerNotFoundError(ToolchainError):
+    """No solc of the version that foundry.toml asks for could be found or fetched."""
+
+
+class CompilationError(ToolchainError):
+    """The compiler refused the contracts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What foundry.toml says about the build: paths relative to ``root``."""
+
+    root: Path
+    sources: Path
+    solc_version: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, root: Path) -> Self:
+        """Read ``root/foundry.toml``. Raises NoProjectError."""
+        file = root / "foundry.toml"
+        try:
+            profile = tomllib.loads(file.read_text(encoding="utf-8"))["profile"]["default"]
+            settings = {
+                "evmVersion": profile["evm_version"],
+                "metadata": {
+                    "appendCBOR": profile["cbor_metadata"],
+                    "bytecodeHash": profile["bytecode_hash"],
+                },
+                "optimizer": {
+                    "enabled": profile["optimizer"],
+                    "runs": profile["optimizer_runs"],
+                },
+                "remappings": sorted(profile["remappings"]),
+                "viaIR": profile["via_ir"],
+            }
+            return cls(root, Path(profile["src"]), profile["solc"], settings)
+        except FileNotFoundError as error:
+            raise NoProjectError(
+                f"{root} has no foundry.toml.", "Run this in a checkout of the project."
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise NoProjectError(f"{file} is unusable: {error!r}.", "Restore the file.") from error
+
+    def source_files(self) -> list[Path]:
+        """Every Solidity file of the project itself, sorted, relative to ``root``."""
+        return sorted(
+            file.relative_to(self.root) for file in (self.root / self.sources).rglob("*.sol")
+        )
+
+
+def build_contracts(root: Path) -> list[Path]:
+    """Compile the checkout at ``root`` and rewrite the artifacts; returns the files written.
+
+    Raises NoProjectError, CompilerNotFoundError or CompilationError; nothing is written then.
+    """
+    artifacts = compile_artifacts(root)
+    directory = root / _ARTIFACTS
+    for stale in directory.glob("*.json"):
+        if stale.stem not in artifacts:
+            stale.unlink()
+    written = []
+    for name, text in artifacts.items():
+        file = directory / f"{name}.json"
+        file.write_text(text, encoding="utf-8")
+        written.append(file)
+    return written
+
+
+def compile_artifacts(root: Path) -> dict[str, str]:
+    """Compile the checkout at ``root``: the JSON text of each artifact, by the contract's name.
+
+    Raises as ``build_contracts``.
+    """
+    project = Project.read(root)
+    output = _compile(project)
+    contracts = {
+        (source, name): contract
+        for source, members in output["contracts"].items()
+        for name, contract in members.items()
+    }
+    compiler = {"version": project.solc_version, "settings": project.settings}
+    return {
+        name: json.dumps(
+            {"name": name, "source": source, "compiler": compiler, **_artifact(contract)},
+            indent=1,
+            sort_keys=True,
+        )
+        + "\n"
+        for source, name, contract in _deployed(contracts)
+    }
+
+
+def find_solc(version: str, root: Path) -> Path:
+    """The compiler of exactly that version: installed, downloaded, or npm's under ``root``.
+
+    A native compiler on the PATH comes first, then py-solc-x's own, installed or downloaded now
+    (which may fail quietly), then ``root/scripts/solc``. Raises CompilerNotFoundError.
+    """
+    for candidate in _candidates(version, root):
+        found = _solc_version(candidate)
+        if found == version:
+            return candidate
+        _log.debug("%s is solc %s, not %s", candidate, found, version)
+    raise CompilerNotFoundError(
+        f"There is no Solidity compiler {version} on this machine.",
+        f"Put solc {version} on the PATH, or install Node.js 18 or later and run `npm ci`"
+        " in the checkout.",
+    )
+
+
+def _candidates(version: str, root: Path) -> Iterator[Path]:
+    if on_path := shutil.which("solc"):
+        yield Path(on_path)
+    yield from _solcx_compiler(version)
+    if _download(version):
+        yield from _solcx_compiler(version)
+    yield (root / _WRAPPER).resolve()
+
+
+def _solcx_compiler(version: str) -> Iterator[Path]:
+    from solcx.exceptions import SolcNotInstalled
+    from solcx.install import get_executable
+
+    try:
+        yield get_executable(version)
+    except (SolcNotInstalled, OSError) as error:
+        _log.debug("py-solc-x has no solc %s: %s", version, error)
+
+
+def _download(version: str) -> bool:
+    """Let py-solc-x fetch the native compiler; False where it cannot, as without a network.
+
+    In a process of its own, because py-solc-x sets no time limit to its requests.
+    """
+    command = [sys.executable, "-m", "solcx.install", version]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS)
+    except subprocess.TimeoutExpired:
+        _log.debug("py-solc-x did not finish the download of solc %s in time", version)
+        return False
+    if result.returncode:
+        _log.debug("py-solc-x could not download solc %s: %s", version, result.stderr)
+    return result.returncode == 0
+
+
+def _solc_version(solc: Path) -> str | None:
+    """The version of the program ``solc``, or None if it is not there or does not work."""
+    try:
+        result = subprocess.run(
+            [str(solc), "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _log.debug("%s cannot be run: %s", solc, error)
+        return None
+    _, marker, version = result.stdout.partition("Version: ")
+    return version.partition("+")[0] if marker else None
+
+
+def _compile(project: Project) -> dict[str, Any]:
+    from solcx.exceptions import SolcError
+    from solcx.main import compile_standard
+
+    files = project.source_files()
+    if not files:
+        raise NoProjectError(f"There is no contract in {project.root / project.sources}.")
+    outputs = ["abi", "evm.bytecode", "evm.deployedBytecode"]
+    request = {
+        "language": "Solidity",
+        "sources": {
+            file.as_posix(): {"content": (project.root / file).read_text(encoding="utf-8")}
+            for file in files
+        },
+        "settings": {**project.settings, "outputSelection": {"*": {"*": outputs}}},
+    }
+    solc = find_solc(project.solc_version, project.root)
+    try:
+        output: dict[str, Any] = compile_standard(request, solc_binary=solc, base_path=project.root)
+    except SolcError as error:
+        raise CompilationError(
+            f"The contracts do not compile:\n{error.message}",
+            "If an import was not found, run `npm ci`.",
+        ) from error
+    return output
+
+
+def _deployed(
+    contracts: dict[tuple[str, str], dict[str, Any]],
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The contracts to write, with their source and name: DEPLOYED, then what those link."""
+    queue = [key for key in contracts if key[1] in DEPLOYED]
+    missing = set(DEPLOYED) - {name for _, name in queue}
+    if missing:
+        raise CompilationError(f"The sources have no contract {', '.join(sorted(missing))}.")
+    seen = set()
+    while queue:
+        key = queue.pop(0)
+        if key in seen:
+            continue
+        seen.add(key)
+        contract = contracts[key]
+        yield *key, contract
+        references = contract["evm"]["bytecode"]["linkReferences"]
+        queue.extend((source, name) for source, names in references.items() for name in names)
+
+
+def _artifact(contract: dict[str, Any]) -> dict[str, Any]:
+    """The parts of solc's output that deployment and verification need."""
+    creation = contract["evm"]["bytecode"]
+    runtime = contract["evm"]["deployedBytecode"]
+    runtime_code = _blank(runtime["object"])
+    holes = [*runtime["immutableReferences"].values(), *_links(runtime).values()]
+    if runtime_code.startswith(_LIBRARY_PROLOGUE):
+        holes.append([{"start": 1, "length": 20}])
+    return {
+        "abi": contract["abi"],
+        "creationCode": _blank(creation["object"]),
+        "links": {name: _places([places]) for name, places in _links(creation).items()},
+        "runtimeCode": runtime_code,
+        "runtimeCodeHash": "0x" + keccak_256(bytes.fromhex(runtime_code[2:])).hexdigest(),
+        "runtimeHoles": _places(holes),
+    }
+
+
+def _blank(code: str) -> str:
+    """The hex ``code`` with zeros where solc prints a placeholder for a library's address."""
+    return "0x" + _PLACEHOLDER.sub("00" * 20, code)
+
+
+def _links(code: dict[str, Any]) -> dict[str, list[dict[str, int]]]:
+    """The places of each library's address in ``code``, by the library's name."""
+    references = code["linkReferences"].values()
+    return {name: places for libraries in references for name, places in libraries.items()}
+
+
+def _places(references: list[list[dict[str, int]]]) -> list[list[int]]:
+    """All places as sorted pairs of start and length, in bytes."""
+    return sorted([place["start"], place["length"]] for places in references for place in places)
