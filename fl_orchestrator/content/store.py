@@ -1,0 +1,206 @@
+"""The interface of a content store, its errors, and the choice of one by URL.
+
+A store keeps files under the CID of their bytes (docs/protocol.md, section 4). It can deny data,
+never change it: whatever reads through ``verified`` has the bytes of the CID or an error.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from fl_orchestrator.content.cid import Cid, CidHasher
+from fl_orchestrator.errors import ContentError, InputError
+
+BUFFER_BYTES: Final = 1 << 16
+# The largest vector is 2 GiB (2^21 chunks of 1,024 bytes); the rest is for its header.
+MAX_FILE_BYTES: Final = (2 << 30) + (100 << 20)
+
+
+class ContentNotFound(ContentError):
+    """The store does not have the content, and cannot get it."""
+
+
+class ContentTooLarge(ContentError):
+    """The content is larger than the caller or the store allows."""
+
+
+class ContentCorrupt(ContentError):
+    """The store gave bytes whose CID is not the one asked for."""
+
+
+class StoreFull(ContentError):
+    """There is no room for the content; nothing of it was kept."""
+
+
+class StoreUnavailable(ContentError):
+    """The store cannot be reached or used at all."""
+
+
+class StoreUrlError(InputError):
+    """The URL does not name a content store."""
+
+
+class ContentStore(Protocol):
+    """What the roles need of a store; every call is safe to repeat."""
+
+    def put(self, stream: BinaryIO) -> Cid:
+        """Store and pin the rest of a stream; return its CID.
+
+        Raises ContentTooLarge, StoreFull or StoreUnavailable; then nothing was stored.
+        """
+        ...
+
+    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
+        """Open the content as a stream, which the caller closes (it is a context manager).
+
+        Bytes are handed out as they arrive, but the last ones, and the end of the stream, only
+        when all of them have the CID: what has been read whole is right, what has been read in
+        part is unverified. Opening or reading raises ContentNotFound, ContentTooLarge (over
+        ``max_bytes``), ContentCorrupt or StoreUnavailable.
+        """
+        ...
+
+    def has(self, cid: Cid) -> bool:
+        """Say whether ``get`` would find the content here, without a network.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    def pin(self, cid: Cid) -> None:
+        """Keep the content until it is unpinned.
+
+        There is no size limit here: pin what ``put`` has stored or ``get`` has read whole. Raises
+        ContentNotFound or StoreUnavailable.
+        """
+        ...
+
+    def unpin(self, cid: Cid) -> None:
+        """Let the store drop the content when it collects garbage; harmless if it is not pinned.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+
+class HashingReader:
+    """Passes a stream on, and computes its CID; what ``put`` reads its content through.
+
+    ``read`` raises ContentTooLarge once more than ``max_bytes`` have come.
+    """
+
+    def __init__(self, stream: BinaryIO, max_bytes: int) -> None:
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._room = max_bytes
+        self._hasher = CidHasher()
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self._room -= len(data)
+        if self._room < 0:
+            raise ContentTooLarge(
+                f"The content has more than the {self._max_bytes:,} bytes that the store allows."
+            )
+        self._hasher.update(data)
+        return data
+
+    def cid(self) -> Cid:
+        """Return the CID of what has been read."""
+        return self._hasher.cid()
+
+
+def verified(source: io.BufferedReader, cid: Cid, max_bytes: int) -> io.BufferedReader:
+    """Return a stream over ``source``, which it owns, with the guarantees of ContentStore.get."""
+    return io.BufferedReader(_VerifiedReader(source, cid, max_bytes), BUFFER_BYTES)
+
+
+class _VerifiedReader(io.RawIOBase):
+    def __init__(self, source: io.BufferedReader, cid: Cid, max_bytes: int) -> None:
+        super().__init__()
+        self._source = source
+        self._cid = cid
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._hasher = CidHasher()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        try:
+            size = self._source.readinto(buffer)
+            # Looking one byte ahead lets the last bytes be held back until the CID is known.
+            at_end = not self._source.peek(1)
+        except OSError as error:
+            raise StoreUnavailable(f"Reading {self._cid} failed: {error}.") from error
+        self._bytes += size
+        if self._bytes + (not at_end) > self._max_bytes:
+            raise too_large(self._cid, self._max_bytes)
+        self._hasher.update(memoryview(buffer)[:size])
+        if at_end and self._hasher.cid() != self._cid:
+            raise ContentCorrupt(
+                f"The store's bytes for {self._cid} do not have that CID.",
+                "Fetch the content from another store, and put it here again.",
+            )
+        return size
+
+    def close(self) -> None:
+        try:
+            self._source.close()
+        finally:
+            super().close()
+
+
+def too_large(cid: Cid, max_bytes: int) -> ContentTooLarge:
+    return ContentTooLarge(f"The content {cid} has more than the {max_bytes:,} bytes allowed.")
+
+
+def open_store(url: str) -> ContentStore:
+    """Open the store that a URL names.
+
+    ``file:///path/to/directory`` is a local directory, made if need be;
+    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), and needs the extra
+    ``kubo``. Raises StoreUrlError or StoreUnavailable.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (the property validates)
+    except ValueError as error:
+        raise StoreUrlError(f"The store URL {url!r} is malformed: {error}.", _URL_HINT) from error
+    opener = _OPENERS.get(parts.scheme)
+    if opener is None or parts.query or parts.fragment:
+        raise StoreUrlError(f"The store URL {url!r} is not understood.", _URL_HINT)
+    return opener(url, parts)
+
+
+def _open_local(url: str, parts: SplitResult) -> ContentStore:
+    from fl_orchestrator.content.local import LocalStore
+
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
+        raise StoreUrlError(f"The store URL {url!r} has no absolute path.", _URL_HINT)
+    return LocalStore(Path(path))
+
+
+def _open_kubo(url: str, parts: SplitResult) -> ContentStore:
+    if not parts.hostname or not parts.port or "@" in parts.netloc or parts.path not in ("", "/"):
+        raise StoreUrlError(f"The store URL {url!r} is not scheme, host and port.", _URL_HINT)
+    try:
+        from fl_orchestrator.content.kubo import KuboStore
+    except ModuleNotFoundError as error:
+        raise StoreUnavailable(
+            f"A Kubo store needs the Python package {error.name}, which is not installed.",
+            "Install it with: pip install 'fl-orchestrator[kubo]'.",
+        ) from error
+    return KuboStore(parts.hostname, parts.port, secure=parts.scheme == "kubo+https")
+
+
+_URL_HINT: Final = "Use file:///path/to/directory or kubo+http://127.0.0.1:5001."
+_OPENERS: Final[dict[str, Callable[[str, SplitResult], ContentStore]]] = {
+    "file": _open_local,
+    "kubo+http": _open_kubo,
+    "kubo+https": _open_kubo,
+}
