@@ -1,6 +1,6 @@
 """An in-process EVM whose every bit is a function of its genesis and of what was sent to it.
 
-It is eth-tester over py-evm with a fixed genesis, fixed block times and a fixed ``mixHash``, so that
+It is eth-tester over py-evm with fixed genesis, block times and ``mixHash``, so that
 block hashes, and with them every draw, are the same on every run. Roles never see it: they see a
 ``Web3``; only the code that drives a simulation mines blocks and moves time.
 """
@@ -32,7 +32,7 @@ class RecordedBlock:
 
 
 class _Backend(PyEVMBackend):  # type: ignore[misc]
-    """eth-tester's py-evm backend without its randomness, and with reverts as real nodes give them."""
+    """eth-tester's py-evm backend without its randomness, and with reverts as nodes give them."""
 
     replayed_timestamp: int | None = None
 

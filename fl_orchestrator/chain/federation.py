@@ -63,6 +63,15 @@ class Call:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """The signers of a result as a bitmap of seats, their stake in gwei, and whether it won."""
+
+    signers: int
+    stake: int
+    accepted: bool
+
+
 class Federation:
     """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself."""
 
@@ -101,6 +110,10 @@ class Federation:
         """The accepted model at a height; height 0 is genesis."""
         return from_abi(ModelView, self._read("model", height))
 
+    def attestation(self, digest: bytes) -> Attestation:
+        """Who signed the result with this digest."""
+        return Attestation(*self._read("attestation", digest))
+
     def distributed(self, height: int) -> bool:
         return bool(self._read("distributed", height))
 
@@ -125,7 +138,9 @@ class Federation:
             for args in (log["args"] for log in logs)
         ]
 
-    def proposed_results(self, from_block: int, round_number: int | None = None) -> dict[bytes, Result]:
+    def proposed_results(
+        self, from_block: int, round_number: int | None = None
+    ) -> dict[bytes, Result]:
         """Every result with a valid signature, by its digest."""
         filters = {} if round_number is None else {"round": round_number}
         logs = self._events("ResultProposed", from_block, **filters)

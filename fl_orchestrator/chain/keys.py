@@ -112,7 +112,9 @@ def save_keystore(path: Path, secret: bytes, password: str) -> str:
         # A link fails where a rename would overwrite a key that appeared in the meantime.
         os.link(temporary, path)
     except FileExistsError as error:
-        raise KeyStoreError(f"{path} exists already.", "A key file is never overwritten.") from error
+        raise KeyStoreError(
+            f"{path} exists already.", "A key file is never overwritten."
+        ) from error
     finally:
         Path(temporary).unlink()
     return str(Account.from_key(secret).address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import eth_abi
+from eth_abi.abi import decode as decode_abi
 from eth_utils.abi import abi_to_signature, function_signature_to_4byte_selector
 from web3 import Web3
 
@@ -51,7 +51,9 @@ _SENTENCES: Final = {
 class ContractReverted(ChainError):
     """The contract refused a call: ``name`` and ``arguments`` are those of its custom error."""
 
-    def __init__(self, name: str, arguments: tuple[Any, ...] = (), reason: str | None = None) -> None:
+    def __init__(
+        self, name: str, arguments: tuple[Any, ...] = (), reason: str | None = None
+    ) -> None:
         sentence = _SENTENCES.get(name, "The contract refused the call.")
         shown = f"{name}({', '.join(_show(a) for a in arguments)})"
         if reason is not None:
@@ -97,7 +99,7 @@ class RevertDecoder:
         if item is None:
             return ContractReverted("Reverted" if not data else "0x" + data.hex())
         types = [argument["type"] for argument in item["inputs"]]
-        arguments = tuple(eth_abi.decode(types, data[4:]))
+        arguments = tuple(decode_abi(types, data[4:]))
         reason = self.name(arguments[0]) if item["name"] == "NothingAccepted" else None
         return ContractReverted(item["name"], arguments, reason)
 

@@ -7,6 +7,27 @@ import enum
 from typing import Any, TypeVar, get_type_hints
 
 from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.model.digests import Result
+
+__all__ = [
+    "CommitView",
+    "ModelView",
+    "Observation",
+    "Params",
+    "Phase",
+    "Result",
+    "RevealedUpdate",
+    "Role",
+    "RoundView",
+    "RuleKind",
+    "Signature",
+    "SignedCommit",
+    "StakeView",
+    "Update",
+    "from_abi",
+    "included_indices",
+    "to_abi",
+]
 
 T = TypeVar("T")
 
@@ -36,7 +57,7 @@ class Phase(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Params:
-    """What a federation is, for ever. Amounts in wei, periods in seconds, shares in basis points."""
+    """What a federation is. Amounts in wei, periods in seconds, shares in basis points."""
 
     min_party_stake: int
     min_aggregator_stake: int
@@ -143,21 +164,6 @@ class RevealedUpdate:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Result:
-    """What aggregators sign: this global model is the rule applied to these updates."""
-
-    round: int
-    updates_hash: bytes
-    base_root: bytes
-    included: int
-    global_root: bytes
-    global_cid: Cid
-
-    def included_indices(self) -> list[int]:
-        return [i for i in range(self.included.bit_length()) if self.included >> i & 1]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class SignedCommit:
     """A party's commitment with its compact (ERC-2098) signature, for a keeper to carry."""
 
@@ -186,6 +192,11 @@ class Signature:
     vs: bytes
 
 
+def included_indices(included: int) -> list[int]:
+    """The set bits of a bitmap, lowest first."""
+    return [i for i in range(included.bit_length()) if included >> i & 1]
+
+
 def from_abi(cls: type[T], values: Any) -> T:
     """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included."""
     hints = get_type_hints(cls)
@@ -194,7 +205,7 @@ def from_abi(cls: type[T], values: Any) -> T:
     for field, value in zip(fields, values, strict=True):
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind):
-            value = from_abi(kind, value)
+            value = from_abi(kind, value)  # type: ignore[arg-type]
         elif isinstance(kind, type) and issubclass(kind, enum.Enum):
             value = kind(value)
         arguments[field.name] = value
@@ -203,7 +214,7 @@ def from_abi(cls: type[T], values: Any) -> T:
 
 def to_abi(value: Any) -> Any:
     """The tuple of a dataclass, nested ones included, as the ABI encoder takes it."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value):
         return tuple(to_abi(getattr(value, f.name)) for f in dataclasses.fields(value))
     if isinstance(value, (list, tuple)):
         return [to_abi(item) for item in value]

@@ -1,0 +1,26 @@
+"""What every role is: a loop of observe, decide, act that keeps nothing the chain does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one turn of a role did.
+
+    ``action`` names it, or is None when there was nothing to do; then nothing will change before
+    the round moves to another phase, or the chain's time reaches ``wake_at`` (seconds; 0: never).
+    """
+
+    action: str | None = None
+    wake_at: int = 0
+
+
+class Role(Protocol):
+    """A process of the protocol. Safe to stop at any moment and to start again."""
+
+    def step(self) -> Step:
+        """Observe the chain, decide, and act at most once."""
+        ...

@@ -1,0 +1,205 @@
+"""The party: trains on its own data, commits to its update, and reveals it afterwards."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Observation, Phase, Update
+from fl_orchestrator.content.cid import cid_of
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.digests import commitment
+from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import in_blocks
+from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.journal import Journal, OpenCommitment
+from fl_orchestrator.roles.relay import Relay
+from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.training.trainer import Trainer, training_seed
+
+_log = structlog.get_logger(__name__)
+
+# A relay has this share of what is left of a phase to get a message included.
+_RELAY_SHARE: Final = 0.5
+# The contract keeps this many bytes of a commitment.
+_KEPT_BYTES: Final = 26
+
+
+class Decision(Enum):
+    """What there is to do for a party, from the chain and its own journal."""
+
+    TRAIN = auto()
+    COMMIT = auto()
+    REVEAL = auto()
+    LOST = auto()
+    NOTHING = auto()
+
+
+def decide(seen: Observation, journal: OpenCommitment | None) -> Decision:
+    """The next duty of a party whose journal entry for the current round is ``journal``."""
+    current, slot = seen.current, seen.committed
+    committed = slot.round == current.round
+    if current.phase is Phase.COMMIT and seen.drawn and not committed:
+        return Decision.TRAIN if journal is None else Decision.COMMIT
+    if current.phase is Phase.REVEAL and committed and not slot.revealed:
+        if journal is None or journal.commitment[:_KEPT_BYTES] != slot.commitment:
+            return Decision.LOST
+        return Decision.REVEAL
+    return Decision.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class PartySettings:
+    """A party's own choices. ``salt(round)`` must be unpredictable to everybody else."""
+
+    run_seed: int
+    salt: Callable[[int], bytes] = lambda _round: secrets.token_bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """What was posted to the relay last, and the chain's time until when it may take."""
+
+    round: int
+    decision: Decision
+    until: int
+
+
+class Party:
+    """One party of one federation; ``home`` is its private directory."""
+
+    def __init__(
+        self,
+        federation: Federation,
+        sender: Sender,
+        store: ContentStore,
+        manifest: Manifest,
+        trainer: Trainer,
+        home: Path,
+        settings: PartySettings,
+        relay: Relay | None = None,
+    ) -> None:
+        self._federation = federation
+        self._sender = sender
+        self._store = store
+        self._manifest = manifest
+        self._trainer = trainer
+        self._settings = settings
+        self._relay = relay
+        self._origin = Origin(federation.chain_id, federation.address)
+        self._vectors = VectorCache(home / "vectors", manifest)
+        self._journal = Journal(home / "journal")
+        self._patience = _Patience(0, Decision.NOTHING, 0)
+
+    @property
+    def address(self) -> str:
+        return self._sender.address
+
+    def step(self) -> Step:
+        seen = self._federation.observe(self.address)
+        entry = self._journal.load(seen.current.round)
+        decision = decide(seen, entry)
+        if decision is Decision.TRAIN:
+            entry = self._train(seen)
+            decision = Decision.COMMIT
+        if decision is Decision.COMMIT and entry is not None:
+            return self._commit(seen, entry)
+        if decision is Decision.REVEAL and entry is not None:
+            return self._reveal(seen, entry)
+        if decision is Decision.LOST:
+            _log.error("journal lost", party=self.address, round=seen.current.round)
+        return Step()
+
+    def _train(self, seen: Observation) -> OpenCommitment:
+        """Train from the head's model; the update and its preimage are on disk on return."""
+        round_number = seen.current.round
+        self._journal.forget_before(round_number)
+        self._vectors.forget_rounds_before(seen.current.base)
+        base = self._vectors.fetch(
+            self._store,
+            seen.current.base_cid,
+            seen.current.base_root,
+            self._origin.state(seen.current.base),
+        )
+        state = self._vectors.load(base)
+        layout = self._manifest.layout
+        weights, samples, metrics = self._trainer.fit(
+            float_view(layout, state), self._training_config(round_number)
+        )
+        encoded = encode_update(layout, self._manifest.update_fraction_bits, weights, state)
+        _log.info(
+            "trained", party=self.address, round=round_number, clipped=encoded.clipped, **metrics
+        )
+        return self.prepare(round_number, encoded.vector, samples)
+
+    def _training_config(self, round_number: int) -> dict[str, Any]:
+        training = self._manifest.training.model_dump(by_alias=True)
+        seed = training_seed(self._settings.run_seed, self.address, round_number)
+        return {**training, "seed": seed}
+
+    def prepare(self, round_number: int, vector: Any, samples: int) -> OpenCommitment:
+        """Write an encoded update and its preimage to the journal, before anything is sent."""
+        file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
+        with file.path.open("rb") as stream:
+            cid = cid_of(stream)
+        update = Update(
+            self.address,
+            sample_weight(samples, self._manifest.samples_per_weight),
+            file.root,
+            cid,
+            self._settings.salt(round_number),
+        )
+        digest = commitment(
+            chain_id=self._origin.chain_id,
+            federation=self._origin.federation,
+            round_number=round_number,
+            party=update.party,
+            root=update.root,
+            cid=update.cid,
+            weight=update.weight,
+            salt=update.salt,
+        )
+        return self._journal.save(round_number, digest, update, file.path)
+
+    def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
+        if self._relay is None or self._relay_failed(seen, Decision.COMMIT):
+            self._sender.send(self._federation.commit(entry.commitment))
+            return Step("commit")
+        if self._is_posted(seen, Decision.COMMIT):
+            return Step(wake_at=self._patience.until)
+        signed = self._federation.sign_commit(self._sender.signer, entry.round, entry.commitment)
+        self._relay.post_commit(entry.round, signed)
+        return self._posted(seen, Decision.COMMIT, seen.current.commit_end)
+
+    def _reveal(self, seen: Observation, entry: OpenCommitment) -> Step:
+        if self._is_posted(seen, Decision.REVEAL) and not self._relay_failed(seen, Decision.REVEAL):
+            return Step(wake_at=self._patience.until)
+        # The commit phase has closed: only from now on may the bytes leave this directory.
+        with entry.path.open("rb") as stream:
+            self._store.put(stream)
+        if self._relay is None or self._relay_failed(seen, Decision.REVEAL):
+            self._sender.send(self._federation.reveal([entry.update]))
+            return Step("reveal")
+        self._relay.post_reveal(entry.round, entry.update)
+        return self._posted(seen, Decision.REVEAL, seen.current.reveal_end)
+
+    def _posted(self, seen: Observation, decision: Decision, phase_end: int) -> Step:
+        until = seen.timestamp + int((phase_end - seen.timestamp) * _RELAY_SHARE)
+        self._patience = _Patience(seen.current.round, decision, until)
+        return Step(f"post {decision.name.lower()}", until)
+
+    def _is_posted(self, seen: Observation, decision: Decision) -> bool:
+        return (self._patience.round, self._patience.decision) == (seen.current.round, decision)
+
+    def _relay_failed(self, seen: Observation, decision: Decision) -> bool:
+        """Whether a posted message has been left out for so long that it is time to send it."""
+        return self._is_posted(seen, decision) and seen.timestamp >= self._patience.until

@@ -1,0 +1,154 @@
+"""Vectors on a role's own disk: fetched, checked against their roots, aggregated block by block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.aggregation.rules import next_global, rule_for
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import (
+    VectorKind,
+    VectorMeta,
+    VectorReader,
+    max_file_bytes,
+    read_tree,
+    read_vector,
+    write_vector,
+)
+
+
+class RootMismatch(VerificationError):
+    """A file's numbers are not those whose root is on the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The federation that vectors belong to, as their files' metadata has it."""
+
+    chain_id: int
+    federation: str
+
+    def update(self, round_number: int) -> VectorMeta:
+        return VectorMeta(VectorKind.UPDATE, self.chain_id, self.federation, round_number)
+
+    def state(self, round_number: int) -> VectorMeta:
+        """The metadata of the global state that a round made; round 0 is genesis."""
+        if round_number == 0:
+            return VectorMeta.genesis()
+        return VectorMeta(VectorKind.GLOBAL, self.chain_id, self.federation, round_number)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFile:
+    """A file on this disk whose numbers have this root."""
+
+    path: Path
+    meta: VectorMeta
+    root: bytes
+
+
+class VectorCache:
+    """A directory of verified vector files, named by their roots. Safe to delete at any time."""
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self._directory = directory
+        self._manifest = manifest
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def fetch(self, store: ContentStore, cid: Cid, root: bytes, meta: VectorMeta) -> VectorFile:
+        """The vector from here or from the store.
+
+        Raises ContentError when the store cannot give it, VectorFileError when it is malformed and
+        RootMismatch when it is another vector.
+        """
+        path = self._path(meta, root)
+        if path.exists():
+            return VectorFile(path, meta, root)
+        limit = max_file_bytes(self._manifest.layout, meta.kind)
+        with self._temporary() as (temporary, file):
+            with store.get(cid, limit) as source:
+                while block := source.read(1 << 20):
+                    file.write(block)
+            file.seek(0)
+            if read_tree(file, self._manifest.layout, meta).root != root:
+                raise RootMismatch(
+                    f"The {meta.kind} {cid} of round {meta.round} does not have its root on-chain.",
+                    "Its author committed to other numbers than it published.",
+                )
+            self._keep(temporary, file, path)
+        return VectorFile(path, meta, root)
+
+    def write(self, meta: VectorMeta, blocks: Iterable[NDArray[Any]]) -> VectorFile:
+        """Write a canonical file of these flat blocks."""
+        with self._temporary() as (temporary, file):
+            root = write_vector(file, self._manifest.layout, meta, blocks).root
+            self._keep(temporary, file, self._path(meta, root))
+        return VectorFile(self._path(meta, root), meta, root)
+
+    def load(self, file: VectorFile) -> NDArray[Any]:
+        """The flat vector in memory: int32 of a global state, int16 of an update."""
+        with file.path.open("rb") as stream:
+            return read_vector(stream, self._manifest.layout, file.meta)[1]
+
+    def aggregate(
+        self,
+        base: VectorFile,
+        updates: Sequence[tuple[VectorFile, int]],
+        meta: VectorMeta,
+    ) -> VectorFile:
+        """Apply the manifest's rule to (update, weight) pairs in one streaming pass over the files.
+
+        Memory does not grow with the model; it grows by one block with each update.
+        """
+        with ExitStack() as files:
+
+            def blocks(file: VectorFile) -> Iterator[NDArray[np.integer[Any]]]:
+                stream = files.enter_context(file.path.open("rb"))
+                return VectorReader(stream, self._manifest.layout, file.meta).blocks()
+
+            state = next_global(
+                rule_for(self._manifest.rule),
+                blocks(base),  # type: ignore[arg-type]
+                [blocks(update) for update, _ in updates],  # type: ignore[misc]
+                [weight for _, weight in updates],
+                self._manifest.update_fraction_bits,
+            )
+            return self.write(meta, state)
+
+    def forget_rounds_before(self, round_number: int) -> None:
+        """Delete the files of earlier rounds."""
+        for path in self._directory.glob("*-*-*.safetensors"):
+            if int(path.name.split("-")[1]) < round_number:
+                path.unlink(missing_ok=True)
+
+    def _path(self, meta: VectorMeta, root: bytes) -> Path:
+        return self._directory / f"{meta.kind}-{meta.round}-{root.hex()}.safetensors"
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
+        descriptor, name = tempfile.mkstemp(dir=self._directory, prefix="new-")
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                yield Path(name), file
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    @staticmethod
+    def _keep(temporary: Path, file: BinaryIO, path: Path) -> None:
+        """Make a whole temporary file the one at ``path``; a crash leaves the old state."""
+        file.flush()
+        os.fsync(file.fileno())
+        temporary.replace(path)
