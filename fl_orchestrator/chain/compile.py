@@ -90,6 +90,10 @@ class Project:
             file.relative_to(self.root) for file in (self.root / self.sources).rglob("*.sol")
         )
 
+    def compiler(self) -> Path:
+        """The compiler to use. Raises CompilerNotFoundError."""
+        return find_solc(self.solc_version, self.root)
+
 
 def build_contracts(root: Path) -> list[Path]:
     """Compile the checkout at ``root`` and rewrite the artifacts; returns the files written.

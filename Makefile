@@ -1,0 +1,100 @@
+# `make demo` and `make test` set up everything they need inside the checkout. Each set-up step
+# leaves a stamp, so that it runs again only when its input has changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+SLITHER := .tools/slither
+NODE_MODULES := node_modules/.package-lock.json
+INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet
+
+.PHONY: help demo test lint forge-test slither pytest kubo bench contracts lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## Train a model among ten parties on a chain in this process (Python only)
+	@$(BIN)/flo demo $(ARGS)
+
+test: lint forge-test slither pytest ## Run every check and every test (Python, Node and Go)
+
+lint: .venv/.dev $(NODE_MODULES) ## Check format, style and types
+	@echo "Checking format, style and types ..."
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@scripts/forge fmt --check
+
+forge-test: .venv/.dev $(NODE_MODULES)
+	@echo "Testing the contracts ..."
+	@scripts/forge test
+
+# Configured in slither.config.json; any finding fails. It cleans and builds in a place of its own.
+slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
+	@echo "Analysing the contracts ..."
+	@PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_OUT=.tools/slither-out \
+		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .
+
+pytest: .venv/.dev $(NODE_MODULES) kubo
+	@echo "Testing the Python ..."
+	@$(BIN)/pytest $(ARGS)
+
+kubo:
+	@scripts/build_kubo.sh >/dev/null
+
+bench: .venv/.dev ## Run every benchmark
+	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+contracts: .venv/.dev $(NODE_MODULES) ## Compile the contracts into the package
+	@$(BIN)/flo contracts build
+
+# Nothing of this machine may get into the lock files: no address, no local directory.
+LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+lock: .venv/.uv ## Choose new versions of all Python packages
+	@echo "Choosing package versions ..."
+	@$(LOCK) pyproject.toml --extra dev -o requirements/dev.lock
+	@$(LOCK) pyproject.toml --extra demo -c requirements/dev.lock -o requirements/demo.lock
+	@$(LOCK) requirements/slither.in -o requirements/slither.lock
+
+clean: ## Remove everything that was set up or built
+	@rm -rf .venv .tools node_modules out cache build dist .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf .hypothesis
+
+.venv/.uv:
+	@echo "Creating the Python environment in .venv ..."
+	@python=$${PYTHON:-$$(scripts/find_python)}; "$$python" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/.demo: .venv/.uv requirements/demo.lock pyproject.toml
+	@echo "Installing what the demo needs (about 1 GB with TensorFlow, once) ..."
+	@$(INSTALL) --require-hashes -r requirements/demo.lock
+	@$(INSTALL) --no-deps -e .
+	@touch $@
+
+.venv/.dev: .venv/.uv requirements/dev.lock pyproject.toml
+	@echo "Installing what development needs (about 1 GB with TensorFlow, once) ..."
+	@$(INSTALL) --require-hashes -r requirements/dev.lock
+	@$(INSTALL) --no-deps -e .
+	@$(UV) pip check --quiet
+	@touch $@ .venv/.demo
+
+$(NODE_MODULES): package.json package-lock.json .npmrc
+	@command -v npm >/dev/null || { echo "Node.js 18 or later, with npm, is missing: see nodejs.org." >&2; exit 1; }
+	@echo "Installing the Solidity toolchain ..."
+	@npm ci --silent
+	@touch $@
+
+$(SLITHER)/.installed: .venv/.uv requirements/slither.lock
+	@echo "Installing Slither ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(SLITHER)
+	@$(INSTALL) --python $(SLITHER)/bin/python --require-hashes -r requirements/slither.lock
+	@touch $@
