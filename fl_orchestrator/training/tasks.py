@@ -1,0 +1,244 @@
+"""Tasks: for each data set the model, and how a federation trains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.training import scales
+from fl_orchestrator.training.data import BadPartition, FeatureScale, Partition, Rows, partition
+from fl_orchestrator.training.datasets.dataset import Dataset
+from fl_orchestrator.training.trainer import training_seed
+
+if TYPE_CHECKING:
+    from fl_orchestrator.training.keras import KerasModel
+
+
+class UnknownTask(InputError):
+    """No task has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The `training` section of a manifest."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str
+    loss: str
+    metrics: tuple[str, ...] = ("accuracy",)
+
+    def config(self) -> dict[str, Any]:
+        """The section as the manifest writes it, and as `Trainer.fit` reads it."""
+        return {
+            "epochs": self.epochs,
+            "batchSize": self.batch_size,
+            "learningRate": self.learning_rate,
+            "optimizer": self.optimizer,
+            "loss": self.loss,
+            "metrics": list(self.metrics),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A network of dense layers for one data set, and the defaults of its federation.
+
+    `outputs` is 1 (a sigmoid, for two classes) or the number of classes (a softmax). `features`
+    is None where each party scales by its own rows.
+    """
+
+    name: str
+    purpose: str
+    schema: str
+    inputs: int
+    outputs: int
+    training: Training
+    samples_per_weight: int
+    hidden: tuple[int, ...] = ()
+    features: FeatureScale | None = None
+    update_fraction_bits: int = 15
+    partition: str = "dirichlet:0.5"
+    parties: int = 10
+    rounds: int = 10
+
+    def keras_model(self, seed: int) -> KerasModel:
+        """Build and compile the model, its initial weights drawn from `seed`.
+
+        Raises:
+            TensorFlowMissing: TensorFlow is not installed.
+        """
+        from fl_orchestrator.training.keras import KerasModel
+
+        return KerasModel(lambda: _dense_network(self, seed))
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """What each party gets, and the one test set on which everything is compared.
+
+    `test_groups` has the test rows of each natural group by its name (of each hospital, say).
+    """
+
+    parties: tuple[Rows, ...]
+    test: Rows
+    test_groups: dict[str, Rows] = field(default_factory=dict)
+
+
+def deal(task: Task, dataset: Dataset, spec: str, parties: int, seed: int) -> Deal:
+    """Deal a data set's training rows to parties and scale all features as the task says.
+
+    Where parties scale by their own rows, the test rows of a group are scaled as its party's.
+
+    Raises:
+        BadPartition: the spec is misspelt or impossible, or does not suit the task.
+    """
+    how = Partition.parse(spec)
+    indices = partition(how, dataset.train.y, dataset.groups, parties, seed)
+    hands = [dataset.train.take(chosen) for chosen in indices]
+    if task.features is not None:
+        constants = [task.features] * parties
+        test = Rows(task.features.apply(dataset.test.x), dataset.test.y)
+    elif how.kind == "column":
+        constants = [FeatureScale.of_own_rows(hand.x) for hand in hands]
+        test = _scaled_by_group(dataset.test, dataset.test_groups[how.column], constants)
+    else:
+        raise BadPartition(
+            f"In {task.name} a party scales features by its own rows, which needs parties that "
+            "the test rows belong to too.",
+            f"Use --partition {task.partition}.",
+        )
+    return Deal(
+        parties=tuple(
+            Rows(c.apply(hand.x), hand.y) for c, hand in zip(constants, hands, strict=True)
+        ),
+        test=test,
+        test_groups={
+            name: test.take(np.flatnonzero(dataset.test_groups[column] == number))
+            for column, names in dataset.group_names.items()
+            for number, name in enumerate(names)
+        },
+    )
+
+
+def _scaled_by_group(rows: Rows, groups: Any, constants: list[FeatureScale]) -> Rows:
+    x = np.empty_like(rows.x)
+    for number, constant in enumerate(constants):
+        x[groups == number] = constant.apply(rows.x[groups == number])
+    return Rows(x, rows.y)
+
+
+def _dense_network(task: Task, seed: int) -> Any:
+    import keras
+
+    def dense(number: int, units: int, activation: str, name: str) -> Any:
+        start = keras.initializers.GlorotUniform(training_seed(seed, name, number) % 2**31)
+        return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
+
+    layers = [
+        dense(number, units, "relu", f"hidden_{number}")
+        for number, units in enumerate(task.hidden, start=1)
+    ]
+    last = "sigmoid" if task.outputs == 1 else "softmax"
+    layers.append(dense(0, task.outputs, last, "output"))
+    model = keras.Sequential([keras.Input((task.inputs,)), *layers], name="model")
+    optimizer = keras.optimizers.get(
+        {
+            "class_name": task.training.optimizer,
+            "config": {"learning_rate": task.training.learning_rate},
+        }
+    )
+    model.compile(optimizer=optimizer, loss=task.training.loss, metrics=list(task.training.metrics))
+    return model
+
+
+BINARY = "binary_crossentropy"
+CATEGORICAL = "sparse_categorical_crossentropy"
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="breast-cancer",
+            purpose="Tell malignant from benign breast tumours by the shape of their cell nuclei.",
+            schema="30 measurements of cell nuclei, as in wdbc.names; label 1 is malignant.",
+            inputs=30,
+            hidden=(16,),
+            outputs=1,
+            training=Training(5, 8, 0.05, "sgd", BINARY),
+            features=scales.BREAST_CANCER,
+            samples_per_weight=1,
+        ),
+        Task(
+            name="digits",
+            purpose="Read handwritten digits in pictures of 8 x 8 pixels.",
+            schema="64 pixels from 0 to 16, row by row; labels 0 to 9.",
+            inputs=64,
+            hidden=(32,),
+            outputs=10,
+            training=Training(5, 16, 0.1, "sgd", CATEGORICAL),
+            features=scales.DIGITS,
+            samples_per_weight=2,
+        ),
+        Task(
+            name="heart-disease",
+            purpose="Find heart disease with the records of four hospitals (FLamby's setting).",
+            schema="13 features of FLamby's Fed-Heart-Disease; label 1 is disease.",
+            inputs=13,
+            outputs=1,
+            training=Training(3, 4, 0.001, "sgd", BINARY),
+            samples_per_weight=1,
+            partition="column:hospital",
+            parties=4,
+            rounds=15,
+        ),
+        Task(
+            name="mnist",
+            purpose="Read handwritten digits (McMahan et al. 2017, the 2NN).",
+            schema="784 pixels from 0 to 255, row by row; labels 0 to 9.",
+            inputs=784,
+            hidden=(200, 200),
+            outputs=10,
+            training=Training(1, 10, 0.2, "sgd", CATEGORICAL),
+            features=scales.MNIST,
+            samples_per_weight=100,
+            partition="iid",
+        ),
+        Task(
+            name="credit-german",
+            purpose="Tell bad loans from good ones.",
+            schema="7 numbers and 13 qualities as indicators, as in german.doc; label 1 is bad.",
+            inputs=63,
+            outputs=1,
+            training=Training(5, 8, 0.02, "sgd", BINARY, ("accuracy", "auc")),
+            features=scales.CREDIT_GERMAN,
+            samples_per_weight=1,
+        ),
+        Task(
+            name="ai4i",
+            purpose="Foresee machine failures from sensor readings.",
+            schema="5 readings and the product's quality L, M or H; label 1 is a failure.",
+            inputs=8,
+            hidden=(32,),
+            outputs=1,
+            training=Training(5, 32, 0.1, "sgd", BINARY, ("accuracy", "auc")),
+            features=scales.AI4I,
+            samples_per_weight=16,
+        ),
+    )
+}
+
+
+def task_named(name: str) -> Task:
+    """The task of a data set.
+
+    Raises:
+        UnknownTask: no task has this name.
+    """
+    if name not in TASKS:
+        raise UnknownTask(f"There is no task {name!r}.", f"Use one of {', '.join(TASKS)}.")
+    return TASKS[name]

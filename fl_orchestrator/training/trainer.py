@@ -1,0 +1,160 @@
+"""What the system asks of a training framework, and what every adapter shares.
+
+A trainer never sees a chain, a store or another party: weights and settings come in, weights and
+counts go out. It has the shape of Flower's NumPyClient, so that a user can bring one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.errors import InputError
+
+FloatArray = NDArray[np.float32]
+Metrics = dict[str, float]
+
+
+class BadTrainingConfig(InputError):
+    """A training setting is missing, unknown or out of its range."""
+
+
+class BadWeights(InputError):
+    """Weights do not have the names, shapes or values that the model needs."""
+
+
+class Trainer(Protocol):
+    """Trains and evaluates one model on one set of rows.
+
+    `weights` is a list of float32 arrays in the order of the manifest's tensors; it is never
+    changed in place. `config` has the manifest's `training` section and `seed` (see `Settings`).
+    """
+
+    def fit(
+        self, weights: list[FloatArray], config: dict[str, Any]
+    ) -> tuple[list[FloatArray], int, Metrics]:
+        """Train from `weights`; return the new weights, the number of rows, and metrics.
+
+        Optimizer state starts afresh (docs/protocol.md, section 3), so the result depends on the
+        weights, the rows and the config alone.
+        """
+        ...
+
+    def evaluate(
+        self, weights: list[FloatArray], config: dict[str, Any]
+    ) -> tuple[float, int, Metrics]:
+        """Return the mean loss over the trainer's test rows, their number, and metrics."""
+        ...
+
+
+class TensorSpec(NamedTuple):
+    """Name and shape of one tensor of a model; a manifest lists them in order."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long and how fast one call of `fit` trains.
+
+    `epochs` counts passes over the party's own rows; `steps`, where given, replaces it by a number
+    of optimizer steps, drawn epoch after epoch. `optimizer` and `loss` are None where the config
+    leaves them to the trainer.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    steps: int | None = None
+    optimizer: str | None = None
+    loss: str | None = None
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Settings:
+        """Read a config: the manifest's `training` keys, `seed`, and optionally `steps`.
+
+        Raises:
+            BadTrainingConfig: a setting is missing, or has a wrong type or range.
+        """
+        steps = config.get("steps")
+        rate = config.get("learningRate")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < np.inf:
+            raise BadTrainingConfig(
+                f"The learning rate is {rate!r}.", "Give `learningRate` a number above zero."
+            )
+        return cls(
+            seed=_integer(config, "seed", minimum=0),
+            epochs=_integer(config, "epochs", minimum=1),
+            batch_size=_integer(config, "batchSize", minimum=1),
+            learning_rate=float(rate),
+            steps=None if steps is None else _integer(config, "steps", minimum=1),
+            optimizer=config.get("optimizer"),
+            loss=config.get("loss"),
+        )
+
+    def steps_for(self, rows: int) -> int:
+        """Optimizer steps that one `fit` makes over `rows` rows."""
+        return self.steps or self.epochs * steps_per_epoch(rows, self.batch_size)
+
+    def epoch_orders(self, rows: int) -> Iterator[NDArray[np.int64]]:
+        """Yield, for every epoch, the row numbers in the order they are trained on.
+
+        Batches are consecutive slices of `batch_size`, the last of an epoch holding what is left.
+        The orders depend on the seed alone.
+        """
+        shuffle = np.random.Generator(np.random.PCG64(self.seed))
+        left = self.steps_for(rows)
+        while left > 0:
+            taken = min(left, steps_per_epoch(rows, self.batch_size))
+            yield shuffle.permutation(rows)[: taken * self.batch_size]
+            left -= taken
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Number of batches in one pass over `rows` rows, the last one possibly smaller."""
+    return -(-rows // batch_size)
+
+
+def training_seed(run_seed: int, party: str, round_number: int) -> int:
+    """A 64-bit seed for one party's training in one round (docs/protocol.md, section 3).
+
+    It hashes nothing that a chain decides, so nobody can steer a training by choosing a block.
+    """
+    text = f"fl-orchestrator training seed\n{run_seed}\n{round_number}\n{party}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def check_weights(weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]) -> None:
+    """Refuse weights whose number, shapes or dtype are not those of `tensors`.
+
+    Raises:
+        BadWeights: with the name of the first tensor that differs.
+    """
+    if len(weights) != len(tensors):
+        raise BadWeights(
+            f"The model has {len(tensors)} tensors, but {len(weights)} were given.",
+            "Give one array for each tensor of the manifest, in its order.",
+        )
+    for array, tensor in zip(weights, tensors, strict=True):
+        if array.shape != tensor.shape or array.dtype != np.float32:
+            raise BadWeights(
+                f"Tensor {tensor.name} is {array.dtype} {array.shape}, not float32 {tensor.shape}.",
+                "Use weights of the model that the manifest describes.",
+            )
+
+
+def _integer(config: dict[str, Any], key: str, minimum: int) -> int:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise BadTrainingConfig(
+            f"The training setting `{key}` is {value!r}.",
+            f"Give it a whole number of at least {minimum}.",
+        )
+    return value
