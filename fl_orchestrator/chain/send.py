@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,17 +41,23 @@ class Receipt:
 class Sender:
     """Sends an account's calls one after the other, each mined before the next.
 
-    ``timeout`` is in seconds. Raises ContractReverted with the contract's own error before anything
+    ``timeout`` is in seconds; ``on_receipt`` sees every mined transaction. Raises ContractReverted with the contract's own error before anything
     is spent whenever the call would revert.
     """
 
     def __init__(
-        self, web3: Web3, signer: Signer, reverts: RevertDecoder, timeout: float = 120
+        self,
+        web3: Web3,
+        signer: Signer,
+        reverts: RevertDecoder,
+        timeout: float = 120,
+        on_receipt: Callable[[Receipt], None] = lambda _receipt: None,
     ) -> None:
         self.web3 = web3
         self.signer = signer
         self._reverts = reverts
         self._timeout = timeout
+        self._on_receipt = on_receipt
 
     @property
     def address(self) -> str:
@@ -74,13 +81,15 @@ class Sender:
                 f"{call.label} reverted in block {receipt['blockNumber']}.",
                 "The chain changed between the check and the block; run the command again.",
             )
-        return Receipt(
+        sent = Receipt(
             call.label,
             bytes(transaction_hash),
             receipt["blockNumber"],
             receipt["gasUsed"],
             receipt["contractAddress"],
         )
+        self._on_receipt(sent)
+        return sent
 
     def check(self, call: Call) -> int:
         """The gas the call would take; raises what sending it would raise."""

@@ -1,0 +1,170 @@
+"""Runs the numbered migrations and records what they deployed, by chain.
+
+A migration is a module `migrations/NNNN_name.py` with `CONTRACT`, the artifact's name, and
+`constructor_arguments(params)`. Running them again deploys nothing twice: the address of a
+deployment is recorded before it is sent, so that even an interrupted one is found again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from eth_utils.crypto import keccak
+from web3 import Web3
+from web3.utils.address import get_create_address
+
+import fl_orchestrator
+from fl_orchestrator.artifacts import Artifact, load_artifact
+from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Params, to_abi
+from fl_orchestrator.errors import ChainError, InputError, ToolchainError
+
+_FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
+
+
+class DeploymentMismatch(ChainError):
+    """The chain does not hold the code that the record, or this version of the package, says."""
+
+
+class DamagedRecord(InputError):
+    """A deployment record that this program did not write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a migration deployed. ``block`` is 0 while the deployment may not be mined yet."""
+
+    migration: str
+    contract: str
+    address: str
+    block: int
+    code_hash: str
+
+
+class DeploymentRecord:
+    """The deployments on one chain: the file ``<directory>/<chain id>.json``."""
+
+    def __init__(self, directory: Path, chain_id: int) -> None:
+        self.path = directory / f"{chain_id}.json"
+
+    def load(self) -> dict[str, Deployment]:
+        """The deployments by migration. Raises DamagedRecord."""
+        try:
+            items = json.loads(self.path.read_text())
+            return {item["migration"]: Deployment(**item) for item in items}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedRecord(
+                f"{self.path} is not a deployment record.", "Restore or delete it."
+            ) from error
+
+    def save(self, deployment: Deployment) -> None:
+        deployments = {**self.load(), deployment.migration: deployment}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".new")
+        text = json.dumps([asdict(d) for d in deployments.values()], indent=2) + "\n"
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+
+
+def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[Deployment]:
+    """Run every migration that this chain does not have yet; return all deployments in order.
+
+    Raises DeploymentMismatch when the chain holds other code than it should, and what Sender
+    raises.
+    """
+    done = record.load()
+    deployments = []
+    for path in migration_files():
+        module = _load(path)
+        artifact = load_artifact(module.CONTRACT)
+        earlier = done.get(path.stem)
+        deployment = None if earlier is None else _check(sender.web3, earlier, artifact)
+        if deployment is None:
+            deployment = _deploy(sender, path.stem, artifact, module, params, record)
+        if deployment != earlier:
+            record.save(deployment)
+        deployments.append(deployment)
+    return deployments
+
+
+def migration_files() -> Sequence[Path]:
+    """The migrations in their order, from the installed package or from the checkout."""
+    package = Path(fl_orchestrator.__file__).parent
+    for directory in (package / "migrations", package.parent / "migrations"):
+        files = sorted(p for p in directory.glob("*.py") if _FILE_NAME.fullmatch(p.name))
+        if files:
+            return files
+    raise ToolchainError("The package has no migrations.", "Install fl-orchestrator again.")
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"migration_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ToolchainError(f"The migration {path} cannot be loaded.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check(web3: Web3, earlier: Deployment, artifact: Artifact) -> Deployment | None:
+    """The recorded deployment as the chain has it; None when it was never mined."""
+    code = bytes(web3.eth.get_code(Web3.to_checksum_address(earlier.address)))
+    if not code and not earlier.block:
+        return None
+    code_hash = "0x" + keccak(code).hex()
+    if not artifact.runs_as(code) or (earlier.block and code_hash != earlier.code_hash):
+        raise DeploymentMismatch(
+            f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} does not have "
+            "the recorded code.",
+            "This is another chain with the same id, or another version of the package: use "
+            "another --deployments directory, or the version that deployed it.",
+        )
+    if earlier.block:
+        return earlier
+    # The deployment was mined after the process that sent it had died.
+    return Deployment(
+        earlier.migration, earlier.contract, earlier.address, web3.eth.block_number, code_hash
+    )
+
+
+def _deploy(
+    sender: Sender,
+    migration: str,
+    artifact: Artifact,
+    module: Any,
+    params: Params,
+    record: DeploymentRecord,
+) -> Deployment:
+    factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked({}))
+    constructor = factory.constructor(*module.constructor_arguments(to_abi(params)))
+    data = bytes.fromhex(constructor.data_in_transaction[2:])
+    call = Call(None, data, 0, f"deploy {artifact.name}")
+    sender.check(call)
+    account = Web3.to_checksum_address(sender.address)
+    nonce = sender.web3.eth.get_transaction_count(account, "pending")
+    expected = get_create_address(account, nonce)
+    record.save(Deployment(migration, artifact.name, expected, 0, ""))
+    receipt = sender.send(call)
+    if receipt.contract_address != expected:
+        raise DeploymentMismatch(
+            f"{artifact.name} was deployed at {receipt.contract_address}, not at {expected}.",
+            "Another process uses the same key at the same time: stop it.",
+        )
+    code = bytes(sender.web3.eth.get_code(expected))
+    return Deployment(
+        migration, artifact.name, expected, receipt.block_number, "0x" + keccak(code).hex()
+    )

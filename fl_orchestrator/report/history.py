@@ -1,0 +1,147 @@
+"""The record of a run: ``history.json`` for people and scripts, ``blocks.jsonl`` for the auditor.
+
+Both are rewritten as a whole after every round, so that an interrupted run leaves a readable one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from fl_orchestrator.errors import InputError
+
+HISTORY: Final = "history.json"
+BLOCKS: Final = "blocks.jsonl"
+STORE: Final = "store"
+_MAX_HISTORY_BYTES: Final = 64 << 20
+_MAX_BLOCK_LINE: Final = 4 << 20
+
+Root = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+
+
+class UnreadableRun(InputError):
+    """The directory does not hold the record of a run."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+class RoundEntry(_Part):
+    """One round. ``root`` and ``cid`` are those of the head after it."""
+
+    round: int
+    accepted: bool
+    drawn: int
+    committed: int
+    included: int
+    accuracy: float
+    loss: float
+    gas: int
+    gas_by_call: dict[str, int]
+    root: Root
+    cid: str
+
+
+class Comparison(_Part):
+    """Accuracy on the same test set, of models trained for the same number of local steps."""
+
+    accuracy: float
+    accuracy_alone_mean: float
+    accuracy_pooled: float
+
+
+class History(_Part):
+    """A run of `flo demo`."""
+
+    version: Literal[1] = 1
+    dataset: str
+    partition: str
+    rule: str
+    seed: int
+    parties: int
+    aggregators: int
+    participants: int
+    chain_id: int
+    federation: Address
+    chain_head: Root
+    genesis_root: Root
+    genesis_cid: str
+    manifest_cid: str
+    rounds: tuple[RoundEntry, ...] = Field(default=(), strict=False)
+    comparison: Comparison | None = None
+    gas_total: int = 0
+    complete: bool = False
+
+    def save(self, directory: Path) -> None:
+        write_whole(directory / HISTORY, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Raises UnreadableRun."""
+        path = directory / HISTORY
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_HISTORY_BYTES + 1)
+            if len(data) > _MAX_HISTORY_BYTES:
+                raise UnreadableRun(f"{path} is too large to be the record of a run.")
+            return cls.model_validate_json(data)
+        except OSError as error:
+            raise UnreadableRun(
+                f"{path} cannot be read: {error.strerror}.", "Give the --out directory of a run."
+            ) from error
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise UnreadableRun(
+                f"{path} is not the record of a run: {where}: {first['msg']}."
+            ) from error
+
+
+def save_blocks(
+    directory: Path, genesis: Mapping[str, Any], blocks: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write the chain's genesis and its blocks, one JSON object per line."""
+    lines = [json.dumps(item, separators=(",", ":")) for item in (genesis, *blocks)]
+    write_whole(directory / BLOCKS, "\n".join(lines) + "\n")
+
+
+def load_blocks(directory: Path) -> Iterator[dict[str, Any]]:
+    """The genesis, then the blocks. Raises UnreadableRun."""
+    path = directory / BLOCKS
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(_MAX_BLOCK_LINE):
+                item = json.loads(line)
+                if not isinstance(item, dict):
+                    raise UnreadableRun(f"{path} is not a record of blocks.")
+                yield item
+    except OSError as error:
+        raise UnreadableRun(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UnreadableRun(f"{path} is not a record of blocks.") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves either the old or the new text."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

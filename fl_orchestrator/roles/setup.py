@@ -1,0 +1,142 @@
+"""What a federation starts from: its manifest and genesis in a store, and its parameters."""
+
+from __future__ import annotations
+
+import io
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.chain.types import Params
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.fixed_point import genesis_state
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorMeta, in_blocks, write_vector
+from fl_orchestrator.roles.manifests import manifest_cid, rule_kind
+
+MAX_UPDATES: Final = 100
+ETHER: Final = 10**18
+
+
+class ImpossibleFederation(InputError):
+    """The numbers of parties, participants and updates contradict each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """The first global state, as the contract records it."""
+
+    root: bytes
+    cid: Cid
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The conditions of a federation that its manifest does not fix.
+
+    Periods in seconds, amounts in wei. ``participants`` is how many parties a round draws; all of
+    them when it equals ``max_parties``. ``min_updates`` 0 stands for half of the participants.
+    """
+
+    max_parties: int
+    participants: int
+    min_updates: int = 0
+    open_admission: bool = False
+    commit_period: int = 600
+    reveal_period: int = 600
+    attest_period: int = 600
+    challenge_period: int = 3600
+    answer_period: int = 600
+    unbond_period: int = 86_400
+    min_party_stake: int = ETHER // 10
+    min_aggregator_stake: int = ETHER
+    reward: int = ETHER // 100
+    aggregator_share_bps: int = 2000
+    unrevealed_slash_bps: int = 1000
+    fraud_slash_bps: int = 10_000
+    demand_bond: int = ETHER // 100
+
+
+def publish(
+    store: ContentStore, manifest: Manifest, weights: Sequence[NDArray[np.float32]]
+) -> Genesis:
+    """Store a manifest and the genesis state of these float weights.
+
+    Raises WeightsError, NotFiniteError, and what the store raises.
+    """
+    stored = store.put(io.BytesIO(manifest.to_bytes()))
+    if stored != manifest_cid(manifest.digest):
+        raise RuntimeError(f"a manifest of one chunk has the CID {stored}")
+    state = genesis_state(manifest.layout, weights)
+    with tempfile.TemporaryFile() as file:
+        root = write_vector(file, manifest.layout, VectorMeta.genesis(), in_blocks(state)).root
+        file.seek(0)
+        return Genesis(root, store.put(file))
+
+
+def federation_params(manifest: Manifest, genesis: Genesis, terms: Terms) -> Params:
+    """The contract's parameters. Raises ImpossibleFederation where it would refuse them."""
+    max_updates = _max_updates(terms)
+    sampled = _is_sampled(terms)
+    fewest = max(1, terms.participants // 2)
+    min_updates = terms.min_updates or fewest
+    if min_updates > (fewest if sampled else terms.participants):
+        raise ImpossibleFederation(
+            f"{min_updates} updates cannot be required of {terms.participants} participants.",
+            f"Require at most {fewest if sampled else terms.participants}.",
+        )
+    return Params(
+        min_party_stake=terms.min_party_stake,
+        min_aggregator_stake=terms.min_aggregator_stake,
+        max_parties=terms.max_parties,
+        participants=terms.participants,
+        min_updates=min_updates,
+        max_updates=max_updates,
+        open_admission=terms.open_admission,
+        commit_period=terms.commit_period,
+        reveal_period=terms.reveal_period,
+        attest_period=terms.attest_period,
+        challenge_period=terms.challenge_period,
+        unbond_period=terms.unbond_period,
+        answer_period=terms.answer_period,
+        rule=rule_kind(manifest),
+        trim_bps=manifest.rule.trim_bps,
+        update_fraction_bits=manifest.update_fraction_bits,
+        depth=manifest.depth,
+        reward=terms.reward,
+        aggregator_share_bps=terms.aggregator_share_bps,
+        unrevealed_slash_bps=terms.unrevealed_slash_bps,
+        fraud_slash_bps=terms.fraud_slash_bps,
+        demand_bond=terms.demand_bond,
+        genesis_root=genesis.root,
+        genesis_cid=genesis.cid,
+        manifest_digest=manifest.digest,
+    )
+
+
+def _is_sampled(terms: Terms) -> bool:
+    return terms.open_admission or terms.participants < terms.max_parties
+
+
+def _max_updates(terms: Terms) -> int:
+    """Room for everybody, or for four standard deviations more than a draw expects."""
+    if terms.participants < 1 or terms.max_parties < 1:
+        raise ImpossibleFederation("A federation needs at least one party.")
+    room = terms.participants
+    if _is_sampled(terms):
+        # ceil(4 sqrt(p)) in integers.
+        room += math.isqrt(16 * terms.participants - 1) + 1
+    if room > MAX_UPDATES:
+        raise ImpossibleFederation(
+            f"{terms.participants} participants need room for {room} updates in a round; "
+            f"{MAX_UPDATES} are possible.",
+            "Draw fewer with --participants.",
+        )
+    return room

@@ -1,0 +1,322 @@
+"""A whole federation in one process, on a deterministic development chain.
+
+The roles are the real ones; only this driver mines blocks and moves time. With one seed every run
+gives the same blocks, draws and models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.chain.development import DevelopmentChain
+from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.reverts import RevertDecoder
+from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.types import Observation, Phase, Role, RoundView
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.errors import ChainError
+from fl_orchestrator.model.digests import drawn
+from fl_orchestrator.model.fixed_point import float_view
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles import base
+from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.relay import Mailbox
+from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
+from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.training.trainer import Trainer
+
+_BALANCE: Final = 1_000 * ETHER
+_MAX_TURNS: Final = 10_000
+
+
+class StuckFederation(ChainError):
+    """No role has anything to do and time does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many take part in a simulation, and on what terms."""
+
+    aggregators: int
+    rounds: int
+    seed: int
+    terms: Terms
+    relay: bool = True
+    party_stakes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What a round did. ``gas`` is the sum over all its transactions, by the calls' labels."""
+
+    round: int
+    accepted: bool
+    drawn: int
+    committed: int
+    included: int
+    root: bytes
+    cid: str
+    gas: dict[str, int]
+
+    @property
+    def total_gas(self) -> int:
+        return sum(self.gas.values())
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A role, and when it is to be asked again: in another phase, or at a time."""
+
+    role: base.Role
+    asked_in: tuple[int, Phase] | None = None
+    wake_at: int = 0
+
+
+@dataclass(slots=True)
+class _Accounts:
+    owner: LocalSigner
+    keeper: LocalSigner
+    aggregators: list[LocalSigner]
+    parties: list[LocalSigner]
+
+    @classmethod
+    def of_seed(cls, seed: int, aggregators: int, parties: int) -> _Accounts:
+        def signer(name: str) -> LocalSigner:
+            text = f"fl-orchestrator development key\n{seed}\n{name}"
+            return LocalSigner.from_secret(hashlib.sha256(text.encode()).digest())
+
+        return cls(
+            signer("owner"),
+            signer("keeper"),
+            [signer(f"aggregator {i}") for i in range(aggregators)],
+            [signer(f"party {i}") for i in range(parties)],
+        )
+
+    def all(self) -> Iterator[LocalSigner]:
+        yield from (self.owner, self.keeper, *self.aggregators, *self.parties)
+
+
+@dataclass(slots=True)
+class _GasMeter:
+    by_label: dict[str, int] = field(default_factory=dict)
+    total: int = 0
+
+    def count(self, receipt: Receipt) -> None:
+        self.total += receipt.gas_used
+        self.by_label[receipt.label] = self.by_label.get(receipt.label, 0) + receipt.gas_used
+
+    def take(self) -> dict[str, int]:
+        """The gas since the last call, by label."""
+        taken, self.by_label = self.by_label, {}
+        return taken
+
+
+class Simulation:
+    """A federation of ``trainers``, one per party, whose files live under ``directory``."""
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        genesis: Sequence[NDArray[np.float32]],
+        trainers: Sequence[Trainer],
+        shape: Shape,
+    ) -> None:
+        self.manifest = manifest
+        self.shape = shape
+        self.store = LocalStore(directory / "store")
+        self.accounts = _Accounts.of_seed(shape.seed, shape.aggregators, len(trainers))
+        self.chain = DevelopmentChain({s.address: _BALANCE for s in self.accounts.all()})
+        self._gas = _GasMeter()
+        self._reverts = RevertDecoder.of_artifact("Federation")
+        self._mailbox = Mailbox()
+        params = federation_params(manifest, publish(self.store, manifest, genesis), shape.terms)
+        record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
+        owner = self._sender(self.accounts.owner)
+        deployment = migrate(owner, params, record)[-1]
+        self.federation = Federation(self.chain.web3, deployment.address)
+        stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
+        self._stakes = {
+            signer.address: stake
+            for signer, stake in zip(self.accounts.parties, stakes, strict=True)
+        }
+        self._register(owner, params.reward * shape.rounds)
+        self._keeper = Keeper(
+            self.federation,
+            self._sender(self.accounts.keeper),
+            self._mailbox,
+            deployment.block,
+            lambda round_number: round_number <= self._last_round,
+        )
+        self._last_round = 0
+        self._turns = [_Turn(role) for role in self._build_roles(directory, trainers)]
+        self._vectors = VectorCache(directory / "models", manifest)
+        self.setup_gas = self._gas.take()
+
+    @property
+    def gas_total(self) -> int:
+        """All gas since the first block."""
+        return self._gas.total
+
+    def observe(self, account: str | None = None) -> Observation:
+        return self.federation.observe(account or self.accounts.keeper.address)
+
+    def run_round(self) -> RoundReport:
+        """Open the next round and run it to its end, accepted or void."""
+        self._last_round = self.observe().current.round + 1
+        seen = self._run_until(
+            lambda o: (
+                o.current.round == self._last_round
+                and o.current.phase in (Phase.ACCEPTED, Phase.VOID)
+            )
+        )
+        current = seen.current
+        accepted = current.phase is Phase.ACCEPTED
+        return RoundReport(
+            current.round,
+            accepted,
+            self._drawn(current),
+            current.commits,
+            self._included(current.round, current.seed_block) if accepted else 0,
+            seen.head.root,
+            str(seen.head.cid),
+            self._gas.take(),
+        )
+
+    def settle(self) -> dict[str, int]:
+        """Let time pass until every round is final and its rewards are credited; the gas of it."""
+        seen = self._run_until(lambda o: o.final_height == o.head.height)
+        self._run_until(
+            lambda _: all(self.federation.distributed(h) for h in range(1, seen.head.height + 1))
+        )
+        return self._gas.take()
+
+    def head_weights(self) -> list[NDArray[np.float32]]:
+        """The float view of the head's model, read from the store and checked."""
+        head = self.federation.head()
+        origin = Origin(self.federation.chain_id, self.federation.address)
+        file = self._vectors.fetch(self.store, head.cid, head.root, origin.state(head.round))
+        return float_view(self.manifest.layout, self._vectors.load(file))
+
+    def _sender(self, signer: LocalSigner) -> Sender:
+        return Sender(self.chain.web3, signer, self._reverts, on_receipt=self._gas.count)
+
+    def _register(self, owner: Sender, rewards: int) -> None:
+        federation, terms = self.federation, self.shape.terms
+        parties, aggregators = self.accounts.parties, self.accounts.aggregators
+        calls: list[tuple[Sender, Call]] = [
+            (owner, federation.admit([s.address for s in aggregators], Role.AGGREGATOR)),
+            (owner, federation.fund_rewards(rewards)),
+        ]
+        if not terms.open_admission:
+            calls.append((owner, federation.admit([s.address for s in parties], Role.PARTY)))
+        for signer in parties:
+            call = federation.register(Role.PARTY, signer.address, self._stakes[signer.address])
+            calls.append((self._sender(signer), call))
+        for signer in aggregators:
+            call = federation.register(Role.AGGREGATOR, signer.address, terms.min_aggregator_stake)
+            calls.append((self._sender(signer), call))
+        for sender, call in calls:
+            sender.send(call)
+
+    def _build_roles(self, directory: Path, trainers: Sequence[Trainer]) -> Iterator[base.Role]:
+        relay = self._mailbox if self.shape.relay else None
+        for number, (signer, trainer) in enumerate(
+            zip(self.accounts.parties, trainers, strict=True)
+        ):
+            yield Party(
+                self.federation,
+                self._sender(signer),
+                self.store,
+                self.manifest,
+                trainer,
+                directory / "parties" / str(number),
+                PartySettings(self.shape.seed, _salts(self.shape.seed, number)),
+                relay,
+            )
+        for number, signer in enumerate(self.accounts.aggregators):
+            yield Aggregator(
+                self.federation,
+                self._sender(signer),
+                self.store,
+                self.manifest,
+                directory / "aggregators" / str(number),
+                relay,
+            )
+
+    def _run_until(self, done: Callable[[Observation], bool]) -> Observation:
+        for _ in range(_MAX_TURNS):
+            seen = self.observe()
+            if done(seen):
+                return seen
+            if not self._ask_roles(seen):
+                self._pass_time(seen)
+        raise StuckFederation(f"Nothing came of {_MAX_TURNS} turns.")
+
+    def _ask_roles(self, seen: Observation) -> bool:
+        """Give every role that may have something to do one step; whether any of them acted."""
+        moment = (seen.current.round, seen.current.phase)
+        acted = False
+        for turn in self._turns:
+            if turn.asked_in == moment and not 0 < turn.wake_at <= seen.timestamp:
+                continue
+            step = turn.role.step()
+            turn.asked_in = None if step.action else moment
+            turn.wake_at = step.wake_at
+            acted |= step.action is not None
+        return self._keeper.step().action is not None or acted
+
+    def _pass_time(self, seen: Observation) -> None:
+        """Mine one empty block, at the next moment that changes anything."""
+        current = seen.current
+        if current.phase is Phase.SEEDING:
+            self.chain.mine()
+            return
+        ends = {
+            Phase.COMMIT: current.commit_end,
+            Phase.REVEAL: current.reveal_end,
+            Phase.ATTEST: current.attest_end,
+        }
+        moments = [ends.get(current.phase, 0), seen.finalizable_at]
+        moments += [turn.wake_at for turn in self._turns]
+        later = [moment for moment in moments if moment > seen.timestamp]
+        if not later:
+            raise StuckFederation(
+                f"Round {current.round} is in phase {current.phase.name} and nobody can go on."
+            )
+        self.chain.mine(min(later) - seen.timestamp)
+
+    def _drawn(self, current: RoundView) -> int:
+        terms, stakes = self.shape.terms, self._stakes
+        if not terms.open_admission and terms.max_parties <= terms.participants:
+            return len(stakes)
+        return sum(
+            drawn(current.seed, address, stake, current.party_stake, terms.participants)
+            for address, stake in stakes.items()
+        )
+
+    def _included(self, round_number: int, from_block: int) -> int:
+        digest = self.federation.accepted_digests(from_block)[round_number]
+        result = self.federation.proposed_results(from_block, round_number)[digest]
+        return result.included.bit_count()
+
+
+def _salts(seed: int, party: int) -> Callable[[int], bytes]:
+    """Salts that a seed decides: on a development chain nothing is secret anyway."""
+
+    def salt(round_number: int) -> bytes:
+        text = f"fl-orchestrator development salt\n{seed}\n{party}\n{round_number}"
+        return hashlib.sha256(text.encode()).digest()
+
+    return salt
