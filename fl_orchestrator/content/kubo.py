@@ -73,9 +73,11 @@ class KuboStore:
                 reader, cid_version=1, raw_leaves=True, chunker=f"size-{CHUNK_BYTES}"
             )
         cid = reader.cid()
-        if answer.get("Hash") != str(cid):
+        stored = Cid.parse(answer.get("Hash", ""))
+        if stored != cid:
+            self.unpin(stored)
             raise StoreUnavailable(
-                f"The IPFS node at {self._address} stored {cid} as {answer.get('Hash')!r}.",
+                f"The IPFS node at {self._address} stores {cid} as {stored}.",
                 "Remove what differs from the defaults in the Import section of its configuration.",
             )
         return cid

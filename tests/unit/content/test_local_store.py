@@ -1,0 +1,505 @@
+"""The local content store: what it keeps, what it refuses, and what a crash leaves."""
+
+import errno
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.store import (
+    ContentCorrupt,
+    ContentNotFound,
+    ContentTooLarge,
+    StoreFull,
+    StoreUnavailable,
+)
+
+CONTENT = hashlib.shake_128(b"content").digest((1 << 20) + 5)
+
+on_one_directory = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def put(store: LocalStore, content: bytes) -> Cid:
+    return store.put(io.BytesIO(content))
+
+
+def read(store: LocalStore, cid: Cid, max_bytes: int = 1 << 30) -> bytes:
+    with store.get(cid, max_bytes) as stream:
+        return stream.read()
+
+
+def files(directory: Path) -> set[str]:
+    return {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()}
+
+
+# Putting and getting
+
+
+@on_one_directory
+@given(seed=st.binary(max_size=8), size=st.one_of(st.integers(0, 9), st.integers(0, 3 << 20)))
+def test_what_is_put_is_got_back_under_its_cid(store: LocalStore, seed: bytes, size: int) -> None:
+    content = hashlib.shake_128(seed).digest(size)
+    cid = put(store, content)
+    assert cid == cid_of(io.BytesIO(content))
+    assert store.has(cid)
+    assert read(store, cid, max_bytes=size) == content
+
+
+def test_putting_the_same_content_again_changes_nothing(store: LocalStore, tmp_path: Path) -> None:
+    cid = put(store, CONTENT)
+    assert put(store, CONTENT) == cid
+    assert files(tmp_path / "store") == {f"pinned/{cid}"}
+
+
+def test_only_what_is_left_of_a_stream_is_stored(store: LocalStore) -> None:
+    stream = io.BytesIO(b"header and body")
+    stream.seek(len(b"header "))
+    assert read(store, store.put(stream)) == b"and body"
+
+
+def test_a_file_is_found_by_every_store_on_the_directory(store: LocalStore, tmp_path: Path) -> None:
+    cid = put(store, CONTENT)
+    assert read(LocalStore(tmp_path / "store"), cid) == CONTENT
+
+
+def test_content_that_is_not_there_is_reported(store: LocalStore) -> None:
+    cid = cid_of(io.BytesIO(b"never stored"))
+    assert not store.has(cid)
+    with pytest.raises(ContentNotFound, match=str(cid)):
+        store.get(cid, 100)
+    with pytest.raises(ContentNotFound):
+        store.pin(cid)
+    store.unpin(cid)
+
+
+@pytest.mark.parametrize("excess", [1, 1000])
+def test_content_over_the_readers_limit_is_refused_before_it_is_read(
+    store: LocalStore, excess: int
+) -> None:
+    cid = put(store, CONTENT)
+    with pytest.raises(ContentTooLarge, match="allowed"):
+        store.get(cid, len(CONTENT) - excess)
+
+
+def test_content_over_the_stores_limit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path, max_file_bytes=1000)
+    put(store, bytes(1000))
+    before = files(tmp_path)
+    with pytest.raises(ContentTooLarge, match="1,000 bytes"):
+        put(store, bytes(1001))
+    assert files(tmp_path) == before
+
+
+def test_an_endless_stream_is_refused_without_filling_memory(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path, max_file_bytes=3 << 20)
+    with Path("/dev/zero").open("rb") as endless, pytest.raises(ContentTooLarge):
+        store.put(endless)
+    assert files(tmp_path) == set()
+
+
+# Verifying
+
+
+def damage(store_directory: Path, cid: Cid, change: Callable[[bytearray], None]) -> None:
+    path = store_directory / "pinned" / str(cid)
+    content = bytearray(path.read_bytes())
+    change(content)
+    path.write_bytes(content)
+
+
+def read_in_pieces(stream: io.BufferedReader, size: int, into: bytearray) -> None:
+    while piece := stream.read(size):
+        into += piece
+
+
+@on_one_directory
+@given(
+    position=st.one_of(st.integers(0, len(CONTENT) - 1), st.just(len(CONTENT) - 1)),
+    bit=st.integers(0, 7),
+    size=st.sampled_from([1 << 12, 1 << 16, 1 << 20, len(CONTENT), 1 << 24, -1]),
+)
+def test_a_flipped_bit_is_found_before_the_last_bytes_are_handed_out(
+    store: LocalStore, tmp_path: Path, position: int, bit: int, size: int
+) -> None:
+    cid = put(store, CONTENT)
+
+    def flip(content: bytearray) -> None:
+        content[position] ^= 1 << bit
+
+    damage(tmp_path / "store", cid, flip)
+    got = bytearray()
+    with store.get(cid, len(CONTENT)) as stream:
+        with pytest.raises(ContentCorrupt, match=str(cid)):
+            read_in_pieces(stream, size, got)
+        assert len(got) < len(CONTENT)
+        with pytest.raises(ContentCorrupt):
+            stream.read()
+
+
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT])
+@pytest.mark.parametrize("length", [0, 1, 1 << 20, (1 << 20) + 4, (1 << 20) + 6, 3 << 20])
+def test_a_file_of_another_length_is_found(
+    store: LocalStore, tmp_path: Path, content: bytes, length: int
+) -> None:
+    if length == len(content):
+        return
+    cid = put(store, content)
+    (tmp_path / "store" / "pinned" / str(cid)).write_bytes((content + bytes(4 << 20))[:length])
+    with pytest.raises(ContentCorrupt):
+        read(store, cid)
+
+
+def test_a_file_that_grows_past_the_limit_while_it_is_read_is_refused(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    cid = put(store, CONTENT)
+    with store.get(cid, len(CONTENT)) as stream:
+        stream.read(1000)
+        damage(tmp_path / "store", cid, lambda content: content.extend(bytes(1 << 20)))
+        with pytest.raises(ContentTooLarge):
+            stream.read()
+
+
+def test_one_content_is_never_given_for_another(store: LocalStore, tmp_path: Path) -> None:
+    asked, other = put(store, b"asked"), put(store, b"other")
+    pinned = tmp_path / "store" / "pinned"
+    (pinned / str(other)).replace(pinned / str(asked))
+    with pytest.raises(ContentCorrupt):
+        read(store, asked)
+
+
+def test_putting_content_again_heals_a_damaged_file(store: LocalStore, tmp_path: Path) -> None:
+    cid = put(store, CONTENT)
+    damage(tmp_path / "store", cid, lambda content: content.reverse())
+    put(store, CONTENT)
+    assert read(store, cid) == CONTENT
+
+
+@given(sizes=st.lists(st.integers(1, 400_000), min_size=1, max_size=10))
+@on_one_directory
+def test_a_stream_gives_the_same_bytes_however_it_is_read(
+    store: LocalStore, sizes: list[int]
+) -> None:
+    cid = put(store, CONTENT)
+    got = bytearray()
+    with store.get(cid, len(CONTENT)) as stream:
+        for size in sizes:
+            buffer = bytearray(size)
+            got += buffer[: stream.readinto(buffer)]
+        got += stream.read()
+        assert stream.read() == b""
+    assert got == CONTENT
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_closing_a_stream_closes_the_file(store: LocalStore) -> None:
+    cid = put(store, CONTENT)
+    before = open_files()
+    for _ in range(5):
+        with store.get(cid, len(CONTENT)) as stream:
+            stream.read(10)
+        assert stream.closed
+        with pytest.raises(ContentTooLarge):
+            store.get(cid, 1)
+    assert open_files() == before
+
+
+# Pins and garbage
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_garbage_collection_takes_what_was_unpinned_a_grace_period_ago(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    old, young, kept = put(store, b"old"), put(store, b"young"), put(store, b"kept")
+    store.unpin(old)
+    store.unpin(young)
+    for cid in (old, young, kept):
+        folder = "pinned" if cid == kept else "unpinned"
+        age(tmp_path / "store" / folder / str(cid), 3599 if cid == young else 3601)
+    assert store.collect_garbage() == 1
+    assert [store.has(cid) for cid in (old, young, kept)] == [False, True, True]
+
+
+def test_the_grace_period_starts_when_content_is_unpinned(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    cid = put(store, b"stored long ago")
+    age(tmp_path / "store" / "pinned" / str(cid), 1e6)
+    store.unpin(cid)
+    assert store.collect_garbage() == 0
+    assert read(store, cid) == b"stored long ago"
+
+
+def test_a_new_put_pins_content_that_was_about_to_go(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path, grace_seconds=0)
+    cid = put(store, b"wanted again")
+    store.unpin(cid)
+    put(store, b"wanted again")
+    store.collect_garbage()
+    assert read(store, cid) == b"wanted again"
+    assert files(tmp_path) == {f"pinned/{cid}"}
+
+
+def test_a_file_that_is_pinned_while_it_is_looked_for_is_found(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cid = put(store, b"moving")
+    store.unpin(cid)
+    places = store._places(cid)
+
+    def places_while_it_moves(_: Cid) -> Iterator[Path]:
+        yield places[0]
+        store.pin(cid)
+        yield from places[1:]
+
+    monkeypatch.setattr(store, "_places", places_while_it_moves)
+    assert read(store, cid) == b"moving"
+
+
+operations = st.lists(
+    st.tuples(st.sampled_from(["put", "pin", "unpin", "collect", "crash"]), st.integers(0, 3)),
+    max_size=25,
+)
+
+
+@on_one_directory
+@given(operations)
+def test_pinned_content_survives_any_sequence_of_calls(
+    tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int]]
+) -> None:
+    store = LocalStore(tmp_path_factory.mktemp("store"), grace_seconds=0)
+    contents = [bytes([i]) * (i * 1000) for i in range(4)]
+    cids = [cid_of(io.BytesIO(content)) for content in contents]
+    pinned: set[int] = set()
+    unpinned: set[int] = set()
+    for operation, i in operations:
+        if operation == "put":
+            put(store, contents[i])
+            pinned.add(i)
+            unpinned.discard(i)
+        elif operation == "crash":
+            with pytest.raises(SourceBroke):
+                store.put(BrokenStream(contents[i]))
+        elif operation == "unpin":
+            store.unpin(cids[i])
+            if i in pinned:
+                pinned.remove(i)
+                unpinned.add(i)
+        elif operation == "pin" and i in pinned | unpinned:
+            store.pin(cids[i])
+            pinned.add(i)
+            unpinned.discard(i)
+        elif operation == "collect":
+            store.collect_garbage()
+            unpinned.clear()
+        for j in range(4):
+            assert store.has(cids[j]) == (j in pinned | unpinned)
+            if j in pinned:
+                assert read(store, cids[j]) == contents[j]
+
+
+# Interruptions
+
+
+class SourceBroke(Exception):
+    pass
+
+
+class BrokenStream(io.BytesIO):
+    """Gives its bytes, and then fails where it should end."""
+
+    def __init__(self, content: bytes, error: BaseException | None = None) -> None:
+        super().__init__(content)
+        self._error = error or SourceBroke()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        if not piece:
+            raise self._error
+        return piece
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "the source broke")])
+def test_a_put_whose_source_fails_passes_the_error_on_and_leaves_nothing(
+    store: LocalStore, tmp_path: Path, error: BaseException
+) -> None:
+    with pytest.raises(type(error)) as caught:
+        store.put(BrokenStream(CONTENT, error))
+    assert caught.value is error
+    assert files(tmp_path / "store") == set()
+
+
+PUT_STDIN = """
+import sys
+from pathlib import Path
+from fl_orchestrator.content.local import LocalStore
+print(LocalStore(Path(sys.argv[1])).put(sys.stdin.buffer), flush=True)
+"""
+
+
+def test_a_killed_put_leaves_only_a_file_that_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUT_STDIN, str(tmp_path)], stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(CONTENT)
+    process.stdin.flush()
+    while not any(p.stat().st_size for p in tmp_path.glob("incoming/*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    process.stdin.close()
+
+    (leftover,) = files(tmp_path)
+    assert leftover.startswith("incoming/")
+    store = LocalStore(tmp_path)
+    # It might be the unfinished put of a living process: only age tells.
+    assert files(tmp_path) == {leftover}
+    cid = put(store, CONTENT)
+    age(tmp_path / leftover, 3601)
+    assert read(LocalStore(tmp_path), cid) == CONTENT
+    assert files(tmp_path) == {f"pinned/{cid}"}
+
+
+# A store that is full, or not to be used
+
+
+PUT_WITHIN_A_LIMIT = """
+import io, resource, sys
+from pathlib import Path
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.store import StoreFull
+store = LocalStore(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    store.put(io.BytesIO(bytes(1 << 20)))
+except StoreFull as error:
+    print(error)
+store.put(io.BytesIO(bytes(100_000)))
+"""
+
+
+def test_a_put_that_the_kernel_cuts_short_says_that_there_is_no_room(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PUT_WITHIN_A_LIMIT, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "There is no room in the content store" in done.stdout
+    assert files(tmp_path) == {f"pinned/{cid_of(io.BytesIO(bytes(100_000)))}"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_full_disk_is_reported_and_leaves_nothing(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    kept = put(store, b"kept")
+
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    target = {"write": "fl_orchestrator.content.local._write_all", "fsync": "os.fsync"}
+    with monkeypatch.context() as patch:
+        patch.setattr(target.get(call, "pathlib.Path.replace"), full)
+        with pytest.raises(StoreFull, match="no room") as caught:
+            put(store, CONTENT)
+    assert caught.value.hint
+    assert files(tmp_path / "store") == {f"pinned/{kept}"}
+    assert read(store, put(store, CONTENT)) == CONTENT
+
+
+def test_a_path_that_cannot_be_a_directory_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        LocalStore(tmp_path / "file")
+
+
+def test_a_store_whose_directory_vanished_is_reported(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        put(store, CONTENT)
+
+
+def test_a_read_error_of_the_disk_is_reported(store: LocalStore, tmp_path: Path) -> None:
+    cid = put(store, CONTENT)
+    path = tmp_path / "store" / "pinned" / str(cid)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreUnavailable):
+        read(store, cid)
+
+
+# Several at a time
+
+
+def put_and_collect(directory: str, worker: int) -> list[str]:
+    store = LocalStore(Path(directory), grace_seconds=60)
+    cids = []
+    for i in range(8):
+        shared, own = b"shared %d" % i * 5000, b"own %d %d" % (worker, i)
+        cids += [str(put(store, shared)), str(put(store, own))]
+        store.unpin(cid_of(io.BytesIO(b"own %d %d" % (worker, i - 1))))
+        store.collect_garbage()
+        assert read(store, Cid.parse(cids[-2])) == shared
+    return cids
+
+
+def test_processes_share_a_directory(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(put_and_collect, [str(tmp_path)] * 3, range(3)))
+    store = LocalStore(tmp_path)
+    for cid in {cid for result in results for cid in result}:
+        assert cid_of(store.get(Cid.parse(cid), 1 << 20)) == Cid.parse(cid)
+    assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_threads_put_the_same_content_at_the_same_time(store: LocalStore, tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+
+    class Waiting(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            together.wait(timeout=30)
+            return super().read(size)
+
+    def put_slowly(_: int) -> Cid:
+        stream: BinaryIO = Waiting(CONTENT)
+        return store.put(stream)
+
+    with ThreadPoolExecutor(4) as pool:
+        cids = set(pool.map(put_slowly, range(4)))
+    assert files(tmp_path / "store") == {f"pinned/{cid}" for cid in cids}
+    assert read(store, cids.pop()) == CONTENT
+    assert not cids
