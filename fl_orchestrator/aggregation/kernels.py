@@ -3,48 +3,85 @@
 Imported only where a rule runs: numba takes a second to import.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# Columns sorted at a time: 100 rows of them fit the L2 cache, 16 rows the L1.
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+Network = NDArray[np.int64]
+
+_SHIFT: Final = 48
+# Columns sorted at a time: ten rows of them fit the L1 cache, a hundred the L2.
 _TILE: Final = 1024
 
 
 @numba.njit(cache=True)
-def accumulate(sums: NDArray[np.int32], block: NDArray[np.int16], weight: int) -> None:
-    """sums += weight * block. Within int32: 100 updates * 255 * 2^15 < 2^30."""
-    w = np.int32(weight)
+def add_weighted(sums: Int32, blocks: tuple[Int16, ...], weights: tuple[int, ...]) -> None:
+    """Add w0 q0 + w1 q1 + w2 q2 + w3 q3 to the sums; four at a time, as loading and storing the
+    sums costs more than the arithmetic. Within int32: 100 updates * 255 * 2^15 < 2^30.
+    """
+    q0, q1, q2, q3 = blocks
+    w0, w1, w2, w3 = weights
+    v0, v1, v2, v3 = np.int32(w0), np.int32(w1), np.int32(w2), np.int32(w3)
     for i in range(sums.size):
-        sums[i] += w * np.int32(block[i])
+        sums[i] += v0 * q0[i] + v1 * q1[i] + v2 * q2[i] + v3 * q3[i]
 
 
 @numba.njit(cache=True)
-def _rounded(
-    sums: NDArray[np.int32], count: int, reciprocal: np.uint64, out: NDArray[np.int16]
-) -> None:
-    bias = 2 * count * 32_768 + count
+def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -> None:
+    """Add to each sum the values of ranks low..high-1 in its column of ``rows``, reordering rows.
+
+    A sorting network, because it compares whole rows of columns at a time: its minimum and maximum
+    are vector instructions, where a sort of each column would branch on every value.
+    """
+    for start in range(0, sums.size, _TILE):
+        stop = min(start + _TILE, sums.size)
+        for n in range(network.shape[0]):
+            lower, upper = rows[network[n, 0], start:stop], rows[network[n, 1], start:stop]
+            for c in range(lower.size):
+                a, b = lower[c], upper[c]
+                lower[c] = min(a, b)
+                upper[c] = max(a, b)
+        totals = sums[start:stop]
+        for k in range(low, high):
+            row = rows[k, start:stop]
+            for c in range(row.size):
+                totals[c] += row[c]
+
+
+@numba.njit(cache=True)
+def _divide(sums: Int32, count: int, reciprocal: np.uint64, quotients: Int16) -> None:
+    bias = 65_536 * count + count
     for i in range(sums.size):
-        shifted = np.uint64(2 * np.int64(sums[i]) + bias)
-        out[i] = np.int64((shifted * reciprocal) >> np.uint64(48)) - 32_768
+        numerator = np.uint64(2 * np.int64(sums[i]) + bias)
+        quotient = (numerator * reciprocal) >> np.uint64(_SHIFT)
+        quotients[i] = np.int64(quotient) - 32_768
 
 
-def rounded_mean(sums: NDArray[np.int32], count: int) -> NDArray[np.int16]:
-    out = np.empty(sums.size, np.int16)
-    _rounded(sums, count, np.uint64(-(-(1 << 48) // (2 * count))), out)
-    return out
+def rounded_mean(sums: Int32, count: int) -> Int16:
+    """Return floor((2S + N) / 2N) for each sum S of N = ``count`` <= 25,500 int16 values.
+
+    Division by an invariant d = 2N is a multiplication: floor(x / d) = floor(x m / 2^48) with
+    m = ceil(2^48 / d), exactly, while 0 <= x and x (m d - 2^48) < 2^48 (Granlund and Montgomery,
+    1994). Adding 2^15 d makes x non-negative and the quotient 2^15 too large; then x < 2^32 and
+    m d - 2^48 < d < 2^16, and the product stays below 2^64 because x / d < 2^16.
+    """
+    quotients = np.empty(sums.size, np.int16)
+    _divide(sums, count, np.uint64(-((-1 << _SHIFT) // (2 * count))), quotients)
+    return quotients
 
 
-def selection_network(size: int, low: int, high: int) -> NDArray[np.int64]:
+def selection_network(size: int, low: int, high: int) -> Network:
     """Return the comparators (i, j), i < j, that put the ranks low..high-1 in their places.
 
     Batcher's merge exchange (Knuth, The Art of Computer Programming, 5.2.2, algorithm M), without
     the comparators that no wanted rank depends on.
     """
-    comparators = []
-    top = 1 << max(size - 1, 0).bit_length() - 1 if size > 1 else 0
+    comparators: list[tuple[int, int]] = []
+    top = 1 << (size - 1).bit_length() >> 1
     p = top
     while p > 0:
         q, r, d = top, 0, p
@@ -53,45 +90,9 @@ def selection_network(size: int, low: int, high: int) -> NDArray[np.int64]:
             d, q, r = q - p, q >> 1, p
         p >>= 1
     wanted = set(range(low, high))
-    kept = []
+    kept: list[tuple[int, int]] = []
     for i, j in reversed(comparators):
         if i in wanted or j in wanted:
             wanted |= {i, j}
             kept.append((i, j))
     return np.array(kept[::-1], np.int64).reshape(-1, 2)
-
-
-@numba.njit(cache=True)
-def _mean_of_ranks(
-    rows: NDArray[np.int16],
-    network: NDArray[np.int64],
-    low: int,
-    high: int,
-    tile: NDArray[np.int16],
-    sums: NDArray[np.int32],
-) -> None:
-    size = rows.shape[1]
-    for start in range(0, size, tile.shape[1]):
-        width = min(tile.shape[1], size - start)
-        for k in range(rows.shape[0]):
-            for c in range(width):
-                tile[k, c] = rows[k, start + c]
-        for n in range(network.shape[0]):
-            upper = tile[network[n, 0]]
-            lower = tile[network[n, 1]]
-            for c in range(width):
-                a, b = upper[c], lower[c]
-                upper[c] = min(a, b)
-                lower[c] = max(a, b)
-        for c in range(width):
-            sums[start + c] = 0
-        for k in range(low, high):
-            for c in range(width):
-                sums[start + c] += tile[k, c]
-
-
-def mean_of_ranks(rows: NDArray[np.int16], network: Any, low: int, high: int) -> NDArray[np.int16]:
-    sums = np.empty(rows.shape[1], np.int32)
-    tile = np.empty((rows.shape[0], _TILE), np.int16)
-    _mean_of_ranks(rows, network, low, high, tile, sums)
-    return rounded_mean(sums, high - low)

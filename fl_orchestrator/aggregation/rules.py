@@ -46,8 +46,10 @@ class WeightedMean:
         total = sum(weights)
         for blocks in _in_step(updates):
             sums = np.zeros(blocks[0].size, np.int32)
-            for block, weight in zip(blocks, weights, strict=True):
-                kernels.accumulate(sums, block, weight)
+            for k in range(0, len(blocks), 4):
+                # Updates beyond the last are any block with the weight 0.
+                four = (*blocks[k : k + 4], *blocks[:1] * 3)[:4]
+                kernels.add_weighted(sums, four, (*weights[k : k + 4], 0, 0, 0)[:4])
             yield kernels.rounded_mean(sums, total)
 
 
@@ -107,11 +109,15 @@ def _mean_of_ranks(updates: Sequence[Update], low: int, high: int) -> Iterator[I
     network = kernels.selection_network(len(updates), low, high)
     rows = np.empty((len(updates), 0), np.int16)
     for blocks in _in_step(updates):
-        if rows.shape[1] != blocks[0].size:
-            rows = np.empty((len(updates), blocks[0].size), np.int16)
+        size = blocks[0].size
+        if rows.shape[1] < size:
+            # One cache line more: rows a power of two apart would evict each other.
+            rows = np.empty((len(updates), size + 32), np.int16)
         for row, block in zip(rows, blocks, strict=True):
-            row[:] = block
-        yield kernels.mean_of_ranks(rows, network, low, high)
+            row[:size] = block
+        sums = np.zeros(size, np.int32)
+        kernels.add_ranks(sums, rows, network, low, high)
+        yield kernels.rounded_mean(sums, high - low)
 
 
 def _in_step(updates: Sequence[Update]) -> Iterator[tuple[Int16, ...]]:

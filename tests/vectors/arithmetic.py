@@ -1,0 +1,60 @@
+"""The arithmetic of docs/protocol.md, section 3, in plain integers and fractions.
+
+The reference of golden.json and of the property tests; it shares no code with the product.
+"""
+
+import struct
+from fractions import Fraction
+
+F = 24
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+def weighted_mean(values: list[int], weights: list[int]) -> int:
+    total = sum(w * q for w, q in zip(weights, values, strict=True))
+    return rounded(total, sum(weights))
+
+
+def median(values: list[int]) -> int:
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def trimmed_mean(values: list[int], trim_bps: int) -> int:
+    drop = trim_bps * len(values) // 10_000
+    kept = sorted(values)[drop : len(values) - drop]
+    return rounded(sum(kept), len(kept))
+
+
+def rounded(total: int, count: int) -> int:
+    """floor((2S + N) / 2N): Python's // is towards minus infinity."""
+    return (2 * total + count) // (2 * count)
+
+
+def sat32(value: int) -> int:
+    return max(INT32_MIN, min(INT32_MAX, value))
+
+
+def next_state(state: int, move: int, fraction_bits: int) -> int:
+    return sat32(state + move * 2 ** (F - fraction_bits))
+
+
+def genesis(weight: float, offset: int) -> int:
+    """Python rounds a Fraction half to even."""
+    return sat32(round(Fraction(weight) * Fraction(2) ** (F + offset)))
+
+
+def view(state: int, offset: int) -> float:
+    """The float32 nearest to G * 2^-(24 + o), ties to even, as a Python float (exact)."""
+    spare = max(abs(state).bit_length() - 24, 0)
+    mantissa = round(Fraction(state, 2**spare))
+    exact = float(Fraction(mantissa) * Fraction(2) ** (spare - F - offset))
+    (packed,) = struct.unpack(">f", struct.pack(">f", exact))
+    assert packed == exact
+    return exact
+
+
+def encode(local: float, state: int, fraction_bits: int, offset: int) -> tuple[int, bool]:
+    """The update's value, and whether it was clipped."""
+    delta = local - view(state, offset)
+    value = round(Fraction(delta) * Fraction(2) ** (fraction_bits + offset))
+    return max(-32_767, min(32_767, value)), abs(value) > 32_767

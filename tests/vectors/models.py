@@ -1,0 +1,176 @@
+"""Golden vectors of the rules, the conversions, the files and the manifest (sections 3, 4, 10)."""
+
+import hashlib
+import struct
+from base64 import b32encode
+from itertools import pairwise
+
+from vectors import arithmetic
+from vectors.encoding import Json, hexed, some_address, some_int
+from vectors.trees import chunks, levels
+
+KINDS = ("weighted-mean", "median", "trimmed-mean")
+INT16 = (-32_768, 32_767)
+INT32 = (-(2**31), 2**31 - 1)
+
+
+def rules() -> list[Json]:
+    """``kind``: 0 weighted mean, 1 median, 2 trimmed mean; one coordinate in each row."""
+    cases: list[tuple[list[int], list[int]]] = [
+        ([5], [1]),
+        ([-1, 0], [1, 1]),  # a half: up, towards plus infinity
+        ([-2, -1], [1, 1]),
+        ([1, 2], [1, 1]),
+        ([-3, -2, -2], [1, 1, 2]),
+        ([INT16[0]] * 100, [255] * 100),
+        ([INT16[1]] * 100, [255] * 100),
+        ([INT16[0], INT16[1]], [255, 1]),
+        ([7, 7, 7, -7], [1, 2, 3, 255]),
+    ]
+    for size in (2, 3, 4, 5, 7, 10, 19, 64, 99, 100):
+        for wide in (True, False):
+            low, high = INT16 if wide else (-9, 9)
+            values = [some_int(f"value {size} {wide} {i}", low, high) for i in range(size)]
+            weights = [some_int(f"weight {size} {wide} {i}", 1, 255) for i in range(size)]
+            cases.append((values, weights))
+    rows = []
+    for number, (values, weights) in enumerate(cases):
+        for kind in range(3):
+            trim = (1000, 4999, 0, 2500)[number % 4] if kind == 2 else 0
+            rows.append(rule_row(number, kind, values, weights, trim))
+    return rows
+
+
+def rule_row(number: int, kind: int, values: list[int], weights: list[int], trim: int) -> Json:
+    base = (0, INT32[0], INT32[1], some_int(f"base {number}", *INT32))[number % 4]
+    fraction_bits = (15, 0, 24, 8)[(number + kind) % 4]
+    move = (
+        arithmetic.weighted_mean(values, weights),
+        arithmetic.median(values),
+        arithmetic.trimmed_mean(values, trim),
+    )[kind]
+    return {
+        "aggregate": move,
+        "base": base,
+        "fractionBits": fraction_bits,
+        "kind": kind,
+        "next": arithmetic.next_state(base, move, fraction_bits),
+        "trimBps": trim,
+        "values": values,
+        "weights": weights,
+    }
+
+
+def sample_weights() -> list[Json]:
+    cases = [(0, 1), (1, 1), (255, 1), (256, 1), (10**9, 7), (100, 10), (101, 10), (2541, 10)]
+    return [
+        {
+            "samples": samples,
+            "samplesPerWeight": unit,
+            "weight": max(1, min(255, (samples + unit - 1) // unit)),
+        }
+        for samples, unit in cases
+    ]
+
+
+def bits64(value: float) -> str:
+    return hexed(struct.pack(">d", value))
+
+
+def conversions() -> list[Json]:
+    """``weight``, ``local``: float64 bits; ``view``: float32 bits; o_l is ``offset``."""
+    weights = (0.0, 1.0, -1.0, 0.1, -0.30000001192092896, 127.99999999, -128.0, 200.0, 2**-25)
+    weights += (3 * 2**-25, 1e-30, -3.4e38, 1e300, 0.5 + 2**-25, 123456.789)
+    rows = []
+    for number, (weight, other) in enumerate(pairwise((*weights, 0.25))):
+        for offset in (0, 3, -24, 96):
+            fraction_bits = (15, 0, 24, 10)[number % 4]
+            state = arithmetic.genesis(weight, offset)
+            view = arithmetic.view(state, offset)
+            local = view + other * 2.0**-offset
+            update, clipped = arithmetic.encode(local, state, fraction_bits, offset)
+            rows.append(
+                {
+                    "clipped": clipped,
+                    "fractionBits": fraction_bits,
+                    "local": bits64(local),
+                    "offset": offset,
+                    "state": state,
+                    "update": update,
+                    "view": hexed(struct.pack(">f", view)),
+                    "weight": bits64(weight),
+                }
+            )
+    return rows
+
+
+# The model of the golden files, as the manifest below has it: name, shape, o_l.
+TENSORS = (("dense/kernel", [3, 100], 0), ("dense/bias", [3], 2), ('é "\\\n', [], -1))
+DEPTH = 3
+MANIFEST = (
+    '{"depth":3,"features":{"mean":[0,-1.5,1e+21],"scale":[1,0.001,1e-7]},'
+    '"name":"Golden","purpose":"Pins € and \\n","rule":{"kind":"trimmed-mean","trimBps":1000},'
+    '"samplesPerWeight":9007199254740991,"schema":"three columns","tensors":['
+    '{"name":"dense/kernel","offset":0,"shape":[3,100]},'
+    '{"name":"dense/bias","offset":2,"shape":[3]},'
+    '{"name":"é \\"\\\\\\n","offset":-1,"shape":[]}],'
+    '"training":{"batchSize":32,"epochs":1,"learningRate":0.001,'
+    '"loss":"binary_crossentropy","metrics":["accuracy"],"optimizer":"adam"},'
+    '"updateFractionBits":15,"version":1}'
+)
+
+
+def manifests() -> list[Json]:
+    data = MANIFEST.encode()
+    return [{"digest": hexed(hashlib.sha256(data).digest()), "json": MANIFEST}]
+
+
+def files() -> list[Json]:
+    """Canonical files of the manifest's model; ``cid`` is that of a raw leaf."""
+    rows = []
+    for kind, bits, number in (("global", 32, 0), ("global", 32, 9), ("update", 16, 2**64 - 1)):
+        federation = some_address("federation 1") if number else "0x" + "0" * 40
+        chain = 31337 if number else 0
+        limits = INT32 if bits == 32 else INT16
+        tensors = [
+            [some_int(f"{kind} {name} {i}", *limits) for i in range(size)]
+            for (name, _, _), size in zip(TENSORS, (300, 3, 1), strict=True)
+        ]
+        data = file_bytes(kind, bits, chain, federation, number, tensors)
+        digest = hashlib.sha256(data).digest()
+        multihash = b32encode(bytes((1, 0x55, 0x12, 0x20)) + digest).decode().rstrip("=").lower()
+        rows.append(
+            {
+                "bytes": hexed(data),
+                "chainId": chain,
+                "cid": "b" + multihash,
+                "federation": federation,
+                "kind": kind,
+                "root": hexed(levels(chunks(bits, tensors, DEPTH))[-1][0]),
+                "round": str(number),
+                "sha256": hexed(digest),
+                "values": [value for values in tensors for value in values],
+            }
+        )
+    return rows
+
+
+def file_bytes(
+    kind: str, bits: int, chain: int, federation: str, number: int, tensors: list[list[int]]
+) -> bytes:
+    width, end = bits // 8, 0
+    header = (
+        f'{{"__metadata__":{{"chainId":"{chain}","federation":"{federation}",'
+        f'"kind":"{kind}","round":"{number}"}}'
+    )
+    names = ("dense/kernel", "dense/bias", 'é \\"\\\\\\n')
+    for name, (_, shape, _), values in zip(names, TENSORS, tensors, strict=True):
+        start, end = end, end + len(values) * width
+        sizes = ",".join(str(size) for size in shape)
+        header += (
+            f',"{name}":{{"dtype":"I{bits}","shape":[{sizes}],"data_offsets":[{start},{end}]}}'
+        )
+    text = (header + "}").encode()
+    text += b" " * (-len(text) % 8)
+    data = b"".join(v.to_bytes(width, "little", signed=True) for t in tensors for v in t)
+    return struct.pack("<Q", len(text)) + text + data

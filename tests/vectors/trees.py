@@ -1,0 +1,96 @@
+"""Golden vectors of the chunk tree (sections 4 and 10), with every chunk materialised."""
+
+from vectors.encoding import Json, hexed, keccak, some_int
+
+
+def chunks(bits: int, tensors: list[list[int]], depth: int) -> list[bytes]:
+    """The chunks of a vector: every tensor padded to 256 values, all to 2^depth chunks."""
+    width, data = bits // 8, b""
+    for values in tensors:
+        data += b"".join(v.to_bytes(width, "little", signed=True) for v in values)
+        data += bytes(-len(data) % (256 * width))
+    data += bytes(256 * width * 2**depth - len(data))
+    return [data[i : i + 256 * width] for i in range(0, len(data), 256 * width)]
+
+
+def levels(leaves: list[bytes]) -> list[list[bytes]]:
+    tree = [[keccak(leaf) for leaf in leaves]]
+    while len(tree[-1]) > 1:
+        row = tree[-1]
+        tree.append([keccak(row[i] + row[i + 1]) for i in range(0, len(row), 2)])
+    return tree
+
+
+def models() -> list[tuple[int, list[list[int]], int]]:
+    """(bits, tensors, depth) of small vectors: partial chunks, extremes, room left over."""
+    made = []
+    for bits in (16, 32):
+        low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        for sizes, depth in (((3,), 0), ((300, 1, 256), 2), ((5, 513), 5), ((700,), 11)):
+            tensors = [
+                [some_int(f"{bits} {depth} {t} {i}", low, high) for i in range(size)]
+                for t, size in enumerate(sizes)
+            ]
+            tensors[0][:3] = [low, high, -1]
+            made.append((bits, tensors, depth))
+    return made
+
+
+def vectors() -> list[Json]:
+    rows = []
+    for bits, tensors, depth in models():
+        rows.append(
+            {
+                "bits": bits,
+                "depth": depth,
+                "root": hexed(levels(chunks(bits, tensors, depth))[-1][0]),
+                "sizes": [len(values) for values in tensors],
+                "values": [value for values in tensors for value in values],
+            }
+        )
+    return rows
+
+
+def proofs() -> list[Json]:
+    """Paths of single chunks; ``vector`` is the row of ``vectors`` that they belong to."""
+    rows = []
+    for vector, (bits, tensors, depth) in enumerate(models()):
+        leaves = chunks(bits, tensors, depth)
+        tree = levels(leaves)
+        indices = sorted({0, 1, 2**depth // 2, 2**depth - 1}) if depth else []
+        rows += [
+            {
+                "bits": bits,
+                "chunk": hexed(leaves[index]),
+                "depth": depth,
+                "index": index,
+                "leaf": hexed(tree[0][index]),
+                "proof": [hexed(tree[h][index >> h ^ 1]) for h in range(depth)],
+                "root": hexed(tree[-1][0]),
+                "vector": vector,
+            }
+            for index in indices
+        ]
+    return rows
+
+
+def nodes() -> list[Json]:
+    rows = []
+    for vector, (bits, tensors, depth) in enumerate(models()):
+        for height, row in enumerate(levels(chunks(bits, tensors, depth))):
+            rows += [
+                {"height": height, "index": index, "node": hexed(row[index]), "vector": vector}
+                for index in sorted({0, len(row) // 2, len(row) - 1})
+            ]
+    return rows
+
+
+def zero_nodes() -> list[Json]:
+    """The roots of vectors of zeros, for every depth."""
+    rows = []
+    for bits in (16, 32):
+        node = keccak(bytes(256 * bits // 8))
+        for height in range(22):
+            rows.append({"bits": bits, "height": height, "node": hexed(node)})
+            node = keccak(node + node)
+    return rows
