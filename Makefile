@@ -35,7 +35,10 @@ forge-test: .venv/.dev $(NODE_MODULES)
 	@echo "Testing the contracts ..."
 	@scripts/forge test
 
-# Configured in slither.config.json; any finding fails. It cleans and builds in a place of its own.
+# Any finding fails. slither.config.json leaves out what is there by design everywhere: phases end
+# at absolute times (timestamp), pull payments use call (low-level-calls), and hashing and bubbling
+# up reverts use a few lines of assembly. Other exceptions stand in the code, with their reason.
+# The build has a place of its own, because Slither cleans it first.
 slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@echo "Analysing the contracts ..."
 	@PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_OUT=.tools/slither-out \
