@@ -12,6 +12,8 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 SLITHER := .tools/slither
 NODE_MODULES := node_modules/.package-lock.json
+# Of the Python tests; each process may hold TensorFlow (600 MB).
+JOBS := 2
 INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet
 
 .PHONY: help demo test lint forge-test slither pytest kubo bench contracts lock clean
@@ -46,7 +48,7 @@ slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 
 pytest: .venv/.dev $(NODE_MODULES) kubo
 	@echo "Testing the Python ..."
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 kubo:
 	@scripts/build_kubo.sh >/dev/null
