@@ -80,13 +80,13 @@ clean: ## Remove everything that was set up or built
 	@touch $@
 
 .venv/.demo: .venv/.uv requirements/demo.lock pyproject.toml
-	@echo "Installing what the demo needs (about 1 GB with TensorFlow, once) ..."
+	@echo "Installing what the demo needs (about 2 GB with TensorFlow, once) ..."
 	@$(INSTALL) --require-hashes -r requirements/demo.lock
 	@$(INSTALL) --no-deps -e .
 	@touch $@
 
 .venv/.dev: .venv/.uv requirements/dev.lock pyproject.toml
-	@echo "Installing what development needs (about 1 GB with TensorFlow, once) ..."
+	@echo "Installing what development needs (about 2 GB with TensorFlow, once) ..."
 	@$(INSTALL) --require-hashes -r requirements/dev.lock
 	@$(INSTALL) --no-deps -e .
 	@$(UV) pip check --quiet
@@ -95,7 +95,7 @@ clean: ## Remove everything that was set up or built
 $(NODE_MODULES): package.json package-lock.json .npmrc
 	@command -v npm >/dev/null || { echo "Node.js 18 or later, with npm, is missing: see nodejs.org." >&2; exit 1; }
 	@echo "Installing the Solidity toolchain ..."
-	@npm ci --silent
+	@npm ci --loglevel=error >/dev/null
 	@touch $@
 
 $(SLITHER)/.installed: .venv/.uv requirements/slither.lock
