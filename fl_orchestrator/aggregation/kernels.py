@@ -7,6 +7,7 @@ from typing import Final
 
 import numba
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 Int16 = NDArray[np.int16]
@@ -16,21 +17,28 @@ Network = NDArray[np.int64]
 _SHIFT: Final = 48
 # Columns sorted at a time: ten rows of them fit the L1 cache, a hundred the L2.
 _TILE: Final = 1024
+# One compilation serves blocks from files, which are read-only, and from memory.
+_BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
+_SUMS: Final = types.int32[::1]
 
 
-@numba.njit(cache=True)
-def add_weighted(sums: Int32, blocks: tuple[Int16, ...], weights: tuple[int, ...]) -> None:
-    """Add w0 q0 + w1 q1 + w2 q2 + w3 q3 to the sums; four at a time, as loading and storing the
-    sums costs more than the arithmetic. Within int32: 100 updates * 255 * 2^15 < 2^30.
+@numba.njit(types.void(_SUMS, *[_BLOCK] * 4, *[types.int32] * 4), cache=True)
+def add_weighted(
+    sums: Int32, q0: Int16, q1: Int16, q2: Int16, q3: Int16, w0: int, w1: int, w2: int, w3: int
+) -> None:
+    """Add w0 q0 + w1 q1 + w2 q2 + w3 q3 to the sums, within int32: 100 * 255 * 2^15 < 2^30.
+
+    Four at a time, as loading and storing the sums costs more than the arithmetic.
     """
-    q0, q1, q2, q3 = blocks
-    w0, w1, w2, w3 = weights
-    v0, v1, v2, v3 = np.int32(w0), np.int32(w1), np.int32(w2), np.int32(w3)
     for i in range(sums.size):
-        sums[i] += v0 * q0[i] + v1 * q1[i] + v2 * q2[i] + v3 * q3[i]
+        low = w0 * np.int32(q0[i]) + w1 * np.int32(q1[i])
+        sums[i] += low + w2 * np.int32(q2[i]) + w3 * np.int32(q3[i])
 
 
-@numba.njit(cache=True)
+@numba.njit(
+    types.void(_SUMS, types.int16[:, ::1], types.int64[:, ::1], types.int64, types.int64),
+    cache=True,
+)
 def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -> None:
     """Add to each sum the values of ranks low..high-1 in its column of ``rows``, reordering rows.
 
@@ -52,7 +60,7 @@ def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -
                 totals[c] += row[c]
 
 
-@numba.njit(cache=True)
+@numba.njit(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]), cache=True)
 def _divide(sums: Int32, count: int, reciprocal: np.uint64, quotients: Int16) -> None:
     bias = 65_536 * count + count
     for i in range(sums.size):

@@ -6,10 +6,11 @@ updates of a call, and the base, are cut into blocks alike. Only the current blo
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import next_state
@@ -44,12 +45,13 @@ class WeightedMean:
 
         _check(updates, weights)
         total = sum(weights)
-        for blocks in _in_step(updates):
+        for blocks in _in_step(updates, [np.int16] * len(updates)):
             sums = np.zeros(blocks[0].size, np.int32)
             for k in range(0, len(blocks), 4):
-                # Updates beyond the last are any block with the weight 0.
-                four = (*blocks[k : k + 4], *blocks[:1] * 3)[:4]
-                kernels.add_weighted(sums, four, (*weights[k : k + 4], 0, 0, 0)[:4])
+                # Beyond the last update: any block, with the weight 0.
+                q = (*blocks[k : k + 4], *blocks[:1] * 3)
+                w = (*weights[k : k + 4], 0, 0, 0)
+                kernels.add_weighted(sums, q[0], q[1], q[2], q[3], w[0], w[1], w[2], w[3])
             yield kernels.rounded_mean(sums, total)
 
 
@@ -97,9 +99,7 @@ def next_global(
 ) -> Iterator[NDArray[np.int32]]:
     """Yield the next global state G' = sat32(G + A * 2^(24 - e)) block by block."""
     moves = rule.aggregate(updates, weights)
-    for state, move in zip(base, moves, strict=True):
-        if state.size != move.size:
-            raise AggregationError("The base and the updates are not cut into blocks alike.")
+    for state, move in _in_step([base, moves], [np.int32, np.int16]):
         yield next_state(state, move, fraction_bits)
 
 
@@ -108,7 +108,7 @@ def _mean_of_ranks(updates: Sequence[Update], low: int, high: int) -> Iterator[I
 
     network = kernels.selection_network(len(updates), low, high)
     rows = np.empty((len(updates), 0), np.int16)
-    for blocks in _in_step(updates):
+    for blocks in _in_step(updates, [np.int16] * len(updates)):
         size = blocks[0].size
         if rows.shape[1] < size:
             # One cache line more: rows a power of two apart would evict each other.
@@ -120,10 +120,14 @@ def _mean_of_ranks(updates: Sequence[Update], low: int, high: int) -> Iterator[I
         yield kernels.rounded_mean(sums, high - low)
 
 
-def _in_step(updates: Sequence[Update]) -> Iterator[tuple[Int16, ...]]:
-    for blocks in zip(*updates, strict=True):
-        if any(block.size != blocks[0].size or block.dtype != np.int16 for block in blocks):
-            raise AggregationError("The updates are not int16 blocks cut alike.")
+def _in_step(
+    sources: Sequence[Iterable[NDArray[Any]]], dtypes: Sequence[DTypeLike]
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    for blocks in zip_longest(*sources):
+        if any(block is None or block.size != blocks[0].size for block in blocks):
+            raise AggregationError("The updates and the base are not cut into blocks alike.")
+        if any(block.dtype != dtype for block, dtype in zip(blocks, dtypes, strict=True)):
+            raise AggregationError("An update is not int16, or the base is not int32.")
         yield blocks
 
 

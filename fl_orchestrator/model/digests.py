@@ -61,8 +61,8 @@ def commitment(
 
 def updates_hash(previous: bytes, party: str, weight: int, root: bytes) -> bytes:
     """Return the rolling hash after one more revealed update; it starts from ZERO_HASH."""
-    word = int(party, 16) << 96 | _checked(weight, 96)
-    return keccak256(_bytes32(previous) + _uint(word, 256) + _bytes32(root))
+    word = _address(party)[12:] + _checked(weight, 96).to_bytes(12, "big")
+    return keccak256(_bytes32(previous) + word + _bytes32(root))
 
 
 def round_seed(previous: bytes, block_hash: bytes, round_number: int) -> bytes:

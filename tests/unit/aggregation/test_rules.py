@@ -1,0 +1,255 @@
+"""The rules against plain Python integers, and what they promise beside being right."""
+
+import itertools
+import random
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from vectors import arithmetic
+
+from fl_orchestrator.aggregation import kernels
+from fl_orchestrator.aggregation.rules import (
+    AggregationError,
+    Median,
+    Rule,
+    TrimmedMean,
+    WeightedMean,
+    next_global,
+    rule_for,
+)
+from fl_orchestrator.model.fixed_point import encode_update, float_view, genesis_state
+from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.vector_file import (
+    VectorKind,
+    VectorMeta,
+    VectorReader,
+    in_blocks,
+    write_vector,
+)
+
+Updates = list[NDArray[np.int16]]
+RULES = [WeightedMean(), Median(), TrimmedMean(1000), TrimmedMean(4999)]
+
+values = st.one_of(st.integers(-32_768, 32_767), st.sampled_from([-32_768, -1, 0, 1, 32_767]))
+weights = st.integers(1, 255)
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> tuple[Updates, list[int]]:
+    """Up to 100 weighted updates of up to 5 values."""
+    shape = draw(st.tuples(st.integers(1, 100), st.integers(1, 5)))
+    return (
+        list(draw(arrays(np.int16, shape, elements=values))),
+        draw(arrays(np.int64, shape[0], elements=weights)).tolist(),
+    )
+
+
+def run(rule: Rule, updates: Updates, w: list[int], size: int = 1 << 15) -> list[int]:
+    blocks = rule.aggregate([in_blocks(update, size) for update in updates], w)
+    return np.concatenate(list(blocks)).tolist()
+
+
+def expected(rule: Rule, updates: Updates, w: list[int]) -> list[int]:
+    per_coordinate = zip(*(update.tolist() for update in updates), strict=True)
+    if isinstance(rule, TrimmedMean):
+        return [arithmetic.trimmed_mean(list(v), rule.trim_bps) for v in per_coordinate]
+    if isinstance(rule, Median):
+        return [arithmetic.median(list(v)) for v in per_coordinate]
+    return [arithmetic.weighted_mean(list(v), w) for v in per_coordinate]
+
+
+@given(columns(), st.integers(0, 4999))
+def test_every_rule_is_the_formula(case: tuple[Updates, list[int]], trim_bps: int) -> None:
+    updates, w = case
+    for rule in (WeightedMean(), Median(), TrimmedMean(trim_bps)):
+        assert run(rule, updates, w) == expected(rule, updates, w)
+
+
+@given(columns(), st.randoms(use_true_random=False), st.integers(1, 6))
+def test_neither_order_nor_block_size_matters(
+    case: tuple[Updates, list[int]], shuffler: random.Random, size: int
+) -> None:
+    updates, w = case
+    order = list(range(len(updates)))
+    shuffler.shuffle(order)
+    for rule in RULES:
+        shuffled = run(rule, [updates[i] for i in order], [w[i] for i in order], size)
+        assert shuffled == run(rule, updates, w)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 10, 100])
+def test_whole_blocks_are_the_formula_too(rule: Rule, count: int) -> None:
+    """Wide enough for every vector path of a kernel, and for a short last block."""
+    rng = np.random.default_rng(count)
+    updates = list(rng.integers(-32_768, 32_768, (count, 5_003), np.int16))
+    w = rng.integers(1, 256, count).tolist()
+    assert run(rule, updates, w, size=2_050) == expected(rule, updates, w)
+
+
+@pytest.mark.parametrize("extreme", [-32_768, 32_767])
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_hundred_extreme_updates_of_the_largest_weight_do_not_overflow(
+    rule: Rule, extreme: int
+) -> None:
+    updates = [np.full(40, extreme, np.int16)] * 100
+    assert run(rule, updates, [255] * 100) == [extreme] * 40
+
+
+def test_division_is_exact_for_every_sum_of_weights() -> None:
+    for count in range(1, 25_501):
+        most = 32_768 * count
+        near = np.array([0, 1, count // 2, (count - 1) // 2, count, most - 1 - count], np.int64)
+        sums = np.concatenate([near, -near, [-most, most - count]])
+        sums = sums[(sums >= -most) & (sums <= 32_767 * count)].astype(np.int32)
+        wanted = (2 * sums.astype(np.int64) + count) // (2 * count)
+        assert np.array_equal(kernels.rounded_mean(sums, count), wanted), count
+
+
+@given(st.integers(1, 25_500), st.data())
+def test_division_is_exact(count: int, data: st.DataObject) -> None:
+    total = data.draw(st.integers(-32_768 * count, 32_767 * count))
+    found = kernels.rounded_mean(np.array([total], np.int32), count)
+    assert found.tolist() == [arithmetic.rounded(total, count)]
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+def test_a_selection_network_selects(size: int) -> None:
+    """By the 0-1 principle, a network that orders zeros and ones orders everything."""
+    inputs = np.array(list(itertools.product((0, 1), repeat=size)), np.int16).T.copy()
+    for low, high in itertools.combinations(range(size + 1), 2):
+        rows, sums = inputs.copy(), np.zeros(inputs.shape[1], np.int32)
+        kernels.add_ranks(sums, rows, kernels.selection_network(size, low, high), low, high)
+        assert np.array_equal(rows[low:high], np.sort(inputs, axis=0)[low:high])
+        assert np.array_equal(sums, rows[low:high].sum(axis=0))
+
+
+def test_selecting_takes_fewer_comparators_than_sorting() -> None:
+    assert len(kernels.selection_network(10, 4, 5)) < len(kernels.selection_network(10, 0, 10))
+
+
+@given(st.integers(-(2**31), 2**31 - 1), columns(), st.integers(0, 24))
+def test_the_next_state_is_the_formula(
+    state: int, case: tuple[Updates, list[int]], fraction_bits: int
+) -> None:
+    updates, w = case
+    base = np.full(updates[0].size, state, np.int32)
+    moves = expected(WeightedMean(), updates, w)
+    blocks = next_global(
+        WeightedMean(), in_blocks(base), [in_blocks(u) for u in updates], w, fraction_bits
+    )
+    found = np.concatenate(list(blocks)).tolist()
+    assert found == [arithmetic.next_state(state, move, fraction_bits) for move in moves]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20))
+def test_a_round_is_within_a_step_of_float_fedavg(seed: int, parties: int) -> None:
+    """At most 2^-15 in any weight, against float64 FedAvg of the same local weights."""
+    rng = np.random.default_rng(seed)
+    layout = Layout.of([("w", (40, 50), 0), ("b", (50,), 0)])
+    genesis = [rng.uniform(-1, 1, t.shape).astype(np.float32) for t in layout.tensors]
+    state = genesis_state(layout, genesis)
+    start = float_view(layout, state)
+    w = rng.integers(1, 256, parties)
+    local = [
+        [(s + rng.uniform(-0.9, 0.9, s.shape)).astype(np.float32) for s in start]
+        for _ in range(parties)
+    ]
+    updates = [encode_update(layout, 15, weights, state).vector for weights in local]
+    moved = np.concatenate(
+        list(
+            next_global(
+                WeightedMean(), in_blocks(state), [in_blocks(u) for u in updates], w.tolist(), 15
+            )
+        )
+    )
+    for tensor, start_weights in enumerate(start):
+        deltas = [p[tensor].astype(np.float64) - start_weights for p in local]
+        fedavg = start_weights + np.average(deltas, axis=0, weights=w)
+        found = layout.split(moved)[tensor] / 2.0**24
+        assert np.abs(found - fedavg).max() <= 2**-15
+
+
+def blocks_of(path: Path, layout: Layout) -> Iterator[NDArray[np.int16]]:
+    with path.open("rb") as stream:
+        yield from VectorReader(stream, layout).blocks()
+
+
+@pytest.mark.parametrize("rule", RULES[:3], ids=str)
+def test_memory_does_not_grow_with_the_model(rule: Rule, tmp_path: Path) -> None:
+    peaks = []
+    for parameters in (200_000, 2_000_000):
+        layout = Layout.of([("w", [parameters], 0)])
+        path = tmp_path / f"{parameters}.safetensors"
+        meta = VectorMeta(VectorKind.UPDATE, 1, "0x" + "00" * 20, 1)
+        with path.open("wb") as stream:
+            write_vector(stream, layout, meta, in_blocks(np.ones(parameters, np.int16)))
+        sum(1 for _ in rule.aggregate([blocks_of(path, layout)] * 1, [1]))  # compiles
+        tracemalloc.start()
+        total = sum(
+            int(block.sum())
+            for block in rule.aggregate([blocks_of(path, layout) for _ in range(10)], [3] * 10)
+        )
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert total == parameters
+    assert peaks[1] < 1.1 * peaks[0] < 5_000_000
+
+
+def test_a_manifest_names_its_rule() -> None:
+    assert rule_for(RuleSpec()) == WeightedMean()
+    assert rule_for(RuleSpec(kind="median")) == Median()
+    assert rule_for(RuleSpec(kind="trimmed-mean", trim_bps=7)) == TrimmedMean(7)
+
+
+ONE = np.ones(3, np.int16)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize(
+    ("updates", "w"),
+    [
+        ([], []),
+        ([ONE] * 101, [1] * 101),
+        ([ONE], [1, 1]),
+        ([ONE], [0]),
+        ([ONE], [256]),
+        ([ONE], [-1]),
+        ([ONE, np.ones(2, np.int16)], [1, 1]),
+        ([ONE, ONE.astype(np.int32)], [1, 1]),
+        ([ONE.astype(np.float32)], [1]),
+        ([ONE, np.ones(9, np.int16)], [1, 1]),
+        ([np.ones(4, np.int16), np.ones(8, np.int16)], [1, 1]),
+    ],
+)
+def test_updates_that_no_rule_takes_are_refused(rule: Rule, updates: Updates, w: list[int]) -> None:
+    with pytest.raises(AggregationError):
+        run(rule, updates, w, size=4)
+
+
+@pytest.mark.parametrize("trim_bps", [-1, 5000])
+def test_a_trim_that_leaves_nothing_is_refused(trim_bps: int) -> None:
+    with pytest.raises(AggregationError):
+        run(TrimmedMean(trim_bps), [ONE], [1])
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_base_that_does_not_match_the_updates_is_refused(size: int) -> None:
+    base = in_blocks(np.zeros(size, np.int32), 3)
+    with pytest.raises(AggregationError):
+        list(next_global(Median(), base, [[ONE]], [1], 15))
+
+
+def test_a_base_of_another_type_is_refused() -> None:
+    base = [np.zeros(3, np.float32)]
+    with pytest.raises(AggregationError):
+        list(next_global(Median(), base, [[ONE]], [1], 15))
