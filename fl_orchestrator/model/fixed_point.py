@@ -85,8 +85,8 @@ def encode_update(
     """
     vector = np.empty(layout.parameters, np.int16)
     clipped = 0
-    for tensor, flat in _flattened(layout, local):
-        base = state[tensor.start : tensor.stop]
+    bases = [base.reshape(-1) for base in layout.split(state)]
+    for (tensor, flat), base in zip(_flattened(layout, local), bases, strict=True):
         scale = 2.0 ** (fraction_bits + tensor.offset)
         for block in _blocks(tensor.size):
             values = _finite(flat[block].astype(np.float64), tensor)

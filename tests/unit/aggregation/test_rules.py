@@ -150,7 +150,7 @@ def test_the_next_state_is_the_formula(
     assert found == [arithmetic.next_state(state, move, fraction_bits) for move in moves]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20))
 def test_a_round_is_within_a_step_of_float_fedavg(seed: int, parties: int) -> None:
     """At most 2^-15 in any weight, against float64 FedAvg of the same local weights."""
