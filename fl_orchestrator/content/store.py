@@ -48,7 +48,7 @@ class ContentStore(Protocol):
     def put(self, stream: BinaryIO) -> Cid:
         """Store and pin the rest of a stream; return its CID.
 
-        Raises ContentTooLarge, StoreFull or StoreUnavailable; then nothing was stored.
+        Raises ContentTooLarge, StoreFull or StoreUnavailable; then the store keeps nothing of it.
         """
         ...
 

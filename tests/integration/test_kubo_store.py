@@ -235,9 +235,10 @@ def test_an_online_node_gives_up_on_content_that_nobody_provides(
     program: Path, tmp_path: Path
 ) -> None:
     with kubo_daemon(program, tmp_path / "ipfs", online=True) as online:
+        patient = KuboStore("127.0.0.1", online.port, timeout_seconds=300)
         store = KuboStore("127.0.0.1", online.port, timeout_seconds=0.5)
         start = time.monotonic()
-        assert not store.has(MISSING)
+        assert not patient.has(MISSING)
         for call in (lambda: store.get(MISSING, 100), lambda: store.pin(MISSING)):
             with pytest.raises(ContentNotFound, match="deadline"):
                 call()
@@ -283,8 +284,11 @@ def test_a_host_name_that_does_not_exist_is_reported() -> None:
 
 
 @contextmanager
-def server(status: int, body: bytes) -> Iterator[KuboStore]:
-    """A server that reads each request whole and always gives the same answer."""
+def server(status: int, body: bytes, missing_bytes: int = 0) -> Iterator[KuboStore]:
+    """A server that reads each request whole and always gives the same answer.
+
+    It promises ``missing_bytes`` more than it sends.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -294,7 +298,7 @@ def server(status: int, body: bytes) -> Iterator[KuboStore]:
                 self.rfile.readline()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + missing_bytes))
             self.end_headers()
             self.wfile.write(body)
 
@@ -311,6 +315,11 @@ def server(status: int, body: bytes) -> Iterator[KuboStore]:
 
 def test_a_server_that_is_not_a_node_is_reported() -> None:
     with server(404, b"<html>404 page not found</html>") as store:
+        assert len(list(every_call(store))) == 5
+
+
+def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_reported() -> None:
+    with server(200, b'{"Hash":', missing_bytes=100) as store:
         assert len(list(every_call(store))) == 5
 
 
