@@ -186,7 +186,8 @@ class Manifest(_Part):
             raise ManifestError(_explain(error), _HINT) from None
         if manifest.to_bytes() != data:
             raise ManifestError(
-                "The manifest is not canonical JSON.", "Write it as RFC 8785 says (keys sorted)."
+                "The manifest is not canonical JSON.",
+                "Write it as RFC 8785 says, with sorted keys and without spaces, and every key.",
             )
         return manifest
 

@@ -1,0 +1,259 @@
+"""The manifest: one spelling, nothing impossible, nothing unknown."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl_orchestrator.model.manifest import (
+    MAX_MANIFEST_BYTES,
+    Features,
+    Manifest,
+    ManifestError,
+    RuleSpec,
+    TensorSpec,
+    TrainingSpec,
+)
+
+TRAINING = TrainingSpec(epochs=1, batch_size=32, learning_rate=0.1, optimizer="sgd", loss="mse")
+
+
+def manifest(**changes: Any) -> Manifest:
+    fields: dict[str, Any] = {
+        "name": "test",
+        "tensors": [TensorSpec(name="w", shape=(3, 100)), TensorSpec(name="b", shape=())],
+        "depth": 2,
+        "training": TRAINING,
+    }
+    return Manifest(**{**fields, **changes})
+
+
+def as_json(**changes: Any) -> dict[str, Any]:
+    """The JSON of a good manifest; a change to ``None`` drops the key."""
+    parsed = {**json.loads(manifest().to_bytes()), **changes}
+    return {key: value for key, value in parsed.items() if value is not None}
+
+
+def test_a_manifest_has_exactly_the_protocols_keys() -> None:
+    full = manifest(features=Features(mean=(0.0,), scale=(1.0,)), data_schema="columns")
+    parsed = json.loads(full.to_bytes())
+    assert sorted(parsed) == [
+        "depth",
+        "features",
+        "name",
+        "purpose",
+        "rule",
+        "samplesPerWeight",
+        "schema",
+        "tensors",
+        "training",
+        "updateFractionBits",
+        "version",
+    ]
+    assert sorted(parsed["tensors"][0]) == ["name", "offset", "shape"]
+    assert sorted(parsed["rule"]) == ["kind", "trimBps"]
+    assert sorted(parsed["features"]) == ["mean", "scale"]
+    assert sorted(parsed["training"]) == [
+        "batchSize",
+        "epochs",
+        "learningRate",
+        "loss",
+        "metrics",
+        "optimizer",
+    ]
+    assert "features" not in json.loads(manifest().to_bytes())
+
+
+real = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
+    shapes = st.lists(st.integers(0, 9), max_size=4)
+    drawn = draw(st.lists(names.filter(lambda n: n != "__metadata__"), unique=True, max_size=4))
+    tensors = [TensorSpec(name="first", shape=[3])]
+    tensors += [
+        TensorSpec(name=name + "'", shape=draw(shapes), offset=draw(st.integers(-24, 96)))
+        for name in drawn
+    ]
+    means = draw(st.lists(real, max_size=3))
+    return manifest(
+        tensors=tensors,
+        depth=draw(st.integers(7, 21)),
+        name=draw(names),
+        purpose=draw(st.text(st.characters(codec="utf-8"), max_size=50)),
+        data_schema=draw(st.text(st.characters(codec="utf-8"), max_size=50)),
+        rule=RuleSpec(kind="trimmed-mean", trim_bps=draw(st.integers(0, 4999))),
+        samples_per_weight=draw(st.integers(1, 2**53 - 1)),
+        update_fraction_bits=draw(st.integers(0, 24)),
+        training=TRAINING.model_copy(
+            update={"learning_rate": draw(st.floats(0, 1e300, exclude_min=True))}
+        ),
+        features=Features(
+            mean=means, scale=[draw(st.floats(0, 1e300, exclude_min=True)) for _ in means]
+        )
+        if means
+        else None,
+    )
+
+
+@given(manifests())
+def test_a_manifest_survives_its_bytes(original: Manifest) -> None:
+    data = original.to_bytes()
+    assert Manifest.from_bytes(data) == original
+    assert Manifest.from_bytes(data).to_bytes() == data
+    assert original.digest == hashlib.sha256(data).digest()
+
+
+def respelled() -> dict[str, bytes]:
+    good = manifest().to_bytes()
+    parsed = json.loads(good)
+    return {
+        "spaces": json.dumps(parsed, sort_keys=True).encode(),
+        "a newline at the end": good + b"\n",
+        "keys in another order": json.dumps(
+            dict(reversed(parsed.items())), separators=(",", ":")
+        ).encode(),
+        "a number with a fraction": good.replace(b'"learningRate":0.1', b'"learningRate":0.10'),
+        "an exponent": good.replace(b'"learningRate":0.1', b'"learningRate":1e-1'),
+        "an escape": good.replace(b'"name":"test"', b'"name":"\\u0074est"'),
+        "a key twice": good.replace(b'"depth":2', b'"depth":2,"depth":2'),
+        "a null": good.replace(b'"name":"test"', b'"features":null,"name":"test"'),
+        "a byte order mark": b"\xef\xbb\xbf" + good,
+        "the attribute's name": good.replace(b'"schema"', b'"data_schema"'),
+        "no version": good.replace(b',"version":1', b""),
+        "a default left out": good.replace(b'"purpose":"",', b""),
+    }
+
+
+@pytest.mark.parametrize("case", respelled())
+def test_another_spelling_of_a_manifest_is_refused(case: str) -> None:
+    assert respelled()[case] != manifest().to_bytes()
+    with pytest.raises(ManifestError):
+        Manifest.from_bytes(respelled()[case])
+
+
+def tensor(**changes: Any) -> list[dict[str, Any]]:
+    return [{"name": "w", "offset": 0, "shape": [3], **changes}]
+
+
+def training(**changes: Any) -> dict[str, Any]:
+    return {**as_json()["training"], **changes}
+
+
+def impossible() -> dict[str, dict[str, Any]]:
+    return {
+        "version 2": {"version": 2},
+        "no name": {"name": None},
+        "an empty name": {"name": ""},
+        "a number for a name": {"name": 7},
+        "an unknown key": {"run": "rm -rf /"},
+        "no tensors": {"tensors": []},
+        "only empty tensors": {"tensors": tensor(shape=[0, 5])},
+        "an unknown key of a tensor": {"tensors": tensor(path="/etc/passwd")},
+        "two tensors of one name": {"tensors": tensor() * 2},
+        "a tensor without a name": {"tensors": tensor(name="")},
+        "a reserved name": {"tensors": tensor(name="__metadata__")},
+        "a name of 257 bytes": {"tensors": tensor(name="é" * 128 + "x")},
+        "a negative dimension": {"tensors": tensor(shape=[-1, -3])},
+        "a fraction of a dimension": {"tensors": tensor(shape=[1.5])},
+        "a boolean dimension": {"tensors": tensor(shape=[True])},
+        "a dimension beyond memory": {"tensors": tensor(shape=[2**53])},
+        "dimensions beyond memory": {"tensors": tensor(shape=[2**20, 2**20])},
+        "a huge empty tensor": {"tensors": [*tensor(), *tensor(name="v", shape=[0, 2**40])]},
+        "33 dimensions": {"tensors": tensor(shape=[1] * 33)},
+        "an offset below": {"tensors": tensor(offset=-25)},
+        "an offset above": {"tensors": tensor(offset=97)},
+        "more fraction bits than the state": {"updateFractionBits": 25},
+        "negative fraction bits": {"updateFractionBits": -1},
+        "a tree too deep": {"depth": 22},
+        "a negative depth": {"depth": -1},
+        "a tree too shallow": {"depth": 1},
+        "a boolean depth": {"depth": True},
+        "an unknown rule": {"rule": {"kind": "krum", "trimBps": 0}},
+        "a trim of one half": {"rule": {"kind": "trimmed-mean", "trimBps": 5000}},
+        "a negative trim": {"rule": {"kind": "trimmed-mean", "trimBps": -1}},
+        "a mean that trims": {"rule": {"kind": "weighted-mean", "trimBps": 10}},
+        "no samples per weight": {"samplesPerWeight": 0},
+        "more samples than a double holds": {"samplesPerWeight": 2**53},
+        "no epochs": {"training": training(epochs=0)},
+        "an empty batch": {"training": training(batchSize=0)},
+        "a learning rate of zero": {"training": training(learningRate=0)},
+        "a learning rate in words": {"training": training(learningRate="0.1")},
+        "no loss": {"training": training(loss="")},
+        "a loss that is code": {"training": training(loss={"lambda": "x"})},
+        "an unknown key of the training": {"training": training(callbacks=[])},
+        "a scale of zero": {"features": {"mean": [0], "scale": [0]}},
+        "a scale too few": {"features": {"mean": [0, 1], "scale": [1]}},
+        "a mean without scales": {"features": {"mean": [0]}},
+        "a schema of keys": {"schema": {}},
+    }
+
+
+@pytest.mark.parametrize("case", impossible())
+def test_an_impossible_manifest_is_refused(case: str) -> None:
+    parsed = as_json(**impossible()[case])
+    # rfc8785 refuses what JSON's doubles cannot hold; then plain JSON shows that we refuse it too.
+    try:
+        data = rfc8785.dumps(parsed)
+    except rfc8785.IntegerDomainError:
+        data = json.dumps(parsed, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_bytes(data)
+    assert "canonical" not in str(caught.value)
+
+
+def test_a_good_manifest_is_not_refused_by_the_same_road() -> None:
+    assert Manifest.from_bytes(rfc8785.dumps(as_json())) == manifest()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"[" * 100_000, b'{"name":"\\ud800"}'],
+    ids=["nothing", "open", "list", "null", "utf-16", "empty", "deep", "surrogate"],
+)
+def test_what_is_not_a_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(ManifestError):
+        Manifest.from_bytes(data)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-0.1"])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(text: str) -> None:
+    data = manifest().to_bytes().replace(b'"learningRate":0.1', f'"learningRate":{text}'.encode())
+    with pytest.raises(ManifestError):
+        Manifest.from_bytes(data)
+
+
+def test_a_manifest_that_is_too_long_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(ManifestError, match="longer than"):
+        Manifest.from_bytes(b"[" * (MAX_MANIFEST_BYTES + 1))
+
+
+def test_a_manifest_that_would_be_too_long_is_not_written() -> None:
+    tensors = [TensorSpec(name=f"{i:0256}", shape=(1,)) for i in range(5000)]
+    with pytest.raises(ManifestError, match="longer than"):
+        manifest(tensors=tensors, depth=13).to_bytes()
+
+
+def test_mistakes_in_python_are_manifest_errors_too() -> None:
+    with pytest.raises(ManifestError, match="Set depth to 2"):
+        manifest(depth=1)
+    with pytest.raises(ManifestError, match="same name"):
+        manifest(tensors=[TensorSpec(name="w", shape=(3,))] * 2)
+    with pytest.raises(ManifestError, match="samples"):
+        manifest(samples_per_weight=0)
+
+
+def test_the_largest_model_of_the_protocol_fits() -> None:
+    large = manifest(tensors=[TensorSpec(name="w", shape=(2**29,))], depth=21)
+    assert large.layout.chunks == 2**21
+    with pytest.raises(ManifestError, match="depth"):
+        manifest(
+            tensors=[TensorSpec(name="w", shape=(2**29,)), TensorSpec(name="b", shape=(1,))],
+            depth=21,
+        )
