@@ -65,10 +65,17 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
             raise NotImplementedError("only the latest state can be called")
         transaction = {"gas": BLOCK_GAS_LIMIT, **transaction}
         unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, "latest")
-        spoofed = SpoofTransaction(unsigned, from_=transaction["from"])
+        # Looking at the chain is free, also for an account without coin.
+        free = {"gas_price": 0, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
+        spoofed = SpoofTransaction(unsigned, from_=transaction["from"], **free)
+        # py-evm's own costless state stands at the wall clock; nodes call at the latest block.
         head = self.chain.get_canonical_head()
-        with self.chain.get_vm(head).in_costless_state() as state:
-            computation = state.apply_transaction(spoofed)
+        vm = self.chain.get_vm(head)
+        header = head.copy(base_fee_per_gas=0)
+        state = vm.build_state(vm.chaindb.db, header, vm.chain_context, vm.previous_hashes)
+        snapshot = state.snapshot()
+        computation = state.apply_transaction(spoofed)
+        state.revert(snapshot)
         if computation.is_error:
             data = computation.output
             raise ContractLogicError("execution reverted", data="0x" + bytes(data).hex())

@@ -35,7 +35,6 @@ _SENTENCES: Final = {
     "NotEnoughParties": "Fewer parties have an active stake than a round needs updates.",
     "NotRegistered": "This account is not registered in this role.",
     "NothingAccepted": "Nothing in the batch could be accepted.",
-    "RoundFull": "The round has as many commits as it allows.",
     "RoundInProgress": "The current round has not ended.",
     "SeedPending": "The block that seeds the draw is not there yet.",
     "StakeTooLow": "The stake is below the minimum.",

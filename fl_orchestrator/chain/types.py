@@ -104,6 +104,8 @@ class CommitView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundView:
+    """The current round. What a round has only once it is open is zero, or None, before."""
+
     round: int
     phase: Phase
     seed_block: int
@@ -118,9 +120,15 @@ class RoundView:
     aggregator_stake: int
     base: int
     base_root: bytes
-    base_cid: Cid
+    base_cid: Cid | None
     seed: bytes
     updates_hash: bytes
+
+    def base_model(self) -> tuple[Cid, bytes]:
+        """CID and root of the model that an open round starts from."""
+        if self.base_cid is None:
+            raise ValueError(f"round {self.round} is not open yet")
+        return self.base_cid, self.base_root
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,7 +212,9 @@ def from_abi(cls: type[T], values: Any) -> T:
     arguments = {}
     for field, value in zip(fields, values, strict=True):
         kind = hints[field.name]
-        if dataclasses.is_dataclass(kind):
+        if kind == Cid | None:
+            value = from_abi(Cid, value) if any(value[0]) else None
+        elif dataclasses.is_dataclass(kind):
             value = from_abi(kind, value)  # type: ignore[arg-type]
         elif isinstance(kind, type) and issubclass(kind, enum.Enum):
             value = kind(value)

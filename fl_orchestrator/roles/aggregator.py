@@ -151,7 +151,7 @@ class Aggregator:
     def _compute(self, seen: Observation, work: _Work, included: int) -> Result:
         current = seen.current
         base = self._vectors.fetch(
-            self._store, current.base_cid, current.base_root, self._origin.state(current.base)
+            self._store, *current.base_model(), self._origin.state(current.base)
         )
         updates = [work.held[index] for index in included_indices(included)]
         file = self._vectors.aggregate(base, updates, self._origin.state(current.round))

@@ -63,7 +63,7 @@ class Audit:
         return self._manifest
 
     def rounds(self) -> Iterator[AuditedRound]:
-        """Audit one accepted round after the other. Raises WrongRecord at the first that is wrong."""
+        """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""
         accepted = self._federation.accepted_digests(0)
         proposals = self._federation.proposed_results(0)
         head = self._federation.head()
@@ -180,7 +180,7 @@ def _replay(directory: Path, history: History) -> Federation:
     try:
         genesis = next(blocks)
         chain = DevelopmentChain(genesis["balances"], genesis["genesisTime"])
-        for number, item in enumerate(blocks, start=1):
+        for item in blocks:
             transactions = tuple(bytes.fromhex(raw[2:]) for raw in item["transactions"])
             chain.replay(RecordedBlock(item["timestamp"], transactions))
     except StopIteration:
@@ -189,7 +189,7 @@ def _replay(directory: Path, history: History) -> Federation:
         raise WrongRecord(f"The recorded blocks cannot be replayed: {error}.") from error
     if chain.head_hash() != bytes.fromhex(history.chain_head[2:]):
         raise WrongRecord(
-            f"The recorded blocks were changed: block {number} does not have the recorded hash."
+            "The recorded blocks were changed: the last one does not have the recorded hash."
         )
     federation = Federation(chain.web3, history.federation)
     code = bytes(chain.web3.eth.get_code(federation.address))

@@ -125,10 +125,7 @@ class Party:
         self._journal.forget_before(round_number)
         self._vectors.forget_rounds_before(seen.current.base)
         base = self._vectors.fetch(
-            self._store,
-            seen.current.base_cid,
-            seen.current.base_root,
-            self._origin.state(seen.current.base),
+            self._store, *seen.current.base_model(), self._origin.state(seen.current.base)
         )
         state = self._vectors.load(base)
         layout = self._manifest.layout

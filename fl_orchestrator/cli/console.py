@@ -1,0 +1,64 @@
+"""What all commands share: the consoles, money and times in words, errors and interrupts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from fl_orchestrator.errors import FloError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+_PIPED_WIDTH: Final = 160
+
+# Piped output has no width of its own: tables must not cut addresses.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+err = Console(stderr=True, highlight=False)
+
+
+class Interrupted(FloError):
+    """The person at the keyboard stopped the command."""
+
+    exit_code = 130
+
+
+@contextlib.contextmanager
+def interruptible(sentence: str) -> Iterator[None]:
+    """Turn Ctrl-C into an error that says what is left and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted.", sentence) from None
+
+
+def print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value))
+
+
+def short(text: str) -> str:
+    """An address, hash or CID: shortened on a terminal, whole when piped."""
+    if not out.is_terminal or len(text) <= 16:
+        return text
+    return f"{text[:8]}…{text[-6:]}"
+
+
+def ether(wei: int) -> str:
+    """An amount in ETH, exact up to 6 decimals."""
+    amount = Decimal(wei) / Decimal(10**18)
+    return f"{amount.quantize(Decimal('0.000001')).normalize():f} ETH"
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: 95 s, 12 min, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,249 @@
+"""`flo demo`: a whole federation on this machine, from registration to the verified model."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    ether,
+    interruptible,
+    out,
+    print_json,
+    short,
+)
+from fl_orchestrator.errors import InputError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.experiment import Experiment, RewardShare
+    from fl_orchestrator.report.history import Comparison, RoundEntry
+
+_MAX_LISTED_ACCOUNTS: Final = 20
+_COLUMNS: Final = "{:>5}  {:>7}  {:>8}  {:>8}  {:>7}  {:>9}  {}  {}"
+
+
+class ForeignDirectory(InputError):
+    """The output directory holds something that no demo wrote."""
+
+
+def demo(
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="breast-cancer, digits, heart-disease, mnist, credit-german or ai4i. "
+            "The last four read files under FLO_DATA_DIR."
+        ),
+    ] = "breast-cancer",
+    parties: Annotated[
+        int | None, typer.Option(help="How many parties. Default: 10, or the data's own.")
+    ] = None,
+    aggregators: Annotated[int, typer.Option(help="How many aggregators; at most 64.")] = 4,
+    rounds: Annotated[int, typer.Option(help="How many rounds to run.")] = 10,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="iid, dirichlet:0.5, shards:2 or column:hospital. Default: the task's."),
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="weighted-mean (FedAvg), median or trimmed-mean.")
+    ] = "weighted-mean",
+    participants: Annotated[
+        int | None, typer.Option(help="How many parties a round draws. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="One seed gives one result, bit for bit.")] = 0,
+    output: Annotated[
+        Path, typer.Option("--out", help="Where the record and the models go.")
+    ] = Path("flo-demo"),
+    json_output: JsonOption = False,
+) -> None:
+    """Train a model across parties that share no data, where nobody has to be trusted.
+
+    Real contracts on an EVM in this process, real Keras training, real content identifiers.
+
+    Example: flo demo --dataset breast-cancer --parties 10 --rounds 10
+    """
+    started = time.monotonic()
+    console = Console(quiet=True) if json_output else out
+    with interruptible(
+        f"{output} holds the record of the rounds so far; run it again to start over."
+    ):
+        with console.status("Loading TensorFlow, the data and the contracts …"):
+            from fl_orchestrator.experiment import Experiment, Options
+            from fl_orchestrator.training.tasks import task_named
+
+            options = Options(
+                dataset=dataset,
+                parties=task_named(dataset).parties if parties is None else parties,
+                aggregators=aggregators,
+                rounds=rounds,
+                partition=partition,
+                rule=rule,
+                participants=participants,
+                seed=seed,
+            )
+            _prepare(output)
+            experiment = Experiment(options, output)
+        _introduce(console, experiment)
+        entries = _run_rounds(console, experiment)
+        shares = _settle(console, experiment)
+        comparison = _compare(console, experiment)
+        experiment.export()
+    seconds = time.monotonic() - started
+    if json_output:
+        _print_result(experiment, entries, comparison, seconds)
+    else:
+        _conclude(experiment, comparison, shares, seconds, output)
+
+
+def _prepare(directory: Path) -> None:
+    """Make the directory empty, if a demo wrote what is in it."""
+    from fl_orchestrator.report.history import HISTORY
+
+    if directory.exists() and not directory.is_dir():
+        raise ForeignDirectory(f"{directory} is a file.", "Give a directory with --out.")
+    if directory.is_dir() and any(directory.iterdir()):
+        if not (directory / HISTORY).is_file():
+            raise ForeignDirectory(
+                f"{directory} is not empty, and no demo wrote what is in it.",
+                "Give another directory with --out.",
+            )
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def _introduce(console: Console, experiment: Experiment) -> None:
+    options, manifest = experiment.options, experiment.manifest
+    rows = [len(party) for party in experiment.deal.parties]
+    console.print(
+        f"[bold]{options.dataset}[/]: {sum(rows)} rows dealt {experiment.partition} to "
+        f"{options.parties} parties ({min(rows)} to {max(rows)} rows each), "
+        f"{len(experiment.deal.test)} test rows. {experiment.licence}"
+    )
+    drawn = "all" if options.participants is None else f"about {options.participants}"
+    console.print(
+        f"Model: {manifest.layout.parameters:,} parameters; rule {options.rule}; {drawn} parties "
+        f"drawn per round; {options.aggregators} aggregators; seed {options.seed}."
+    )
+    console.print(
+        f"Federation {short(experiment.simulation.federation.address)} deployed, "
+        f"{options.parties + options.aggregators} accounts registered with stake.\n"
+    )
+
+
+def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
+    width = 15 if out.is_terminal else 66
+    console.print(
+        _COLUMNS.format(
+            "round", "drawn", "included", "accuracy", "loss", "gas", "root".ljust(width), "CID"
+        ),
+        style="bold",
+        soft_wrap=True,
+    )
+    entries = []
+    with _progress(console, "training", experiment.options.rounds) as advance:
+        for _ in range(experiment.options.rounds):
+            entry = experiment.run_round()
+            entries.append(entry)
+            line = _COLUMNS.format(
+                entry.round,
+                entry.drawn,
+                entry.included if entry.accepted else "void",
+                f"{entry.accuracy:.3f}",
+                f"{entry.loss:.3f}",
+                f"{entry.gas:,}",
+                short(entry.root).ljust(width),
+                short(entry.cid),
+            )
+            console.print(line, soft_wrap=True)
+            advance()
+    return entries
+
+
+def _settle(console: Console, experiment: Experiment) -> list[RewardShare]:
+    with console.status("Waiting for finality and distributing rewards …"):
+        return experiment.settle()
+
+
+def _compare(console: Console, experiment: Experiment) -> Comparison:
+    trainings = experiment.options.parties + 1
+    with _progress(console, "each party alone, and pooled", trainings) as advance:
+        return experiment.compare(advance)
+
+
+@contextmanager
+def _progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _conclude(
+    experiment: Experiment,
+    comparison: Comparison,
+    shares: list[RewardShare],
+    seconds: float,
+    directory: Path,
+) -> None:
+    table = Table(title="\nAccuracy on the same test set", title_justify="left")
+    table.add_column("trained by")
+    table.add_column("accuracy", justify="right")
+    table.add_row("a party alone (mean)", f"{comparison.accuracy_alone_mean:.3f}")
+    table.add_row("[bold]the federation[/]", f"[bold]{comparison.accuracy:.3f}[/]")
+    table.add_row("all data pooled", f"{comparison.accuracy_pooled:.3f}")
+    out.print(table)
+    out.print(_stakes(shares))
+    gas = experiment.simulation.gas_total
+    out.print(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
+    out.print(
+        f"Written to {directory}: history.json, curves.png, model.keras, model.safetensors.\n"
+        f"Check all of it yourself: [bold]flo verify {directory}[/]"
+    )
+
+
+def _stakes(shares: list[RewardShare]) -> Table:
+    table = Table(title="\nStakes and rewards", title_justify="left")
+    for name, justify in (("role", "left"), ("account", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("stake", justify="right")
+    table.add_column("reward", justify="right")
+    if len(shares) <= _MAX_LISTED_ACCOUNTS:
+        for share in shares:
+            table.add_row(share.role, short(share.address), ether(share.stake), ether(share.credit))
+        return table
+    for role in ("party", "aggregator"):
+        of_role = [share for share in shares if share.role == role]
+        stake, credit = sum(s.stake for s in of_role), sum(s.credit for s in of_role)
+        table.add_row(role, f"all {len(of_role)} together", ether(stake), ether(credit))
+    return table
+
+
+def _print_result(
+    experiment: Experiment, entries: list[RoundEntry], comparison: Comparison, seconds: float
+) -> None:
+    head = entries[-1]
+    print_json(
+        {
+            "dataset": experiment.options.dataset,
+            "seed": experiment.options.seed,
+            "accuracy": comparison.accuracy,
+            "accuracy_alone_mean": comparison.accuracy_alone_mean,
+            "accuracy_pooled": comparison.accuracy_pooled,
+            "head_root": head.root,
+            "head_cid": head.cid,
+            "rounds": len(entries),
+            "rounds_accepted": sum(entry.accepted for entry in entries),
+            "gas_total": experiment.simulation.gas_total,
+            "seconds": round(seconds, 1),
+        }
+    )

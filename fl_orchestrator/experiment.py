@@ -1,0 +1,267 @@
+"""A data set dealt to parties, trained by a simulated federation, and compared.
+
+This is what `flo demo` shows and what the accuracy benchmarks measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.manifest import Features, Manifest, RuleSpec, TensorSpec, TrainingSpec
+from fl_orchestrator.report.history import Comparison, History, RoundEntry, save_blocks
+from fl_orchestrator.report.plots import CURVES, draw_curves
+from fl_orchestrator.roles.manifests import manifest_cid
+from fl_orchestrator.roles.setup import Terms
+from fl_orchestrator.roles.simulation import RoundReport, Shape, Simulation
+from fl_orchestrator.training import datasets
+from fl_orchestrator.training.comparison import train_alone, train_pooled
+from fl_orchestrator.training.data import concatenate
+from fl_orchestrator.training.keras import KerasModel, KerasTrainer
+from fl_orchestrator.training.tasks import Deal, Task, deal, task_named
+
+RULES: Final = ("weighted-mean", "median", "trimmed-mean")
+
+
+class BadOptions(InputError):
+    """The options of an experiment are out of range or contradict each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. ``participants`` None draws everybody; ``partition`` None is the task's own."""
+
+    dataset: str = "breast-cancer"
+    parties: int = 10
+    aggregators: int = 4
+    rounds: int = 10
+    partition: str | None = None
+    rule: str = "weighted-mean"
+    trim_bps: int = 2000
+    participants: int | None = None
+    seed: int = 0
+    relay: bool = True
+
+    def __post_init__(self) -> None:
+        limits = {
+            "parties": (self.parties, 1, 10_000),
+            "aggregators": (self.aggregators, 1, 64),
+            "rounds": (self.rounds, 1, 10_000),
+            "participants": (self.drawn, 1, self.parties),
+            "seed": (self.seed, 0, 2**63 - 1),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise BadOptions(f"--{name} is {value}; it has to be {low} to {high}.")
+        if self.rule not in RULES:
+            raise BadOptions(f"There is no rule {self.rule!r}.", f"Use one of {', '.join(RULES)}.")
+
+    @property
+    def drawn(self) -> int:
+        """How many parties a round is expected to draw."""
+        return self.parties if self.participants is None else self.participants
+
+
+@dataclass(frozen=True, slots=True)
+class RewardShare:
+    """What an account has at the end, in wei."""
+
+    role: str
+    address: str
+    stake: int
+    credit: int
+
+
+class Experiment:
+    """One run in ``directory``, which is left readable after every round.
+
+    Making it loads the data, builds the model, deploys the contracts and registers everybody.
+    """
+
+    def __init__(self, options: Options, directory: Path) -> None:
+        self.options = options
+        self.directory = directory
+        self.task: Task = task_named(options.dataset)
+        data = datasets.load(options.dataset)
+        self.licence = data.licence
+        self.partition = options.partition or self.task.partition
+        self.deal: Deal = deal(self.task, data, self.partition, options.parties, options.seed)
+        self.model: KerasModel = self.task.keras_model(options.seed)
+        self.manifest = manifest_for(self.task, self.model, options)
+        self._trainers = [KerasTrainer(self.model, rows) for rows in self.deal.parties]
+        self._evaluator = KerasTrainer(self.model, self.deal.test)
+        self.simulation = Simulation(
+            directory, self.manifest, self.model.initial_weights, self._trainers, _shape(options)
+        )
+        self._entries: list[RoundEntry] = []
+        self.comparison: Comparison | None = None
+        self.save()
+
+    def run_round(self) -> RoundEntry:
+        """Run the next round, evaluate the head's model on the test set, and record both."""
+        report = self.simulation.run_round()
+        loss, accuracy = self.evaluate(self.simulation.head_weights())
+        entry = _entry(report, loss, accuracy)
+        self._entries.append(entry)
+        self.save()
+        return entry
+
+    def evaluate(self, weights: list[Any]) -> tuple[float, float]:
+        """Loss and accuracy on the common test set."""
+        loss, _, metrics = self._evaluator.evaluate(weights, {})
+        return loss, metrics["accuracy"]
+
+    def accuracy_by_group(self, weights: list[Any]) -> dict[str, float]:
+        """Accuracy on the test rows of each natural group, each hospital say."""
+        return {
+            name: KerasTrainer(self.model, rows).evaluate(weights, {})[2]["accuracy"]
+            for name, rows in self.deal.test_groups.items()
+        }
+
+    def settle(self) -> list[RewardShare]:
+        """Make every round final, credit the rewards, and list what everybody has."""
+        self.simulation.settle()
+        shares = []
+        for role, signers in (
+            ("party", self.simulation.accounts.parties),
+            ("aggregator", self.simulation.accounts.aggregators),
+        ):
+            for signer in signers:
+                seen = self.simulation.observe(signer.address)
+                stake = seen.party.stake if role == "party" else seen.aggregator.stake
+                shares.append(RewardShare(role, signer.address, stake, seen.credit))
+        self.save()
+        return shares
+
+    def compare(self, progress: Callable[[], None] = lambda: None) -> Comparison:
+        """Train every party alone and all data pooled, as the federation did.
+
+        ``progress`` is called after each of these ``parties + 1`` trainings.
+        """
+        config = self.task.training.config()
+        rounds = self.options.rounds
+        alone = []
+        for signer, trainer in zip(self.simulation.accounts.parties, self._trainers, strict=True):
+            weights = train_alone(
+                trainer,
+                self.model.initial_weights,
+                config,
+                run_seed=self.options.seed,
+                party=signer.address,
+                rounds=rounds,
+            )
+            alone.append(self.evaluate(weights)[1])
+            progress()
+        pooled = train_pooled(
+            KerasTrainer(self.model, concatenate(self.deal.parties)),
+            self.model.initial_weights,
+            config,
+            run_seed=self.options.seed,
+            party_rows=[len(rows) for rows in self.deal.parties],
+            rounds=rounds,
+        )
+        progress()
+        self.comparison = Comparison(
+            accuracy=self.evaluate(self.simulation.head_weights())[1],
+            accuracy_alone_mean=float(np.mean(alone)),
+            accuracy_pooled=self.evaluate(pooled)[1],
+        )
+        self.save()
+        return self.comparison
+
+    def export(self) -> None:
+        """Write the curves and the final model."""
+        draw_curves(self.history(), self.directory / CURVES)
+
+    def history(self) -> History:
+        simulation, federation = self.simulation, self.simulation.federation
+        genesis = federation.model(0)
+        return History(
+            dataset=self.options.dataset,
+            partition=self.partition,
+            rule=self.options.rule,
+            seed=self.options.seed,
+            parties=self.options.parties,
+            aggregators=self.options.aggregators,
+            participants=self.options.drawn,
+            chain_id=federation.chain_id,
+            federation=federation.address,
+            chain_head="0x" + simulation.chain.head_hash().hex(),
+            genesis_root="0x" + genesis.root.hex(),
+            genesis_cid=str(genesis.cid),
+            manifest_cid=str(manifest_cid(self.manifest.digest)),
+            rounds=tuple(self._entries),
+            comparison=self.comparison,
+            gas_total=simulation.gas_total,
+            complete=self.comparison is not None,
+        )
+
+    def save(self) -> None:
+        """Write the record of the run so far."""
+        chain = self.simulation.chain
+        blocks = (
+            {
+                "timestamp": block.timestamp,
+                "transactions": ["0x" + raw.hex() for raw in block.transactions],
+            }
+            for block in chain.recorded()
+        )
+        genesis = {"genesisTime": chain.genesis_time, "balances": chain.balances}
+        save_blocks(self.directory, genesis, blocks)
+        self.history().save(self.directory)
+
+
+def manifest_for(task: Task, model: KerasModel, options: Options) -> Manifest:
+    """The manifest of a task's federation."""
+    trim_bps = options.trim_bps if options.rule == "trimmed-mean" else 0
+    tensors = tuple(TensorSpec(name=t.name, shape=t.shape) for t in model.tensors)
+    layout = Layout.of((t.name, t.shape, t.offset) for t in tensors)
+    training = task.training
+    return Manifest(
+        name=task.name,
+        purpose=task.purpose,
+        tensors=tensors,
+        update_fraction_bits=task.update_fraction_bits,
+        depth=layout.depth,
+        rule=RuleSpec(kind=options.rule, trim_bps=trim_bps),  # type: ignore[arg-type]
+        samples_per_weight=task.samples_per_weight,
+        training=TrainingSpec(
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            optimizer=training.optimizer,
+            loss=training.loss,
+            metrics=training.metrics,
+        ),
+        features=None
+        if task.features is None
+        else Features(mean=task.features.mean, scale=task.features.scale),
+        data_schema=task.schema,
+    )
+
+
+def _shape(options: Options) -> Shape:
+    terms = Terms(max_parties=options.parties, participants=options.drawn)
+    return Shape(options.aggregators, options.rounds, options.seed, terms, options.relay)
+
+
+def _entry(report: RoundReport, loss: float, accuracy: float) -> RoundEntry:
+    return RoundEntry(
+        round=report.round,
+        accepted=report.accepted,
+        drawn=report.drawn,
+        committed=report.committed,
+        included=report.included,
+        accuracy=accuracy,
+        loss=loss,
+        gas=report.total_gas,
+        gas_by_call=report.gas,
+        root="0x" + report.root.hex(),
+        cid=report.cid,
+    )
