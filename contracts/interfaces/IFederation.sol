@@ -34,7 +34,13 @@ enum Phase {
 }
 
 /// @notice What a federation is. Everything here is immutable after deployment.
-/// @dev Stakes and amounts in wei, periods in seconds, shares in basis points.
+/// @dev Stakes and amounts in wei, periods in seconds, shares in basis points. Where
+/// `maxParties <= participants` the federation is a consortium: admission must be closed, and everybody is
+/// drawn. Otherwise a stake-weighted draw samples about `participants` of the parties.
+/// @param maxParties How many parties may be registered at a time; 2^32 - 1 for no limit in practice.
+/// @param participants How many parties a round draws, in expectation.
+/// @param minUpdates Fewer commits or counted reveals make a round void.
+/// @param maxUpdates As many commits complete the commit phase.
 struct Params {
     uint96 minPartyStake;
     uint96 minAggregatorStake;
@@ -124,7 +130,8 @@ struct CommitView {
     bool revealed;
 }
 
-/// @notice The current round. Ends are exclusive: a phase lasts while `block.timestamp < end`.
+/// @notice The current round. Ends are exclusive: a phase lasts while `block.timestamp < end`. What a round
+/// has only once it is open (ends, base, seed, ...) is zero before.
 /// @param opened How many commitments were opened, counted or duplicate.
 /// @param reveals How many of those count.
 struct RoundView {
@@ -156,7 +163,6 @@ struct ModelView {
 }
 
 /// @notice All that a role decides on, read in one call at one block.
-/// @param seedBlockHash The hash of the named seed block while it can be had, else zero.
 /// @param drawn Whether the account may commit in the current round, were it to do so in the commit phase.
 /// @param unrevealedSlashable Whether `slashUnrevealed` of this account would succeed.
 /// @param finalHeight The last final height.
@@ -195,7 +201,11 @@ interface IFederation {
     // ------------------------------------------------------------------ events: rounds
 
     event SeedBlockNamed(
-        uint32 indexed round, uint256 seedBlock, uint256 partyStake, uint256 aggregatorStake, uint256 activeParties
+        uint32 indexed round,
+        uint256 seedBlock,
+        uint256 partyStake,
+        uint256 aggregatorStake,
+        uint256 activeParties
     );
     event RoundOpened(uint32 indexed round, uint32 base, bytes32 seed, uint256 commitEnd, uint256 revealEnd);
     event RoundVoided(uint32 indexed round);
@@ -235,9 +245,11 @@ interface IFederation {
     error NotRegistered();
     error AlreadyRegistered();
     error StakeTooLow(uint256 sent, uint256 minimum);
-    error StakeTooHigh();
+    /// @notice An amount, or the total it adds to, would not fit 96 bits.
+    error AmountTooHigh();
     error ZeroBeneficiary();
-    /// @notice An account has one beneficiary for both roles, fixed while it has a stake or a credit.
+    /// @notice An account has one beneficiary for both roles, fixed by its first registration: a credit may
+    /// still arrive when the last stake has left.
     error BeneficiaryMismatch(address expected);
     error FederationFull();
     error NoFreeSeat();
@@ -265,7 +277,6 @@ interface IFederation {
     error NotActive();
     error NotDrawn();
     error AlreadyCommitted();
-    error RoundFull();
     error ZeroCommitment();
     error InvalidSignature();
     error NoCommitment();
@@ -286,6 +297,7 @@ interface IFederation {
     error AlreadyAttested();
     error UnknownResult();
     error NotFinalizable();
+    error BeyondHead(uint32 headHeight);
     error NotFinal();
     error AlreadyDistributed();
     error UpdatesMismatch();
@@ -302,7 +314,8 @@ interface IFederation {
     /// @notice Adds to the caller's stake as a party.
     function deposit() external payable;
 
-    /// @notice Starts to take a whole stake out. By the account or its beneficiary.
+    /// @notice Starts to take a whole stake out, which takes at least the longer of `unbondPeriod` and
+    /// `challengePeriod`. By the account or its beneficiary.
     function requestUnbond(address account, Role role) external;
 
     /// @notice Pays an unbonded stake to the beneficiary. By the account or its beneficiary.
@@ -364,8 +377,9 @@ interface IFederation {
     /// @notice The EIP-712 digest that a party signs for a relayed commit.
     function commitDigest(uint32 round, address party, bytes32 commitment) external view returns (bytes32);
 
-    /// @notice The aggregators who signed a result, as a bitmap of seats, with their stake in gwei.
-    function attestation(bytes32 digest) external view returns (uint64 signers, uint64 stake, bool accepted);
+    /// @notice The aggregators who signed a result, as a bitmap of seats, with the stake they signed with, in
+    /// wei.
+    function attestation(bytes32 digest) external view returns (uint64 signers, uint96 stake, bool accepted);
 
     /// @notice The account in a seat; zero when it is free.
     function seatHolder(uint8 seat) external view returns (address);

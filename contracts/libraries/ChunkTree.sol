@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @title The binary keccak256 tree over the chunks of a vector
+/// @notice A vector is cut into chunks of 256 little-endian values and padded to exactly 2^depth chunks.
+/// `leaf = keccak256(chunk)`, `node = keccak256(left || right)`. See docs/protocol.md, section 4.
+/// @dev Leaves are longer than nodes (512 or 1,024 bytes against 64), so that none passes for the other.
+library ChunkTree {
+    /// @notice Values in a chunk.
+    uint256 internal constant CHUNK_VALUES = 256;
+
+    error IndexOutOfTree(uint256 index, uint256 depth);
+    error WrongChunkLength(uint256 length);
+    error WrongProofLength(uint256 length);
+
+    /// @notice The leaf of a chunk of 256 values of `valueBytes` bytes each.
+    function leafOf(bytes calldata chunk, uint256 valueBytes) internal pure returns (bytes32) {
+        if (chunk.length != CHUNK_VALUES * valueBytes) revert WrongChunkLength(chunk.length);
+        return keccak256(chunk);
+    }
+
+    /// @notice The root of a tree of this depth in which `node` has this index among its level's nodes, given
+    /// the node's siblings on the way up.
+    /// @param depth The number of levels above the node: the depth of the tree, when the node is a leaf.
+    /// @param siblings Exactly `depth` hashes, packed, from the node upwards.
+    function rootOf(bytes32 node, uint256 index, uint256 depth, bytes calldata siblings)
+        internal
+        pure
+        returns (bytes32)
+    {
+        if (siblings.length != 32 * depth) revert WrongProofLength(siblings.length);
+        if (index >> depth != 0) revert IndexOutOfTree(index, depth);
+        for (uint256 level = 0; level < depth; ++level) {
+            bytes32 sibling = bytes32(siblings[32 * level:]);
+            bool siblingIsLeft = (index >> level) & 1 == 1;
+            node = siblingIsLeft ? _hash(sibling, node) : _hash(node, sibling);
+        }
+        return node;
+    }
+
+    /// @notice The int16 at a position of a chunk.
+    function int16At(bytes calldata chunk, uint256 position) internal pure returns (int256) {
+        uint256 offset = 2 * position;
+        uint256 low = uint8(chunk[offset]);
+        uint256 high = uint8(chunk[offset + 1]);
+        return int16(uint16(high << 8 | low));
+    }
+
+    /// @notice The int32 at a position of a chunk.
+    function int32At(bytes calldata chunk, uint256 position) internal pure returns (int256) {
+        uint256 offset = 4 * position;
+        uint256 word = 0;
+        for (uint256 i = 0; i < 4; ++i) {
+            word |= uint256(uint8(chunk[offset + i])) << (8 * i);
+        }
+        return int32(uint32(word));
+    }
+
+    /// @dev In the scratch space: `abi.encode` would allocate memory at every level.
+    function _hash(bytes32 left, bytes32 right) private pure returns (bytes32 node) {
+        assembly ("memory-safe") {
+            mstore(0x00, left)
+            mstore(0x20, right)
+            node := keccak256(0x00, 0x40)
+        }
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Rule} from "../interfaces/IFederation.sol";
+
+/// @title The aggregation rules on one coordinate of the model, in exact integers
+/// @notice See docs/protocol.md, section 3. `values` are the included updates' values at the coordinate, at
+/// least one and at most 100 of them.
+library ModelRule {
+    /// @notice Fractional bits of the global state.
+    uint256 internal constant STATE_FRACTION_BITS = 24;
+
+    uint256 private constant BPS = 10_000;
+
+    /// @notice The step that a rule takes at this coordinate, in the fixed point of the updates.
+    /// @param weights One for each value; only the weighted mean reads them.
+    /// @param trimBps Below 5,000; only the trimmed mean reads it.
+    /// @dev Reorders `values`.
+    function aggregate(Rule rule, uint256 trimBps, int256[] memory values, uint256[] memory weights)
+        internal
+        pure
+        returns (int256)
+    {
+        if (rule == Rule.WeightedMean) return weightedMean(values, weights);
+        if (rule == Rule.Median) return lowerMedian(values);
+        return trimmedMean(values, trimBps);
+    }
+
+    /// @notice `floor((2S + N) / 2N)`: the weighted mean, rounded to the nearest, halves up.
+    function weightedMean(int256[] memory values, uint256[] memory weights) internal pure returns (int256) {
+        int256 sum = 0;
+        uint256 weight = 0;
+        for (uint256 k = 0; k < values.length; ++k) {
+            sum += values[k] * int256(weights[k]);
+            weight += weights[k];
+        }
+        return _roundedMean(sum, weight);
+    }
+
+    /// @notice The element of rank `floor((M-1)/2)`.
+    /// @dev Sorts `values`.
+    function lowerMedian(int256[] memory values) internal pure returns (int256) {
+        _sort(values);
+        return values[(values.length - 1) / 2];
+    }
+
+    /// @notice The unweighted mean without the `floor(trimBps * M / 10000)` smallest and as many largest,
+    /// rounded to the nearest, halves up.
+    /// @dev Sorts `values`. Something remains, since `trimBps < 5000`.
+    function trimmedMean(int256[] memory values, uint256 trimBps) internal pure returns (int256) {
+        _sort(values);
+        uint256 trim = trimBps * values.length / BPS;
+        int256 sum = 0;
+        for (uint256 k = trim; k < values.length - trim; ++k) {
+            sum += values[k];
+        }
+        return _roundedMean(sum, values.length - 2 * trim);
+    }
+
+    /// @notice `sat32(G + A * 2^(24 - e))`.
+    /// @param state G, the base model's value.
+    /// @param step A, the step in the fixed point of the updates.
+    /// @param updateFractionBits e, at most 24.
+    function nextState(int256 state, int256 step, uint256 updateFractionBits) internal pure returns (int256) {
+        int256 next = state + step * int256(1 << (STATE_FRACTION_BITS - updateFractionBits));
+        if (next > type(int32).max) return type(int32).max;
+        if (next < type(int32).min) return type(int32).min;
+        return next;
+    }
+
+    function _roundedMean(int256 sum, uint256 count) private pure returns (int256) {
+        return _floorDiv(2 * sum + int256(count), int256(2 * count));
+    }
+
+    /// @dev Towards minus infinity, for a positive divisor; Solidity's `/` rounds towards zero.
+    function _floorDiv(int256 dividend, int256 divisor) private pure returns (int256 quotient) {
+        quotient = dividend / divisor;
+        if (dividend % divisor < 0) --quotient;
+    }
+
+    /// @dev Insertion sort: at most 100 values.
+    function _sort(int256[] memory values) private pure {
+        for (uint256 i = 1; i < values.length; ++i) {
+            int256 value = values[i];
+            uint256 j = i;
+            for (; j > 0 && values[j - 1] > value; --j) {
+                values[j] = values[j - 1];
+            }
+            values[j] = value;
+        }
+    }
+}
