@@ -41,8 +41,8 @@ class Receipt:
 class Sender:
     """Sends an account's calls one after the other, each mined before the next.
 
-    ``timeout`` is in seconds; ``on_receipt`` sees every mined transaction. Raises ContractReverted with the contract's own error before anything
-    is spent whenever the call would revert.
+    ``timeout`` is in seconds; ``on_receipt`` sees every mined transaction. Raises ContractReverted
+    with the contract's own error, before anything is spent, whenever the call would revert.
     """
 
     def __init__(

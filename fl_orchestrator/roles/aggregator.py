@@ -71,6 +71,8 @@ class _Work:
 class Aggregator:
     """One aggregator of one federation; ``home`` is its directory."""
 
+    phases = frozenset({Phase.ATTEST, Phase.ACCEPTED})
+
     def __init__(
         self,
         federation: Federation,

@@ -5,21 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fl_orchestrator.chain.types import Phase
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one turn of a role did.
 
     ``action`` names it, or is None when there was nothing to do; then nothing will change before
-    the round moves to another phase, or the chain's time reaches ``wake_at`` (seconds; 0: never).
+    the round moves to another phase (with ``round_over``: before the next round), or the chain's
+    time reaches ``wake_at`` (seconds; 0: never).
     """
 
     action: str | None = None
     wake_at: int = 0
+    round_over: bool = False
 
 
 class Role(Protocol):
-    """A process of the protocol. Safe to stop at any moment and to start again."""
+    """A process of the protocol. Safe to stop at any moment and to start again.
+
+    It has nothing to do in a phase that is not one of ``phases``.
+    """
+
+    phases: frozenset[Phase]
 
     def step(self) -> Step:
         """Observe the chain, decide, and act at most once."""

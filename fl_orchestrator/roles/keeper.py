@@ -68,6 +68,8 @@ def decide(seen: Observation, open_rounds: bool = True) -> Decision:
 class Keeper:
     """A keeper of one federation. ``wants_round(n)`` says whether round n is to be opened."""
 
+    phases = frozenset(Phase)
+
     def __init__(
         self,
         federation: Federation,

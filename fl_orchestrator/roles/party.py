@@ -77,6 +77,8 @@ class _Patience:
 class Party:
     """One party of one federation; ``home`` is its private directory."""
 
+    phases = frozenset({Phase.COMMIT, Phase.REVEAL})
+
     def __init__(
         self,
         federation: Federation,
@@ -117,7 +119,7 @@ class Party:
             return self._reveal(seen, entry)
         if decision is Decision.LOST:
             _log.error("journal lost", party=self.address, round=seen.current.round)
-        return Step()
+        return Step(round_over=seen.committed.round != seen.current.round)
 
     def _train(self, seen: Observation) -> OpenCommitment:
         """Train from the head's model; the update and its preimage are on disk on return."""

@@ -76,11 +76,24 @@ class RoundReport:
 
 @dataclass(slots=True)
 class _Turn:
-    """A role, and when it is to be asked again: in another phase, or at a time."""
+    """A role, and when it is to be asked again."""
 
     role: base.Role
-    asked_in: tuple[int, Phase] | None = None
-    wake_at: int = 0
+    last: base.Step = field(default_factory=base.Step)
+    asked_in: tuple[int, Phase] = (0, Phase.IDLE)
+
+    def is_due(self, seen: Observation) -> bool:
+        """Whether the role's last answer may have changed by now."""
+        moment = (seen.current.round, seen.current.phase)
+        if seen.current.phase not in self.role.phases:
+            return False
+        if 0 < self.last.wake_at <= seen.timestamp:
+            return True
+        if self.last.action is not None and self.last.wake_at == 0:
+            return True
+        if self.last.round_over and moment[0] == self.asked_in[0]:
+            return False
+        return moment != self.asked_in
 
 
 @dataclass(slots=True)
@@ -266,15 +279,12 @@ class Simulation:
 
     def _ask_roles(self, seen: Observation) -> bool:
         """Give every role that may have something to do one step; whether any of them acted."""
-        moment = (seen.current.round, seen.current.phase)
         acted = False
         for turn in self._turns:
-            if turn.asked_in == moment and not 0 < turn.wake_at <= seen.timestamp:
-                continue
-            step = turn.role.step()
-            turn.asked_in = None if step.action else moment
-            turn.wake_at = step.wake_at
-            acted |= step.action is not None
+            if turn.is_due(seen):
+                turn.last = turn.role.step()
+                turn.asked_in = (seen.current.round, seen.current.phase)
+                acted |= turn.last.action is not None
         return self._keeper.step().action is not None or acted
 
     def _pass_time(self, seen: Observation) -> None:
@@ -289,7 +299,7 @@ class Simulation:
             Phase.ATTEST: current.attest_end,
         }
         moments = [ends.get(current.phase, 0), seen.finalizable_at]
-        moments += [turn.wake_at for turn in self._turns]
+        moments += [turn.last.wake_at for turn in self._turns]
         later = [moment for moment in moments if moment > seen.timestamp]
         if not later:
             raise StuckFederation(
