@@ -33,11 +33,11 @@ _ANSWER_SECONDS: Final = 10.0
 
 
 class KuboStore:
-    """A ContentStore in the IPFS node (Kubo 0.5 or later) at the given host and port.
+    """A ContentStore in the IPFS node (Kubo, tested with 0.39) at the given host and port.
 
     The node has ``timeout_seconds`` to find each piece of 1 MiB, so a slow or stalling provider
     cannot hold a reader for ever. ``max_file_bytes`` limits a single put. Nothing is sent before
-    the first call.
+    the first call, and threads may share the store.
     """
 
     def __init__(

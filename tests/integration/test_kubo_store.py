@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,6 +176,13 @@ def test_a_directory_is_not_content(node: KuboNode, store: ContentStore, tmp_pat
     printed = node.run("add", "--recursive", "--quieter", "--cid-version=1", str(tmp_path))
     with pytest.raises(ContentNotFound, match="directory"):
         store.get(Cid.parse(printed.strip()), 1000)
+
+
+def test_threads_share_a_store(store: ContentStore) -> None:
+    contents = [hashlib.shake_128(bytes([i])).digest((1 << 20) + i) for i in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        cids = list(pool.map(lambda content: put(store, content), contents))
+        assert list(pool.map(lambda cid: read(store, cid), cids)) == contents
 
 
 # Limits and verification
