@@ -16,6 +16,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,11 @@ class KerasModel:
 
         Raises:
             TensorFlowMissing: TensorFlow is not installed.
-            BadWeights: the model has unbuilt, unnamed-alike or non-float32 weights.
+            BadWeights: it has no weights yet, two of one name, or one that is not float32.
         """
         self.tensorflow = load_tensorflow()
         self.model = build()
-        self.tensors = _tensor_specs(self.model)
+        self.tensors = tensor_specs(self.model)
         self.initial_weights: list[FloatArray] = self.model.get_weights()
         self.lock = threading.Lock()
         self.model.optimizer.build(self.model.trainable_variables)
@@ -142,22 +143,32 @@ class KerasModel:
             metrics = self._metrics()
         return metrics.pop("loss"), metrics
 
+    def save(self, weights: list[FloatArray], path: Path) -> None:
+        """Write the compiled model with these weights as a `.keras` file, its optimizer fresh."""
+        check_weights(weights, self.tensors)
+        with self.lock:
+            self.model.set_weights(weights)
+            self._reset_optimizer()
+            self.model.save(path)
+
     def _reset(self, weights: list[FloatArray], settings: Settings) -> None:
         check_weights(weights, self.tensors)
         self.model.set_weights(weights)
-        for variable, value in zip(
-            self.model.optimizer.variables, self._fresh_optimizer, strict=True
-        ):
-            variable.assign(value)
+        self._reset_optimizer()
         self.model.optimizer.learning_rate = settings.learning_rate
         for number, variable in enumerate(self._random_states):
-            variable.assign([settings.seed % 2**32, (settings.seed >> 32) + number])
+            variable.assign([settings.seed % 2**32, ((settings.seed >> 32) + number) % 2**32])
+
+    def _reset_optimizer(self) -> None:
+        variables = self.model.optimizer.variables
+        for variable, value in zip(variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
 
     def _check(self, settings: Settings) -> None:
         """Refuse a config that asks for another optimizer or loss than the model's."""
         for asked, compiled in (
             (settings.optimizer, type(self.model.optimizer).__name__.lower()),
-            (settings.loss, self.model.loss),
+            (settings.loss, getattr(self.model.loss, "name", self.model.loss)),
         ):
             if asked is not None and asked != compiled:
                 raise BadTrainingConfig(
@@ -180,7 +191,7 @@ class KerasTrainer:
         """Train on `rows`, evaluate on `test`, or on `rows` where there are no test rows."""
         self._model = model
         self._rows = rows
-        self._test = test or rows
+        self._test = rows if test is None else test
 
     def fit(
         self, weights: list[FloatArray], config: dict[str, Any]
@@ -197,7 +208,7 @@ class KerasTrainer:
     def evaluate(
         self,
         weights: list[FloatArray],
-        config: dict[str, Any],  # noqa: ARG002
+        config: dict[str, Any],  # noqa: ARG002 - part of the Trainer protocol
     ) -> tuple[float, int, Metrics]:
         """Mean loss, number of rows and compiled metrics over this trainer's test rows.
 
@@ -208,7 +219,12 @@ class KerasTrainer:
         return loss, len(self._test), metrics
 
 
-def _tensor_specs(model: Any) -> tuple[TensorSpec, ...]:
+def tensor_specs(model: Any) -> tuple[TensorSpec, ...]:
+    """Names (`layer/kernel`) and shapes of a model's weights, in the order of `get_weights`.
+
+    Raises:
+        BadWeights: it has none, two of one name, or one that is not float32.
+    """
     tensors = tuple(
         TensorSpec(weight.path.removeprefix(f"{model.name}/"), tuple(weight.shape))
         for weight in model.weights

@@ -35,7 +35,7 @@ class NumpyLogistic:
     def __init__(self, rows: Rows, classes: int, test: Rows | None = None) -> None:
         """Train on `rows`, evaluate on `test`, or on `rows` where there are no test rows."""
         self._rows = rows
-        self._test = test or rows
+        self._test = rows if test is None else test
         self.tensors = tensors(rows.x.shape[1], classes)
 
     def fit(

@@ -1,0 +1,205 @@
+"""Weights in files: reading what a user trained elsewhere, writing the final model.
+
+A file is data from a stranger. Its size is looked at before it is opened, names and shapes before
+a tensor is read; nothing is unpickled, and nothing that the file names is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.training.trainer import BadWeights, FloatArray, TensorSpec
+
+if TYPE_CHECKING:
+    from fl_orchestrator.training.keras import KerasModel
+
+# Room for names and headers beside the values: far more than any real file needs.
+OVERHEAD_PER_TENSOR = 4_096
+OVERHEAD_PER_FILE = 4 * 1024 * 1024
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class BadWeightsFile(InputError):
+    """A file of weights is missing, of an unknown kind, too large or malformed."""
+
+
+def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+    """Read the weights of a model from a `.npz`, `.safetensors` or `.keras` file.
+
+    Tensors are found by the names in `tensors`; in a `.npz` also as `arr_0`, `arr_1`, ..., as
+    `np.savez(path, *weights)` writes them. Values of float16, float32 or float64 are rounded to
+    float32. Reading `.keras` imports Keras, in its safe mode.
+
+    Returns:
+        One float32 array per tensor, in the order of `tensors`.
+
+    Raises:
+        BadWeightsFile: no such file, an unknown kind, too large, or not readable as its kind.
+        BadWeights: a tensor is missing, superfluous, of another shape or dtype, or not finite.
+        TensorFlowMissing: a `.keras` file was given and TensorFlow is not installed.
+    """
+    readers: dict[str, Callable[[Path, Sequence[TensorSpec]], list[FloatArray]]] = {
+        ".npz": _read_npz,
+        ".safetensors": _read_safetensors,
+        ".keras": _read_keras,
+    }
+    if path.suffix not in readers:
+        raise BadWeightsFile(
+            f"{path} is no file of weights that can be read.",
+            f"Save the weights as {', '.join(readers)}; pickled files are never read.",
+        )
+    if not path.is_file():
+        raise BadWeightsFile(f"The file {path} does not exist.", "Check the path.")
+    _check_size(path, path.stat().st_size, tensors)
+    return readers[path.suffix](path, tensors)
+
+
+def save_safetensors(
+    path: Path, weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]
+) -> None:
+    """Write float32 weights by their tensors' names; equal weights give equal bytes."""
+    from safetensors.numpy import save_file
+
+    named = {tensor.name: array for tensor, array in zip(tensors, weights, strict=True)}
+    save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, path)
+
+
+def save_keras(path: Path, model: KerasModel, weights: list[FloatArray]) -> None:
+    """Write a `.keras` file with the model and these weights; equal weights give equal bytes.
+
+    Keras records the time of writing; here it is always 1980, so that a model can be compared.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        saved = Path(directory) / "model.keras"
+        model.save(weights, saved)
+        _without_dates(saved, path)
+
+
+def _without_dates(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            if name == "metadata.json":
+                content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+            new.writestr(zipfile.ZipInfo(name, EPOCH), content)
+
+
+def _check_size(path: Path, size: int, tensors: Sequence[TensorSpec]) -> None:
+    """Refuse more bytes than float64 values, an optimizer's two copies and headers can take."""
+    values = sum(int(np.prod(tensor.shape)) for tensor in tensors)
+    limit = 3 * 8 * values + OVERHEAD_PER_TENSOR * len(tensors) + OVERHEAD_PER_FILE
+    if size > limit:
+        raise BadWeightsFile(
+            f"{path} holds {size} bytes, more than the {limit} that this model can need.",
+            "Save the weights of the model alone.",
+        )
+
+
+@contextmanager
+def _malformed(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises on hostile bytes into one error that names the file."""
+    try:
+        yield
+    except (BadWeights, BadWeightsFile):
+        raise
+    except Exception as error:
+        raise BadWeightsFile(
+            f"{path} is not a readable {path.suffix} file: {error}", "Save the weights again."
+        ) from error
+
+
+def _check_archive(path: Path, archive: zipfile.ZipFile, tensors: Sequence[TensorSpec]) -> None:
+    """A small archive may unpack to a huge one: what it claims is checked before it is read."""
+    _check_size(path, sum(entry.file_size for entry in archive.infolist()), tensors)
+
+
+def _read_npz(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+    with _malformed(path), zipfile.ZipFile(path) as archive:
+        _check_archive(path, archive, tensors)
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
+        keys = [f"arr_{number}" for number in range(len(tensors))]
+        if names != set(keys):
+            _check_names(names, tensors)
+            keys = [tensor.name for tensor in tensors]
+        return [_npy(archive, key, tensor) for key, tensor in zip(keys, tensors, strict=True)]
+
+
+def _npy(archive: zipfile.ZipFile, key: str, tensor: TensorSpec) -> FloatArray:
+    """One array of a `.npz`, its header checked before memory is taken for what it claims."""
+    with archive.open(f"{key}.npy") as file:
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[np.lib.format.read_magic(file)]
+        shape, _, dtype = read_header(file)
+    _check_form(shape, dtype, tensor)
+    with archive.open(f"{key}.npy") as file:
+        return _checked(np.lib.format.read_array(file, allow_pickle=False), tensor)
+
+
+def _read_safetensors(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+    from safetensors import safe_open
+
+    with _malformed(path), safe_open(path, framework="numpy") as file:
+        _check_names(set(file.keys()), tensors)
+        return [_checked(file.get_tensor(tensor.name), tensor) for tensor in tensors]
+
+
+def _read_keras(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+    from fl_orchestrator.training.keras import load_tensorflow, tensor_specs
+
+    with _malformed(path), zipfile.ZipFile(path) as archive:
+        _check_archive(path, archive, tensors)
+    load_tensorflow()
+    import keras
+
+    with _malformed(path):
+        # Safe mode refuses whatever would run code of the file's author.
+        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+        found = {
+            spec.name: weight.numpy()
+            for spec, weight in zip(tensor_specs(model), model.weights, strict=True)
+        }
+    _check_names(set(found), tensors)
+    return [_checked(found[tensor.name], tensor) for tensor in tensors]
+
+
+def _check_names(names: set[str], tensors: Sequence[TensorSpec]) -> None:
+    expected = {tensor.name for tensor in tensors}
+    for problem, wrong in (("lack", expected - names), ("have a superfluous", names - expected)):
+        if wrong:
+            raise BadWeights(
+                f"The weights {problem} tensor {min(wrong)!r}.",
+                f"The model has {', '.join(tensor.name for tensor in tensors)}.",
+            )
+
+
+def _check_form(shape: tuple[int, ...], dtype: Any, tensor: TensorSpec) -> None:
+    if shape != tensor.shape:
+        raise BadWeights(
+            f"Tensor {tensor.name} has the shape {shape}, not {tensor.shape}.",
+            "Use weights of the model that the manifest describes.",
+        )
+    if dtype not in (np.float16, np.float32, np.float64):
+        raise BadWeights(f"Tensor {tensor.name} is {dtype}, not a float.", "Save it as float32.")
+
+
+def _checked(array: Any, tensor: TensorSpec) -> FloatArray:
+    _check_form(array.shape, array.dtype, tensor)
+    with np.errstate(over="ignore"):
+        values: FloatArray = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(values).all():
+        raise BadWeights(
+            f"Tensor {tensor.name} has a value that is NaN or infinite.",
+            "Training diverged, or a value exceeds float32: train again with a lower rate.",
+        )
+    return values
