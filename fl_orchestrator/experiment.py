@@ -15,7 +15,15 @@ import numpy as np
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Features, Manifest, RuleSpec, TensorSpec, TrainingSpec
-from fl_orchestrator.report.history import Comparison, History, RoundEntry, save_blocks
+from fl_orchestrator.report.history import (
+    KERAS,
+    SAFETENSORS,
+    Comparison,
+    History,
+    RoundEntry,
+    file_sha256,
+    save_blocks,
+)
 from fl_orchestrator.report.plots import CURVES, draw_curves
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.setup import Terms
@@ -25,6 +33,7 @@ from fl_orchestrator.training.comparison import train_alone, train_pooled
 from fl_orchestrator.training.data import concatenate
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer
 from fl_orchestrator.training.tasks import Deal, Task, deal, task_named
+from fl_orchestrator.training.weights_file import save_keras, save_safetensors
 
 RULES: Final = ("weighted-mean", "median", "trimmed-mean")
 
@@ -100,6 +109,7 @@ class Experiment:
             directory, self.manifest, self.model.initial_weights, self._trainers, _shape(options)
         )
         self._entries: list[RoundEntry] = []
+        self._exports: dict[str, str] = {}
         self.comparison: Comparison | None = None
         self.save()
 
@@ -176,7 +186,12 @@ class Experiment:
         return self.comparison
 
     def export(self) -> None:
-        """Write the curves and the final model."""
+        """Write the final model, the curves, and the complete record."""
+        weights = self.simulation.head_weights()
+        save_safetensors(self.directory / SAFETENSORS, weights, self.model.tensors)
+        save_keras(self.directory / KERAS, self.model, weights)
+        self._exports = {name: file_sha256(self.directory / name) for name in (SAFETENSORS, KERAS)}
+        self.save()
         draw_curves(self.history(), self.directory / CURVES)
 
     def history(self) -> History:
@@ -199,7 +214,8 @@ class Experiment:
             rounds=tuple(self._entries),
             comparison=self.comparison,
             gas_total=simulation.gas_total,
-            complete=self.comparison is not None,
+            exports=self._exports,
+            complete=bool(self._exports),
         )
 
     def save(self) -> None:

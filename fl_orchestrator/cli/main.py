@@ -9,7 +9,18 @@ import typer
 from rich.markup import escape
 
 import fl_orchestrator
-from fl_orchestrator.cli import contracts, demo, verify
+from fl_orchestrator.cli import (
+    aggregator,
+    contracts,
+    demo,
+    deploy,
+    federation,
+    keeper,
+    keys,
+    model,
+    party,
+    verify,
+)
 from fl_orchestrator.cli.console import err
 from fl_orchestrator.errors import FloError
 
@@ -21,9 +32,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.add_typer(contracts.app, name="contracts")
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
+app.command("deploy")(deploy.deploy)
+app.add_typer(federation.app, name="federation")
+app.add_typer(party.app, name="party")
+app.add_typer(aggregator.app, name="aggregator")
+app.add_typer(keeper.app, name="keeper")
+app.add_typer(model.app, name="model")
+app.add_typer(keys.app, name="keys")
+app.add_typer(contracts.app, name="contracts")
 
 
 def _version(wanted: bool) -> None:

@@ -5,6 +5,7 @@ Both are rewritten as a whole after every round, so that an interrupted run leav
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ from fl_orchestrator.errors import InputError
 HISTORY: Final = "history.json"
 BLOCKS: Final = "blocks.jsonl"
 STORE: Final = "store"
+SAFETENSORS: Final = "model.safetensors"
+KERAS: Final = "model.keras"
 _MAX_HISTORY_BYTES: Final = 64 << 20
 _MAX_BLOCK_LINE: Final = 4 << 20
 
@@ -86,6 +89,8 @@ class History(_Part):
     rounds: tuple[RoundEntry, ...] = Field(default=(), strict=False)
     comparison: Comparison | None = None
     gas_total: int = 0
+    # sha256 by file name, of what was exported from the head.
+    exports: dict[str, Root] = {}
     complete: bool = False
 
     def save(self, directory: Path) -> None:
@@ -135,6 +140,12 @@ def load_blocks(directory: Path) -> Iterator[dict[str, Any]]:
         raise UnreadableRun(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UnreadableRun(f"{path} is not a record of blocks.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal with 0x."""
+    with path.open("rb") as file:
+        return "0x" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: Path, text: str) -> None:

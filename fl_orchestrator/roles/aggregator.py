@@ -96,6 +96,16 @@ class Aggregator:
     def address(self) -> str:
         return self._sender.address
 
+    def has_attested(self, round_number: int) -> bool:
+        """Whether the chain holds a signature of this aggregator for its result of a round."""
+        work = self._work
+        if work is None or work.round < round_number:
+            return False
+        seat = self._federation.observe(self.address).aggregator.seat
+        return any(
+            self._federation.attestation(digest).signers >> seat & 1 for digest in work.results
+        )
+
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
         if decide(seen) is Decision.NOTHING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from eth_utils.exceptions import ValidationError as EthValidationError
 from web3.exceptions import Web3Exception
 
@@ -19,13 +19,24 @@ from fl_orchestrator.chain.development import DevelopmentChain, RecordedBlock
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.types import ModelView, Result, RevealedUpdate, included_indices
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.errors import ContentError, VerificationError
+from fl_orchestrator.errors import ContentError, InputError, VerificationError
+from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.report.history import STORE, History, UnreadableRun, load_blocks
+from fl_orchestrator.report.history import (
+    KERAS,
+    SAFETENSORS,
+    STORE,
+    History,
+    UnreadableRun,
+    file_sha256,
+    load_blocks,
+)
 from fl_orchestrator.roles.aggregator import check_reveals
-from fl_orchestrator.roles.difference import first_difference, flipped_bit
+from fl_orchestrator.roles.difference import describe, first_difference, flipped_bit
 from fl_orchestrator.roles.manifests import fetch_manifest
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+from fl_orchestrator.training.trainer import TensorSpec
+from fl_orchestrator.training.weights_file import load_weights
 
 
 class WrongRecord(VerificationError):
@@ -49,6 +60,7 @@ class Audit:
     """
 
     def __init__(self, directory: Path, workspace: Path) -> None:
+        self._directory = directory
         self.history = History.load(directory)
         if not (directory / STORE).is_dir():
             raise UnreadableRun(f"{directory / STORE} is missing.")
@@ -79,12 +91,39 @@ class Audit:
             base = self._recompute(model, base, included)
             yield AuditedRound(model.round, height, len(included), model.root)
 
-    def head_state(self) -> Any:
-        """The flat int32 state of the head, from the last recomputed file."""
+    @property
+    def head_root(self) -> str:
+        return "0x" + self._federation.head().root.hex()
+
+    def check_exports(self) -> None:
+        """Check the exported models against the head; after ``rounds``. Raises WrongRecord."""
         head = self._federation.head()
-        return self._cache.load(
-            self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
-        )
+        for name, recorded in self.history.exports.items():
+            path = self._directory / name
+            if name not in (SAFETENSORS, KERAS) or not path.is_file():
+                raise WrongRecord(f"Round {head.round}: the exported {name} is missing.")
+            if file_sha256(path) != recorded:
+                wrong = "" if name == KERAS else self._wrong_weight(path, head)
+                where = f"; {wrong}" if wrong else ""
+                raise WrongRecord(f"Round {head.round}: the exported {name} was changed{where}.")
+            if name == SAFETENSORS and (wrong := self._wrong_weight(path, head)):
+                raise WrongRecord(f"Round {head.round}: the exported {name} is wrong; {wrong}.")
+
+    def _wrong_weight(self, path: Path, head: ModelView) -> str:
+        """The first coordinate at which an exported model is not the head's; empty if none."""
+        layout = self._manifest.layout
+        file = self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
+        right = float_view(layout, self._cache.load(file))
+        try:
+            found = load_weights(path, [TensorSpec(t.name, t.shape) for t in layout.tensors])
+        except InputError as error:
+            return f"it cannot be read ({error.message})"
+        for tensor, a, b in zip(layout.tensors, found, right, strict=True):
+            differing = np.flatnonzero(a.view(np.uint32) != b.view(np.uint32))
+            if differing.size:
+                coordinate = tensor.padded_start + int(differing[0])
+                return f"the first wrong coordinate is {describe(layout, coordinate)}"
+        return ""
 
     def _recompute(
         self, model: ModelView, base: VectorFile, included: Sequence[RevealedUpdate]

@@ -1,0 +1,136 @@
+"""`flo aggregator`: register, look, and attest to the current round."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json
+from fl_orchestrator.cli.site import (
+    DEPLOYMENTS_DEFAULT,
+    HOME_DEFAULT,
+    RPC_DEFAULT,
+    DeploymentsOption,
+    DryRunOption,
+    FederationOption,
+    HomeOption,
+    KeyOption,
+    PasswordOption,
+    RpcOption,
+    StoreOption,
+    follow,
+    open_federation,
+    open_sender,
+    role_home,
+)
+from fl_orchestrator.cli.stake import register_role, show_account
+from fl_orchestrator.errors import ChainError
+
+app = typer.Typer(help="Compute and attest to global models.", no_args_is_help=True)
+
+
+class NotAttesting(ChainError):
+    """The account cannot attest in this round."""
+
+
+@app.command()
+def register(
+    key: KeyOption,
+    stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
+    beneficiary: Annotated[
+        str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
+    ] = "",
+    rpc: RpcOption = RPC_DEFAULT,
+    federation: FederationOption = None,
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Register this account as an aggregator, with stake.
+
+    Example: flo aggregator register --key aggregator.json
+    """
+    from fl_orchestrator.chain.types import Role
+
+    register_role(
+        Role.AGGREGATOR,
+        rpc,
+        federation,
+        deployments,
+        (key, password_file),
+        stake,
+        beneficiary,
+        dry_run,
+        json_output,
+    )
+
+
+@app.command()
+def status(
+    address: Annotated[str, typer.Argument(help="The aggregator's account.")],
+    rpc: RpcOption = RPC_DEFAULT,
+    federation: FederationOption = None,
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what the chain knows of an aggregator and of the current round.
+
+    Example: flo aggregator status 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
+    """
+    show_account("aggregator", address, rpc, federation, deployments, json_output)
+
+
+@app.command()
+def attest(
+    key: KeyOption,
+    store: StoreOption,
+    rpc: RpcOption = RPC_DEFAULT,
+    federation: FederationOption = None,
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    home: HomeOption = HOME_DEFAULT,
+    password_file: PasswordOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the round to move.")] = 3600,
+    json_output: JsonOption = False,
+) -> None:
+    """Aggregate the current round and attest to the result.
+
+    Waits for the reveal phase to close, fetches and checks every update, computes the next global
+    model, stores it and sends the signature. Safe to interrupt and to repeat.
+
+    Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
+    """
+    from fl_orchestrator.chain.connect import connect
+    from fl_orchestrator.content.store import open_store
+    from fl_orchestrator.roles.aggregator import Aggregator
+    from fl_orchestrator.roles.manifests import fetch_manifest
+
+    with interruptible("Nothing is lost: run the same command again to go on."):
+        chain = open_federation(connect(rpc), federation, deployments)
+        content = open_store(store)
+        manifest = fetch_manifest(content, chain.params())
+        sender = open_sender(chain, key, password_file)
+        seen = chain.observe(sender.address)
+        if seen.aggregator.stake == 0:
+            raise NotAttesting(
+                "This account is not registered as an aggregator.",
+                "Run `flo aggregator register` first.",
+            )
+        role = Aggregator(chain, sender, content, manifest, role_home(home, chain, sender.address))
+        round_number = seen.current.round
+        follow(chain.web3, role, lambda: role.has_attested(round_number), timeout)
+    seen = chain.observe(sender.address)
+    accepted = seen.head.round == seen.current.round
+    if json_output:
+        print_json(
+            {
+                "round": seen.current.round,
+                "accepted": accepted,
+                "head_root": "0x" + seen.head.root.hex(),
+                "head_cid": str(seen.head.cid),
+            }
+        )
+        return
+    state = "accepted" if accepted else "waiting for more than 2/3 of the aggregators' stake"
+    out.print(f"[green]Attested[/] to round {seen.current.round}: {state}.")
