@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.chunk_tree import ChunkTree, TreeHasher
@@ -228,10 +229,11 @@ def _read_header(stream: BinaryIO, layout: Layout) -> VectorMeta:
         raise VectorFileError(Defect.HEADER_LENGTH, f"{size} bytes, at most {limit} expected")
     text = _read_exactly(stream, size)
     try:
-        header = json.loads(text)
+        # Not json.loads: where a library raises Python's recursion limit (py-evm does), brackets
+        # nested deep enough overflow its stack. This parser has a limit of its own.
+        header = from_json(text)
         meta = _parse_meta(header["__metadata__"])
-    # RecursionError: nested deeper than the parser goes.
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         defect = Defect.METADATA if isinstance(error, KeyError) else Defect.HEADER
         raise VectorFileError(defect, "the header cannot be read") from error
     if length + text != _header(layout, meta):

@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -260,11 +260,21 @@ def test_another_spelling_of_the_header_is_refused() -> None:
     assert refusal(padded) is Defect.NOT_CANONICAL
 
 
+@pytest.fixture
+def deep_recursion() -> Iterator[None]:
+    """The limit as libraries raise it (py-evm does on import): no protection of the C stack."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    yield
+    sys.setrecursionlimit(limit)
+
+
 @pytest.mark.parametrize(
     "text",
     [b"", b"[]", b"7", b"{", b"null", b"\xff" * 8, b"[" * 200_000, b'{"a":' * 20_000, b"9" * 9000],
     ids=["nothing", "list", "number", "open", "null", "bytes", "deep list", "deep", "huge number"],
 )
+@pytest.mark.usefixtures("deep_recursion")
 def test_a_header_that_is_not_an_object_is_refused(text: bytes) -> None:
     many = Layout.of([(f"{i:0200}", [1], 0) for i in range(1000)])
     data = len(text).to_bytes(8, "little") + text + bytes(10_000)
