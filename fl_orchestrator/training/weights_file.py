@@ -69,8 +69,9 @@ def save_safetensors(
     """Write float32 weights by their tensors' names; equal weights give equal bytes."""
     from safetensors.numpy import save_file
 
-    named = {tensor.name: array for tensor, array in zip(tensors, weights, strict=True)}
-    save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, path)
+    # The writer takes an array's memory as it lies, so it has to lie in row-major order.
+    rows = [np.asarray(array, order="C") for array in weights]
+    save_file({tensor.name: array for tensor, array in zip(tensors, rows, strict=True)}, path)
 
 
 def save_keras(path: Path, model: KerasModel, weights: list[FloatArray]) -> None:
@@ -189,14 +190,14 @@ def _check_form(shape: tuple[int, ...], dtype: Any, tensor: TensorSpec) -> None:
             f"Tensor {tensor.name} has the shape {shape}, not {tensor.shape}.",
             "Use weights of the model that the manifest describes.",
         )
-    if dtype not in (np.float16, np.float32, np.float64):
+    if dtype.newbyteorder("=") not in (np.float16, np.float32, np.float64):
         raise BadWeights(f"Tensor {tensor.name} is {dtype}, not a float.", "Save it as float32.")
 
 
 def _checked(array: Any, tensor: TensorSpec) -> FloatArray:
     _check_form(array.shape, array.dtype, tensor)
     with np.errstate(over="ignore"):
-        values: FloatArray = np.ascontiguousarray(array, np.float32)
+        values: FloatArray = array.astype(np.float32, order="C")
     if not np.isfinite(values).all():
         raise BadWeights(
             f"Tensor {tensor.name} has a value that is NaN or infinite.",

@@ -11,7 +11,15 @@ from fl_orchestrator.training.datasets.dataset import (
     DataSetMissing,
 )
 
-__all__ = ["LOADERS", "DataFile", "DataSetAltered", "DataSetMissing", "Dataset", "load"]
+__all__ = [
+    "LOADERS",
+    "DataFile",
+    "DataSetAltered",
+    "DataSetMissing",
+    "Dataset",
+    "UnknownDataSet",
+    "load",
+]
 
 LOADERS: dict[str, Callable[[], Dataset]] = {
     "breast-cancer": tables.load_breast_cancer,
