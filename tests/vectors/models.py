@@ -38,6 +38,8 @@ def rules() -> list[Json]:
         for kind in range(3):
             trim = (1000, 4999, 0, 2500)[number % 4] if kind == 2 else 0
             rows.append(rule_row(number, kind, values, weights, trim))
+    # Just below and just above one value of three.
+    rows += [rule_row(0, 2, [-100, 0, 7], [1, 1, 1], trim) for trim in (3333, 3334)]
     return rows
 
 
