@@ -93,6 +93,9 @@ class KerasModel:
         self._random_states = [
             variable for variable in self.model.variables if "seed_generator" in variable.path
         ]
+        # One step now creates the metrics' variables, so that each graph is traced only once.
+        row = np.zeros((1, *self.model.input_shape[1:]), np.float32)
+        self.model.test_step((row, np.zeros(1, np.int32)))
         self._train_epoch, self._test = self._trace()
 
     def _trace(self) -> tuple[Any, Any]:

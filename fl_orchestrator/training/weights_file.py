@@ -77,21 +77,34 @@ def save_safetensors(
 def save_keras(path: Path, model: KerasModel, weights: list[FloatArray]) -> None:
     """Write a `.keras` file with the model and these weights; equal weights give equal bytes.
 
-    Keras records the time of writing; here it is always 1980, so that a model can be compared.
+    Keras records the time of writing and addresses in memory; here they are constants, so that
+    models can be compared as files.
     """
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         saved = Path(directory) / "model.keras"
         model.save(weights, saved)
-        _without_dates(saved, path)
+        rewritten = Path(directory) / "rewritten.keras"
+        with zipfile.ZipFile(saved) as old, zipfile.ZipFile(rewritten, "w") as new:
+            for name in sorted(old.namelist()):
+                content = old.read(name)
+                if name.endswith(".json"):
+                    content = _without_time_and_place(content)
+                new.writestr(zipfile.ZipInfo(name, EPOCH), content)
+        rewritten.replace(path)
 
 
-def _without_dates(source: Path, target: Path) -> None:
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for name in sorted(old.namelist()):
-            content = old.read(name)
-            if name == "metadata.json":
-                content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
-            new.writestr(zipfile.ZipInfo(name, EPOCH), content)
+def _without_time_and_place(text: bytes) -> bytes:
+    numbers: dict[int, int] = {}
+
+    def constant(item: dict[str, Any]) -> dict[str, Any]:
+        if "date_saved" in item:
+            item["date_saved"] = ""
+        if "shared_object_id" in item:  # the address of an object that occurs more than once
+            address = item["shared_object_id"]
+            item["shared_object_id"] = numbers.setdefault(address, len(numbers))
+        return item
+
+    return json.dumps(json.loads(text, object_hook=constant)).encode()
 
 
 def _check_size(path: Path, size: int, tensors: Sequence[TensorSpec]) -> None:
