@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
+from web3.providers.rpc.utils import ExceptionRetryConfiguration
 from web3.types import RPCEndpoint, RPCResponse
 
 from fl_orchestrator.errors import ChainError, InputError
 
 _TIMEOUT_SECONDS: Final = 20.0
+# Of requests that a busy node has turned away (HTTP 429, 503); a silent one is not asked again.
+_ATTEMPTS: Final = 4
 
 
 class RpcUnavailable(ChainError):
@@ -26,13 +28,24 @@ class WrongChain(ChainError):
 
 class _Provider(HTTPProvider):
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        endpoint = _shown(str(self.endpoint_uri))
         try:
-            return super().make_request(method, params)
-        except (requests.RequestException, json.JSONDecodeError, OSError) as error:
+            response = super().make_request(method, params)
+        except requests.RequestException as error:
+            if error.response is not None:
+                raise RpcUnavailable(
+                    f"The RPC endpoint {endpoint} refuses requests: HTTP status "
+                    f"{error.response.status_code}.",
+                    "Check --rpc, and the key in it.",
+                ) from error
             raise RpcUnavailable(
-                f"The RPC endpoint {_shown(str(self.endpoint_uri))} does not answer.",
-                "Start the node, or check --rpc.",
+                f"The RPC endpoint {endpoint} does not answer.", "Start the node, or check --rpc."
             ) from error
+        except ValueError as error:
+            raise _not_json_rpc(endpoint) from error
+        if not isinstance(response, dict) or response.keys().isdisjoint(("result", "error")):
+            raise _not_json_rpc(endpoint)
+        return response
 
 
 def connect(url: str, expected_chain_id: int | None = None) -> Web3:
@@ -40,21 +53,36 @@ def connect(url: str, expected_chain_id: int | None = None) -> Web3:
 
     Raises InputError for another kind of URL, RpcUnavailable and WrongChain.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise InputError(f"{url!r} is not an http(s) URL.", "Example: --rpc http://127.0.0.1:8545")
-    web3 = Web3(_Provider(url, request_kwargs={"timeout": _TIMEOUT_SECONDS}))
+    shown = _shown(url)
+    if not shown.startswith(("http://", "https://")):
+        raise InputError(f"{shown} is not an http(s) URL.", "Example: --rpc http://127.0.0.1:8545")
+    retries = ExceptionRetryConfiguration(errors=[requests.HTTPError], retries=_ATTEMPTS)
+    provider = _Provider(
+        url,
+        request_kwargs={"timeout": _TIMEOUT_SECONDS},
+        exception_retry_configuration=retries,
+    )
+    web3 = Web3(provider)
     try:
         chain_id = web3.eth.chain_id
-    except (Web3Exception, ValueError, TypeError, KeyError) as error:
-        raise RpcUnavailable(
-            f"{_shown(url)} does not speak Ethereum's JSON-RPC.", "Check --rpc."
-        ) from error
+    except (Web3Exception, ValueError, TypeError) as error:
+        raise _not_json_rpc(shown) from error
+    if not isinstance(chain_id, int) or chain_id < 1:
+        raise _not_json_rpc(shown)
     if expected_chain_id is not None and chain_id != expected_chain_id:
-        raise WrongChain(f"{_shown(url)} serves chain {chain_id}, not {expected_chain_id}.")
+        raise WrongChain(f"{shown} serves chain {chain_id}, not {expected_chain_id}.")
     return web3
+
+
+def _not_json_rpc(endpoint: str) -> RpcUnavailable:
+    return RpcUnavailable(f"{endpoint} does not speak Ethereum's JSON-RPC.", "Check --rpc.")
 
 
 def _shown(url: str) -> str:
     """The URL without credentials or keys, which often stand in its user part, path or query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "The given text"
+    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "The given text"

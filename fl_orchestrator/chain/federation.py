@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from eth_typing import ChecksumAddress
 from web3 import Web3
-from web3.exceptions import ContractLogicError
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.keys import Signer
-from fl_orchestrator.chain.reverts import RevertDecoder, revert_data
+from fl_orchestrator.chain.reverts import RevertDecoder
 from fl_orchestrator.chain.types import (
     ModelView,
     Observation,
@@ -65,7 +64,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """The signers of a result as a bitmap of seats, their stake in gwei, and whether it won."""
+    """The signers of a result as a bitmap of seats, their stake in wei, and whether it won."""
 
     signers: int
     stake: int
@@ -82,19 +81,18 @@ class Federation:
         artifact = load_artifact("Federation")
         self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
         self.reverts = RevertDecoder(artifact.abi)
-        if not web3.eth.get_code(self.address):
+        if not artifact.runs_as(bytes(web3.eth.get_code(self.address))):
             raise NoFederation(
-                f"There is no contract at {self.address} on chain {self.chain_id}.",
+                f"There is no federation of this version at {self.address} on chain "
+                f"{self.chain_id}.",
                 "Check the address and the RPC endpoint.",
             )
 
     # ------------------------------------------------------------------ state
 
     def _read(self, function: str, *arguments: Any) -> Any:
-        try:
+        with self.reverts.translated():
             return self._contract.functions[function](*arguments).call()
-        except ContractLogicError as error:
-            raise self.reverts.decode(revert_data(error)) from error
 
     def observe(self, account: str) -> Observation:
         """Everything that a role of this account decides on, at the latest block."""
@@ -121,7 +119,8 @@ class Federation:
 
     def _events(self, name: str, from_block: int, **filters: Any) -> list[Any]:
         event = self._contract.events[name]
-        return list(event.get_logs(from_block=from_block, argument_filters=filters))
+        with self.reverts.translated():
+            return list(event.get_logs(from_block=from_block, argument_filters=filters))
 
     def revealed_updates(self, round_number: int, from_block: int) -> list[RevealedUpdate]:
         """The counted reveals of a round, in their order."""

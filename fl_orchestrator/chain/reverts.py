@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 from eth_abi.abi import decode as decode_abi
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import abi_to_signature, function_signature_to_4byte_selector
-from web3 import Web3
+from web3.exceptions import ContractLogicError, MismatchedABI, Web3Exception
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.errors import ChainError
@@ -18,7 +21,11 @@ _SENTENCES: Final = {
     "AlreadyRegistered": "This account is already registered in this role.",
     "AlreadyRevealed": "This update was already revealed.",
     "AlreadyUnbonding": "This stake is already unbonding.",
+    "AmountTooHigh": "The amount, or the total it adds to, is too large.",
+    "BeneficiaryMismatch": "This account has another beneficiary, which cannot be changed.",
+    "BeyondHead": "There is no accepted model at that height.",
     "CommitmentMismatch": "The revealed update is not the one that was committed.",
+    "EmptyBatch": "The batch is empty.",
     "FederationFull": "The federation has as many parties as it allows.",
     "InvalidBitmap": "The result includes updates that do not exist, or too few.",
     "InvalidCid": "The CID is zero or has a codec that the protocol does not accept.",
@@ -28,23 +35,41 @@ _SENTENCES: Final = {
     "NoAggregators": "No aggregator has an active stake, so no round can open.",
     "NoCommitment": "This party has no commitment in this round.",
     "NoFreeSeat": "All 64 aggregator seats are taken.",
+    "NotAccountOrBeneficiary": "Only the account itself or its beneficiary may do this.",
     "NotActive": "This party's stake does not count in this round yet, or is below the minimum.",
     "NotAdmitted": "The owner has not admitted this account in this role.",
     "NotAnAggregator": "The signer is not an active aggregator of this federation.",
     "NotDrawn": "This party was not drawn in this round.",
     "NotEnoughParties": "Fewer parties have an active stake than a round needs updates.",
+    "NotFinal": "The round is not final, or not part of the history.",
+    "NotFinalizable": "There is no accepted round whose challenge window is over.",
     "NotRegistered": "This account is not registered in this role.",
+    "NotSlashable": "This party has no commitment that it failed to reveal.",
+    "NotUnbonding": "The stake is not unbonding.",
     "NothingAccepted": "Nothing in the batch could be accepted.",
+    "NothingToWithdraw": "There is nothing to withdraw.",
+    "OwnableInvalidOwner": "The zero address cannot own the federation.",
+    "OwnableUnauthorizedAccount": "Only the owner of the federation may do this.",
+    "PaymentFailed": "The beneficiary refused the payment.",
     "RoundInProgress": "The current round has not ended.",
     "SeedPending": "The block that seeds the draw is not there yet.",
+    "StakeStillCounts": "The stake still counts in a round that is not final.",
     "StakeTooLow": "The stake is below the minimum.",
     "StaleResult": "The result was signed for other updates or for another base model.",
-    "StakeStillCounts": "The stake still counts in a round that is not final.",
     "StillUnbonding": "The unbonding time is not over.",
+    "UnknownResult": "This result was not accepted.",
+    "UpdatesMismatch": "These are not the updates of the round.",
     "WrongPhase": "The round is in another phase.",
+    "WrongRound": "The result is for another round.",
+    "ZeroAmount": "The amount is zero.",
+    "ZeroBeneficiary": "The zero address cannot be the beneficiary.",
     "ZeroCommitment": "The commitment is zero.",
     "ZeroRoot": "The root is zero.",
 }
+
+
+class RequestRefused(ChainError):
+    """The node answered a request with an error, or with something else than was asked for."""
 
 
 class ContractReverted(ChainError):
@@ -54,7 +79,7 @@ class ContractReverted(ChainError):
         self, name: str, arguments: tuple[Any, ...] = (), reason: str | None = None
     ) -> None:
         sentence = _SENTENCES.get(name, "The contract refused the call.")
-        shown = f"{name}({', '.join(_show(a) for a in arguments)})"
+        shown = f"{name}({', '.join(_show(a) for a in arguments)})" if arguments else name
         if reason is not None:
             sentence = f"{sentence} {_SENTENCES.get(reason, '')}".rstrip()
             shown = f"{name}: {reason}"
@@ -95,12 +120,32 @@ class RevertDecoder:
     def decode(self, data: bytes) -> ContractReverted:
         """The error that ``data`` (selector and arguments) stands for."""
         item = self._errors.get(data[:4])
+        unknown = ContractReverted("Reverted" if not data else "0x" + data.hex())
         if item is None:
-            return ContractReverted("Reverted" if not data else "0x" + data.hex())
+            return unknown
         types = [argument["type"] for argument in item["inputs"]]
-        arguments = tuple(decode_abi(types, data[4:]))
+        try:
+            arguments = tuple(decode_abi(types, data[4:]))
+        except DecodingError:
+            return unknown
         reason = self.name(arguments[0]) if item["name"] == "NothingAccepted" else None
         return ContractReverted(item["name"], arguments, reason)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn web3's errors into ContractReverted, or RequestRefused for all others."""
+        try:
+            yield
+        except ContractLogicError as error:
+            raise self.decode(revert_data(error)) from error
+        except MismatchedABI:
+            # Wrong arguments never reached the node.
+            raise
+        except Web3Exception as error:
+            raise RequestRefused(
+                f"The node refused a request: {_node_message(error)}.",
+                "Run the command again, or use another RPC endpoint.",
+            ) from error
 
     def selector(self, name: str) -> bytes:
         """The selector of a named error; for tests and for reading skip events."""
@@ -113,5 +158,14 @@ def revert_data(error: Exception) -> bytes:
     if isinstance(data, dict):
         data = data.get("data")
     if isinstance(data, str) and data.startswith("0x"):
-        return bytes(Web3.to_bytes(hexstr=data))  # type: ignore[arg-type]
+        with contextlib.suppress(ValueError):
+            return bytes.fromhex(data[2:])
     return data if isinstance(data, bytes) else b""
+
+
+def _node_message(error: Web3Exception) -> str:
+    """What the node itself said; web3 wraps it into more."""
+    response = getattr(error, "rpc_response", None) or {}
+    refusal = response.get("error")
+    message = refusal.get("message") if isinstance(refusal, dict) else None
+    return str(message or error).strip().rstrip(".")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from web3 import Web3
-from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFound
+from web3.exceptions import TimeExhausted, TransactionNotFound
 from web3.types import TxParams
 
 from fl_orchestrator.chain.federation import Call
 from fl_orchestrator.chain.keys import Signer
-from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder, revert_data
+from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.errors import ChainError
 
 # An estimate is exact only for the state it was made in; batches shrink or grow a little.
@@ -41,8 +41,7 @@ class Receipt:
 class Sender:
     """Sends an account's calls one after the other, each mined before the next.
 
-    ``timeout`` is in seconds; ``on_receipt`` sees every mined transaction. Raises ContractReverted
-    with the contract's own error, before anything is spent, whenever the call would revert.
+    ``timeout`` is in seconds; ``on_receipt`` sees every mined transaction.
     """
 
     def __init__(
@@ -64,10 +63,16 @@ class Sender:
         return self.signer.address
 
     def send(self, call: Call) -> Receipt:
-        transaction = self._prepare(call)
-        raw = self.signer.sign_transaction(transaction)
-        try:
+        """Send a call and wait until it is mined.
+
+        Raises ContractReverted, with the contract's own error, and InsufficientFunds before
+        anything is spent, RequestRefused when the node does not take the transaction, and
+        TransactionFailed when it was sent in vain.
+        """
+        with self._reverts.translated():
+            raw = self.signer.sign_transaction(self._prepare(call))
             transaction_hash = self.web3.eth.send_raw_transaction(raw)
+        try:
             receipt = self.web3.eth.wait_for_transaction_receipt(
                 transaction_hash, timeout=self._timeout, poll_latency=0.05
             )
@@ -100,23 +105,16 @@ class Sender:
         }
         if call.to is not None:
             transaction["to"] = call.to
-        try:
+        # Nodes refuse in words of their own to estimate what cannot be paid.
+        self._require_balance(call, call.value)
+        with self._reverts.translated():
             return self.web3.eth.estimate_gas(transaction)
-        except ContractLogicError as error:
-            raise self._reverts.decode(revert_data(error)) from error
 
     def _prepare(self, call: Call) -> dict[str, Any]:
         address = Web3.to_checksum_address(self.address)
         gas = int(self.check(call) * _GAS_MARGIN)
         fees = self._fees()
-        price = fees.get("maxFeePerGas") or fees["gasPrice"]
-        balance = self.web3.eth.get_balance(address)
-        if balance < call.value + gas * price:
-            raise InsufficientFunds(
-                f"{address} has {Web3.from_wei(balance, 'ether')} ETH and {call.label} needs up to "
-                f"{Web3.from_wei(call.value + gas * price, 'ether')} ETH.",
-                "Send coin to the account first.",
-            )
+        self._require_balance(call, call.value + gas * max(fees.values()))
         transaction: dict[str, Any] = {
             "chainId": self.web3.eth.chain_id,
             "nonce": self.web3.eth.get_transaction_count(address, "pending"),
@@ -128,6 +126,16 @@ class Sender:
         if call.to is not None:
             transaction["to"] = call.to
         return transaction
+
+    def _require_balance(self, call: Call, needed: int) -> None:
+        address = Web3.to_checksum_address(self.address)
+        balance = self.web3.eth.get_balance(address)
+        if balance < needed:
+            raise InsufficientFunds(
+                f"{address} has {Web3.from_wei(balance, 'ether')} ETH and {call.label} needs up to "
+                f"{Web3.from_wei(needed, 'ether')} ETH.",
+                "Send coin to the account first.",
+            )
 
     def _fees(self) -> dict[str, int]:
         """EIP-1559 fees where the chain has a base fee, else a legacy gas price, in wei."""

@@ -1,0 +1,271 @@
+"""A small federation in this process, whose every part a test can hold, replace and start anew.
+
+The chain, the contract, the stores and the roles are the real ones; only the model is tiny. Unlike
+`Simulation`, which runs everybody, this steps those roles that a test hands to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fl_orchestrator.chain.development import DevelopmentChain
+from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.reverts import RevertDecoder
+from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.types import Observation, Params, Phase, Role
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
+from fl_orchestrator.roles import base
+from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.relay import Mailbox, Relay
+from fl_orchestrator.roles.setup import ETHER, Genesis, Terms, federation_params, publish
+from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
+from fl_orchestrator.training.trainer import Trainer
+
+FEATURES = 4
+CLASSES = 2
+ROWS = 24
+ENDED = (Phase.ACCEPTED, Phase.VOID)
+_MAX_TURNS = 200
+
+
+def small_manifest(**changes: Any) -> Manifest:
+    """A logistic regression of ten parameters: two tensors, so two chunks that end in padding."""
+    specs = tensors(FEATURES, CLASSES)
+    settings: dict[str, Any] = {
+        "name": "small",
+        "tensors": tuple(TensorSpec(name=t.name, shape=t.shape) for t in specs),
+        "depth": Layout.of((t.name, t.shape, 0) for t in specs).depth,
+        "rule": RuleSpec(kind="weighted-mean"),
+        "samples_per_weight": ROWS,
+        "training": TrainingSpec(
+            epochs=1,
+            batch_size=8,
+            learning_rate=0.1,
+            optimizer="sgd",
+            loss="sparse_categorical_crossentropy",
+        ),
+    }
+    return Manifest(**{**settings, **changes})
+
+
+def rows_of(party: int) -> Rows:
+    """A party's own rows: two separable classes, other ones for every party."""
+    generator = np.random.Generator(np.random.PCG64(party))
+    y = (np.arange(ROWS) % CLASSES).astype(np.int32)
+    x = generator.normal(0.0, 0.5, (ROWS, FEATURES)) + y[:, None]
+    return Rows(x.astype(np.float32), y)
+
+
+def trainers(parties: int) -> list[Trainer]:
+    return [NumpyLogistic(rows_of(party), CLASSES) for party in range(parties)]
+
+
+def signer(name: str) -> LocalSigner:
+    return LocalSigner.from_secret(hashlib.sha256(f"test key of {name}".encode()).digest())
+
+
+def consortium(parties: int, **changes: Any) -> Terms:
+    """Terms under which everybody is drawn."""
+    settings = {"max_parties": parties, "participants": parties, **changes}
+    return Terms(**settings)
+
+
+class SmallFederation:
+    """A deployed federation with everybody registered, before its first round.
+
+    `party`, `aggregator` and `keeper` make new objects over the same files: calling one again is a
+    restart of that process.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        parties: int = 3,
+        aggregators: int = 1,
+        terms: Terms | None = None,
+        *,
+        manifest: Manifest | None = None,
+        register: bool = True,
+        stakes: Sequence[int] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.terms = terms or consortium(parties)
+        self.manifest = manifest or small_manifest()
+        self.store = LocalStore(directory / "store")
+        self.mailbox = Mailbox()
+        self.trainers = trainers(parties)
+        self.owner, self.keeper_key, self.outsider = map(signer, ("owner", "keeper", "outsider"))
+        self.parties = [signer(f"party {i}") for i in range(parties)]
+        self.aggregators = [signer(f"aggregator {i}") for i in range(aggregators)]
+        everybody = (
+            self.owner,
+            self.keeper_key,
+            self.outsider,
+            *self.parties,
+            *self.aggregators,
+        )
+        self.chain = DevelopmentChain({s.address: 1_000 * ETHER for s in everybody})
+        self.reverts = RevertDecoder.of_artifact("Federation")
+        self.receipts: list[Receipt] = []
+        self.genesis: Genesis = publish(
+            self.store, self.manifest, initial_weights(FEATURES, CLASSES)
+        )
+        self.params: Params = federation_params(self.manifest, self.genesis, self.terms)
+        record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
+        self.deployment = migrate(self.sender(self.owner), self.params, record)[-1]
+        self.federation = Federation(self.chain.web3, self.deployment.address)
+        if register:
+            self._register(stakes or [self.terms.min_party_stake] * parties)
+
+    def _register(self, stakes: Sequence[int]) -> None:
+        federation = self.federation
+        self.send(self.owner, federation.fund_rewards(100 * self.terms.reward))
+        for role, members in ((Role.AGGREGATOR, self.aggregators), (Role.PARTY, self.parties)):
+            self.send(self.owner, federation.admit([s.address for s in members], role))
+        for key, stake in zip(self.parties, stakes, strict=True):
+            self.send(key, federation.register(Role.PARTY, key.address, stake))
+        for key in self.aggregators:
+            stake = self.terms.min_aggregator_stake
+            self.send(key, federation.register(Role.AGGREGATOR, key.address, stake))
+
+    # ------------------------------------------------------------------ processes
+
+    def sender(self, key: LocalSigner) -> Sender:
+        return Sender(self.chain.web3, key, self.reverts, on_receipt=self.receipts.append)
+
+    def send(self, key: LocalSigner, call: Call) -> Receipt:
+        return self.sender(key).send(call)
+
+    def party(
+        self,
+        number: int,
+        *,
+        relay: Relay | None = None,
+        store: ContentStore | None = None,
+        trainer: Trainer | None = None,
+    ) -> Party:
+        return Party(
+            self.federation,
+            self.sender(self.parties[number]),
+            store or self.store,
+            self.manifest,
+            trainer or self.trainers[number],
+            self.directory / "parties" / str(number),
+            PartySettings(0, lambda n: hashlib.sha256(f"{number} {n}".encode()).digest()),
+            relay,
+        )
+
+    def aggregator(
+        self, number: int, *, relay: Relay | None = None, store: ContentStore | None = None
+    ) -> Aggregator:
+        return Aggregator(
+            self.federation,
+            self.sender(self.aggregators[number]),
+            store or self.store,
+            self.manifest,
+            self.directory / "aggregators" / str(number),
+            relay,
+        )
+
+    def keeper(self, last_round: int = 1_000_000, mailbox: Mailbox | None = None) -> Keeper:
+        return Keeper(
+            self.federation,
+            self.sender(self.keeper_key),
+            self.mailbox if mailbox is None else mailbox,
+            self.deployment.block,
+            lambda round_number: round_number <= last_round,
+        )
+
+    def everybody(self, relay: Relay | None = None) -> list[base.Role]:
+        """All parties, then all aggregators."""
+        return [
+            *(self.party(i, relay=relay) for i in range(len(self.parties))),
+            *(self.aggregator(i, relay=relay) for i in range(len(self.aggregators))),
+        ]
+
+    # ------------------------------------------------------------------ time
+
+    def observe(self, key: LocalSigner | None = None) -> Observation:
+        return self.federation.observe((key or self.keeper_key).address)
+
+    def run(self, roles: Iterable[base.Role], done: Callable[[Observation], bool]) -> Observation:
+        """Give the roles turns, letting time pass when none of them acts, until `done`.
+
+        Looking at the chain is slow here: whoever had nothing to do is asked again when the phase
+        has changed, or at its own time.
+        """
+        roles = list(roles)
+        asked_in: dict[base.Role, tuple[int, Phase] | None] = {}
+        wake_ats: dict[base.Role, int] = {}
+        for _ in range(_MAX_TURNS):
+            seen = self.observe()
+            if done(seen):
+                return seen
+            moment = (seen.current.round, seen.current.phase)
+            acted = False
+            for role in roles:
+                waits = asked_in.get(role) == moment
+                if waits and not 0 < wake_ats[role] <= seen.timestamp:
+                    continue
+                step = role.step()
+                acted |= step.action is not None
+                wake_ats[role] = step.wake_at
+                # A keeper waits for blocks and for what the others post, too.
+                idle = step.action is None and not isinstance(role, Keeper)
+                asked_in[role] = moment if idle else None
+            if not acted:
+                self.pass_time(list(wake_ats.values()))
+        raise AssertionError(f"nothing came of {_MAX_TURNS} turns: {self.observe().current}")
+
+    def run_to(self, phase: Phase, roles: Iterable[base.Role], round_number: int) -> Observation:
+        """Run until a round is in a phase."""
+        return self.run(
+            roles, lambda o: (o.current.round, o.current.phase) == (round_number, phase)
+        )
+
+    def run_round(self, roles: Iterable[base.Role], round_number: int = 1) -> Observation:
+        """Run a round to its end, with a keeper of its own; it opens no other round."""
+        return self.run(
+            [*roles, self.keeper(round_number)],
+            lambda o: o.current.round == round_number and o.current.phase in ENDED,
+        )
+
+    def open_round(self) -> Observation:
+        """Open the next round, by its two calls."""
+        self.send(self.keeper_key, self.federation.open_round())
+        self.chain.mine()
+        self.send(self.keeper_key, self.federation.open_round())
+        return self.observe()
+
+    def pass_time(self, wake_ats: Sequence[int] = ()) -> None:
+        """Mine one block at the next moment that changes anything."""
+        seen = self.observe()
+        ends = {
+            Phase.COMMIT: seen.current.commit_end,
+            Phase.REVEAL: seen.current.reveal_end,
+            Phase.ATTEST: seen.current.attest_end,
+        }
+        moments = [ends.get(seen.current.phase, 0), seen.finalizable_at, *wake_ats]
+        if seen.current.phase is Phase.SEEDING:
+            moments.append(seen.timestamp + 1)
+        later = [moment for moment in moments if moment > seen.timestamp]
+        if not later:
+            raise AssertionError(f"nobody has anything to do: {seen.current}")
+        self.pass_until(min(later))
+
+    def pass_until(self, timestamp: int) -> None:
+        """Mine one block at a time."""
+        self.chain.mine(timestamp - self.chain.now)

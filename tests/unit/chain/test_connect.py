@@ -1,0 +1,137 @@
+"""Connecting: every failure of the wire is one clear error, and no key is shown."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from support.rpc import Endpoint, rpc_endpoint
+
+from fl_orchestrator.chain import connect as module
+from fl_orchestrator.chain.connect import RpcUnavailable, WrongChain, connect
+from fl_orchestrator.errors import InputError
+
+SECRETS = ("hunter2", "KEY1", "KEY2")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with rpc_endpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_ATTEMPTS", 2)
+
+
+def with_secrets(endpoint: Endpoint) -> str:
+    return f"http://user:hunter2@127.0.0.1:{endpoint.port}/v3/KEY1?key=KEY2"
+
+
+def assert_shows_no_secret(error: BaseException) -> None:
+    assert not [secret for secret in SECRETS if secret in str(error)]
+
+
+def test_a_node_is_connected_to(endpoint: Endpoint) -> None:
+    endpoint.answers("0x5")
+    assert connect(with_secrets(endpoint), expected_chain_id=5).eth.chain_id == 5
+
+
+def test_another_chain_than_the_expected_one_is_refused(endpoint: Endpoint) -> None:
+    endpoint.answers("0x5")
+    with pytest.raises(WrongChain, match=r"127\.0\.0\.1:\d+ serves chain 5, not 6") as refusal:
+        connect(with_secrets(endpoint), expected_chain_id=6)
+    assert_shows_no_secret(refusal.value)
+
+
+def test_an_endpoint_where_nobody_listens_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(RpcUnavailable, match="does not answer") as refusal:
+        connect(f"http://user:hunter2@127.0.0.1:{port}/KEY1?KEY2")
+    assert_shows_no_secret(refusal.value)
+    assert refusal.value.hint is not None
+
+
+def test_an_endpoint_that_never_answers_is_asked_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(RpcUnavailable, match="does not answer"):
+            connect(f"http://127.0.0.1:{port}")
+        listener.settimeout(0.2)
+        listener.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_a_host_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(RpcUnavailable, match=r"no-such-host\.invalid does not answer"):
+        connect("http://no-such-host.invalid/KEY1")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_an_http_error_is_named(endpoint: Endpoint, status: int) -> None:
+    endpoint.status, endpoint.body = status, b"no"
+    with pytest.raises(RpcUnavailable, match=f"HTTP status {status}") as refusal:
+        connect(with_secrets(endpoint))
+    assert_shows_no_secret(refusal.value)
+    assert endpoint.requests == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>hello</html>",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"5",
+        b'"text"',
+        b"{}",
+        b'{"result":null}',
+        b'{"jsonrpc":"2.0","id":1}',
+        b'{"jsonrpc":"2.0","id":1,"result":null}',
+        b'{"jsonrpc":"2.0","id":1,"result":"zz"}',
+        b'{"jsonrpc":"2.0","id":1,"result":[]}',
+        b'{"jsonrpc":"2.0","id":1,"result":{}}',
+        b'{"jsonrpc":"2.0","id":1,"result":"0x0"}',
+        b'{"jsonrpc":"2.0","id":1,"result":-7}',
+        b'{"jsonrpc":"2.0","id":1,"error":"no"}',
+        b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}',
+    ],
+)
+def test_garbage_is_not_taken_for_a_node(endpoint: Endpoint, body: bytes) -> None:
+    endpoint.body = body
+    with pytest.raises(RpcUnavailable, match="does not speak Ethereum's JSON-RPC") as refusal:
+        connect(with_secrets(endpoint))
+    assert_shows_no_secret(refusal.value)
+
+
+def test_a_node_that_turns_to_garbage_later_is_reported(endpoint: Endpoint) -> None:
+    endpoint.answers("0x5")
+    web3 = connect(endpoint.url)
+    endpoint.body = b"<html>maintenance</html>"
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        _ = web3.eth.block_number
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:8545",
+        "wss://user:hunter2@node.example/v3/KEY1?KEY2",
+        "ipc:///tmp/node.ipc",
+        "file:///etc/passwd",
+        "http://",
+        "http://[::1",
+        "http://node.example:port/KEY1",
+        "http://node.example:999999/KEY1",
+    ],
+)
+def test_what_is_not_an_http_url_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="is not an http") as refusal:
+        connect(url)
+    assert_shows_no_secret(refusal.value)

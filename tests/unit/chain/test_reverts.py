@@ -1,0 +1,121 @@
+"""A revert becomes the contract's own error, with its arguments and a sentence for a person."""
+
+from typing import Any
+
+import pytest
+from eth_abi.abi import encode
+from web3.exceptions import ContractCustomError, ContractLogicError, MismatchedABI, Web3RPCError
+
+from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.reverts import (
+    ContractReverted,
+    RequestRefused,
+    RevertDecoder,
+    revert_data,
+)
+
+ABI = load_artifact("Federation").abi
+DECODER = RevertDecoder(ABI)
+# Of OpenZeppelin's ShortStrings, which only a longer name or version in the source could raise.
+UNREACHABLE = {"InvalidShortString", "StringTooLong"}
+
+
+def data_of(name: str, types: tuple[str, ...] = (), arguments: tuple[Any, ...] = ()) -> bytes:
+    return DECODER.selector(name) + encode(types, arguments)
+
+
+def test_a_named_error_is_shown_with_a_sentence() -> None:
+    error = DECODER.decode(data_of("NotDrawn"))
+    assert (error.name, error.arguments, error.reason) == ("NotDrawn", (), None)
+    assert str(error) == "This party was not drawn in this round. [NotDrawn]"
+
+
+def test_the_arguments_of_an_error_are_decoded() -> None:
+    error = DECODER.decode(data_of("StakeTooLow", ("uint256", "uint256"), (5, 100)))
+    assert error.arguments == (5, 100)
+    assert str(error) == "The stake is below the minimum. [StakeTooLow(5, 100)]"
+
+
+def test_the_text_of_invalid_parameters_is_shown() -> None:
+    error = DECODER.decode(data_of("InvalidParams", ("string",), ("minUpdates",)))
+    assert "InvalidParams(minUpdates)" in str(error)
+
+
+def test_a_refused_batch_says_why_its_first_item_failed() -> None:
+    reason = DECODER.selector("AlreadyCommitted")
+    error = DECODER.decode(data_of("NothingAccepted", ("bytes4",), (reason,)))
+    assert (error.name, error.reason, error.cause_name) == (
+        "NothingAccepted",
+        "AlreadyCommitted",
+        "AlreadyCommitted",
+    )
+    assert "has already committed" in str(error)
+    assert str(error).endswith("[NothingAccepted: AlreadyCommitted]")
+
+
+def test_a_batch_refused_for_an_unknown_reason_shows_its_selector() -> None:
+    error = DECODER.decode(data_of("NothingAccepted", ("bytes4",), (b"\1\2\3\4",)))
+    assert error.reason == "0x01020304"
+
+
+def test_an_error_alone_is_its_own_cause() -> None:
+    assert DECODER.decode(data_of("NotDrawn")).cause_name == "NotDrawn"
+
+
+def test_an_unknown_selector_is_shown_as_it_came() -> None:
+    error = DECODER.decode(b"\xde\xad\xbe\xef" + bytes(32))
+    assert error.name == "0xdeadbeef" + "00" * 32
+    assert error.message.startswith("The contract refused the call. [0xdeadbeef")
+
+
+def test_a_revert_without_data_is_a_revert() -> None:
+    assert DECODER.decode(b"").name == "Reverted"
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 20, 67])
+def test_truncated_revert_data_is_shown_as_it_came(cut: int) -> None:
+    data = data_of("StakeTooLow", ("uint256", "uint256"), (5, 100))[:cut]
+    assert DECODER.decode(data).name == "0x" + data.hex()
+
+
+@pytest.mark.parametrize(
+    "name", [item["name"] for item in ABI if item["type"] == "error"], ids=lambda name: name
+)
+def test_every_error_of_the_contract_has_a_sentence(name: str) -> None:
+    if name not in UNREACHABLE:
+        assert not ContractReverted(name).message.startswith("The contract refused the call.")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("0x01020304", b"\1\2\3\4"),
+        ({"data": "0x01020304"}, b"\1\2\3\4"),
+        (b"\1\2", b"\1\2"),
+        ("0x", b""),
+        (None, b""),
+        ("0xzz", b""),
+        ("execution reverted", b""),
+        ({"data": None}, b""),
+    ],
+)
+def test_revert_data_is_found_wherever_nodes_put_it(data: Any, expected: bytes) -> None:
+    assert revert_data(ContractLogicError("reverted", data=data)) == expected
+
+
+def test_a_revert_on_the_way_becomes_the_contracts_error() -> None:
+    hexadecimal = "0x" + data_of("SeedPending", ("uint256",), (9,)).hex()
+    with pytest.raises(ContractReverted, match=r"SeedPending\(9\)"), DECODER.translated():
+        raise ContractCustomError(hexadecimal, data=hexadecimal)
+
+
+def test_the_refusal_of_a_node_is_shown_in_its_words() -> None:
+    response: Any = {"error": {"code": -32000, "message": "nonce too low"}}
+    wanted = pytest.raises(RequestRefused, match=r"refused a request: nonce too low\.")
+    with wanted, DECODER.translated():
+        raise Web3RPCError(repr(response["error"]), rpc_response=response)
+
+
+def test_wrong_arguments_are_not_blamed_on_the_node() -> None:
+    with pytest.raises(MismatchedABI), DECODER.translated():
+        raise MismatchedABI("no such function")
