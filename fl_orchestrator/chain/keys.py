@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from pydantic_core import from_json
 
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import KeyStoreError
@@ -79,42 +80,48 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
     if len(raw) > MAX_KEYSTORE_BYTES:
         raise KeyStoreError(f"The key file {path} is too large to be a keystore file.")
     try:
-        keystore = json.loads(raw)
+        keystore = from_json(raw)
         if keystore.get("version") != 3 or "crypto" not in keystore:
             raise KeyStoreError(f"{path} is not a Web3 Secret Storage file of version 3.")
     except (ValueError, AttributeError) as error:
         raise KeyStoreError(f"{path} is not a Web3 Secret Storage file.") from error
     try:
-        return LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
-    except ValueError as error:
+        signer = LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
+        # The format's checksum leaves the initialisation vector out: another one decrypts to
+        # another key.
+        if int(keystore.get("address", signer.address), 16) == int(signer.address, 16):
+            return signer
+    except Exception as error:  # eth-keyfile raises whatever a damaged field leads to
         if "MAC mismatch" in str(error):
             raise KeyStoreError(
                 f"The password does not open the key file {path}.",
                 "Nothing was sent; try again with the right password.",
             ) from error
         raise KeyStoreError(f"{path} is a damaged keystore file.") from error
-    except (KeyError, TypeError, NotImplementedError) as error:
-        raise KeyStoreError(f"{path} is a damaged keystore file.") from error
+    raise KeyStoreError(f"{path} is a damaged keystore file: its key is not that of its address.")
 
 
 def save_keystore(path: Path, secret: bytes, password: str) -> str:
-    """Encrypt a private key into a new file that only its owner can read; return its address."""
-    if path.exists():
-        raise KeyStoreError(f"{path} exists already.", "A key file is never overwritten.")
-    keystore = Account.encrypt(secret, password)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")
+    """Encrypt a private key into a new file that only its owner can read; return its address.
+
+    Raises KeyStoreError when the file exists or cannot be written.
+    """
+    if os.path.lexists(path):
+        raise _exists(path)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(keystore, file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".key-") as file:
+            json.dump(Account.encrypt(secret, password), file)
             file.flush()
             os.fsync(file.fileno())
-        # A link fails where a rename would overwrite a key that appeared in the meantime.
-        os.link(temporary, path)
-    except FileExistsError as error:
-        raise KeyStoreError(
-            f"{path} exists already.", "A key file is never overwritten."
-        ) from error
-    finally:
-        Path(temporary).unlink()
+            # A link fails where a rename would overwrite a key.
+            os.link(file.name, path)
+    except OSError as error:
+        if os.path.lexists(path):
+            raise _exists(path) from error
+        raise KeyStoreError(f"{path} cannot be written: {error.strerror}.") from error
     return str(Account.from_key(secret).address)
+
+
+def _exists(path: Path) -> KeyStoreError:
+    return KeyStoreError(f"{path} exists already.", "A key file is never overwritten.")
