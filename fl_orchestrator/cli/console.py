@@ -56,9 +56,10 @@ def ether(wei: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: 95 s, 12 min, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    hours, minutes = divmod(round(whole / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    """A duration for people: 95 s, 12 min, 3 h 20 min, 7 d."""
+    if seconds < 100:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (0 if days else minutes, "min")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)

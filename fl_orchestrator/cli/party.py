@@ -139,8 +139,8 @@ def submit(
             round_number = round_number or _joined_round(seen)
             return bool(round_number) and _is_over(seen, round_number)
 
-        follow(chain.web3, party, done, timeout)
-    _report(chain.observe(sender.address), round_number, json_output)
+        acted = follow(chain.web3, party, done, timeout)
+    _report(chain.observe(sender.address), round_number, acted, json_output)
 
 
 class _Trained:
@@ -200,15 +200,19 @@ def _is_over(seen: Observation, round_number: int) -> bool:
     return revealed or seen.current.phase not in (Phase.COMMIT, Phase.REVEAL)
 
 
-def _report(seen: Observation, round_number: int, json_output: bool) -> None:
+def _report(seen: Observation, round_number: int, acted: bool, json_output: bool) -> None:
     revealed = seen.committed.round == round_number and seen.committed.revealed
     if json_output:
         print_json({"round": round_number, "revealed": revealed})
-    elif revealed:
+    elif revealed and acted:
         out.print(f"[green]Revealed[/] in round {round_number}.")
+    elif revealed:
+        out.print(
+            f"The update of round {round_number} was revealed before; nothing was sent. The next "
+            "one can be submitted when the next round is open."
+        )
     if not revealed:
         raise NotTakingPart(
             f"The update was not revealed in round {round_number}: the round ended first.",
-            "If it was void for want of commits nothing is owed; otherwise see "
-            f"`flo party status {seen.beneficiary}`.",
+            "If it was void for want of commits nothing is owed; otherwise see `flo party status`.",
         )

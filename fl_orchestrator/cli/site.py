@@ -113,18 +113,19 @@ def role_home(home: Path, federation: Federation, address: str) -> Path:
     return home / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
 
 
-def follow(web3: Web3, role: Role, done: Callable[[], bool], timeout: float) -> None:
-    """Give a role a step at every new block until ``done``.
+def follow(web3: Web3, role: Role, done: Callable[[], bool], timeout: float) -> bool:
+    """Give a role a step at every new block until ``done``; whether it ever acted.
 
     Raises TimedOut after ``timeout`` seconds, and whatever the role raises.
     """
     deadline = time.monotonic() + timeout
-    seen = -1
+    seen, acted = -1, False
     while not done():
         if time.monotonic() > deadline:
             raise TimedOut(
                 f"Nothing more happened within {timeout:.0f} s.",
-                "Run the command again to go on waiting; nothing is lost.",
+                "Run the command again to go on waiting; nothing is lost. A development chain "
+                "has to mine blocks by itself: start it with `anvil --block-time 1`.",
             )
         block = web3.eth.block_number
         if block == seen:
@@ -134,4 +135,5 @@ def follow(web3: Web3, role: Role, done: Callable[[], bool], timeout: float) -> 
         step: Any = role.step()
         if step.action:
             err.print(f"[dim]{step.action}[/]")
-            seen = -1
+            seen, acted = -1, True
+    return acted
