@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from eth_utils.crypto import keccak
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from web3 import Web3
+from web3.types import Nonce
 from web3.utils.address import get_create_address
 
 import fl_orchestrator
@@ -27,6 +28,7 @@ from fl_orchestrator.chain.federation import Call
 from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Params, to_abi
 from fl_orchestrator.errors import ChainError, InputError, ToolchainError
+from fl_orchestrator.files import write_whole
 
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
 
@@ -39,15 +41,26 @@ class DamagedRecord(InputError):
     """A deployment record that this program did not write."""
 
 
+class UnwritableRecord(InputError):
+    """The directory of the deployment records cannot be written."""
+
+
+class DeploymentPending(ChainError):
+    """A deployment was sent and is not mined yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a migration deployed. ``block`` is 0 while the deployment may not be mined yet."""
 
     migration: str
     contract: str
-    address: str
-    block: int
+    address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+    block: Annotated[int, Field(ge=0)]
     code_hash: str
+
+
+_RECORD: Final = TypeAdapter(list[Deployment], config=ConfigDict(strict=True))
 
 
 class DeploymentRecord:
@@ -59,32 +72,33 @@ class DeploymentRecord:
     def load(self) -> dict[str, Deployment]:
         """The deployments by migration. Raises DamagedRecord."""
         try:
-            items = json.loads(self.path.read_text())
-            return {item["migration"]: Deployment(**item) for item in items}
+            deployments = _RECORD.validate_json(self.path.read_bytes())
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValidationError) as error:
             raise DamagedRecord(
                 f"{self.path} is not a deployment record.", "Restore or delete it."
             ) from error
+        return {deployment.migration: deployment for deployment in deployments}
 
     def save(self, deployment: Deployment) -> None:
+        """Add a deployment, or replace that of the same migration. Raises UnwritableRecord."""
         deployments = {**self.load(), deployment.migration: deployment}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".new")
-        text = json.dumps([asdict(d) for d in deployments.values()], indent=2) + "\n"
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        items = [asdict(d) for d in deployments.values()]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(items, indent=2) + "\n")
+        except OSError as error:
+            raise UnwritableRecord(
+                f"{self.path} cannot be written: {error.strerror}.", "Check --deployments."
+            ) from error
 
 
 def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[Deployment]:
     """Run every migration that this chain does not have yet; return all deployments in order.
 
-    Raises DeploymentMismatch when the chain holds other code than it should, and what Sender
-    raises.
+    Raises DeploymentMismatch when the chain holds other code than it should, DeploymentPending
+    when an earlier attempt may still be mined, DamagedRecord, and what Sender raises.
     """
     done = record.load()
     deployments = []
@@ -92,7 +106,7 @@ def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[De
         module = _load(path)
         artifact = load_artifact(module.CONTRACT)
         earlier = done.get(path.stem)
-        deployment = None if earlier is None else _check(sender.web3, earlier, artifact)
+        deployment = None if earlier is None else _check(sender, earlier, artifact)
         if deployment is None:
             deployment = _deploy(sender, path.stem, artifact, module, params, record)
         if deployment != earlier:
@@ -120,10 +134,16 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _check(web3: Web3, earlier: Deployment, artifact: Artifact) -> Deployment | None:
-    """The recorded deployment as the chain has it; None when it was never mined."""
+def _check(sender: Sender, earlier: Deployment, artifact: Artifact) -> Deployment | None:
+    """The recorded deployment as the chain has it; None when it was never sent."""
+    web3 = sender.web3
     code = bytes(web3.eth.get_code(Web3.to_checksum_address(earlier.address)))
     if not code and not earlier.block:
+        if earlier.address in _pending_addresses(sender):
+            raise DeploymentPending(
+                f"The deployment of {earlier.contract} was sent and is not mined yet.",
+                "Run the command again when it is.",
+            )
         return None
     code_hash = "0x" + keccak(code).hex()
     if not artifact.runs_as(code) or (earlier.block and code_hash != earlier.code_hash):
@@ -139,6 +159,13 @@ def _check(web3: Web3, earlier: Deployment, artifact: Artifact) -> Deployment | 
     return Deployment(
         earlier.migration, earlier.contract, earlier.address, web3.eth.block_number, code_hash
     )
+
+
+def _pending_addresses(sender: Sender) -> list[str]:
+    """The addresses at which the account's transactions that wait for a block may deploy."""
+    account = Web3.to_checksum_address(sender.address)
+    nonces = (sender.web3.eth.get_transaction_count(account, b) for b in ("latest", "pending"))
+    return [get_create_address(account, Nonce(nonce)) for nonce in range(*nonces)]
 
 
 def _deploy(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.files import write_whole
 
 HISTORY: Final = "history.json"
 BLOCKS: Final = "blocks.jsonl"
@@ -146,13 +146,3 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hexadecimal with 0x."""
     with path.open("rb") as file:
         return "0x" + hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves either the old or the new text."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

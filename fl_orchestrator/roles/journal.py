@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 from fl_orchestrator.chain.types import Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
+from fl_orchestrator.files import sync
 
 _NAME: Final = "commitment.json"
 
@@ -57,10 +57,10 @@ class Journal:
         }
         (temporary / _NAME).write_text(json.dumps(preimage, indent=2) + "\n")
         for path in (copied, temporary / _NAME, temporary):
-            _sync(path)
+            sync(path)
         shutil.rmtree(entry, ignore_errors=True)
         temporary.rename(entry)
-        _sync(self._directory)
+        sync(self._directory)
         return OpenCommitment(round_number, commitment, update, entry / copied.name)
 
     def load(self, round_number: int) -> OpenCommitment | None:
@@ -93,11 +93,3 @@ class Journal:
 
     def _entry(self, round_number: int) -> Path:
         return self._directory / f"round-{round_number}"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
