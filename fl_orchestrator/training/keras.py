@@ -2,7 +2,7 @@
 
 All parties of a process share one compiled `KerasModel`: a fit first sets its weights, its
 optimizer's state and its random state, so nothing of one party's training reaches another's. The
-steps of an epoch run inside one graph, traced once whatever the number of rows: it gathers each
+steps of a fit run inside one graph, traced once whatever the number of rows: it gathers each
 batch and calls the model's own `train_step`, so loss, optimizer, metrics and regularisation are
 those that the model was compiled with.
 
@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fl_orchestrator.errors import TrainingError
-from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.data import Indices, Rows
 from fl_orchestrator.training.trainer import (
     BadTrainingConfig,
     BadWeights,
@@ -96,55 +96,72 @@ class KerasModel:
         # One step now creates the metrics' variables, so that each graph is traced only once.
         row = np.zeros((1, *self.model.input_shape[1:]), np.float32)
         self.model.test_step((row, np.zeros(1, np.int32)))
-        self._train_epoch, self._test = self._trace()
+        self._train, self._test = self._trace()
 
     def _trace(self) -> tuple[Any, Any]:
-        """The two graphs, over (rows, ...) features, (rows,) labels, an order and a batch size."""
+        """Two graphs over features (rows, ...), labels (rows,), an order of rows and its batches.
+
+        Batch i is `order[bounds[i] : bounds[i + 1]]`.
+        """
         tf, model = self.tensorflow, self.model
         signature = [
             tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((), tf.int32),
+            tf.TensorSpec((None,), tf.int32),
         ]
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-        def train_epoch(x: Any, y: Any, order: Any, batch: Any) -> None:
-            for start in tf.range(0, tf.size(order), batch):
-                rows = order[start : start + batch]
+        def train(x: Any, y: Any, order: Any, bounds: Any) -> None:
+            for step in tf.range(tf.size(bounds) - 1):
+                rows = order[bounds[step] : bounds[step + 1]]
                 model.train_step((tf.gather(x, rows), tf.gather(y, rows)))
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-        def test(x: Any, y: Any, order: Any, batch: Any) -> None:
-            for start in tf.range(0, tf.size(order), batch):
-                rows = order[start : start + batch]
+        def test(x: Any, y: Any, order: Any, bounds: Any) -> None:
+            for step in tf.range(tf.size(bounds) - 1):
+                rows = order[bounds[step] : bounds[step + 1]]
                 model.test_step((tf.gather(x, rows), tf.gather(y, rows)))
 
-        return train_epoch, test
+        return train, test
 
     def train(
         self, weights: list[FloatArray], rows: Rows, settings: Settings
     ) -> tuple[list[FloatArray], Metrics]:
-        """Train from `weights` on `rows`; metrics are those of the last epoch."""
+        """Train from `weights` on `rows`; metrics are means over all steps."""
         self._check(settings)
+        check_weights(weights, self.tensors)
         with self.lock:
-            self._reset(weights, settings)
-            x, y = self._tensors(rows)
-            for order in settings.epoch_orders(len(rows)):
-                self.model.reset_metrics()
-                self._train_epoch(x, y, order.astype(np.int32), np.int32(settings.batch_size))
-            return self.model.get_weights(), self._metrics()
+            self.model.set_weights(weights)
+            self._reset_optimizer()
+            self.model.optimizer.learning_rate = settings.learning_rate
+            for number, state in enumerate(self._random_states):
+                words = settings.seed % 2**32, (settings.seed >> 32) + number
+                state.assign([word % 2**32 for word in words])
+            metrics = self._run(self._train, rows, settings.batches(len(rows)))
+            return self.model.get_weights(), metrics
 
     def test(self, weights: list[FloatArray], rows: Rows) -> tuple[float, Metrics]:
         """Mean loss and metrics of `weights` over `rows`."""
         check_weights(weights, self.tensors)
+        everything = np.arange(len(rows))
+        batches = (everything[i : i + TEST_BATCH] for i in range(0, len(rows), TEST_BATCH))
         with self.lock:
             self.model.set_weights(weights)
-            self.model.reset_metrics()
-            x, y = self._tensors(rows)
-            self._test(x, y, np.arange(len(rows), dtype=np.int32), np.int32(TEST_BATCH))
-            metrics = self._metrics()
+            metrics = self._run(self._test, rows, batches)
         return metrics.pop("loss"), metrics
+
+    def _run(self, graph: Any, rows: Rows, batches: Iterable[Indices]) -> Metrics:
+        chosen = list(batches)
+        bounds = np.cumsum([0, *map(len, chosen)])
+        self.model.reset_metrics()
+        graph(
+            rows.x.reshape((len(rows), *self.model.input_shape[1:])),
+            rows.y,
+            np.concatenate(chosen).astype(np.int32),
+            bounds.astype(np.int32),
+        )
+        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
     def save(self, weights: list[FloatArray], path: Path) -> None:
         """Write the compiled model with these weights as a `.keras` file, its optimizer fresh."""
@@ -153,14 +170,6 @@ class KerasModel:
             self.model.set_weights(weights)
             self._reset_optimizer()
             self.model.save(path)
-
-    def _reset(self, weights: list[FloatArray], settings: Settings) -> None:
-        check_weights(weights, self.tensors)
-        self.model.set_weights(weights)
-        self._reset_optimizer()
-        self.model.optimizer.learning_rate = settings.learning_rate
-        for number, variable in enumerate(self._random_states):
-            variable.assign([settings.seed % 2**32, ((settings.seed >> 32) + number) % 2**32])
 
     def _reset_optimizer(self) -> None:
         variables = self.model.optimizer.variables
@@ -178,13 +187,6 @@ class KerasModel:
                     f"The training settings ask for {asked}, but the model has {compiled}.",
                     "Compile the model as its manifest says.",
                 )
-
-    def _tensors(self, rows: Rows) -> tuple[Any, Any]:
-        shape = (len(rows), *self.model.input_shape[1:])
-        return self.tensorflow.constant(rows.x.reshape(shape)), self.tensorflow.constant(rows.y)
-
-    def _metrics(self) -> Metrics:
-        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
 
 class KerasTrainer:

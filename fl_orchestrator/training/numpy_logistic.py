@@ -41,7 +41,7 @@ class NumpyLogistic:
     def fit(
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[list[FloatArray], int, Metrics]:
-        """Train from `weights` on this party's rows; `loss` is the mean over the last epoch.
+        """Train from `weights` on this party's rows; `loss` is the mean over all steps.
 
         Raises:
             BadTrainingConfig: a setting is unusable, or asks for another optimizer or loss.
@@ -52,18 +52,16 @@ class NumpyLogistic:
         check_weights(weights, self.tensors)
         kernel, bias = (weight.astype(np.float64) for weight in weights)
         losses: list[float] = []
-        for order in settings.epoch_orders(len(self._rows)):
-            losses = []
-            for start in range(0, len(order), settings.batch_size):
-                batch = self._rows.take(order[start : start + settings.batch_size])
-                log_odds = _log_softmax(batch, kernel, bias)
-                picked = np.arange(len(batch)), batch.y
-                losses += (-log_odds[picked]).tolist()
-                slope = np.exp(log_odds)
-                slope[picked] -= 1.0
-                rate = settings.learning_rate / len(batch)
-                kernel -= rate * np.einsum("nf,nc->fc", batch.x, slope)
-                bias -= rate * slope.sum(axis=0)
+        for chosen in settings.batches(len(self._rows)):
+            batch = self._rows.take(chosen)
+            log_odds = _log_softmax(batch, kernel, bias)
+            picked = np.arange(len(batch)), batch.y
+            losses += (-log_odds[picked]).tolist()
+            slope = np.exp(log_odds)
+            slope[picked] -= 1.0
+            rate = settings.learning_rate / len(batch)
+            kernel -= rate * np.einsum("nf,nc->fc", batch.x, slope)
+            bias -= rate * slope.sum(axis=0)
         trained = [kernel.astype(np.float32), bias.astype(np.float32)]
         return trained, len(self._rows), {"loss": float(np.mean(losses))}
 

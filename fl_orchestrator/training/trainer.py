@@ -101,25 +101,21 @@ class Settings:
 
     def steps_for(self, rows: int) -> int:
         """Optimizer steps that one `fit` makes over `rows` rows."""
-        return self.steps or self.epochs * steps_per_epoch(rows, self.batch_size)
+        return self.steps or self.epochs * -(-rows // self.batch_size)
 
-    def epoch_orders(self, rows: int) -> Iterator[NDArray[np.int64]]:
-        """Yield, for every epoch, the row numbers in the order they are trained on.
+    def batches(self, rows: int) -> Iterator[NDArray[np.int64]]:
+        """Yield, for every optimizer step, the numbers of the rows that it is made on.
 
-        Batches are consecutive slices of `batch_size`, the last of an epoch holding what is left.
-        The orders depend on the seed alone.
+        Every epoch is a new permutation of all rows, cut into batches of `batch_size`, the last of
+        them holding what is left. The batches depend on the seed alone.
         """
         shuffle = np.random.Generator(np.random.PCG64(self.seed))
         left = self.steps_for(rows)
         while left > 0:
-            taken = min(left, steps_per_epoch(rows, self.batch_size))
-            yield shuffle.permutation(rows)[: taken * self.batch_size]
-            left -= taken
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Number of batches in one pass over `rows` rows, the last one possibly smaller."""
-    return -(-rows // batch_size)
+            order = shuffle.permutation(rows)
+            starts = range(0, rows, self.batch_size)[:left]
+            yield from (order[start : start + self.batch_size] for start in starts)
+            left -= len(starts)
 
 
 def training_seed(run_seed: int, party: str, round_number: int) -> int:

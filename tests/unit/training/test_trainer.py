@@ -43,21 +43,26 @@ def test_every_epoch_has_each_row_once_and_the_steps_are_those_asked_for(
     rows: int, batch: int, epochs: int, steps: int | None, seed: int
 ) -> None:
     settings = Settings(seed, epochs, batch, 0.1, steps)
-    orders = list(settings.epoch_orders(rows))
-    for order in orders[:-1]:
-        assert sorted(order) == list(range(rows))
-    assert len(set(orders[-1])) == len(orders[-1])
-    batches = sum(-(-len(order) // batch) for order in orders)
-    assert batches == settings.steps_for(rows) == (steps or epochs * -(-rows // batch))
+    batches = list(settings.batches(rows))
+    per_epoch = -(-rows // batch)
+    assert len(batches) == settings.steps_for(rows) == (steps or epochs * per_epoch)
+    for start in range(0, len(batches), per_epoch):
+        epoch = np.concatenate(batches[start : start + per_epoch]).tolist()
+        assert len(set(epoch)) == len(epoch)
+        if start + per_epoch <= len(batches):
+            assert sorted(epoch) == list(range(rows))
+    for number, chosen in enumerate(batches, start=1):
+        last = number % per_epoch == 0
+        assert len(chosen) == (rows - (per_epoch - 1) * batch if last else batch)
 
 
 def test_the_order_of_rows_depends_on_the_seed_alone() -> None:
-    def orders(seed: int) -> list[list[int]]:
-        return [o.tolist() for o in Settings(seed, 3, 8, 0.1).epoch_orders(50)]
+    def batches(seed: int) -> list[list[int]]:
+        return [chosen.tolist() for chosen in Settings(seed, 2, 50, 0.1).batches(50)]
 
-    assert orders(5) == orders(5)
-    assert orders(5) != orders(6)
-    assert orders(5)[0] != orders(5)[1]
+    assert batches(5) == batches(5)
+    assert batches(5) != batches(6)
+    assert batches(5)[0] != batches(5)[1]
 
 
 @pytest.mark.parametrize(
