@@ -14,7 +14,8 @@ SLITHER := .tools/slither
 NODE_MODULES := node_modules/.package-lock.json
 # Of the Python tests; each process may hold TensorFlow (600 MB).
 JOBS := 2
-INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet
+# With --python: uv would otherwise choose an environment that happens to be active.
+INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet --python
 
 .PHONY: help demo test lint forge-test slither pytest kubo bench contracts lock clean
 
@@ -81,15 +82,15 @@ clean: ## Remove everything that was set up or built
 
 .venv/.demo: .venv/.uv requirements/demo.lock pyproject.toml
 	@echo "Installing what the demo needs (about 2 GB with TensorFlow, once) ..."
-	@$(INSTALL) --require-hashes -r requirements/demo.lock
-	@$(INSTALL) --no-deps -e .
+	@$(INSTALL) $(BIN)/python --require-hashes -r requirements/demo.lock
+	@$(INSTALL) $(BIN)/python --no-deps -e .
 	@touch $@
 
 .venv/.dev: .venv/.uv requirements/dev.lock pyproject.toml
 	@echo "Installing what development needs (about 2 GB with TensorFlow, once) ..."
-	@$(INSTALL) --require-hashes -r requirements/dev.lock
-	@$(INSTALL) --no-deps -e .
-	@$(UV) pip check --quiet
+	@$(INSTALL) $(BIN)/python --require-hashes -r requirements/dev.lock
+	@$(INSTALL) $(BIN)/python --no-deps -e .
+	@$(UV) pip check --quiet --python $(BIN)/python
 	@touch $@ .venv/.demo
 
 $(NODE_MODULES): package.json package-lock.json .npmrc
@@ -101,5 +102,5 @@ $(NODE_MODULES): package.json package-lock.json .npmrc
 $(SLITHER)/.installed: .venv/.uv requirements/slither.lock
 	@echo "Installing Slither ..."
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(SLITHER)
-	@$(INSTALL) --python $(SLITHER)/bin/python --require-hashes -r requirements/slither.lock
+	@$(INSTALL) $(SLITHER)/bin/python --require-hashes -r requirements/slither.lock
 	@touch $@
