@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.exceptions import TransactionFailed as TesterTransactionFailed
 from eth_utils.address import to_canonical_address
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractLogicError
@@ -147,6 +146,3 @@ class DevelopmentChain:
 
     def head_hash(self) -> bytes:
         return bytes(self._backend.chain.get_canonical_head().hash)
-
-
-__all__ = ["BLOCK_SECONDS", "DevelopmentChain", "RecordedBlock", "TesterTransactionFailed"]

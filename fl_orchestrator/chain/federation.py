@@ -117,14 +117,26 @@ class Federation:
 
     # ------------------------------------------------------------------ events
 
-    def _events(self, name: str, from_block: int, **filters: Any) -> list[Any]:
-        event = self._contract.events[name]
-        with self.reverts.translated():
-            return list(event.get_logs(from_block=from_block, argument_filters=filters))
+    # From a first block to a last one, None being the latest, and of one round or of all.
 
-    def revealed_updates(self, round_number: int, from_block: int) -> list[RevealedUpdate]:
-        """The counted reveals of a round, in their order."""
-        logs = self._events("UpdateRevealed", from_block, round=round_number)
+    def _events(
+        self, name: str, first: int, last: int | None, round_number: int | None
+    ) -> list[Any]:
+        event = self._contract.events[name]
+        filters = {} if round_number is None else {"round": round_number}
+        with self.reverts.translated():
+            logs = event.get_logs(
+                from_block=first,
+                to_block="latest" if last is None else last,
+                argument_filters=filters,
+            )
+            return list(logs)
+
+    def revealed_updates(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> list[RevealedUpdate]:
+        """The counted reveals, in their order."""
+        logs = self._events("UpdateRevealed", first, last, round_number)
         return [
             RevealedUpdate(
                 args["round"],
@@ -138,19 +150,20 @@ class Federation:
         ]
 
     def proposed_results(
-        self, from_block: int, round_number: int | None = None
+        self, first: int, last: int | None = None, round_number: int | None = None
     ) -> dict[bytes, Result]:
         """Every result with a valid signature, by its digest."""
-        filters = {} if round_number is None else {"round": round_number}
-        logs = self._events("ResultProposed", from_block, **filters)
+        logs = self._events("ResultProposed", first, last, round_number)
         return {
             bytes(log["args"]["digest"]): from_abi(Result, _values(log["args"]["result"]))
             for log in logs
         }
 
-    def accepted_digests(self, from_block: int) -> dict[int, bytes]:
-        """The digest of the accepted result of each accepted round, revoked ones included."""
-        logs = self._events("RoundAccepted", from_block)
+    def accepted_digests(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> dict[int, bytes]:
+        """The digest of the accepted result by its round, revoked rounds included."""
+        logs = self._events("RoundAccepted", first, last, round_number)
         return {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs}
 
     # ------------------------------------------------------------------ signatures

@@ -12,7 +12,7 @@ from web3.types import TxParams
 
 from fl_orchestrator.chain.federation import Call
 from fl_orchestrator.chain.keys import Signer
-from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder
+from fl_orchestrator.chain.reverts import RevertDecoder
 from fl_orchestrator.errors import ChainError
 
 # An estimate is exact only for the state it was made in; batches shrink or grow a little.
@@ -144,6 +144,3 @@ class Sender:
             return {"gasPrice": self.web3.eth.gas_price}
         tip = self.web3.eth.max_priority_fee
         return {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip}
-
-
-__all__ = ["ContractReverted", "InsufficientFunds", "Receipt", "Sender", "TransactionFailed"]

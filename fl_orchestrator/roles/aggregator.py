@@ -133,7 +133,7 @@ class Aggregator:
         """Fetch and check every update of the round, and aggregate all that could be had."""
         current = seen.current
         self._vectors.forget_rounds_before(current.base)
-        reveals = self._federation.revealed_updates(current.round, current.seed_block)
+        reveals = self._federation.revealed_updates(current.seed_block, round_number=current.round)
         check_reveals(reveals, current.updates_hash)
         with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
             files = list(pool.map(self._fetch, reveals))
@@ -181,7 +181,9 @@ class Aggregator:
         """
         if seen.current.phase is not Phase.ATTEST or seen.timestamp < self._midway(seen):
             return
-        proposals = self._federation.proposed_results(seen.current.seed_block, seen.current.round)
+        proposals = self._federation.proposed_results(
+            seen.current.seed_block, round_number=seen.current.round
+        )
         for digest, proposal in proposals.items():
             if digest in work.results or digest in work.rejected:
                 continue

@@ -16,8 +16,9 @@ from web3.exceptions import Web3Exception
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.development import DevelopmentChain, RecordedBlock
+from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.types import ModelView, Result, RevealedUpdate, included_indices
+from fl_orchestrator.chain.types import ModelView, RevealedUpdate, included_indices
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.errors import ContentError, InputError, VerificationError
 from fl_orchestrator.model.fixed_point import float_view
@@ -76,18 +77,17 @@ class Audit:
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""
-        accepted = self._federation.accepted_digests(0)
-        proposals = self._federation.proposed_results(0)
+        index = RoundIndex(self._federation, 0)
+        last_block = self._federation.web3.eth.block_number
         head = self._federation.head()
         self._compare_history()
         model = self._federation.model(0)
         base = self._stored(model, self._fetch(model, 0))
         for height in range(1, head.height + 1):
             model = self._federation.model(height)
-            result = proposals[accepted[model.round]]
-            reveals = self._federation.revealed_updates(model.round, 0)
-            check_reveals(reveals, result.updates_hash)
-            included = [reveals[index] for index in included_indices(result.included)]
+            accepted = index.accepted(model.round, last_block)
+            check_reveals(accepted.updates, accepted.result.updates_hash)
+            included = [accepted.updates[i] for i in included_indices(accepted.result.included)]
             base = self._recompute(model, base, included)
             yield AuditedRound(model.round, height, len(included), model.root)
 
@@ -237,6 +237,3 @@ def _replay(directory: Path, history: History) -> Federation:
             f"The contract at {federation.address} is not the federation of this version."
         )
     return federation
-
-
-__all__ = ["Audit", "AuditedRound", "Result", "WrongRecord"]

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic_core import from_json
+
 from fl_orchestrator.chain.types import Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import sync
+from fl_orchestrator.model.digests import commitment
+from fl_orchestrator.roles.vectors import Origin
 
-_NAME: Final = "commitment.json"
+_PREIMAGE: Final = "commitment.json"
+_UPDATE: Final = "update.safetensors"
+_MAX_PREIMAGE_BYTES: Final = 4096
 
 
 class DamagedJournal(ContentError):
-    """A journal file that this program did not write."""
+    """A journal entry that is incomplete, or that this program did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +39,43 @@ class OpenCommitment:
 class Journal:
     """A directory with one entry per round in which the party committed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, origin: Origin) -> None:
         self._directory = directory
+        self._origin = origin
         directory.mkdir(parents=True, exist_ok=True)
 
-    def save(
-        self, round_number: int, commitment: bytes, update: Update, file: Path
-    ) -> OpenCommitment:
-        """Copy the update's file in and write the preimage beside it; durable on return."""
+    def save(self, round_number: int, update: Update, file: Path) -> OpenCommitment:
+        """Move the update's file in and write the preimage beside it; durable on return."""
         entry = self._entry(round_number)
         temporary = entry.with_name(f".{entry.name}.new")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(mode=0o700)
-        copied = temporary / "update.safetensors"
-        shutil.copyfile(file, copied)
+        shutil.move(file, temporary / _UPDATE)
+        digest = self._commitment(round_number, update)
         preimage = {
-            "commitment": commitment.hex(),
+            "commitment": digest.hex(),
             "party": update.party,
             "weight": update.weight,
             "root": update.root.hex(),
             "cid": str(update.cid),
             "salt": update.salt.hex(),
         }
-        (temporary / _NAME).write_text(json.dumps(preimage, indent=2) + "\n")
-        for path in (copied, temporary / _NAME, temporary):
+        (temporary / _PREIMAGE).write_text(json.dumps(preimage, indent=2) + "\n")
+        for path in (temporary / _UPDATE, temporary / _PREIMAGE, temporary):
             sync(path)
         shutil.rmtree(entry, ignore_errors=True)
         temporary.rename(entry)
         sync(self._directory)
-        return OpenCommitment(round_number, commitment, update, entry / copied.name)
+        return OpenCommitment(round_number, digest, update, entry / _UPDATE)
 
     def load(self, round_number: int) -> OpenCommitment | None:
         """The entry of a round, if there is one. Raises DamagedJournal."""
         entry = self._entry(round_number)
+        if not entry.exists():
+            return None
         try:
-            preimage = json.loads((entry / _NAME).read_text())
+            with (entry / _PREIMAGE).open("rb") as file:
+                preimage = from_json(file.read(_MAX_PREIMAGE_BYTES))
             update = Update(
                 preimage["party"],
                 preimage["weight"],
@@ -75,21 +83,41 @@ class Journal:
                 Cid.parse(preimage["cid"]),
                 bytes.fromhex(preimage["salt"]),
             )
-            commitment = bytes.fromhex(preimage["commitment"])
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError, ContentError) as error:
-            raise DamagedJournal(
-                f"The journal entry {entry} is damaged.",
-                "Restore it from a backup: without it the commitment cannot be revealed.",
-            ) from error
-        return OpenCommitment(round_number, commitment, update, entry / "update.safetensors")
+            digest = self._commitment(round_number, update)
+            whole = preimage["commitment"] == digest.hex() and (entry / _UPDATE).is_file()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ContentError) as error:
+            raise _damaged(entry) from error
+        if not whole:
+            raise _damaged(entry)
+        return OpenCommitment(round_number, digest, update, entry / _UPDATE)
 
     def forget_before(self, round_number: int) -> None:
         """Drop the entries of rounds that nothing can be owed for any more."""
         for entry in self._directory.glob("round-*"):
-            if int(entry.name.removeprefix("round-")) < round_number:
+            number = entry.name.removeprefix("round-")
+            if number.isdecimal() and int(number) < round_number:
                 shutil.rmtree(entry, ignore_errors=True)
+        for interrupted in self._directory.glob(".round-*.new"):
+            shutil.rmtree(interrupted, ignore_errors=True)
 
     def _entry(self, round_number: int) -> Path:
         return self._directory / f"round-{round_number}"
+
+    def _commitment(self, round_number: int, update: Update) -> bytes:
+        return commitment(
+            chain_id=self._origin.chain_id,
+            federation=self._origin.federation,
+            round_number=round_number,
+            party=update.party,
+            root=update.root,
+            cid=update.cid,
+            weight=update.weight,
+            salt=update.salt,
+        )
+
+
+def _damaged(entry: Path) -> DamagedJournal:
+    return DamagedJournal(
+        f"The journal entry {entry} is damaged.",
+        "Restore it from a backup: without it the commitment cannot be revealed.",
+    )

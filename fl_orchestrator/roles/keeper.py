@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Call, Federation
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.send import Sender
@@ -81,7 +82,7 @@ class Keeper:
         self._federation = federation
         self._sender = sender
         self._mailbox = mailbox
-        self._deployed_at = deployed_at
+        self._rounds = RoundIndex(federation, deployed_at)
         self._wants_round = wants_round
         self._distributed = 0
 
@@ -146,9 +147,7 @@ class Keeper:
     def _distributions(self, seen: Observation) -> Iterator[Call]:
         for height in range(self._distributed + 1, seen.final_height + 1):
             if not self._federation.distributed(height):
-                model = self._federation.model(height)
-                digest = self._federation.accepted_digests(self._deployed_at)[model.round]
-                results = self._federation.proposed_results(self._deployed_at, model.round)
-                updates = self._federation.revealed_updates(model.round, self._deployed_at)
-                yield self._federation.distribute(results[digest], updates)
+                round_number = self._federation.model(height).round
+                accepted = self._rounds.accepted(round_number, seen.block_number)
+                yield self._federation.distribute(accepted.result, accepted.updates)
             self._distributed = height

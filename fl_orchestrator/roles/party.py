@@ -16,12 +16,11 @@ from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.model.digests import commitment
 from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.base import Step
-from fl_orchestrator.roles.journal import Journal, OpenCommitment
+from fl_orchestrator.roles.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.relay import Relay
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.trainer import Trainer, training_seed
@@ -99,7 +98,7 @@ class Party:
         self._relay = relay
         self._origin = Origin(federation.chain_id, federation.address)
         self._vectors = VectorCache(home / "vectors", manifest)
-        self._journal = Journal(home / "journal")
+        self._journal = Journal(home / "journal", self._origin)
         self._patience = _Patience(0, Decision.NOTHING, 0)
 
     @property
@@ -157,17 +156,7 @@ class Party:
             cid,
             self._settings.salt(round_number),
         )
-        digest = commitment(
-            chain_id=self._origin.chain_id,
-            federation=self._origin.federation,
-            round_number=round_number,
-            party=update.party,
-            root=update.root,
-            cid=update.cid,
-            weight=update.weight,
-            salt=update.salt,
-        )
-        return self._journal.save(round_number, digest, update, file.path)
+        return self._journal.save(round_number, update, file.path)
 
     def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
         if self._relay is None or self._relay_failed(seen, Decision.COMMIT):
@@ -184,7 +173,12 @@ class Party:
             return Step(wake_at=self._patience.until)
         # The commit phase has closed: only from now on may the bytes leave this directory.
         with entry.path.open("rb") as stream:
-            self._store.put(stream)
+            stored = self._store.put(stream)
+        if stored != entry.update.cid:
+            raise DamagedJournal(
+                f"The update {entry.path} is not the one that was committed to.",
+                "Restore it from a backup: an update that nobody can get does not count.",
+            )
         if self._relay is None or self._relay_failed(seen, Decision.REVEAL):
             self._sender.send(self._federation.reveal([entry.update]))
             return Step("reveal")

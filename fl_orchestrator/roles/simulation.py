@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.chain.development import DevelopmentChain
+from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Call, Federation
 from fl_orchestrator.chain.keys import LocalSigner
 from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
@@ -159,6 +160,7 @@ class Simulation:
         owner = self._sender(self.accounts.owner)
         deployment = migrate(owner, params, record)[-1]
         self.federation = Federation(self.chain.web3, deployment.address)
+        self._rounds = RoundIndex(self.federation, deployment.block)
         stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
         self._stakes = {
             signer.address: stake
@@ -196,12 +198,16 @@ class Simulation:
         )
         current = seen.current
         accepted = current.phase is Phase.ACCEPTED
+        included = 0
+        if accepted:
+            result = self._rounds.accepted(current.round, seen.block_number).result
+            included = result.included.bit_count()
         return RoundReport(
             current.round,
             accepted,
             self._drawn(current),
             current.commits,
-            self._included(current.round, current.seed_block) if accepted else 0,
+            included,
             seen.head.root,
             str(seen.head.cid),
             self._gas.take(),
@@ -211,7 +217,7 @@ class Simulation:
         """Let time pass until every round is final and its rewards are credited; the gas of it."""
         seen = self._run_until(lambda o: o.final_height == o.head.height)
         self._run_until(
-            lambda _: all(self.federation.distributed(h) for h in range(1, seen.head.height + 1))
+            lambda _: all(map(self.federation.distributed, range(seen.head.height, 0, -1)))
         )
         return self._gas.take()
 
@@ -315,11 +321,6 @@ class Simulation:
             drawn(current.seed, address, stake, current.party_stake, terms.participants)
             for address, stake in stakes.items()
         )
-
-    def _included(self, round_number: int, from_block: int) -> int:
-        digest = self.federation.accepted_digests(from_block)[round_number]
-        result = self.federation.proposed_results(from_block, round_number)[digest]
-        return result.included.bit_count()
 
 
 def _salts(seed: int, party: int) -> Callable[[int], bytes]:
