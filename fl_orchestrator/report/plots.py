@@ -31,6 +31,7 @@ def draw_curves(history: History, path: Path) -> None:
     _draw_gas(gas, history, rounds)
     for axes in (accuracy, loss, gas):
         axes.grid(alpha=0.25)
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(
@@ -49,7 +50,7 @@ def _draw_accuracy(axes: Any, history: History, rounds: list[int]) -> None:
         axes.axhline(pooled, color=_POOLED, ls="--", label=f"all data pooled ({pooled:.3f})")
         axes.axhline(alone, color=_ALONE, ls=":", label=f"a party alone, mean ({alone:.3f})")
     axes.set(title="Accuracy on the test set", xlabel="round")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="center right", frameon=False)
 
 
 def _draw_gas(axes: Any, history: History, rounds: list[int]) -> None:
