@@ -1,8 +1,8 @@
 """Feature scales that are public constants, written into the manifest of a federation.
 
-They are round numbers from the data sets' documentation, never computed by a federation from its
-parties' rows. In a federation of one's own they come from the field: reference ranges of a
-laboratory, the rating plate of a machine.
+They come from the documentation of the data sets, or are round numbers where it gives none; no
+federation computes them from its parties' rows. In the demonstration they stand for what a field
+publishes: reference ranges of a laboratory, the rating plate of a machine.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fl_orchestrator.training.data import FeatureScale
 from fl_orchestrator.training.datasets.tables import AI4I_FEATURES, CREDIT_GERMAN_FEATURES
 
 # Smallest and largest value of each measurement, from the table of summary statistics in the data
-# set's description (wdbc.names; scikit-learn's breast_cancer.rst repeats it).
+# set's description as scikit-learn has it (breast_cancer.rst). They were measured on these rows.
 _BREAST_CANCER_RANGES = (
     # mean
     *((6.981, 28.11), (9.71, 39.28), (43.79, 188.5), (143.5, 2501.0), (0.053, 0.163)),
@@ -54,6 +54,7 @@ def _by_name(names: tuple[str, ...], known: dict[str, tuple[float, float]]) -> F
     return FeatureScale(*zip(*constants, strict=True))
 
 
+# The measurements are skewed: most values lie in the lower half of the range.
 BREAST_CANCER = FeatureScale(
     mean=tuple(low + (high - low) / 4 for low, high in _BREAST_CANCER_RANGES),
     scale=tuple((high - low) / 6 for low, high in _BREAST_CANCER_RANGES),

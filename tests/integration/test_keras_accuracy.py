@@ -4,13 +4,13 @@ from statistics import mean, median
 
 import numpy as np
 import pytest
+from fedavg import Federation
 
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasTrainer
 from fl_orchestrator.training.tasks import CATEGORICAL, Task, Training, deal, task_named
 from fl_orchestrator.training.trainer import FloatArray
-from tests.integration.fedavg import Federation
 
 
 def federation(

@@ -66,7 +66,7 @@ def test_the_given_weights_are_not_changed() -> None:
 PROGRAM = """
 import hashlib, sys
 sys.path[:0] = {path!r}
-from tests.unit.training.test_numpy_logistic import *
+from test_numpy_logistic import *
 trained, _, _ = NumpyLogistic(blobs(), 3).fit(initial_weights(4, 3), CONFIG)
 assert not {{"tensorflow", "keras", "sklearn", "pandas"}} & set(sys.modules)
 print(hashlib.sha256(b"".join(array.tobytes() for array in trained)).hexdigest())
