@@ -1,0 +1,279 @@
+"""A federation that runs rounds without training, and what each of its transactions costs."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from _gas_floor import (
+    FINALIZE,
+    OPEN_FIRST,
+    OPEN_SECOND,
+    REGISTER,
+    Cost,
+    Work,
+    attest_work,
+    commit_work,
+    deploy_work,
+    distribute_work,
+    least_gas,
+    reveal_work,
+)
+from hexbytes import HexBytes
+from rich.console import Console
+from rich.progress import track
+
+from fl_orchestrator.chain.development import DevelopmentChain
+from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.reverts import RevertDecoder
+from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.types import Params, Result, RevealedUpdate, Role, RuleKind, Update
+from fl_orchestrator.content.cid import RAW, Cid
+from fl_orchestrator.model.digests import commitment, drawn
+
+PARTIES: Final = 10
+AGGREGATORS: Final = 4
+ETHER: Final = 10**18
+PERIOD: Final = 600
+CHALLENGE_PERIOD: Final = 3600
+GAS_LIMIT: Final = 15_000_000
+MAX_FEE: Final = 10**10
+# Fewer registrations are over before anyone wonders.
+MANY: Final = 500
+PROGRESS: Final = Console(stderr=True)
+
+
+@dataclass(slots=True)
+class Round:
+    """The costs of a round's transactions, and what it takes to distribute its rewards."""
+
+    result: Result
+    updates: list[Update]
+    opening: list[Cost] = field(default_factory=list)
+    commits: list[Cost] = field(default_factory=list)
+    reveals: list[Cost] = field(default_factory=list)
+    attest: Cost = field(default_factory=partial(Cost, 0, 0))
+
+    @property
+    def cost(self) -> Cost:
+        return Cost.total([*self.opening, *self.commits, *self.reveals, self.attest])
+
+
+def random_bytes(*name: object) -> bytes:
+    """Return 32 bytes that are the same on every run."""
+    return hashlib.sha256(repr(name).encode()).digest()
+
+
+def signers(kind: str, count: int) -> list[LocalSigner]:
+    return [LocalSigner.from_secret(random_bytes("key", kind, i)) for i in range(count)]
+
+
+def parameters(parties: int, crowd: bool) -> Params:
+    """Return the terms of a consortium of ``parties``, or of a crowd that draws ten of them."""
+    return Params(
+        min_party_stake=ETHER // 10,
+        min_aggregator_stake=ETHER,
+        max_parties=2**32 - 1 if crowd else parties,
+        participants=PARTIES,
+        min_updates=1,
+        # Room for four standard deviations above the ten of a draw.
+        max_updates=PARTIES + 13 if crowd else PARTIES,
+        open_admission=crowd,
+        commit_period=PERIOD,
+        reveal_period=PERIOD,
+        attest_period=PERIOD,
+        challenge_period=CHALLENGE_PERIOD,
+        unbond_period=CHALLENGE_PERIOD,
+        answer_period=PERIOD,
+        rule=RuleKind.WEIGHTED_MEAN,
+        trim_bps=0,
+        update_fraction_bits=15,
+        depth=10,
+        reward=ETHER // 100,
+        aggregator_share_bps=2_000,
+        unrevealed_slash_bps=1_000,
+        fraud_slash_bps=10_000,
+        demand_bond=ETHER // 100,
+        genesis_root=random_bytes("genesis root"),
+        genesis_cid=Cid(random_bytes("genesis cid"), RAW),
+        manifest_digest=random_bytes("manifest"),
+    )
+
+
+class Bench:
+    """A federation on a chain of its own, with everybody registered."""
+
+    def __init__(self, parties: int, aggregators: int, crowd: bool = False) -> None:
+        self.owner, self.keeper = signers("owner", 1)[0], signers("keeper", 1)[0]
+        self.parties, self.aggregators = signers("party", parties), signers("signer", aggregators)
+        self.params = parameters(parties, crowd)
+        everybody = [self.owner, self.keeper, *self.parties, *self.aggregators]
+        self.chain = DevelopmentChain({key.address: 1_000 * ETHER for key in everybody})
+        self.nonces: Counter[str] = Counter()
+        self.deployment = self._deploy()
+        self.registration = self._register()
+
+    def _deploy(self) -> Cost:
+        web3, receipts = self.chain.web3, list[Receipt]()
+        reverts = RevertDecoder.of_artifact("Federation")
+        sender = Sender(web3, self.owner, reverts, on_receipt=receipts.append)
+        with tempfile.TemporaryDirectory() as directory:
+            record = DeploymentRecord(Path(directory), web3.eth.chain_id)
+            address = migrate(sender, self.params, record)[-1].address
+        self.federation = Federation(web3, address)
+        self.nonces[self.owner.address] = len(receipts)
+        sent = HexBytes(receipts[-1].transaction)
+        creation_code = bytes(web3.eth.get_transaction(sent)["input"])
+        logs = web3.eth.get_transaction_receipt(sent)["logs"]
+        work = deploy_work(creation_code, web3.eth.get_code(self.federation.address))
+        return Cost(receipts[-1].gas_used, least_gas(creation_code, logs, work), work)
+
+    def _register(self) -> dict[Role, Cost]:
+        """Register everybody; return what the last of each role paid."""
+        costs = {}
+        self.send(self.owner, self.federation.fund_rewards(ETHER), Work("changes the pot"))
+        stakes = {
+            Role.AGGREGATOR: self.params.min_aggregator_stake,
+            Role.PARTY: self.params.min_party_stake,
+        }
+        for role, members in ((Role.AGGREGATOR, self.aggregators), (Role.PARTY, self.parties)):
+            if role is Role.AGGREGATOR or not self.params.open_admission:
+                call = self.federation.admit([key.address for key in members], role)
+                self.send(self.owner, call, Work("adds each"))
+            for key in track(
+                members,
+                f"Registering {len(members):,} parties",
+                console=PROGRESS,
+                disable=len(members) < MANY,
+            ):
+                call = self.federation.register(role, key.address, stakes[role])
+                costs[role] = self.send(key, call, REGISTER[role])
+        return costs
+
+    def send(self, key: LocalSigner, call: Call, work: Work) -> Cost:
+        """Mine a call; raise where it reverts."""
+        web3 = self.chain.web3
+        raw = key.sign_transaction(
+            {
+                "chainId": self.federation.chain_id,
+                "nonce": self.nonces[key.address],
+                "gas": GAS_LIMIT,
+                "maxFeePerGas": MAX_FEE,
+                "maxPriorityFeePerGas": 0,
+                "to": call.to,
+                "value": call.value,
+                "data": call.data,
+            }
+        )
+        self.nonces[key.address] += 1
+        receipt = web3.eth.get_transaction_receipt(web3.eth.send_raw_transaction(raw))
+        if receipt["status"] != 1:
+            raise RuntimeError(f"{call.label} reverted")
+        return Cost(receipt["gasUsed"], least_gas(call.data, receipt["logs"], work), work)
+
+    def run_round(self, relayed: bool = False) -> Round:
+        """Run a round to its acceptance."""
+        federation = self.federation
+        opening = [self.send(self.keeper, federation.open_round(), OPEN_FIRST)]
+        self.chain.mine()
+        opening.append(self.send(self.keeper, federation.open_round(), OPEN_SECOND))
+        drawn_parties = self._drawn()
+        number = self._observe().round
+        updates = [self._update(number, key) for key in drawn_parties]
+        commits = self._commit(number, drawn_parties, updates, relayed)
+        if self.params.open_admission:
+            # A crowd waits: others might have been drawn, too.
+            self.chain.mine(PERIOD)
+        reveals = self._reveal(drawn_parties, updates, relayed)
+        seen = self._observe()
+        result = Result(
+            number,
+            seen.updates_hash,
+            seen.base_root,
+            (1 << len(updates)) - 1,
+            random_bytes("global root", number),
+            Cid(random_bytes("global cid", number), RAW),
+        )
+        signatures = [federation.sign_result(key, result) for key in self.aggregators]
+        attest = federation.attest(result, signatures)
+        cost = self.send(self.keeper, attest, attest_work(len(signatures)))
+        return Round(result, updates, opening, commits, reveals, cost)
+
+    def _commit(
+        self, number: int, keys: Sequence[LocalSigner], updates: Sequence[Update], relayed: bool
+    ) -> list[Cost]:
+        federation = self.federation
+        hashes = [self._commitment(number, update) for update in updates]
+        pairs = list(zip(keys, hashes, strict=True))
+        sampled = self.params.open_admission
+        if relayed:
+            batch = [federation.sign_commit(key, number, digest) for key, digest in pairs]
+            work = commit_work(len(batch), True, sampled)
+            return [self.send(self.keeper, federation.commit_for(batch), work)]
+        work = commit_work(1, False, sampled)
+        return [self.send(key, federation.commit(digest), work) for key, digest in pairs]
+
+    def _reveal(
+        self, keys: Sequence[LocalSigner], updates: Sequence[Update], relayed: bool
+    ) -> list[Cost]:
+        if relayed:
+            work = reveal_work(len(updates))
+            return [self.send(self.keeper, self.federation.reveal(updates), work)]
+        return [
+            self.send(key, self.federation.reveal([update]), reveal_work(1))
+            for key, update in zip(keys, updates, strict=True)
+        ]
+
+    def finish(self, done: Round) -> tuple[Cost, Cost]:
+        """Make the next accepted round final and credit it; return the costs of the two calls."""
+        self.chain.mine(PERIOD + CHALLENGE_PERIOD)
+        finalize = self.send(self.keeper, self.federation.finalize(), FINALIZE)
+        counted = [
+            RevealedUpdate(done.result.round, u.party, i, u.weight, u.root, u.cid)
+            for i, u in enumerate(done.updates)
+        ]
+        work = distribute_work(len(counted), len(self.aggregators))
+        call = self.federation.distribute(done.result, counted)
+        return finalize, self.send(self.keeper, call, work)
+
+    def _observe(self) -> Any:
+        return self.federation.observe(self.keeper.address).current
+
+    def _drawn(self) -> list[LocalSigner]:
+        """Return the parties of the round, as many as it takes."""
+        if not self.params.open_admission:
+            return self.parties
+        seen, stake = self._observe(), self.params.min_party_stake
+        chosen = [
+            key
+            for key in self.parties
+            if drawn(seen.seed, key.address, stake, seen.party_stake, PARTIES)
+        ]
+        return chosen[: self.params.max_updates]
+
+    def _update(self, number: int, key: LocalSigner) -> Update:
+        name = (number, key.address)
+        cid = Cid(random_bytes("cid", *name), RAW)
+        return Update(
+            key.address, 200, random_bytes("root", *name), cid, random_bytes("salt", *name)
+        )
+
+    def _commitment(self, number: int, update: Update) -> bytes:
+        return commitment(
+            chain_id=self.federation.chain_id,
+            federation=self.federation.address,
+            round_number=number,
+            party=update.party,
+            root=update.root,
+            cid=update.cid,
+            weight=update.weight,
+            salt=update.salt,
+        )

@@ -1,0 +1,217 @@
+"""What each operation costs in gas, from receipts, beside the least that it could cost.
+
+    python benchmarks/gas.py [--json] [--parties 10000] [--rounds 100]
+
+Everything runs on the deterministic development chain (Prague's gas rules), without any training:
+parties commit to random roots. Most of the time, about two minutes, goes into registering 10,000
+parties; fewer with ``--parties``.
+
+A round goes from the first ``openRound`` to acceptance, with ten parties and four aggregators.
+Direct: every party sends its own ``commit`` and its own ``reveal``. Relayed: a keeper sends all
+commits, signed by their parties, in one batch and all reveals in another. In both, the four
+signatures come in one ``attest``. Figures are those of the steady state, in which the slots that
+rounds share have been written before; the first round is listed too. Of what a round repeats, the
+median counts (the last commit, for one, also ends a phase).
+
+The floor of a transaction is what no contract with the same guarantees, calldata and events could
+avoid: 21,000; its calldata (4 a zero byte, 16 any other, EIP-2028; in all at least 10 and 40,
+EIP-7623); its events (375, and 375 a topic, 8 a byte); 3,000 a signature; and the slots that it has
+to touch, each cold (EIP-2929): 22,100 a new one, 5,000 a changed one, 2,100 one that is only read.
+The table counts them, and the lines below it say which they are. A deployment pays 32,000, 2 a word
+of creation code (EIP-3860) and 200 a byte of the code that it leaves. No computation is in any
+floor, and no memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from _gas_federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
+from _gas_floor import Cost
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from fl_orchestrator.chain.types import Role
+
+# These rounds of the main federation are direct, and the last one; all others are relayed.
+FIRST, SECOND, STEADY = 1, 2, 3
+RELAYED: Final = 4
+ROUND_GOALS: Final = {"round_10_direct": 1_450_000, "round_10_relayed": 900_000}
+OPEN_GOAL: Final = 1.02
+LATE_GOAL: Final = 1.01
+# The table's, also where the output is no terminal.
+WIDTH: Final = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An operation: its key in the JSON, what the table calls it, and its cost."""
+
+    key: str
+    words: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as much as ``before`` ``cost`` is, and how many times it may be."""
+
+    key: str
+    words: str
+    cost: Cost
+    before: Cost
+    goal: float
+
+    @property
+    def value(self) -> float:
+        return self.cost.gas / self.before.gas
+
+
+def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
+    """Run everything: a crowd of ``parties``, and a consortium for so many rounds."""
+    main = Bench(PARTIES, AGGREGATORS)
+    direct = (FIRST, SECOND, STEADY, rounds)
+    done = {
+        n: main.run_round(relayed=n not in direct)
+        for n in track(range(1, rounds + 1), f"Running {rounds} rounds", console=PROGRESS)
+    }
+    main.finish(done[FIRST])
+    finalize, distribute = main.finish(done[SECOND])
+    first_relayed = Bench(PARTIES, AGGREGATORS).run_round(relayed=True)
+    steady, relayed = done[STEADY], done[RELAYED]
+    few, many = crowd_round(PARTIES), crowd_round(parties)
+    rows = [
+        Row("deploy_federation", "deploy Federation", main.deployment),
+        Row("register_party", "register, a party", main.registration[Role.PARTY]),
+        Row("register_aggregator", "register, an aggregator", main.registration[Role.AGGREGATOR]),
+        Row("open_first", "openRound, first call", steady.opening[0]),
+        Row("open_second", "openRound, second call", steady.opening[1]),
+        Row("commit", "commit", Cost.median(steady.commits)),
+        Row("commit_drawn", "commit, if sampled", Cost.median(few.commits)),
+        Row("commit_batch_10", "commitFor, 10 commits", relayed.commits[0]),
+        Row("reveal", "reveal", Cost.median(steady.reveals)),
+        Row("reveal_batch_10", "reveal, 10 updates", relayed.reveals[0]),
+        *(Row(f"attest_{n}", f"attest, {n} signed", attest(n)) for n in (1, AGGREGATORS, 7)),
+        Row("finalize", "finalize", finalize),
+        Row("distribute", "distribute", distribute),
+        Row("round_10_direct_first", "round, direct, the first", without_floor(done[FIRST])),
+        Row("round_10_direct", "round, direct", steady.cost),
+        Row("round_10_relayed_first", "round, relayed, the first", without_floor(first_relayed)),
+        Row("round_10_relayed", "round, relayed", relayed.cost),
+        Row("open_10", f"openRound, {PARTIES} registered", opening(few)),
+        Row(f"open_{short(parties)}", f"the same, {parties:,} registered", opening(many)),
+    ]
+    ratios = [
+        Ratio(
+            f"open_ratio_{short(parties)}",
+            f"openRound, {parties:,} over {PARTIES}",
+            opening(many),
+            opening(few),
+            OPEN_GOAL,
+        ),
+        Ratio(
+            f"round_{rounds}_over_{STEADY}",
+            f"round {rounds} over round {STEADY}",
+            done[rounds].cost,
+            steady.cost,
+            LATE_GOAL,
+        ),
+    ]
+    return rows, ratios
+
+
+def crowd_round(parties: int) -> Round:
+    """Return the second round of a crowd, of which about ten are drawn."""
+    crowd = Bench(parties, AGGREGATORS, crowd=True)
+    crowd.run_round()
+    return crowd.run_round()
+
+
+def opening(done: Round) -> Cost:
+    """Return the cost of both calls of ``openRound``."""
+    return Cost.total(done.opening)
+
+
+def without_floor(done: Round) -> Cost:
+    """Return the cost of a first round: its floor would count the slots that it adds as changed."""
+    return Cost(done.cost.gas, 0)
+
+
+def attest(signatures: int) -> Cost:
+    """Return the cost of one attestation with all signatures of that many aggregators."""
+    bench = Bench(PARTIES, signatures)
+    bench.run_round(relayed=True)
+    return bench.run_round(relayed=True).attest
+
+
+def short(number: int) -> str:
+    """Write 10,000 as 10k."""
+    return f"{number // 1000}k" if number % 1000 == 0 else str(number)
+
+
+def show(rows: Sequence[Row], ratios: Sequence[Ratio]) -> None:
+    """Print the table, and what its floors are made of."""
+    console = Console(width=max(WIDTH, PROGRESS.width))
+    table = Table("operation", title="Gas, from receipts", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for heading in ("gas", "floor", "ratio", "goal"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("slots: new,\nchanged, read", "signa-\ntures"):
+        table.add_column(heading, justify="center", no_wrap=True)
+    for row in rows:
+        gas, floor, work = row.cost.gas, row.cost.floor, row.cost.work
+        limit = ROUND_GOALS.get(row.key)
+        table.add_row(
+            row.words,
+            f"{gas:,}",
+            f"{floor:,}" if floor else "",
+            f"{gas / floor:.2f}" if floor else "",
+            f"{limit:,} {verdict(gas <= limit)}" if limit else "",
+            f"{work.new}, {work.changed}, {work.read}" if work else "",
+            str(work.signatures) if work and work.signatures else "",
+        )
+    table.add_section()
+    for ratio in ratios:
+        goal = f"{ratio.goal:g} {verdict(ratio.value <= ratio.goal)}"
+        table.add_row(ratio.words, f"{ratio.cost.gas:,}", "", f"{ratio.value:.4f}", goal)
+    console.print(table)
+    for why in dict.fromkeys(row.cost.work.why for row in rows if row.cost.work):
+        console.print(f"Floor of {why}.", highlight=False)
+
+
+def verdict(met: bool) -> str:
+    """Say whether a goal is met."""
+    return "yes" if met else " NO"
+
+
+def as_json(rows: Sequence[Row], ratios: Sequence[Ratio]) -> str:
+    """Return gas by operation, the ratios, and the floors apart."""
+    figures: dict[str, Any] = {row.key: row.cost.gas for row in rows}
+    figures |= {ratio.key: ratio.value for ratio in ratios}
+    figures["floors"] = {row.key: row.cost.floor for row in rows if row.cost.floor}
+    return json.dumps(figures, indent=2)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--parties", type=int, default=10_000, help="registered in the crowd")
+    parser.add_argument("--rounds", type=int, default=100, help="the round to compare with")
+    options = parser.parse_args(arguments)
+    if options.parties < PARTIES or options.rounds <= RELAYED:
+        parser.error(f"at least {PARTIES} parties and {RELAYED + 1} rounds")
+    figures = measure(options.parties, options.rounds)
+    if options.json:
+        print(as_json(*figures))
+    else:
+        show(*figures)
+
+
+if __name__ == "__main__":
+    main()
