@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-
 import {IFederation, Phase, Result, Signature} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {isValidCid} from "./Parameters.sol";
 import {Rewards} from "./Rewards.sol";
 import {Rounds} from "./Rounds.sol";
-import {Accepted, Aggregator, Current, Round, Stage, Tally} from "./State.sol";
+import {Accepted, Aggregator, Current, Round, Tally} from "./State.sol";
 
 /// @title Attestation: aggregators sign a result; more than 2/3 of their stake make it the next model
 abstract contract Attestation is Rounds, Rewards {
@@ -17,18 +15,18 @@ abstract contract Attestation is Rounds, Rewards {
         if (signatures.length == 0) revert EmptyBatch();
         bytes32 digest = _resultDigest(result);
         Tally memory tally = tallies[digest];
+        uint32 round = uint32(result.round);
         if (tally.accepted) {
-            _requireAttestable(result.round);
-            _countSignatures(uint32(result.round), digest, tally, signatures);
+            if (!_isAlive(round) || block.timestamp >= rounds[round].attestEnd) revert WrongPhase();
+            _countSignatures(round, digest, tally, signatures);
         } else {
-            Round memory round = _requireCandidate(result);
-            if (tally.signers == 0) emit ResultProposed(uint32(result.round), digest, result);
-            _countSignatures(uint32(result.round), digest, tally, signatures);
-            if (3 * uint256(tally.stake) > 2 * uint256(round.aggregatorStake)) {
+            Current memory present = _requireCandidate(result);
+            if (tally.signers == 0) emit ResultProposed(round, digest, result);
+            _countSignatures(round, digest, tally, signatures);
+            if (3 * uint256(tally.stake) > 2 * uint256(rounds[round].aggregatorStake)) {
                 tally.accepted = true;
-                _accept(result, digest, round);
+                _accept(result, digest, present);
             }
-            rounds[result.round] = round;
         }
         tallies[digest] = tally;
     }
@@ -36,9 +34,8 @@ abstract contract Attestation is Rounds, Rewards {
     /// @inheritdoc IFederation
     function finalize() external {
         uint32 height = treasury.finalHeight + 1;
-        if (height > current.headHeight) revert NotFinalizable();
         uint32 round = history[height].round;
-        if (block.timestamp < _windowEnd(_loadRound(round))) revert NotFinalizable();
+        if (height > _headHeight() || block.timestamp < _windowEnd(round)) revert NotFinalizable();
         treasury.finalHeight = height;
         emit RoundFinal(round, height);
     }
@@ -54,16 +51,9 @@ abstract contract Attestation is Rounds, Rewards {
         return (tally.signers, tally.stake, tally.accepted);
     }
 
-    /// @dev Late signers of an accepted result are counted, and paid, until the round's attest deadline.
-    function _requireAttestable(uint256 number) private view {
-        Round memory round = _loadRound(number);
-        if (!_isAlive(number, round) || block.timestamp >= round.attestEnd) revert WrongPhase();
-    }
-
-    /// @dev Requires that a result may become the current round's.
-    /// @return record The round's record, new with the first attestation.
-    function _requireCandidate(Result calldata result) private view returns (Round memory record) {
-        Current memory round = _loadCurrent();
+    /// @dev Requires that a result may become the current round's. The first one starts the round's record.
+    function _requireCandidate(Result calldata result) private returns (Current memory round) {
+        round = _loadCurrent();
         if (result.round != round.round) revert WrongRound(round.round);
         Phase phase = _phase(round);
         if (phase == Phase.Accepted) revert UnknownResult();
@@ -76,10 +66,9 @@ abstract contract Attestation is Rounds, Rewards {
         if (result.globalRoot == 0) revert ZeroRoot();
         if (!isValidCid(result.globalCid)) revert InvalidCid();
 
-        record = _loadRound(round.round);
+        Round storage record = rounds[round.round];
         if (record.attestEnd == 0) {
-            record.base = round.base;
-            record.attestEnd = _attestEnd(round);
+            record.attestEnd = uint40(_attestEnd(round));
             record.aggregatorStake = frozen.aggregatorStake;
         }
     }
@@ -90,7 +79,7 @@ abstract contract Attestation is Rounds, Rewards {
         Tally memory tally,
         Signature[] calldata signatures
     ) private {
-        bytes4 firstReason;
+        bytes4 firstReason = 0;
         uint256 done = 0;
         for (uint256 i = 0; i < signatures.length; ++i) {
             (address signer, bytes4 reason) = _countSignature(round, digest, tally, signatures[i]);
@@ -108,29 +97,28 @@ abstract contract Attestation is Rounds, Rewards {
         private
         returns (address signer, bytes4 reason)
     {
-        ECDSA.RecoverError failure;
-        (signer, failure,) = ECDSA.tryRecover(digest, signature.r, signature.vs);
-        if (failure != ECDSA.RecoverError.NoError) return (signer, InvalidSignature.selector);
-        Aggregator memory aggregator = _loadAggregator(signer);
-        uint96 stake = _voteWeight(aggregator, round);
+        signer = _recover(digest, signature.r, signature.vs);
+        if (signer == address(0)) return (signer, InvalidSignature.selector);
+        Aggregator storage aggregator = aggregators[signer];
+        uint256 stake = _voteWeight(aggregator, round);
         if (stake == 0) return (signer, NotAnAggregator.selector);
-        if (Bitmap.has(tally.signers, aggregator.seat)) return (signer, AlreadyAttested.selector);
-        tally.signers |= uint64(1) << aggregator.seat;
-        tally.stake += stake;
+        uint64 seat = uint64(1) << aggregator.seat;
+        if (tally.signers & seat != 0) return (signer, AlreadyAttested.selector);
+        tally.signers |= seat;
+        tally.stake += uint96(stake);
         emit Attested(round, digest, signer, stake);
     }
 
     /// @dev The base of an open round is the head: the result becomes the next one.
-    function _accept(Result calldata result, bytes32 digest, Round memory record) private {
-        Current memory round = _loadCurrent();
+    function _accept(Result calldata result, bytes32 digest, Current memory round) private {
         (uint96 reserved, uint96 reservedSum) = _reserve(round.headHeight);
         ++round.headHeight;
-        round.stage = Stage.Accepted;
+        round.accepted = true;
         _storeCurrent(round);
         history[round.headHeight] = Accepted(round.round, reservedSum, false);
         modelRoots[round.round] = result.globalRoot;
         modelCidDigests[round.round] = result.globalCid.digest;
-        record.acceptedAt = uint40(block.timestamp);
+        Round storage record = rounds[round.round];
         record.height = round.headHeight;
         record.cidCodec = result.globalCid.codec;
         emit RoundAccepted(round.round, round.headHeight, digest, reserved);

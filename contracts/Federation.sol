@@ -13,7 +13,7 @@ import {
     RoundView,
     StakeView
 } from "./interfaces/IFederation.sol";
-import {Aggregator, Commit, CommitState, Current, Party, Payee, Stage, State, Totals} from "./State.sol";
+import {Aggregator, Commit, Current, Party, Payee, State, Totals} from "./State.sol";
 
 /// @title A federation
 /// @notice One model, its parties and its aggregators. Read in this order:
@@ -31,7 +31,6 @@ contract Federation is Attestation {
     function observe(address account) external view returns (Observation memory seen) {
         Current memory round = _loadCurrent();
         Phase phase = _phase(round);
-        Party memory party = _loadParty(account);
         Commit memory committed = _loadCommit(account);
         Payee memory payee = payees[account];
         seen.blockNumber = block.number;
@@ -41,24 +40,24 @@ contract Federation is Attestation {
         seen.finalHeight = treasury.finalHeight;
         seen.finalizableAt = _finalizableAt(seen.finalHeight, round.headHeight);
         seen.freePot = _freePot(round.headHeight);
-        seen.party = _partyView(account, party, round.round);
+        seen.party = _partyView(account, round.round);
         seen.aggregator = _aggregatorView(account, round.round);
-        seen.committed = CommitView(committed.hash, committed.round, committed.state == CommitState.Opened);
+        seen.committed = CommitView(committed.hash, uint40(committed.round), committed.revealed);
         seen.drawn =
             _isOpened(phase) && seen.party.frozenStake != 0 && _drawn(account, seen.party.frozenStake);
-        seen.unrevealedSlashable = committed.state == CommitState.Pending && _revealWasDue(committed.round);
+        seen.unrevealedSlashable = _revealIsMissing(committed);
         seen.beneficiary = payee.beneficiary;
         seen.credit = payee.credit;
     }
 
     /// @inheritdoc IFederation
     function head() external view returns (ModelView memory) {
-        return _model(current.headHeight);
+        return _model(_headHeight());
     }
 
     /// @inheritdoc IFederation
     function model(uint32 height) external view returns (ModelView memory) {
-        if (height > current.headHeight) revert BeyondHead(current.headHeight);
+        if (height > _headHeight()) revert BeyondHead(_headHeight());
         return _model(height);
     }
 
@@ -72,20 +71,19 @@ contract Federation is Attestation {
     }
 
     function _roundView(Current memory round, Phase phase) private view returns (RoundView memory seen) {
-        Totals memory totals = frozen;
         seen.round = round.round;
         seen.phase = phase;
-        seen.seedBlock = round.seedBlock;
-        seen.activeParties = totals.activeParties;
-        seen.partyStake = totals.partyStake;
-        seen.aggregatorStake = totals.aggregatorStake;
+        seen.seedBlock = uint40(round.seedBlock);
+        seen.activeParties = frozen.activeParties;
+        seen.partyStake = frozen.partyStake;
+        seen.aggregatorStake = frozen.aggregatorStake;
         if (_isOpened(phase)) {
-            seen.commitEnd = round.commitEnd;
-            seen.revealEnd = round.revealEnd;
-            seen.attestEnd = _attestEnd(round);
-            seen.commits = round.commits;
-            seen.opened = round.opened;
-            seen.reveals = round.reveals;
+            seen.commitEnd = uint40(round.commitEnd);
+            seen.revealEnd = uint40(round.revealEnd);
+            seen.attestEnd = uint40(_attestEnd(round));
+            seen.commits = uint8(round.commits);
+            seen.opened = uint8(round.opened);
+            seen.reveals = uint8(round.reveals);
             seen.base = round.base;
             seen.baseRoot = modelRoots[round.base];
             seen.baseCid = _modelCid(round.base);
@@ -94,28 +92,24 @@ contract Federation is Attestation {
         }
     }
 
-    function _partyView(address account, Party memory party, uint32 round)
-        private
-        view
-        returns (StakeView memory seen)
-    {
+    function _partyView(address account, uint256 round) private view returns (StakeView memory seen) {
+        Party storage party = parties[account];
         seen.stake = party.stake;
-        seen.frozenStake = _frozenStake(party, round);
+        seen.frozenStake = uint96(_frozenStake(account, round));
         seen.unbondAt = party.unbondAt;
-        seen.admitted = openAdmission || admitted[Role.Party][account];
+        seen.admitted = _isAdmitted(account, Role.Party);
     }
 
     function _aggregatorView(address account, uint32 round) private view returns (StakeView memory seen) {
-        Aggregator memory aggregator = _loadAggregator(account);
+        Aggregator storage aggregator = aggregators[account];
         seen.stake = aggregator.stake;
-        seen.frozenStake = _voteWeight(aggregator, round);
+        seen.frozenStake = uint96(_voteWeight(aggregator, round));
         seen.unbondAt = aggregator.unbondAt;
-        seen.admitted = admitted[Role.Aggregator][account];
+        seen.admitted = _isAdmitted(account, Role.Aggregator);
         seen.seat = aggregator.seat;
     }
 
     function _finalizableAt(uint32 finalHeight, uint32 headHeight) private view returns (uint40) {
-        if (finalHeight == headHeight) return 0;
-        return uint40(_windowEnd(_loadRound(history[finalHeight + 1].round)));
+        return finalHeight < headHeight ? uint40(_windowEnd(history[finalHeight + 1].round)) : 0;
     }
 }

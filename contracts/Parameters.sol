@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {Cid, IFederation, Params, Rule} from "./interfaces/IFederation.sol";
 
 uint256 constant BPS = 10_000;
@@ -13,6 +15,15 @@ function isValidCid(Cid memory cid) pure returns (bool) {
     return cid.digest != 0 && (cid.codec == CODEC_RAW || cid.codec == CODEC_DAG_PB);
 }
 
+/// @dev A contract whose code is the given data, which does not begin with 0xEF.
+contract Blob {
+    constructor(bytes memory data) {
+        assembly ("memory-safe") {
+            return(add(data, 0x20), mload(data))
+        }
+    }
+}
+
 /// @title The parameters of a federation: immutables, validated
 abstract contract Parameters is IFederation {
     /// @dev A round's updates are sorted in memory, and counted in a byte.
@@ -21,35 +32,37 @@ abstract contract Parameters is IFederation {
     uint256 private constant DEPTH_LIMIT = 21;
     uint256 private constant FRACTION_BITS_LIMIT = 24;
 
-    uint96 internal immutable minPartyStake;
-    uint96 internal immutable minAggregatorStake;
-    uint32 internal immutable maxParties;
-    uint16 internal immutable participants;
-    uint8 internal immutable minUpdates;
-    uint8 internal immutable maxUpdates;
+    uint256 internal immutable minPartyStake;
+    uint256 internal immutable minAggregatorStake;
+    uint256 internal immutable maxParties;
+    uint256 internal immutable participants;
+    uint256 internal immutable minUpdates;
+    uint256 internal immutable maxUpdates;
     bool internal immutable openAdmission;
-    uint32 internal immutable commitPeriod;
-    uint32 internal immutable revealPeriod;
-    uint32 internal immutable attestPeriod;
-    uint32 internal immutable challengePeriod;
-    uint32 internal immutable unbondPeriod;
-    uint32 internal immutable answerPeriod;
+    uint256 internal immutable commitPeriod;
+    uint256 internal immutable revealPeriod;
+    uint256 internal immutable attestPeriod;
+    uint256 internal immutable challengePeriod;
+    uint256 internal immutable unbondPeriod;
+    uint256 internal immutable answerPeriod;
     Rule internal immutable rule;
-    uint16 internal immutable trimBps;
-    uint8 internal immutable updateFractionBits;
-    uint8 internal immutable depth;
-    uint96 internal immutable reward;
-    uint16 internal immutable aggregatorShareBps;
-    uint16 internal immutable unrevealedSlashBps;
-    uint16 internal immutable fraudSlashBps;
-    uint96 internal immutable demandBond;
-    bytes32 internal immutable genesisRoot;
-    bytes32 internal immutable genesisCidDigest;
-    uint8 internal immutable genesisCidCodec;
-    bytes32 internal immutable manifestDigest;
+    uint256 internal immutable trimBps;
+    uint256 internal immutable updateFractionBits;
+    uint256 internal immutable depth;
+    uint256 internal immutable reward;
+    uint256 internal immutable aggregatorShareBps;
+    uint256 internal immutable unrevealedSlashBps;
+    uint256 internal immutable fraudSlashBps;
+    uint256 internal immutable demandBond;
+
+    /// @dev All of them together, as the code of a contract: reading back each immutable takes 2 KB of code.
+    address private immutable encodedParams;
 
     /// @dev A consortium: every active party is drawn.
     bool internal immutable everybodyDrawn;
+    /// @dev How long a stake takes to leave: a result signed in an earlier round may be challenged for
+    /// `challengePeriod`.
+    uint256 internal immutable unbondDelay;
 
     constructor(Params memory p) {
         _validateSizes(p);
@@ -78,40 +91,17 @@ abstract contract Parameters is IFederation {
         unrevealedSlashBps = p.unrevealedSlashBps;
         fraudSlashBps = p.fraudSlashBps;
         demandBond = p.demandBond;
-        genesisRoot = p.genesisRoot;
-        genesisCidDigest = p.genesisCid.digest;
-        genesisCidCodec = p.genesisCid.codec;
-        manifestDigest = p.manifestDigest;
+        encodedParams = address(new Blob(abi.encode(p)));
         everybodyDrawn = p.maxParties <= p.participants;
+        unbondDelay = Math.max(p.unbondPeriod, p.challengePeriod);
     }
 
     /// @inheritdoc IFederation
-    function params() external view returns (Params memory p) {
-        p.minPartyStake = minPartyStake;
-        p.minAggregatorStake = minAggregatorStake;
-        p.maxParties = maxParties;
-        p.participants = participants;
-        p.minUpdates = minUpdates;
-        p.maxUpdates = maxUpdates;
-        p.openAdmission = openAdmission;
-        p.commitPeriod = commitPeriod;
-        p.revealPeriod = revealPeriod;
-        p.attestPeriod = attestPeriod;
-        p.challengePeriod = challengePeriod;
-        p.unbondPeriod = unbondPeriod;
-        p.answerPeriod = answerPeriod;
-        p.rule = rule;
-        p.trimBps = trimBps;
-        p.updateFractionBits = updateFractionBits;
-        p.depth = depth;
-        p.reward = reward;
-        p.aggregatorShareBps = aggregatorShareBps;
-        p.unrevealedSlashBps = unrevealedSlashBps;
-        p.fraudSlashBps = fraudSlashBps;
-        p.demandBond = demandBond;
-        p.genesisRoot = genesisRoot;
-        p.genesisCid = Cid(genesisCidDigest, genesisCidCodec);
-        p.manifestDigest = manifestDigest;
+    function params() external view returns (Params memory) {
+        bytes memory encoded = encodedParams.code;
+        assembly ("memory-safe") {
+            return(add(encoded, 0x20), mload(encoded))
+        }
     }
 
     /// @dev How many take part. In a crowd the number drawn is random: four standard deviations above

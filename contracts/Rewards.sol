@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {CountedUpdate, IFederation, Result} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {BPS} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
-import {Round, Tally, Treasury} from "./State.sol";
+import {Tally} from "./State.sol";
 
 /// @title Rewards: the pot, what rounds reserve of it, and what accounts are credited with
 /// @dev Pays round down: what is not credited stays in the pot.
@@ -20,18 +22,18 @@ abstract contract Rewards is StakeAccounts {
     /// @inheritdoc IFederation
     function distribute(Result calldata result, CountedUpdate[] calldata updates) external {
         bytes32 digest = _resultDigest(result);
-        Tally memory tally = tallies[digest];
+        Tally storage tally = tallies[digest];
         if (!tally.accepted) revert UnknownResult();
-        Round memory round = _loadRound(result.round);
-        if (!_isAlive(result.round, round) || round.height > treasury.finalHeight) revert NotFinal();
-        if (history[round.height].distributed) revert AlreadyDistributed();
+        uint256 height = rounds[result.round].height;
+        if (!_isAlive(result.round) || height > treasury.finalHeight) revert NotFinal();
+        if (history[height].distributed) revert AlreadyDistributed();
         if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();
 
-        history[round.height].distributed = true;
-        uint256 reserved = _reservedBy(round.height);
+        history[height].distributed = true;
+        uint256 reserved = _reservedBy(height);
         uint256 aggregatorShare = reserved * aggregatorShareBps / BPS;
         uint256 credited = _creditParties(reserved - aggregatorShare, result.included, updates)
-            + _creditAggregators(aggregatorShare, tally.signers, result.round, round.aggregatorStake);
+            + _creditAggregators(aggregatorShare, tally.signers, result.round);
         unchecked {
             treasury.released += uint96(reserved);
         }
@@ -59,7 +61,7 @@ abstract contract Rewards is StakeAccounts {
     /// @return reservedSum The sum that goes with its height.
     function _reserve(uint32 headHeight) internal view returns (uint96 reserved, uint96 reservedSum) {
         uint96 free = _freePot(headHeight);
-        reserved = reward < free ? reward : free;
+        reserved = uint96(Math.min(reward, free));
         unchecked {
             reservedSum = history[headHeight].reservedSum + reserved;
         }
@@ -67,13 +69,12 @@ abstract contract Rewards is StakeAccounts {
 
     /// @dev What no round of the history has reserved.
     function _freePot(uint32 headHeight) internal view returns (uint96) {
-        Treasury memory present = treasury;
         unchecked {
-            return present.pot - (history[headHeight].reservedSum - present.released);
+            return treasury.pot - (history[headHeight].reservedSum - treasury.released);
         }
     }
 
-    function _reservedBy(uint32 height) private view returns (uint96) {
+    function _reservedBy(uint256 height) private view returns (uint96) {
         unchecked {
             return history[height].reservedSum - history[height - 1].reservedSum;
         }
@@ -100,14 +101,15 @@ abstract contract Rewards is StakeAccounts {
 
     /// @dev By the stake that is still there, of the stake that was frozen. A seat that has changed hands, or
     /// whose holder is below the minimum, gets nothing.
-    function _creditAggregators(uint256 amount, uint256 signers, uint256 round, uint256 totalStake)
+    function _creditAggregators(uint256 amount, uint256 signers, uint256 round)
         private
         returns (uint256 credited)
     {
+        uint256 totalStake = rounds[round].aggregatorStake;
         for (uint256 seat = 0; signers >> seat != 0; ++seat) {
             if (Bitmap.has(signers, seat)) {
                 address account = seats[seat];
-                uint256 stake = _voteWeight(_loadAggregator(account), round);
+                uint256 stake = _voteWeight(aggregators[account], round);
                 credited += _credit(account, amount * stake / totalStake);
             }
         }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-
 import {IFederation, Phase, SignedCommit, Update} from "./interfaces/IFederation.sol";
 import {Sortition} from "./libraries/Sortition.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {isValidCid} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
-import {Commit, CommitState, Current, Party, Stage, Totals} from "./State.sol";
+import {Commit, Current} from "./State.sol";
 
 /// @title Rounds: the two-step opening with its draw, commits and reveals
 /// @dev An item of a batch that fails gives the selector of its error as the reason, zero when done, and leaves
@@ -21,65 +19,57 @@ abstract contract Rounds is StakeAccounts {
     /// @inheritdoc IFederation
     function openRound() external {
         Current memory round = _loadCurrent();
-        if (round.stage != Stage.Seeding) {
-            _endRound(round);
-            _freeze(round);
-        } else if (block.number <= round.seedBlock) {
-            revert SeedPending(round.seedBlock);
-        } else {
+        Phase phase = _phase(round);
+        if (phase == Phase.Seeding) {
+            if (block.number <= round.seedBlock) revert SeedPending(round.seedBlock);
             bytes32 blockHash = blockhash(round.seedBlock);
             // Only the last 256 hashes can be had: too late, and another block decides. The freeze stands.
-            if (blockHash == 0) _nameSeedBlock(round, frozen);
+            if (blockHash == 0) _nameSeedBlock(round);
             else _open(round, blockHash);
+        } else {
+            if (phase == Phase.Void && !round.dead) emit RoundVoided(round.round);
+            else if (!_hasEnded(phase)) revert RoundInProgress(phase);
+            _settleRound(round);
+            _freeze(round);
         }
         _storeCurrent(round);
     }
 
-    function _endRound(Current memory round) private {
-        Phase phase = _phase(round);
-        if (!_hasEnded(phase)) revert RoundInProgress(phase);
-        _settle(round);
-    }
-
-    /// @dev Records what must outlive the slot of the current round, which is over, or loses its base. A
-    /// second call changes nothing.
-    function _settle(Current memory round) internal {
+    /// @dev Records what must outlive the slot of a round that is over, or about to lose its base to a
+    /// revocation. Again changes nothing.
+    function _settleRound(Current memory round) internal {
         if (_lacksReveals(round)) unrevealedSlashable[round.round] = true;
-        if (round.stage == Stage.Open) {
-            round.stage = Stage.Void;
-            emit RoundVoided(round.round);
-        }
     }
 
     function _freeze(Current memory round) private {
-        Totals memory totals = live;
-        if (totals.activeParties < minUpdates) revert NotEnoughParties(totals.activeParties, minUpdates);
-        if (totals.aggregatorStake == 0) revert NoAggregators();
-        frozen = totals;
+        if (live.activeParties < minUpdates) revert NotEnoughParties(live.activeParties, minUpdates);
+        if (live.aggregatorStake == 0) revert NoAggregators();
+        frozen = live;
         ++round.round;
-        round.stage = Stage.Seeding;
-        _nameSeedBlock(round, totals);
+        round.commitEnd = 0;
+        round.commits = 0;
+        round.opened = 0;
+        round.reveals = 0;
+        round.accepted = false;
+        round.dead = false;
+        _nameSeedBlock(round);
     }
 
-    function _nameSeedBlock(Current memory round, Totals memory totals) private {
-        round.seedBlock = uint40(block.number + 1);
+    function _nameSeedBlock(Current memory round) private {
+        round.seedBlock = block.number + 1;
         emit SeedBlockNamed(
-            round.round, round.seedBlock, totals.partyStake, totals.aggregatorStake, totals.activeParties
+            round.round, round.seedBlock, frozen.partyStake, frozen.aggregatorStake, frozen.activeParties
         );
     }
 
     function _open(Current memory round, bytes32 blockHash) private {
         bytes32 newSeed = keccak256(abi.encode(seed, blockHash, round.round));
         seed = newSeed;
-        round.commitEnd = uint40(block.timestamp) + commitPeriod;
+        round.commitEnd = block.timestamp + commitPeriod;
         round.revealEnd = round.commitEnd + revealPeriod;
-        round.commits = 0;
-        // In a consortium the parties that may register fit `maxUpdates`.
-        round.commitQuota = everybodyDrawn ? uint8(frozen.activeParties) : maxUpdates;
-        round.opened = 0;
-        round.reveals = 0;
+        // In a consortium, all who may register fit `maxUpdates`.
+        round.commitQuota = everybodyDrawn ? frozen.activeParties : maxUpdates;
         round.base = history[round.headHeight].round;
-        round.stage = Stage.Open;
         emit RoundOpened(round.round, round.base, newSeed, round.commitEnd, round.revealEnd);
     }
 
@@ -97,7 +87,7 @@ abstract contract Rounds is StakeAccounts {
     function commitFor(SignedCommit[] calldata batch) external {
         if (batch.length == 0) revert EmptyBatch();
         Current memory round = _loadCurrent();
-        bytes4 firstReason;
+        bytes4 firstReason = 0;
         uint256 done = 0;
         for (uint256 i = 0; i < batch.length; ++i) {
             bytes4 reason = _commitSigned(round, batch[i]);
@@ -114,32 +104,30 @@ abstract contract Rounds is StakeAccounts {
 
     /// @inheritdoc IFederation
     function commitDigest(uint32 round, address party, bytes32 commitment) public view returns (bytes32) {
-        return _hashTypedDataV4(TypedData.hashCommit(round, party, commitment));
+        return _typedDigest(TypedData.hashCommit(round, party, commitment));
     }
 
-    function _commitSigned(Current memory round, SignedCommit calldata signed) private returns (bytes4) {
+    function _commitSigned(Current memory round, SignedCommit memory signed) private returns (bytes4) {
         bytes32 digest = commitDigest(round.round, signed.party, signed.commitment);
-        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, signed.r, signed.vs);
-        if (failure != ECDSA.RecoverError.NoError || signer != signed.party) {
-            return InvalidSignature.selector;
-        }
+        address signer = _recover(digest, signed.r, signed.vs);
+        if (signer == address(0) || signer != signed.party) return InvalidSignature.selector;
         return _commit(round, signed.party, signed.commitment);
     }
 
     function _commit(Current memory round, address account, bytes32 commitment) private returns (bytes4) {
         if (_phase(round) != Phase.Commit) return WrongPhase.selector;
-        if (commitment == 0) return ZeroCommitment.selector;
-        Party memory party = _loadParty(account);
-        uint256 stake = _frozenStake(party, round.round);
-        if (stake == 0) return party.stake == 0 ? NotRegistered.selector : NotActive.selector;
+        if (bytes26(commitment) == 0) return ZeroCommitment.selector;
+        uint256 stake = _frozenStake(account, round.round);
+        if (stake == 0) return parties[account].stake > 0 ? NotActive.selector : NotRegistered.selector;
         if (!_drawn(account, stake)) return NotDrawn.selector;
-        if (commits[account].round == round.round) return AlreadyCommitted.selector;
+        Commit memory last = _loadCommit(account);
+        if (last.round == round.round) return AlreadyCommitted.selector;
 
-        _settleLastCommit(account);
-        commits[account] = Commit(bytes26(commitment), round.round, CommitState.Pending);
+        _slashIfUnrevealed(account, last);
+        _storeCommit(account, Commit(bytes26(commitment), round.round, false));
         emit Committed(round.round, account, commitment);
         if (++round.commits == round.commitQuota) {
-            round.commitEnd = uint40(block.timestamp);
+            round.commitEnd = block.timestamp;
             round.revealEnd = round.commitEnd + revealPeriod;
             emit CommitPhaseCompleted(round.round, block.timestamp);
         }
@@ -157,7 +145,7 @@ abstract contract Rounds is StakeAccounts {
     function reveal(Update[] calldata updates) external {
         if (updates.length == 0) revert EmptyBatch();
         Current memory round = _loadCurrent();
-        bytes4 firstReason;
+        bytes4 firstReason = 0;
         uint256 done = 0;
         for (uint256 i = 0; i < updates.length; ++i) {
             bytes4 reason = _reveal(round, updates[i]);
@@ -172,27 +160,28 @@ abstract contract Rounds is StakeAccounts {
         _storeCurrent(round);
     }
 
-    function _reveal(Current memory round, Update calldata update) private returns (bytes4) {
+    function _reveal(Current memory round, Update memory update) private returns (bytes4) {
         if (_phase(round) != Phase.Reveal) return WrongPhase.selector;
         if (update.weight == 0 || update.weight > MAX_WEIGHT) return InvalidWeight.selector;
         if (update.root == 0) return ZeroRoot.selector;
         if (!isValidCid(update.cid)) return InvalidCid.selector;
         Commit memory committed = _loadCommit(update.party);
         if (committed.round != round.round) return NoCommitment.selector;
-        if (committed.state != CommitState.Pending) return AlreadyRevealed.selector;
+        if (committed.revealed) return AlreadyRevealed.selector;
         if (committed.hash != bytes26(_commitment(round.round, update))) return CommitmentMismatch.selector;
 
-        commits[update.party].state = CommitState.Opened;
+        committed.revealed = true;
+        _storeCommit(update.party, committed);
         if (_isTaken(update.root, round.round)) emit DuplicateUpdate(round.round, update.party, update.root);
         else _count(round, update);
         if (++round.opened == round.commits) {
-            round.revealEnd = uint40(block.timestamp);
+            round.revealEnd = block.timestamp;
             emit RevealPhaseCompleted(round.round, block.timestamp);
         }
         return 0;
     }
 
-    function _commitment(uint256 round, Update calldata update) private view returns (bytes32) {
+    function _commitment(uint256 round, Update memory update) private view returns (bytes32) {
         return keccak256(
             abi.encode(
                 block.chainid,
@@ -210,12 +199,14 @@ abstract contract Rounds is StakeAccounts {
     /// @dev A root belongs to the round that counted it first, unless that round is void or revoked.
     function _isTaken(bytes32 root, uint256 presentRound) private view returns (bool) {
         uint256 holder = rootRound[root];
-        return holder != 0 && (holder == presentRound || _isAlive(holder, _loadRound(holder)));
+        return holder != 0 && (holder == presentRound || _isAlive(holder));
     }
 
-    function _count(Current memory round, Update calldata update) private {
+    function _count(Current memory round, Update memory update) private {
         rootRound[update.root] = round.round;
         bytes32 previous = round.reveals == 0 ? bytes32(0) : updatesHash;
+        // Written once for each update, though one transaction may bring many: a warm slot costs little.
+        // slither-disable-next-line costly-loop
         updatesHash =
             _extendUpdatesHash(previous, uint256(uint160(update.party)) << 96 | update.weight, update.root);
         emit UpdateRevealed(round.round, update.party, round.reveals, update.weight, update.root, update.cid);

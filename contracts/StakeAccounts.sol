@@ -3,10 +3,12 @@ pragma solidity 0.8.30;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {IFederation, Role} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {BPS} from "./Parameters.sol";
-import {Aggregator, Commit, CommitState, Current, Party, Payee, State, Totals} from "./State.sol";
+import {Aggregator, Commit, Current, Party, State} from "./State.sol";
 
 /// @title Stake of parties and aggregators
 /// @notice Stakes are frozen when a round's seed block is named; a change counts from the next round on. A
@@ -22,25 +24,30 @@ abstract contract StakeAccounts is State, Ownable2Step {
     /// @inheritdoc IFederation
     function admit(address[] calldata accounts, Role role) external onlyOwner {
         for (uint256 i = 0; i < accounts.length; ++i) {
-            admitted[role][accounts[i]] = true;
+            admitted[accounts[i]][role] = true;
             emit Admitted(accounts[i], role);
         }
     }
 
     /// @inheritdoc IFederation
     function register(Role role, address beneficiary) external payable {
-        _setBeneficiary(msg.sender, beneficiary);
+        if (beneficiary == address(0)) revert ZeroBeneficiary();
+        address present = payees[msg.sender].beneficiary;
+        if (present == address(0)) payees[msg.sender].beneficiary = beneficiary;
+        else if (present != beneficiary) revert BeneficiaryMismatch(present);
+
+        if (!_isAdmitted(msg.sender, role)) revert NotAdmitted();
+        uint256 minimum = role == Role.Party ? minPartyStake : minAggregatorStake;
+        if (msg.value < minimum) revert StakeTooLow(msg.value, minimum);
         uint8 seat = role == Role.Party ? _registerParty() : _registerAggregator();
         emit Registered(msg.sender, role, beneficiary, msg.value, seat);
     }
 
     /// @inheritdoc IFederation
     function deposit() external payable {
-        Party memory party = _loadParty(msg.sender);
-        if (party.unbondAt != 0) revert AlreadyUnbonding();
-        if (party.stake == 0) revert NotRegistered();
         if (msg.value == 0) revert ZeroAmount();
-        _updateParty(msg.sender, _toUint96(party.stake + msg.value), 0);
+        uint256 stake = _activeParty(msg.sender).stake;
+        _updateParty(msg.sender, stake + msg.value, 0);
         emit Deposited(msg.sender, msg.value);
     }
 
@@ -49,21 +56,17 @@ abstract contract StakeAccounts is State, Ownable2Step {
     /// @inheritdoc IFederation
     function requestUnbond(address account, Role role) external {
         _requireAccountOrBeneficiary(account);
-        // A result signed in a round that is over may be challenged for so long.
-        uint256 unbondAt = block.timestamp + (unbondPeriod > challengePeriod ? unbondPeriod : challengePeriod);
+        uint256 unbondAt = block.timestamp + unbondDelay;
         if (role == Role.Party) {
-            _settleLastCommit(account);
-            Party memory party = _loadParty(account);
-            if (party.unbondAt != 0) revert AlreadyUnbonding();
-            if (party.stake == 0) revert NotRegistered();
-            if (unbondAt > type(uint32).max) unbondAt = type(uint32).max;
-            _updateParty(account, party.stake, uint32(unbondAt));
+            _slashIfUnrevealed(account, _loadCommit(account));
+            unbondAt = Math.min(unbondAt, type(uint32).max);
+            _updateParty(account, _activeParty(account).stake, unbondAt);
         } else {
             Aggregator storage aggregator = aggregators[account];
             if (aggregator.unbondAt != 0) revert AlreadyUnbonding();
             if (aggregator.activeFrom == 0) revert NotRegistered();
             if (aggregator.stake >= minAggregatorStake) live.aggregatorStake -= aggregator.stake;
-            aggregator.inactiveFrom = current.round + 1;
+            aggregator.activeUntil = _currentRound();
             aggregator.unbondAt = uint40(unbondAt);
         }
         emit UnbondRequested(account, role, unbondAt);
@@ -74,21 +77,19 @@ abstract contract StakeAccounts is State, Ownable2Step {
         address beneficiary = _requireAccountOrBeneficiary(account);
         uint256 amount;
         if (role == Role.Party) {
-            _settleLastCommit(account);
-            Party memory party = _loadParty(account);
-            if (party.unbondAt == 0) revert NotUnbonding();
-            // `changedAt` is the round of the request: nothing is frozen for an unbonding stake any more.
+            _slashIfUnrevealed(account, _loadCommit(account));
+            Party storage party = parties[account];
+            // Nothing is frozen for an unbonding stake: `changedAt` is the round of the request.
             _requireReleased(role, party.unbondAt, party.changedAt);
             amount = party.stake;
             delete parties[account];
         } else {
-            Aggregator memory aggregator = _loadAggregator(account);
-            if (aggregator.unbondAt == 0) revert NotUnbonding();
-            _requireReleased(role, aggregator.unbondAt, aggregator.inactiveFrom - 1);
+            Aggregator storage aggregator = aggregators[account];
+            _requireReleased(role, aggregator.unbondAt, aggregator.activeUntil);
             amount = aggregator.stake;
-            delete aggregators[account];
             delete seats[aggregator.seat];
-            occupiedSeats &= ~(uint64(1) << aggregator.seat);
+            occupiedSeats &= ~(1 << aggregator.seat);
+            delete aggregators[account];
         }
         emit Withdrawn(account, role, beneficiary, amount);
         _pay(beneficiary, amount);
@@ -96,7 +97,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
 
     /// @inheritdoc IFederation
     function slashUnrevealed(address party) external {
-        if (!_settleLastCommit(party)) revert NotSlashable();
+        if (!_slashIfUnrevealed(party, _loadCommit(party))) revert NotSlashable();
     }
 
     /// @inheritdoc IFederation
@@ -107,106 +108,94 @@ abstract contract StakeAccounts is State, Ownable2Step {
     // ------------------------------------------------------------------ parties
 
     function _registerParty() private returns (uint8 seat) {
-        if (!openAdmission && !admitted[Role.Party][msg.sender]) revert NotAdmitted();
-        Party memory party = _loadParty(msg.sender);
+        Party storage party = parties[msg.sender];
         if (party.stake != 0 || party.unbondAt != 0) revert AlreadyRegistered();
-        _updateParty(msg.sender, _newStake(minPartyStake), 0);
-        if (live.registeredParties > maxParties) revert FederationFull();
+        _updateParty(msg.sender, msg.value, 0);
         return 0;
+    }
+
+    function _activeParty(address account) private view returns (Party storage party) {
+        party = parties[account];
+        if (party.unbondAt != 0) revert AlreadyUnbonding();
+        if (party.stake == 0) revert NotRegistered();
     }
 
     /// @dev The only place where a party's stake changes: keeps the value that counts in the current round,
     /// and the totals.
-    function _updateParty(address account, uint96 stake, uint32 unbondAt) private {
-        Party memory party = _loadParty(account);
-        Totals memory totals = live;
-        uint96 before = _effectiveStake(party);
-        if (party.unbondAt == 0) {
-            if (party.stake != 0) --totals.registeredParties;
-            if (before != 0) {
-                --totals.activeParties;
-                totals.partyStake -= before;
-            }
-            uint32 round = current.round;
-            if (party.changedAt != round) {
-                party.before = before;
-                party.changedAt = round;
-            }
+    function _updateParty(address account, uint256 stake, uint256 unbondAt) private {
+        Party storage party = parties[account];
+        uint256 before = _effectiveStake(party.stake, party.unbondAt);
+        uint256 effective = _effectiveStake(stake, unbondAt);
+        uint32 round = _currentRound();
+        if (party.unbondAt == 0 && party.changedAt != round) {
+            party.changedAt = round;
+            party.before = uint96(before);
         }
-        party.stake = stake;
-        party.unbondAt = unbondAt;
-        uint96 effective = _effectiveStake(party);
-        if (unbondAt == 0 && stake != 0) ++totals.registeredParties;
-        if (effective != 0) {
-            ++totals.activeParties;
-            totals.partyStake = _toUint96(uint256(totals.partyStake) + effective);
-        }
-        parties[account] = party;
-        live = totals;
+        party.stake = _toUint96(stake);
+        party.unbondAt = uint32(unbondAt);
+
+        live.partyStake = _toUint96(live.partyStake - before + effective);
+        if (before != 0) --live.activeParties;
+        if (effective != 0 && ++live.activeParties > maxParties) revert FederationFull();
     }
 
-    function _effectiveStake(Party memory party) private view returns (uint96) {
-        return party.unbondAt == 0 && party.stake >= minPartyStake ? party.stake : 0;
+    function _effectiveStake(uint256 stake, uint256 unbondAt) private view returns (uint256) {
+        bool unbonding = unbondAt > 0;
+        return !unbonding && stake >= minPartyStake ? stake : 0;
     }
 
     /// @dev The stake that counts in the current round.
-    function _frozenStake(Party memory party, uint256 currentRound) internal view returns (uint96) {
-        return party.changedAt == currentRound ? party.before : _effectiveStake(party);
+    function _frozenStake(address account, uint256 currentRound) internal view returns (uint256) {
+        Party storage party = parties[account];
+        return party.changedAt == currentRound ? party.before : _effectiveStake(party.stake, party.unbondAt);
     }
 
     /// @dev Slashes a party for its last commit, if it should have been revealed and was not. Once.
-    function _settleLastCommit(address account) internal returns (bool slashed) {
-        Commit memory last = _loadCommit(account);
-        if (last.state != CommitState.Pending || !_revealWasDue(last.round)) return false;
-        commits[account].state = CommitState.Slashed;
-        Party memory party = _loadParty(account);
-        // Rounded up; it never exceeds the stake.
-        uint256 amount = (uint256(party.stake) * unrevealedSlashBps + BPS - 1) / BPS;
-        _updateParty(account, party.stake - uint96(amount), party.unbondAt);
-        emit Slashed(account, Role.Party, uint32(last.round), amount, amount);
-        return true;
+    function _slashIfUnrevealed(address account, Commit memory last) internal returns (bool slashed) {
+        slashed = _revealIsMissing(last);
+        if (slashed) {
+            last.hash = 0;
+            _storeCommit(account, last);
+            Party storage party = parties[account];
+            uint256 stake = party.stake;
+            // Rounded up, it still does not exceed the stake.
+            uint256 amount = (stake * unrevealedSlashBps + BPS - 1) / BPS;
+            _updateParty(account, stake - amount, party.unbondAt);
+            emit Slashed(account, Role.Party, uint32(last.round), amount, amount);
+        }
     }
 
     // ------------------------------------------------------------------ aggregators
 
     function _registerAggregator() private returns (uint8 seat) {
-        if (!admitted[Role.Aggregator][msg.sender]) revert NotAdmitted();
         Aggregator storage aggregator = aggregators[msg.sender];
         if (aggregator.activeFrom != 0) revert AlreadyRegistered();
-        uint96 stake = _newStake(minAggregatorStake);
         seat = _takeSeat(msg.sender);
-        aggregator.stake = stake;
-        aggregator.activeFrom = current.round + 1;
+        aggregator.stake = _toUint96(msg.value);
+        aggregator.activeFrom = _currentRound() + 1;
         aggregator.seat = seat;
-        live.aggregatorStake = _toUint96(uint256(live.aggregatorStake) + stake);
+        live.aggregatorStake = _toUint96(live.aggregatorStake + msg.value);
     }
 
     function _takeSeat(address account) private returns (uint8 seat) {
-        uint64 occupied = occupiedSeats;
-        while (seat < SEATS && Bitmap.has(occupied, seat)) ++seat;
+        uint256 occupied = occupiedSeats;
+        while (Bitmap.has(occupied, seat)) ++seat;
         if (seat == SEATS) revert NoFreeSeat();
-        occupiedSeats = occupied | uint64(1) << seat;
+        occupiedSeats = occupied | 1 << seat;
         seats[seat] = account;
     }
 
     // ------------------------------------------------------------------ both
 
-    function _setBeneficiary(address account, address beneficiary) private {
-        if (beneficiary == address(0)) revert ZeroBeneficiary();
-        address present = payees[account].beneficiary;
-        if (present == address(0)) payees[account].beneficiary = beneficiary;
-        else if (present != beneficiary) revert BeneficiaryMismatch(present);
-    }
-
-    function _newStake(uint96 minimum) private view returns (uint96) {
-        if (msg.value < minimum) revert StakeTooLow(msg.value, minimum);
-        return _toUint96(msg.value);
+    function _isAdmitted(address account, Role role) internal view returns (bool) {
+        return admitted[account][role] || (role == Role.Party && openAdmission);
     }
 
     /// @dev Requires that a stake which counted up to `lastRound` can no longer be slashed: that round is
     /// over, every accepted round up to it is final, and no result in it can be challenged. (Results that were
     /// not accepted in the rounds before it are older than the request to unbond.)
     function _requireReleased(Role role, uint256 unbondAt, uint32 lastRound) private view {
+        if (unbondAt == 0) revert NotUnbonding();
         if (block.timestamp < unbondAt) revert StillUnbonding(unbondAt);
         Current memory round = _loadCurrent();
         bool over = lastRound < round.round || _hasEnded(_phase(round));

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
 import {Cid, Params, Phase, Result, Role} from "./interfaces/IFederation.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Parameters} from "./Parameters.sol";
 
-/// @dev A party that has a stake and is not unbonding is registered. Its stake is frozen at the round
-/// `changedAt`, the last in which it changed: in that round `before` counts, not `stake`.
+/// @dev In the round `changedAt`, the last in which the stake changed, `before` counts instead of it. A stake
+/// that is unbonding no longer counts, and `changedAt` stays.
 struct Party {
     uint96 stake;
     uint96 before;
@@ -16,12 +17,12 @@ struct Party {
     uint32 unbondAt;
 }
 
-/// @dev A vote counts in the rounds `activeFrom <= round < inactiveFrom` (0: no end). The stake never grows,
-/// so that the smaller of a frozen and the present stake is the present one.
+/// @dev A vote counts from the round `activeFrom` on and, while unbonding, up to `activeUntil`. The stake never
+/// grows, so that the smaller of a frozen and the present stake is the present one.
 struct Aggregator {
     uint96 stake;
     uint32 activeFrom;
-    uint32 inactiveFrom;
+    uint32 activeUntil;
     uint40 unbondAt;
     uint8 seat;
 }
@@ -32,54 +33,42 @@ struct Payee {
     uint96 credit;
 }
 
-enum CommitState {
-    Pending,
-    Opened,
-    Slashed
-}
-
-/// @dev The last commit of a party. `hash` is the high 208 bits of the commitment.
+/// @dev The last commit of a party, in one slot. `hash` is the high 208 bits of the commitment, or zero once the
+/// party was slashed for not revealing it.
 struct Commit {
     bytes26 hash;
-    uint40 round;
-    CommitState state;
+    uint256 round;
+    bool revealed;
 }
 
 /// @dev Sums over the parties and aggregators whose stake reaches the minimum and is not unbonding.
 /// @param activeParties How many parties these are.
-/// @param registeredParties Those below the minimum included.
 struct Totals {
     uint96 partyStake;
     uint96 aggregatorStake;
     uint32 activeParties;
-    uint32 registeredParties;
-}
-
-/// @dev The part of a round's status that time alone does not tell.
-enum Stage {
-    None,
-    Seeding,
-    Open,
-    Accepted,
-    Void
 }
 
 /// @dev The round whose seed block was named last, in one slot.
+/// @param commitEnd Zero until the round is open.
 /// @param commitQuota As many commits complete the commit phase.
 /// @param opened Commitments opened, counted or duplicate.
 /// @param reveals Those that count.
 /// @param base The round of the model that this one starts from.
-/// @param headHeight The height of the head of the history, in whatever stage the round is.
+/// @param accepted Whether a result of this round was accepted.
+/// @param dead Whether a revocation took the round's result or its base.
+/// @param headHeight The height of the head of the history.
 struct Current {
     uint32 round;
-    uint40 seedBlock;
-    uint40 commitEnd;
-    uint40 revealEnd;
-    uint8 commits;
-    uint8 commitQuota;
-    uint8 opened;
-    uint8 reveals;
-    Stage stage;
+    uint256 seedBlock;
+    uint256 commitEnd;
+    uint256 revealEnd;
+    uint256 commits;
+    uint256 commitQuota;
+    uint256 opened;
+    uint256 reveals;
+    bool accepted;
+    bool dead;
     uint32 base;
     uint32 headHeight;
 }
@@ -87,9 +76,7 @@ struct Current {
 /// @dev What outlives the current slot: written when a round's first attestation arrives (what is attested
 /// can be disputed), completed by its acceptance.
 struct Round {
-    uint32 base;
     uint40 attestEnd;
-    uint40 acceptedAt;
     uint32 height;
     uint96 aggregatorStake;
     uint8 cidCodec;
@@ -122,10 +109,17 @@ struct Treasury {
 /// @dev A round uses `current`, `seed`, `updatesHash`, `frozen` and one commit slot of each party again and
 /// again; it adds a record, a root, a CID, a height and a result when it is accepted, and the roots of its
 /// updates.
-abstract contract State is Parameters, EIP712 {
+abstract contract State is Parameters {
+    // ------------------------------------------------------------------ the EIP-712 domain
+    // Not OpenZeppelin's EIP712, whose description of the domain takes a kilobyte of code.
+
+    uint256 private immutable domainChainId;
+    bytes32 private immutable domainSeparator;
+
     // ------------------------------------------------------------------ the current round
 
-    Current internal current;
+    /// @dev A packed {Current}.
+    uint256 private current;
     bytes32 internal seed;
     /// @dev Meaningless while the current round has no reveal.
     bytes32 internal updatesHash;
@@ -138,10 +132,12 @@ abstract contract State is Parameters, EIP712 {
     mapping(address account => Party) internal parties;
     mapping(address account => Aggregator) internal aggregators;
     mapping(address account => Payee) internal payees;
-    mapping(address account => Commit) internal commits;
-    mapping(Role role => mapping(address account => bool)) internal admitted;
+    /// @dev A packed {Commit} each.
+    mapping(address account => uint256) private commits;
+    mapping(address account => mapping(Role role => bool)) internal admitted;
     mapping(uint256 seat => address account) internal seats;
-    uint64 internal occupiedSeats;
+    /// @dev A bitmap.
+    uint256 internal occupiedSeats;
 
     // ------------------------------------------------------------------ history
 
@@ -157,7 +153,9 @@ abstract contract State is Parameters, EIP712 {
     /// @dev Rounds that ended with commits which should have been revealed and were not.
     mapping(uint256 round => bool) internal unrevealedSlashable;
 
-    constructor(Params memory p) Parameters(p) EIP712("Federation", "1") {
+    constructor(Params memory p) Parameters(p) {
+        domainChainId = block.chainid;
+        domainSeparator = TypedData.domainSeparator();
         // Genesis is the model of round 0, at height 0.
         modelRoots[0] = p.genesisRoot;
         modelCidDigests[0] = p.genesisCid.digest;
@@ -167,39 +165,59 @@ abstract contract State is Parameters, EIP712 {
     // ------------------------------------------------------------------ reading and writing whole slots
     // Packing and unpacking a struct is long code: here it stands once.
 
-    function _loadCurrent() internal view returns (Current memory) {
-        return current;
+    function _loadCurrent() internal view returns (Current memory round) {
+        uint256 word = current;
+        round.round = uint32(word);
+        round.seedBlock = uint40(word >> 32);
+        round.commitEnd = uint40(word >> 72);
+        round.revealEnd = uint40(word >> 112);
+        round.base = uint32(word >> 152);
+        round.headHeight = uint32(word >> 184);
+        round.commits = uint8(word >> 216);
+        round.commitQuota = uint8(word >> 224);
+        round.opened = uint8(word >> 232);
+        round.reveals = uint8(word >> 240);
+        round.accepted = (word >> 248) & 1 == 1;
+        round.dead = word >> 249 == 1;
     }
 
     function _storeCurrent(Current memory round) internal {
-        current = round;
+        uint256 word = round.round | round.seedBlock << 32 | round.commitEnd << 72 | round.revealEnd << 112
+            | uint256(round.base) << 152 | uint256(round.headHeight) << 184 | round.commits << 216
+            | round.commitQuota << 224 | round.opened << 232 | round.reveals << 240;
+        if (round.accepted) word |= 1 << 248;
+        if (round.dead) word |= 1 << 249;
+        current = word;
     }
 
-    function _loadRound(uint256 round) internal view returns (Round memory) {
-        return rounds[round];
+    function _headHeight() internal view returns (uint32) {
+        return uint32(current >> 184);
     }
 
-    function _loadParty(address account) internal view returns (Party memory) {
-        return parties[account];
+    function _currentRound() internal view returns (uint32) {
+        return uint32(current);
     }
 
-    function _loadAggregator(address account) internal view returns (Aggregator memory) {
-        return aggregators[account];
+    function _loadCommit(address account) internal view returns (Commit memory committed) {
+        uint256 word = commits[account];
+        committed.hash = bytes26(bytes32(word));
+        committed.round = uint40(word >> 8);
+        committed.revealed = word & 1 == 1;
     }
 
-    function _loadCommit(address account) internal view returns (Commit memory) {
-        return commits[account];
+    function _storeCommit(address account, Commit memory committed) internal {
+        uint256 word = uint256(bytes32(committed.hash)) | committed.round << 8;
+        if (committed.revealed) word |= 1;
+        commits[account] = word;
     }
 
     // ------------------------------------------------------------------ what follows from it
 
-    /// @dev A revocation makes an open round void by its stage: the base of an open round is the head, and
-    /// dies with any revocation.
+    /// @dev The base of an open round is the head, and so dies with any revocation: `dead` says it all.
     function _phase(Current memory round) internal view returns (Phase) {
-        if (round.stage == Stage.None) return Phase.Idle;
-        if (round.stage == Stage.Seeding) return Phase.Seeding;
-        if (round.stage == Stage.Accepted) return Phase.Accepted;
-        if (round.stage == Stage.Void) return Phase.Void;
+        if (round.commitEnd == 0) return round.round == 0 ? Phase.Idle : Phase.Seeding;
+        if (round.dead) return Phase.Void;
+        if (round.accepted) return Phase.Accepted;
         if (block.timestamp < round.commitEnd) return Phase.Commit;
         if (round.commits < minUpdates) return Phase.Void;
         if (block.timestamp < round.revealEnd) return Phase.Reveal;
@@ -210,38 +228,40 @@ abstract contract State is Parameters, EIP712 {
 
     /// @dev Nothing of it is to come, except more attestations of an accepted result.
     function _hasEnded(Phase phase) internal pure returns (bool) {
-        return phase == Phase.Idle || phase == Phase.Accepted || phase == Phase.Void;
+        return phase == Phase.Idle || phase >= Phase.Accepted;
     }
 
-    function _attestEnd(Current memory round) internal view returns (uint40) {
+    function _attestEnd(Current memory round) internal view returns (uint256) {
         return round.revealEnd + attestPeriod;
     }
 
     /// @dev Whether the current round has commits that should have been revealed and were not: its reveal
     /// phase ran to its deadline (it ends early only when all are revealed).
     function _lacksReveals(Current memory round) internal view returns (bool) {
-        return (round.stage == Stage.Open || round.stage == Stage.Accepted) && round.commits >= minUpdates
-            && round.opened < round.commits && block.timestamp >= round.revealEnd;
+        return round.opened < round.commits && round.commits >= minUpdates
+            && block.timestamp >= round.revealEnd && !round.dead;
     }
 
-    /// @dev Whether a commit in this round that is not revealed by now costs its party.
-    function _revealWasDue(uint256 round) internal view returns (bool) {
-        if (unrevealedSlashable[round]) return true;
-        Current memory present = _loadCurrent();
-        return round == present.round && _lacksReveals(present);
+    /// @dev Whether a commit should have been revealed and was not, and was not slashed for it.
+    function _revealIsMissing(Commit memory committed) internal view returns (bool) {
+        if (committed.revealed || committed.hash == 0) return false;
+        if (unrevealedSlashable[committed.round]) return true;
+        Current memory round = _loadCurrent();
+        return committed.round == round.round && _lacksReveals(round);
     }
 
-    /// @dev Whether a round, given its record, was accepted and is part of the history.
-    function _isAlive(uint256 round, Round memory record) internal view returns (bool) {
-        return record.acceptedAt != 0 && record.height <= current.headHeight
-            && history[record.height].round == round;
+    /// @dev Whether a round was accepted and is part of the history.
+    function _isAlive(uint256 round) internal view returns (bool) {
+        uint256 height = rounds[round].height;
+        return height != 0 && height <= _headHeight() && history[height].round == round;
     }
 
     /// @dev Since nothing is deposited to it, an aggregator's present stake never exceeds its frozen one.
-    function _voteWeight(Aggregator memory aggregator, uint256 round) internal view returns (uint96) {
-        bool active = aggregator.activeFrom != 0 && aggregator.activeFrom <= round
-            && (aggregator.inactiveFrom == 0 || round < aggregator.inactiveFrom);
-        return active && aggregator.stake >= minAggregatorStake ? aggregator.stake : 0;
+    function _voteWeight(Aggregator storage aggregator, uint256 round) internal view returns (uint256) {
+        uint256 stake = aggregator.stake;
+        bool left = aggregator.unbondAt != 0 && aggregator.activeUntil < round;
+        bool counts = aggregator.activeFrom <= round && !left && stake >= minAggregatorStake;
+        return counts ? stake : 0;
     }
 
     function _modelCid(uint256 round) internal view returns (Cid memory) {
@@ -258,11 +278,24 @@ abstract contract State is Parameters, EIP712 {
     }
 
     function _resultDigest(Result calldata result) internal view returns (bytes32) {
-        return _hashTypedDataV4(TypedData.hashResult(result));
+        return _typedDigest(TypedData.hashResult(result));
+    }
+
+    function _typedDigest(bytes32 structHash) internal view returns (bytes32) {
+        bool forked = block.chainid != domainChainId;
+        bytes32 domain = forked ? TypedData.domainSeparator() : domainSeparator;
+        return MessageHashUtils.toTypedDataHash(domain, structHash);
+    }
+
+    /// @dev The signer of an ERC-2098 compact signature with a low s; zero when it is invalid.
+    function _recover(bytes32 digest, bytes32 r, bytes32 vs) internal pure returns (address signer) {
+        // Why it is invalid makes no difference.
+        // slither-disable-next-line unused-return
+        (signer,,) = ECDSA.tryRecover(digest, r, vs);
     }
 
     /// @dev When the challenge window of an accepted round is over.
-    function _windowEnd(Round memory record) internal view virtual returns (uint256) {
-        return uint256(record.attestEnd) + challengePeriod;
+    function _windowEnd(uint256 round) internal view virtual returns (uint256) {
+        return rounds[round].attestEnd + challengePeriod;
     }
 }

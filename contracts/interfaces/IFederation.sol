@@ -37,7 +37,8 @@ enum Phase {
 /// @dev Stakes and amounts in wei, periods in seconds, shares in basis points. Where
 /// `maxParties <= participants` the federation is a consortium: admission must be closed, and everybody is
 /// drawn. Otherwise a stake-weighted draw samples about `participants` of the parties.
-/// @param maxParties How many parties may be registered at a time; 2^32 - 1 for no limit in practice.
+/// @param maxParties How many parties may be active at a time, that is with at least the minimum stake and not
+/// unbonding; 2^32 - 1 for no limit in practice.
 /// @param participants How many parties a round draws, in expectation.
 /// @param minUpdates Fewer commits or counted reveals make a round void.
 /// @param maxUpdates As many commits complete the commit phase.
@@ -124,6 +125,7 @@ struct StakeView {
 }
 
 /// @notice A party's commit slot.
+/// @param commitment The high 208 bits of the commitment; zero once the party was slashed for it.
 struct CommitView {
     bytes26 commitment;
     uint40 round;
@@ -251,6 +253,7 @@ interface IFederation {
     /// @notice An account has one beneficiary for both roles, fixed by its first registration: a credit may
     /// still arrive when the last stake has left.
     error BeneficiaryMismatch(address expected);
+    /// @notice As many parties are active as `maxParties` allows.
     error FederationFull();
     error NoFreeSeat();
     error NotAccountOrBeneficiary();
@@ -277,6 +280,7 @@ interface IFederation {
     error NotActive();
     error NotDrawn();
     error AlreadyCommitted();
+    /// @notice What is kept of the commitment, its high 208 bits, is zero.
     error ZeroCommitment();
     error InvalidSignature();
     error NoCommitment();

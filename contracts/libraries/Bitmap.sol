@@ -9,8 +9,11 @@ library Bitmap {
 
     /// @notice The number of bits set. One step for each of them.
     function count(uint256 bitmap) internal pure returns (uint256 bits) {
-        for (; bitmap != 0; bitmap &= bitmap - 1) {
-            ++bits;
+        // At most 256 steps, and one is subtracted from what is not zero.
+        unchecked {
+            for (; bitmap != 0; bitmap &= bitmap - 1) {
+                ++bits;
+            }
         }
     }
 }

@@ -50,11 +50,12 @@ library ModelRule {
     function trimmedMean(int256[] memory values, uint256 trimBps) internal pure returns (int256) {
         _sort(values);
         uint256 trim = trimBps * values.length / BPS;
+        uint256 end = values.length - trim;
         int256 sum = 0;
-        for (uint256 k = trim; k < values.length - trim; ++k) {
+        for (uint256 k = trim; k < end; ++k) {
             sum += values[k];
         }
-        return _roundedMean(sum, values.length - 2 * trim);
+        return _roundedMean(sum, end - trim);
     }
 
     /// @notice `sat32(G + A * 2^(24 - e))`.

@@ -6,6 +6,8 @@ import {Cid, Result} from "../interfaces/IFederation.sol";
 /// @title Struct hashes of what is signed (EIP-712)
 /// @notice See docs/protocol.md, section 10.
 library TypedData {
+    bytes32 internal constant DOMAIN_TYPEHASH =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 internal constant CID_TYPEHASH = keccak256("Cid(bytes32 digest,uint8 codec)");
     bytes32 internal constant RESULT_TYPEHASH = keccak256(
         "Result(uint64 round,bytes32 updatesHash,bytes32 baseRoot,uint128 included,bytes32 globalRoot,Cid globalCid)"
@@ -13,6 +15,13 @@ library TypedData {
     );
     bytes32 internal constant COMMIT_TYPEHASH =
         keccak256("Commit(uint64 round,address party,bytes32 commitment)");
+
+    /// @notice The domain of the contract that calls this, on this chain.
+    function domainSeparator() internal view returns (bytes32) {
+        return keccak256(
+            abi.encode(DOMAIN_TYPEHASH, keccak256("Federation"), keccak256("1"), block.chainid, address(this))
+        );
+    }
 
     function hashResult(Result calldata result) internal pure returns (bytes32) {
         return keccak256(

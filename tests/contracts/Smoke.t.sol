@@ -106,7 +106,7 @@ contract SmokeTest is Test {
     function _gasOfRound(bool relayed) private returns (uint256) {
         gasUsed = 0;
         _round(relayed);
-        assertLe(gasUsed, relayed ? 910_000 : 1_450_000);
+        assertLe(gasUsed, relayed ? 900_000 : 1_450_000);
         return gasUsed;
     }
 
