@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ from fl_orchestrator.model.vector_file import (
     read_vector,
     write_vector,
 )
+
+_KEPT_NAME: Final = re.compile(r"[a-z]+-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
+_TEMPORARY: Final = "new-"
 
 
 class RootMismatch(VerificationError):
@@ -129,9 +133,10 @@ class VectorCache:
             return self.write(meta, state)
 
     def forget_rounds_before(self, round_number: int) -> None:
-        """Delete the files of earlier rounds."""
-        for path in self._directory.glob("*-*-*.safetensors"):
-            if int(path.name.split("-")[1]) < round_number:
+        """Delete the files of earlier rounds, and what a crash left; nothing may be underway."""
+        for path in self._directory.iterdir():
+            kept = _KEPT_NAME.fullmatch(path.name)
+            if path.name.startswith(_TEMPORARY) or (kept and int(kept[1]) < round_number):
                 path.unlink(missing_ok=True)
 
     def _path(self, meta: VectorMeta, root: bytes) -> Path:
@@ -139,7 +144,7 @@ class VectorCache:
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
-        descriptor, name = tempfile.mkstemp(dir=self._directory, prefix="new-")
+        descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=_TEMPORARY)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 yield Path(name), file
