@@ -103,7 +103,7 @@ contract AttestTest is FederationTest {
         _expectRefused(result, abi.encodePacked(IFederation.ZeroRoot.selector));
     }
 
-    function test_Attest_RevertWhen_TheGlobalCidIsInvalid() public {
+    function test_Attest_RevertWhen_TheGlobalCIDIsInvalid() public {
         _toAttest(3);
         Result memory result = _result();
         result.globalCid = Cid(0, RAW);

@@ -54,14 +54,14 @@ contract RevealTest is FederationTest {
         _expectRefused(update, IFederation.ZeroRoot.selector);
     }
 
-    function test_Reveal_RevertWhen_TheDigestOfTheCidIsZero() public {
+    function test_Reveal_RevertWhen_TheDigestOfTheCIDIsZero() public {
         Update memory update = _updateOf(_party(0), "root");
         update.cid.digest = 0;
         _toRevealOf(update);
         _expectRefused(update, IFederation.InvalidCid.selector);
     }
 
-    function test_Reveal_RevertWhen_TheCodecOfTheCidIsAnother() public {
+    function test_Reveal_RevertWhen_TheCodecOfTheCIDIsAnother() public {
         Update memory update = _updateOf(_party(0), "root");
         update.cid.codec = 0x71;
         _toRevealOf(update);
