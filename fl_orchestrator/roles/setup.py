@@ -82,15 +82,19 @@ def publish(
 
 
 def federation_params(manifest: Manifest, genesis: Genesis, terms: Terms) -> Params:
-    """The contract's parameters. Raises ImpossibleFederation where it would refuse them."""
+    """The contract's parameters.
+
+    Raises ImpossibleFederation where the numbers of parties, participants and updates are such that
+    the contract would refuse them.
+    """
     max_updates = _max_updates(terms)
-    sampled = _is_sampled(terms)
-    fewest = max(1, terms.participants // 2)
-    min_updates = terms.min_updates or fewest
-    if min_updates > (fewest if sampled else terms.participants):
+    drawn = min(terms.participants, terms.max_parties)
+    min_updates = terms.min_updates or max(1, drawn // 2)
+    most = drawn // 2 if _is_sampled(terms) else drawn
+    if min_updates > most:
         raise ImpossibleFederation(
-            f"{min_updates} updates cannot be required of {terms.participants} participants.",
-            f"Require at most {fewest if sampled else terms.participants}.",
+            f"{min_updates} updates cannot be required of {drawn} participants.",
+            f"Require at most {most}." if most else "Draw at least 2.",
         )
     return Params(
         min_party_stake=terms.min_party_stake,
@@ -122,13 +126,18 @@ def federation_params(manifest: Manifest, genesis: Genesis, terms: Terms) -> Par
 
 
 def _is_sampled(terms: Terms) -> bool:
-    return terms.open_admission or terms.participants < terms.max_parties
+    return terms.participants < terms.max_parties
 
 
 def _max_updates(terms: Terms) -> int:
     """Room for everybody, or for four standard deviations more than a draw expects."""
     if terms.participants < 1 or terms.max_parties < 1:
         raise ImpossibleFederation("A federation needs at least one party.")
+    if terms.open_admission and not _is_sampled(terms):
+        raise ImpossibleFederation(
+            "Where anybody may register, not everybody can be drawn.",
+            "Draw fewer with --participants, or admit the parties.",
+        )
     room = terms.participants
     if _is_sampled(terms):
         # ceil(4 sqrt(p)) in integers.
