@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.files import write_whole
@@ -26,6 +28,8 @@ _MAX_HISTORY_BYTES: Final = 64 << 20
 _MAX_BLOCK_LINE: Final = 4 << 20
 
 Root = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+# JSON has null for the loss of a model that diverged.
+Measure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 
 
@@ -53,8 +57,8 @@ class RoundEntry(_Part):
     drawn: int
     committed: int
     included: int
-    accuracy: float
-    loss: float
+    accuracy: Measure
+    loss: Measure
     gas: int
     gas_by_call: dict[str, int]
     root: Root
@@ -64,9 +68,9 @@ class RoundEntry(_Part):
 class Comparison(_Part):
     """Accuracy on the same test set, of models trained for the same number of local steps."""
 
-    accuracy: float
-    accuracy_alone_mean: float
-    accuracy_pooled: float
+    accuracy: Measure
+    accuracy_alone_mean: Measure
+    accuracy_pooled: Measure
 
 
 class History(_Part):
@@ -132,7 +136,7 @@ def load_blocks(directory: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             while line := file.readline(_MAX_BLOCK_LINE):
-                item = json.loads(line)
+                item = from_json(line, allow_inf_nan=False)
                 if not isinstance(item, dict):
                     raise UnreadableRun(f"{path} is not a record of blocks.")
                 yield item
