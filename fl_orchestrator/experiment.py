@@ -276,6 +276,7 @@ def _entry(report: RoundReport, loss: float, accuracy: float) -> RoundEntry:
         included=report.included,
         accuracy=accuracy,
         loss=loss,
+        clipped=report.clipped,
         gas=report.total_gas,
         gas_by_call=report.gas,
         root="0x" + report.root.hex(),

@@ -166,6 +166,8 @@ def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
             )
             console.print(line, soft_wrap=True)
             advance()
+    clipped = max(entry.clipped for entry in entries)
+    console.print(f"At most {clipped:.2%} of an update's values were out of range and clipped.")
     return entries
 
 

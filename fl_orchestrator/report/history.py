@@ -50,7 +50,10 @@ class _Part(BaseModel):
 
 
 class RoundEntry(_Part):
-    """One round. ``root`` and ``cid`` are those of the head after it."""
+    """One round. ``root`` and ``cid`` are those of the head after it.
+
+    ``clipped`` is the largest fraction of an update's values that were out of range.
+    """
 
     round: int
     accepted: bool
@@ -59,6 +62,7 @@ class RoundEntry(_Part):
     included: int
     accuracy: Measure
     loss: Measure
+    clipped: float
     gas: int
     gas_by_call: dict[str, int]
     root: Root

@@ -101,6 +101,9 @@ class Party:
         self._journal = Journal(home / "journal", self._origin)
         self._patience = _Patience(0, Decision.NOTHING, 0)
 
+        self.clipped = 0.0
+        """The fraction of the last update's values that were clipped."""
+
     @property
     def address(self) -> str:
         return self._sender.address
@@ -134,6 +137,7 @@ class Party:
             float_view(layout, state), self._training_config(round_number)
         )
         encoded = encode_update(layout, self._manifest.update_fraction_bits, weights, state)
+        self.clipped = encoded.clipped
         _log.info(
             "trained", party=self.address, round=round_number, clipped=encoded.clipped, **metrics
         )

@@ -59,13 +59,18 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """What a round did. ``gas`` is the sum over all its transactions, by the calls' labels."""
+    """What a round did.
+
+    ``clipped`` is the largest fraction of clipped values in any party's last update; ``gas`` the
+    sum over all transactions, by the calls' labels.
+    """
 
     round: int
     accepted: bool
     drawn: int
     committed: int
     included: int
+    clipped: float
     root: bytes
     cid: str
     gas: dict[str, int]
@@ -175,7 +180,9 @@ class Simulation:
             lambda round_number: round_number <= self._last_round,
         )
         self._last_round = 0
-        self._turns = [_Turn(role) for role in self._build_roles(directory, trainers)]
+        self._parties = list(self._build_parties(directory, trainers))
+        roles: list[base.Role] = [*self._parties, *self._build_aggregators(directory)]
+        self._turns = [_Turn(role) for role in roles]
         self._vectors = VectorCache(directory / "models", manifest)
         self.setup_gas = self._gas.take()
 
@@ -208,6 +215,7 @@ class Simulation:
             self._drawn(current),
             current.commits,
             included,
+            max(party.clipped for party in self._parties),
             seen.head.root,
             str(seen.head.cid),
             self._gas.take(),
@@ -249,8 +257,11 @@ class Simulation:
         for sender, call in calls:
             sender.send(call)
 
-    def _build_roles(self, directory: Path, trainers: Sequence[Trainer]) -> Iterator[base.Role]:
-        relay = self._mailbox if self.shape.relay else None
+    @property
+    def _relay(self) -> Mailbox | None:
+        return self._mailbox if self.shape.relay else None
+
+    def _build_parties(self, directory: Path, trainers: Sequence[Trainer]) -> Iterator[Party]:
         for number, (signer, trainer) in enumerate(
             zip(self.accounts.parties, trainers, strict=True)
         ):
@@ -262,8 +273,10 @@ class Simulation:
                 trainer,
                 directory / "parties" / str(number),
                 PartySettings(self.shape.seed, _salts(self.shape.seed, number)),
-                relay,
+                self._relay,
             )
+
+    def _build_aggregators(self, directory: Path) -> Iterator[Aggregator]:
         for number, signer in enumerate(self.accounts.aggregators):
             yield Aggregator(
                 self.federation,
@@ -271,7 +284,7 @@ class Simulation:
                 self.store,
                 self.manifest,
                 directory / "aggregators" / str(number),
-                relay,
+                self._relay,
             )
 
     def _run_until(self, done: Callable[[Observation], bool]) -> Observation:

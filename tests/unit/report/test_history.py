@@ -31,6 +31,7 @@ ENTRY = RoundEntry(
     included=2,
     accuracy=0.5,
     loss=1.25,
+    clipped=0.0,
     gas=1000,
     gas_by_call={"commit": 600, "reveal": 400},
     root=ROOT,
