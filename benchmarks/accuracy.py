@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from fl_orchestrator.cli.logs import configure
 from fl_orchestrator.experiment import Experiment, Options
 
 SEEDS = range(5)
@@ -59,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    configure(debug=False)
     cancer = [breast_cancer(seed) for seed in SEEDS]
     heart = [heart_disease(seed) for seed in SEEDS]
     summary = {
