@@ -129,12 +129,10 @@ class Keeper:
                 yield self._federation.reveal([self._mailbox.reveals.pop(p) for p in parties])
 
     def _attestations(self, seen: Observation) -> Iterator[Call]:
-        if self._mailbox.round != seen.current.round:
-            return
-        by_support = sorted(self._mailbox.attestations.items(), key=lambda item: -len(item[1]))
-        self._mailbox.attestations.clear()
-        for result, signatures in by_support:
-            yield self._federation.attest(result, signatures)
+        waiting = self._mailbox.attestations
+        if waiting and self._mailbox.round == seen.current.round:
+            result = max(waiting, key=lambda candidate: len(waiting[candidate]))
+            yield self._federation.attest(result, waiting.pop(result))
 
     def _late_attestations(self, seen: Observation) -> Call | None:
         """Signatures that came after acceptance: their signers are paid too."""

@@ -16,7 +16,12 @@ from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
+from fl_orchestrator.model.fixed_point import (
+    NotFiniteError,
+    encode_update,
+    float_view,
+    sample_weight,
+)
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.base import Step
@@ -101,6 +106,7 @@ class Party:
         self._journal = Journal(home / "journal", self._origin)
         self._patience = _Patience(0, Decision.NOTHING, 0)
 
+        self._diverged_in = 0
         self.clipped = 0.0
         """The fraction of the last update's values that were clipped."""
 
@@ -113,7 +119,7 @@ class Party:
         entry = self._journal.load(seen.current.round)
         decision = decide(seen, entry)
         if decision is Decision.TRAIN:
-            entry = self._train(seen)
+            entry = self._train_once(seen)
             decision = Decision.COMMIT
         if decision is Decision.COMMIT and entry is not None:
             return self._commit(seen, entry)
@@ -122,6 +128,17 @@ class Party:
         if decision is Decision.LOST:
             _log.error("journal lost", party=self.address, round=seen.current.round)
         return Step(round_over=seen.committed.round != seen.current.round)
+
+    def _train_once(self, seen: Observation) -> OpenCommitment | None:
+        """Train, or sit the round out if that has diverged: there is no update to make of NaN."""
+        if self._diverged_in == seen.current.round:
+            return None
+        try:
+            return self._train(seen)
+        except NotFiniteError as error:
+            self._diverged_in = seen.current.round
+            _log.error("sits out", party=self.address, round=seen.current.round, reason=str(error))
+            return None
 
     def _train(self, seen: Observation) -> OpenCommitment:
         """Train from the head's model; the update and its preimage are on disk on return."""
@@ -139,7 +156,11 @@ class Party:
         encoded = encode_update(layout, self._manifest.update_fraction_bits, weights, state)
         self.clipped = encoded.clipped
         _log.info(
-            "trained", party=self.address, round=round_number, clipped=encoded.clipped, **metrics
+            "trained",
+            party=self.address,
+            round=round_number,
+            clipped=encoded.clipped,
+            metrics=metrics,
         )
         return self.prepare(round_number, encoded.vector, samples)
 
