@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -22,18 +22,23 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.errors import ContentError, VerificationError
+from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.model.digests import ZERO_HASH, result_digest, updates_hash
 from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.relay import Relay
-from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
+from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 
 _log = structlog.get_logger(__name__)
 
 _PARALLEL_FETCHES: Final = 8
 # In the second half of the attest phase, what others proposed counts as much as one's own result.
 _OWN_RESULT_SHARE: Final = 0.5
+# An update that could not be had is asked for again after this share of the attest phase.
+_RETRY_SHARE: Final = 0.1
+# Whoever proposes one set of updates after the other does not make others compute them all.
+_MAX_RESULTS: Final = 16
 
 
 class InconsistentEvents(VerificationError):
@@ -58,14 +63,23 @@ def decide(seen: Observation) -> Decision:
 
 @dataclass(slots=True)
 class _Work:
-    """What this process has computed of a round; another process computes it again."""
+    """What this process has fetched and computed of a round; another process does it again.
+
+    ``missing`` could not be had yet; it is asked for again at ``retry_at``. ``results`` has the
+    right result for each set of updates, a bitmap, that was worth computing.
+    """
 
     round: int
     updates_hash: bytes
-    held: dict[int, tuple[VectorFile, int]]
-    results: dict[bytes, Result]
-    rejected: set[bytes]
-    posted: set[bytes]
+    missing: list[RevealedUpdate]
+    retry_at: int = 0
+    held: dict[int, tuple[VectorFile, int]] = field(default_factory=dict)
+    results: dict[int, Result] = field(default_factory=dict)
+    posted: set[int] = field(default_factory=set)
+
+    @property
+    def held_set(self) -> int:
+        return sum(1 << index for index in self.held)
 
 
 class Aggregator:
@@ -102,63 +116,79 @@ class Aggregator:
         if work is None or work.round < round_number:
             return False
         seat = self._federation.observe(self.address).aggregator.seat
-        return any(
-            self._federation.attestation(digest).signers >> seat & 1 for digest in work.results
-        )
+        return any(self._signers(result) >> seat & 1 for result in work.results.values())
 
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
         if decide(seen) is Decision.NOTHING:
             return Step()
-        work = self._work
-        if work is None or (work.round, work.updates_hash) != (
-            seen.current.round,
-            seen.current.updates_hash,
-        ):
+        current, work = seen.current, self._work
+        if work is None or (work.round, work.updates_hash) != (current.round, current.updates_hash):
             work = self._work = self._begin(seen)
+        if work.missing and seen.timestamp >= work.retry_at:
+            self._fetch_missing(seen, work)
+        self._add_result(seen, work, work.held_set)
         self._consider_others(seen, work)
-        for digest, result in work.results.items():
-            if self._is_owed(seen, digest):
-                return self._attest(seen, work, digest, result)
-        return Step(wake_at=self._midway(seen))
-
-    def _is_owed(self, seen: Observation, digest: bytes) -> bool:
-        """Whether this aggregator's signature for a result is missing and would still count."""
-        attestation = self._federation.attestation(digest)
-        if seen.current.phase is Phase.ACCEPTED and not attestation.accepted:
-            return False
-        return not attestation.signers >> seen.aggregator.seat & 1
+        midway = self._midway(seen)
+        for included, result in work.results.items():
+            relayed = self._relay is not None and seen.timestamp < midway
+            if not (relayed and included in work.posted) and self._is_owed(seen, result):
+                return self._attest(seen, work, result, relayed)
+        return Step(wake_at=min(midway, work.retry_at) if work.missing else midway)
 
     def _begin(self, seen: Observation) -> _Work:
-        """Fetch and check every update of the round, and aggregate all that could be had."""
         current = seen.current
         self._vectors.forget_rounds_before(current.base)
         reveals = self._federation.revealed_updates(current.seed_block, round_number=current.round)
         check_reveals(reveals, current.updates_hash)
-        with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
-            files = list(pool.map(self._fetch, reveals))
-        held = {
-            reveal.index: (file, reveal.weight)
-            for reveal, file in zip(reveals, files, strict=True)
-            if file is not None
-        }
-        work = _Work(current.round, current.updates_hash, held, {}, set(), set())
-        if len(held) >= self._min_updates:
-            included = sum(1 << index for index in held)
-            result = self._compute(seen, work, included)
-            work.results[self._digest(result)] = result
-        else:
-            _log.error("too few updates", round=current.round, held=len(held))
-        return work
+        return _Work(current.round, current.updates_hash, reveals)
 
-    def _fetch(self, reveal: RevealedUpdate) -> VectorFile | None:
+    def _fetch_missing(self, seen: Observation, work: _Work) -> None:
+        """Fetch and check the updates that are not held yet; those that are malformed never are."""
+        with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
+            files = list(pool.map(self._fetch, work.missing))
+        asked, work.missing = work.missing, []
+        for reveal, file in zip(asked, files, strict=True):
+            if isinstance(file, VectorFile):
+                work.held[reveal.index] = (file, reveal.weight)
+                continue
+            _log.warning("excluded", party=reveal.party, round=reveal.round, reason=str(file))
+            if not isinstance(file, VectorFileError | RootMismatch):
+                work.missing.append(reveal)
+        period = seen.current.attest_end - seen.current.reveal_end
+        work.retry_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
+        if len(work.held) < self._min_updates:
+            _log.error("too few updates", round=work.round, held=len(work.held))
+
+    def _fetch(self, reveal: RevealedUpdate) -> VectorFile | FloError:
         try:
             return self._vectors.fetch(
                 self._store, reveal.cid, reveal.root, self._origin.update(reveal.round)
             )
-        except (ContentError, VerificationError) as error:
-            _log.warning("excluded", party=reveal.party, round=reveal.round, reason=str(error))
-            return None
+        except (ContentError, RootMismatch) as error:
+            return error
+
+    def _consider_others(self, seen: Observation, work: _Work) -> None:
+        """Compute what is right for the updates that others have proposed and that are held here.
+
+        Some aggregators may not have got every update: late in the phase a smaller set that a
+        quorum holds is better than none. What was accepted is worth signing at any time.
+        """
+        if seen.current.phase is Phase.ATTEST and seen.timestamp < self._midway(seen):
+            return
+        proposals = self._federation.proposed_results(
+            seen.current.seed_block, round_number=work.round
+        )
+        shared = {proposal.included & work.held_set for proposal in proposals.values()}
+        for included in sorted(shared, key=int.bit_count, reverse=True):
+            self._add_result(seen, work, included)
+
+    def _add_result(self, seen: Observation, work: _Work, included: int) -> None:
+        """Aggregate a set of held updates, unless it is too small or computed already."""
+        if included.bit_count() < self._min_updates or included in work.results:
+            return
+        if len(work.results) < _MAX_RESULTS:
+            work.results[included] = self._compute(seen, work, included)
 
     def _compute(self, seen: Observation, work: _Work, included: int) -> Result:
         current = seen.current
@@ -173,46 +203,34 @@ class Aggregator:
             current.round, current.updates_hash, current.base_root, included, file.root, cid
         )
 
-    def _consider_others(self, seen: Observation, work: _Work) -> None:
-        """Add the proposals of others that this aggregator holds the updates of and that are right.
-
-        Some aggregators may not have got every update: late in the phase a smaller set that a
-        quorum holds is better than none.
-        """
-        if seen.current.phase is not Phase.ATTEST or seen.timestamp < self._midway(seen):
-            return
-        proposals = self._federation.proposed_results(
-            seen.current.seed_block, round_number=seen.current.round
-        )
-        for digest, proposal in proposals.items():
-            if digest in work.results or digest in work.rejected:
-                continue
-            held = all(index in work.held for index in included_indices(proposal.included))
-            if held and self._compute(seen, work, proposal.included) == proposal:
-                work.results[digest] = proposal
-            else:
-                work.rejected.add(digest)
-
     def _midway(self, seen: Observation) -> int:
         start, end = seen.current.reveal_end, seen.current.attest_end
         return start + int((end - start) * _OWN_RESULT_SHARE)
 
+    def _is_owed(self, seen: Observation, result: Result) -> bool:
+        """Whether this aggregator's signature for a result is missing and would still count."""
+        attestation = self._federation.attestation(self._digest(result))
+        if seen.current.phase is Phase.ACCEPTED and not attestation.accepted:
+            return False
+        return not attestation.signers >> seen.aggregator.seat & 1
+
+    def _signers(self, result: Result) -> int:
+        return self._federation.attestation(self._digest(result)).signers
+
     def _digest(self, result: Result) -> bytes:
         return result_digest(self._origin.chain_id, self._origin.federation, result)
 
-    def _attest(self, seen: Observation, work: _Work, digest: bytes, result: Result) -> Step:
+    def _attest(self, seen: Observation, work: _Work, result: Result, relayed: bool) -> Step:
         file = self._vectors.fetch(
             self._store, result.global_cid, result.global_root, self._origin.state(result.round)
         )
         with file.path.open("rb") as stream:
             self._store.put(stream)
         signature = self._federation.sign_result(self._sender.signer, result)
-        if self._relay is not None and digest not in work.posted:
-            work.posted.add(digest)
+        if relayed and self._relay is not None:
+            work.posted.add(result.included)
             self._relay.post_attestation(result, signature)
             return Step("post attestation", self._midway(seen))
-        if self._relay is not None and seen.timestamp < self._midway(seen):
-            return Step(wake_at=self._midway(seen))
         self._sender.send(self._federation.attest(result, [signature]))
         return Step("attest")
 

@@ -217,8 +217,8 @@ class SmallFederation:
             moment = (seen.current.round, seen.current.phase)
             acted = False
             for role in roles:
-                waits = asked_in.get(role) == moment
-                if waits and not 0 < wake_ats[role] <= seen.timestamp:
+                waits = asked_in.get(role) == moment or seen.current.phase not in role.phases
+                if waits and not 0 < wake_ats.get(role, 0) <= seen.timestamp:
                     continue
                 step = role.step()
                 acted |= step.action is not None
