@@ -38,9 +38,10 @@ contract CommitTest is FederationTest {
         _expectRefused(_party(2), SOME, IFederation.WrongPhase.selector);
     }
 
-    function test_Commit_RevertWhen_TheCommitmentIsZero() public {
+    function test_Commit_RevertWhen_WhatIsKeptOfTheCommitmentIsZero() public {
         _openRound();
         _expectRefused(_party(0), 0, IFederation.ZeroCommitment.selector);
+        _expectRefused(_party(0), bytes32(uint256(2 ** 48 - 1)), IFederation.ZeroCommitment.selector);
     }
 
     function test_Commit_RevertWhen_TheAccountHasNoStake() public {
@@ -312,7 +313,7 @@ contract CommitTest is FederationTest {
 
     /// @dev What is kept is the high 208 bits.
     function testFuzz_ACommitmentIsCutTo208Bits(bytes32 commitment) public {
-        vm.assume(commitment != 0);
+        vm.assume(bytes26(commitment) != 0);
         _openRound();
         vm.prank(_party(0));
         federation.commit(commitment);

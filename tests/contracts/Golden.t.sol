@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Cid, IFederation, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "./support/FederationTest.sol";
+import {
+    CommitmentRow,
+    CommitRow,
+    GoldenHashes,
+    ResultRow,
+    RollingHashRow,
+    SeedRow
+} from "./support/GoldenHashes.sol";
+
+/// @notice The contract hashes, draws and counts as the golden vectors have it.
+contract GoldenFederationTest is FederationTest, GoldenHashes {
+    function test_a_golden_commitment_opens() public {
+        CommitmentRow[] memory rows = _commitmentRows();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            CommitmentRow memory row = rows[i];
+            _deployAt(row.chainId, row.federation);
+            Update memory update =
+                Update(row.party, row.weight, row.root, Cid(row.cidDigest, row.cidCodec), row.salt);
+            assertEq(_commitmentIn(row.round, update), row.commitment);
+            assertEq(abi.encodePacked(bytes26(row.commitment)), row.slot);
+            // Every round up to it is opened; the one with the greatest number is out of reach.
+            if (row.round > 10) continue;
+            _populate(2, 1);
+            _join(row.party, Role.Party, STAKE);
+            while (_round() < row.round) {
+                _endPhase();
+                _openRound();
+            }
+            vm.prank(row.party);
+            federation.commit(row.commitment);
+            _commitFirst(2);
+            assertEq(abi.encodePacked(federation.observe(row.party).committed.commitment), row.slot);
+            _reveal(update);
+            assertTrue(federation.observe(row.party).committed.revealed);
+        }
+    }
+
+    function test_the_golden_digests_of_commits() public {
+        CommitRow[] memory rows = _commitRows();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            _deployAt(rows[i].chainId, rows[i].federation);
+            assertEq(
+                federation.commitDigest(rows[i].round, rows[i].party, rows[i].commitment), rows[i].digest
+            );
+        }
+    }
+
+    function test_the_golden_digests_of_results() public {
+        ResultRow[] memory rows = _resultRows();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            _deployAt(rows[i].chainId, rows[i].federation);
+            assertEq(federation.resultDigest(_resultOf(rows[i])), rows[i].digest);
+        }
+    }
+
+    function test_the_golden_seeds() public {
+        SeedRow[] memory rows = _seedRows();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            bytes32 seed = keccak256(abi.encode(rows[i].previous, rows[i].blockHash, rows[i].round));
+            assertEq(seed, rows[i].seed);
+            if (rows[i].round > 10) continue;
+            federation.openRound();
+            assertEq(_round(), rows[i].round);
+            uint256 seedBlock = _current().seedBlock;
+            vm.roll(seedBlock + 1);
+            vm.setBlockhash(seedBlock, rows[i].blockHash);
+            federation.openRound();
+            assertEq(_current().seed, rows[i].seed);
+            _endPhase();
+        }
+    }
+
+    function test_the_golden_rolling_hash() public {
+        RollingHashRow[] memory rows = _rollingHashRows();
+        federation = _deploy(_consortium());
+        _populate(1, 1);
+        Update[] memory updates = new Update[](rows.length);
+        for (uint256 i = 0; i < rows.length; ++i) {
+            _join(rows[i].party, Role.Party, STAKE);
+            updates[i] = _updateOf(rows[i].party, rows[i].root);
+            updates[i].weight = rows[i].weight;
+        }
+        _openRound();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            bytes32 commitment = _commitment(updates[i]);
+            vm.prank(rows[i].party);
+            federation.commit(commitment);
+        }
+        _endPhase();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            assertEq(_current().updatesHash, rows[i].previous);
+            _reveal(updates[i]);
+            assertEq(_current().updatesHash, rows[i].updatesHash);
+        }
+    }
+
+    function _deployAt(uint256 chainId, address where) private {
+        vm.chainId(chainId);
+        vm.startPrank(owner);
+        deployCodeTo("Federation.sol:Federation", abi.encode(_consortium()), where);
+        vm.stopPrank();
+        federation = IFederation(where);
+    }
+}

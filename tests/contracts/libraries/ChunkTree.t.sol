@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {ChunkTree} from "../../../contracts/libraries/ChunkTree.sol";
+import {GoldenTest} from "../support/GoldenTest.sol";
+
+/// @dev The library takes calldata.
+contract ChunkTreeCaller {
+    function leafOf(bytes calldata chunk, uint256 valueBytes) external pure returns (bytes32) {
+        return ChunkTree.leafOf(chunk, valueBytes);
+    }
+
+    function rootOf(bytes32 node, uint256 index, uint256 depth, bytes calldata siblings)
+        external
+        pure
+        returns (bytes32)
+    {
+        return ChunkTree.rootOf(node, index, depth, siblings);
+    }
+
+    function int16At(bytes calldata chunk, uint256 position) external pure returns (int256) {
+        return ChunkTree.int16At(chunk, position);
+    }
+
+    function int32At(bytes calldata chunk, uint256 position) external pure returns (int256) {
+        return ChunkTree.int32At(chunk, position);
+    }
+}
+
+/// @notice See ChunkTree.tree.
+contract ChunkTreeTest is GoldenTest {
+    struct Proof {
+        uint256 bits;
+        bytes chunk;
+        uint256 depth;
+        uint256 index;
+        bytes32 leaf;
+        bytes32[] proof;
+        bytes32 root;
+        uint256 vector;
+    }
+
+    struct Vector {
+        uint256 bits;
+        uint256 depth;
+        bytes32 root;
+        uint256[] sizes;
+        int256[] values;
+    }
+
+    struct ZeroNode {
+        uint256 bits;
+        uint256 height;
+        bytes32 node;
+    }
+
+    ChunkTreeCaller internal tree = new ChunkTreeCaller();
+
+    // ------------------------------------------------------------------ leafOf
+
+    function test_LeafOf_RevertWhen_TheChunkHasAnotherLength() public {
+        uint256[4] memory lengths = [uint256(0), 64, 511, 1024];
+        for (uint256 i = 0; i < lengths.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(ChunkTree.WrongChunkLength.selector, lengths[i]));
+            tree.leafOf(new bytes(lengths[i]), 2);
+        }
+        vm.expectRevert(abi.encodeWithSelector(ChunkTree.WrongChunkLength.selector, 512));
+        tree.leafOf(new bytes(512), 4);
+    }
+
+    function test_LeafOf_WhenTheChunkHas256Values() public view {
+        assertEq(tree.leafOf(new bytes(512), 2), keccak256(new bytes(512)));
+        assertEq(tree.leafOf(new bytes(1024), 4), keccak256(new bytes(1024)));
+    }
+
+    // ------------------------------------------------------------------ rootOf
+
+    function test_RootOf_RevertWhen_TheProofHasAnotherLength() public {
+        uint256[4] memory lengths = [uint256(0), 63, 65, 96];
+        for (uint256 i = 0; i < lengths.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(ChunkTree.WrongProofLength.selector, lengths[i]));
+            tree.rootOf("leaf", 0, 2, new bytes(lengths[i]));
+        }
+    }
+
+    function test_RootOf_RevertWhen_TheIndexIsOutsideOfTheTree() public {
+        uint256[3] memory indices = [uint256(4), 7, 2 ** 255];
+        for (uint256 i = 0; i < indices.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(ChunkTree.IndexOutOfTree.selector, indices[i], 2));
+            tree.rootOf("leaf", indices[i], 2, new bytes(64));
+        }
+        vm.expectRevert(abi.encodeWithSelector(ChunkTree.IndexOutOfTree.selector, 1, 0));
+        tree.rootOf("leaf", 1, 0, "");
+    }
+
+    function test_RootOf_WhenTheTreeIsALeaf() public view {
+        assertEq(tree.rootOf("leaf", 0, 0, ""), "leaf");
+    }
+
+    function test_RootOf_WhenAnotherIndexIsGiven() public view {
+        bytes memory siblings = abi.encode(bytes32("a"), bytes32("b"), bytes32("c"));
+        for (uint256 i = 0; i < 8; ++i) {
+            for (uint256 j = 0; j < i; ++j) {
+                assertNotEq(tree.rootOf("leaf", i, 3, siblings), tree.rootOf("leaf", j, 3, siblings));
+            }
+        }
+    }
+
+    function test_RootOf_WhenAnInnerNodeIsGiven() public view {
+        bytes32 parent = keccak256(abi.encode(bytes32("left"), bytes32("leaf")));
+        bytes32 root = keccak256(abi.encode(parent, bytes32("right")));
+        assertEq(tree.rootOf("leaf", 1, 2, abi.encode(bytes32("left"), bytes32("right"))), root);
+        assertEq(tree.rootOf(parent, 0, 1, abi.encode(bytes32("right"))), root);
+    }
+
+    function test_RootOf_WhenTheGoldenProofsAreGiven() public view {
+        Proof[] memory proofs = _proofs();
+        for (uint256 i = 0; i < proofs.length; ++i) {
+            Proof memory proof = proofs[i];
+            bytes32 leaf = tree.leafOf(proof.chunk, proof.bits / 8);
+            assertEq(leaf, proof.leaf);
+            bytes memory siblings = abi.encodePacked(proof.proof);
+            assertEq(tree.rootOf(leaf, proof.index, proof.depth, siblings), proof.root);
+        }
+        assertGt(proofs.length, 20);
+    }
+
+    // ------------------------------------------------------------------ values
+
+    function test_Int16At_RevertWhen_ThePositionIsOutsideOfTheChunk() public {
+        vm.expectRevert();
+        tree.int16At(new bytes(512), 256);
+    }
+
+    function test_Int16At_WhenThePositionIsInTheChunk() public view {
+        bytes memory chunk = hex"0000010000ffffffff7f0080";
+        int256[6] memory expected = [int256(0), 1, -256, -1, 32767, -32768];
+        for (uint256 i = 0; i < 6; ++i) {
+            assertEq(tree.int16At(chunk, i), expected[i]);
+        }
+    }
+
+    function test_Int32At_RevertWhen_ThePositionIsOutsideOfTheChunk() public {
+        vm.expectRevert();
+        tree.int32At(new bytes(1024), 256);
+    }
+
+    function test_Int32At_WhenThePositionIsInTheChunk() public view {
+        bytes memory chunk = hex"0100000000ff0000ffffffffffffff7f00000080";
+        int256[5] memory expected = [int256(1), 65_280, -1, 2 ** 31 - 1, -(2 ** 31)];
+        for (uint256 i = 0; i < 5; ++i) {
+            assertEq(tree.int32At(chunk, i), expected[i]);
+        }
+    }
+
+    // ------------------------------------------------------------------ golden
+
+    /// @dev Builds the whole tree of each vector, and compares the values of the chunks with the vector's.
+    function test_the_golden_vectors_have_their_roots() public view {
+        bytes memory data = vm.parseJsonTypeArray(
+            golden, ".vectors", "V(uint256 bits,uint256 depth,bytes32 root,uint256[] sizes,int256[] values)"
+        );
+        Vector[] memory vectors = abi.decode(data, (Vector[]));
+        for (uint256 i = 0; i < vectors.length; ++i) {
+            assertEq(_rootOf(vectors[i]), vectors[i].root);
+        }
+    }
+
+    function test_the_golden_roots_of_zeros() public view {
+        bytes memory data =
+            vm.parseJsonTypeArray(golden, ".zeroNodes", "Z(uint256 bits,uint256 height,bytes32 node)");
+        ZeroNode[] memory nodes = abi.decode(data, (ZeroNode[]));
+        bytes memory siblings;
+        bytes32 leaf;
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            if (nodes[i].height == 0) {
+                siblings = "";
+                leaf = tree.leafOf(new bytes(nodes[i].bits * 32), nodes[i].bits / 8);
+            } else {
+                siblings = abi.encodePacked(siblings, nodes[i - 1].node);
+            }
+            uint256 last = (uint256(1) << nodes[i].height) - 1;
+            assertEq(tree.rootOf(leaf, last, nodes[i].height, siblings), nodes[i].node);
+        }
+    }
+
+    // ------------------------------------------------------------------ fuzz
+
+    function testFuzz_ValuesAreReadAsTheyWereWritten(int16 narrow, int32 wide, uint8 position) public view {
+        bytes memory chunk = new bytes(1024);
+        _write(chunk, uint256(position) * 2, uint16(narrow), 2);
+        assertEq(tree.int16At(chunk, position), narrow);
+        chunk = new bytes(1024);
+        _write(chunk, uint256(position) * 4, uint32(wide), 4);
+        assertEq(tree.int32At(chunk, position), wide);
+    }
+
+    /// @dev Every leaf of a tree proves its own place, and no other.
+    /// forge-config: default.fuzz.runs = 64
+    function testFuzz_ALeafProvesItsPlaceOnly(bytes32 seed, uint256 depth, uint256 index) public view {
+        depth = bound(depth, 1, 5);
+        index = bound(index, 0, (1 << depth) - 1);
+        bytes32[] memory row = new bytes32[](1 << depth);
+        for (uint256 i = 0; i < row.length; ++i) {
+            row[i] = keccak256(abi.encode(seed, i));
+        }
+        bytes32 leaf = row[index];
+        bytes memory siblings;
+        for (uint256 level = 0; level < depth; ++level) {
+            siblings = abi.encodePacked(siblings, row[(index >> level) ^ 1]);
+            row = _parents(row);
+        }
+        for (uint256 i = 0; i < 1 << depth; ++i) {
+            assertEq(tree.rootOf(leaf, i, depth, siblings) == row[0], i == index);
+        }
+    }
+
+    // ------------------------------------------------------------------ helpers
+
+    function _proofs() private view returns (Proof[] memory) {
+        return abi.decode(
+            vm.parseJsonTypeArray(
+                golden,
+                ".proofs",
+                "P(uint256 bits,bytes chunk,uint256 depth,uint256 index,bytes32 leaf,bytes32[] proof,bytes32 root,uint256 vector)"
+            ),
+            (Proof[])
+        );
+    }
+
+    /// @dev As docs/protocol.md, section 4, says it: tensors padded to chunks, chunks to 2^depth.
+    function _rootOf(Vector memory v) private pure returns (bytes32) {
+        uint256 width = v.bits / 8;
+        bytes32[] memory row = new bytes32[](1 << v.depth);
+        uint256 filled = 0;
+        uint256 next = 0;
+        for (uint256 t = 0; t < v.sizes.length; ++t) {
+            for (uint256 left = v.sizes[t]; left != 0;) {
+                bytes memory chunk = new bytes(256 * width);
+                for (uint256 k = 0; k < 256 && left != 0; ++k) {
+                    _write(chunk, k * width, uint256(v.values[next]), width);
+                    ++next;
+                    --left;
+                }
+                row[filled++] = keccak256(chunk);
+            }
+        }
+        bytes32 zero = keccak256(new bytes(256 * width));
+        while (filled < row.length) row[filled++] = zero;
+        while (row.length > 1) row = _parents(row);
+        return row[0];
+    }
+
+    function _parents(bytes32[] memory row) private pure returns (bytes32[] memory parents) {
+        parents = new bytes32[](row.length / 2);
+        for (uint256 i = 0; i < parents.length; ++i) {
+            parents[i] = keccak256(abi.encode(row[2 * i], row[2 * i + 1]));
+        }
+    }
+
+    function _write(bytes memory chunk, uint256 offset, uint256 value, uint256 width) private pure {
+        for (uint256 i = 0; i < width; ++i) {
+            chunk[offset + i] = bytes1(uint8(value >> 8 * i));
+        }
+    }
+}
