@@ -156,35 +156,45 @@ class SmallFederation:
         relay: Relay | None = None,
         store: ContentStore | None = None,
         trainer: Trainer | None = None,
+        sender: Sender | None = None,
     ) -> Party:
         return Party(
             self.federation,
-            self.sender(self.parties[number]),
+            sender or self.sender(self.parties[number]),
             store or self.store,
             self.manifest,
             trainer or self.trainers[number],
-            self.directory / "parties" / str(number),
+            self.home("parties", number),
             PartySettings(0, lambda n: hashlib.sha256(f"{number} {n}".encode()).digest()),
             relay,
         )
 
     def aggregator(
-        self, number: int, *, relay: Relay | None = None, store: ContentStore | None = None
+        self,
+        number: int,
+        *,
+        relay: Relay | None = None,
+        store: ContentStore | None = None,
+        sender: Sender | None = None,
     ) -> Aggregator:
         return Aggregator(
             self.federation,
-            self.sender(self.aggregators[number]),
+            sender or self.sender(self.aggregators[number]),
             store or self.store,
             self.manifest,
-            self.directory / "aggregators" / str(number),
+            self.home("aggregators", number),
             relay,
         )
 
-    def keeper(self, last_round: int = 1_000_000, mailbox: Mailbox | None = None) -> Keeper:
+    def home(self, role: str, number: int) -> Path:
+        """The directory of one of the ``parties`` or ``aggregators``."""
+        return self.directory / role / str(number)
+
+    def keeper(self, last_round: int = 1_000_000, sender: Sender | None = None) -> Keeper:
         return Keeper(
             self.federation,
-            self.sender(self.keeper_key),
-            self.mailbox if mailbox is None else mailbox,
+            sender or self.sender(self.keeper_key),
+            self.mailbox,
             self.deployment.block,
             lambda round_number: round_number <= last_round,
         )
@@ -224,7 +234,7 @@ class SmallFederation:
                 acted |= step.action is not None
                 wake_ats[role] = step.wake_at
                 # A keeper waits for blocks and for what the others post, too.
-                idle = step.action is None and not isinstance(role, Keeper)
+                idle = step.action is None and role.phases != Keeper.phases
                 asked_in[role] = moment if idle else None
             if not acted:
                 self.pass_time(list(wake_ats.values()))
@@ -236,10 +246,15 @@ class SmallFederation:
             roles, lambda o: (o.current.round, o.current.phase) == (round_number, phase)
         )
 
-    def run_round(self, roles: Iterable[base.Role], round_number: int = 1) -> Observation:
-        """Run a round to its end, with a keeper of its own; it opens no other round."""
+    def run_round(
+        self,
+        roles: Iterable[base.Role],
+        round_number: int = 1,
+        keeper: base.Role | None = None,
+    ) -> Observation:
+        """Run a round to its end, with a keeper who opens no other round."""
         return self.run(
-            [*roles, self.keeper(round_number)],
+            [*roles, keeper or self.keeper(round_number)],
             lambda o: o.current.round == round_number and o.current.phase in ENDED,
         )
 

@@ -1,0 +1,100 @@
+"""Processes that die: once at every point where they touch the chain, the store or the relay."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.roles import base
+from fl_orchestrator.roles.base import Step
+
+
+class Killed(BaseException):
+    """Kill -9: no handler of the role under test may catch it."""
+
+
+class CrashPoints:
+    """Raises Killed the first time that each point is passed."""
+
+    def __init__(self) -> None:
+        self.passed: list[str] = []
+
+    def at(self, point: str) -> None:
+        if point not in self.passed:
+            self.passed.append(point)
+            raise Killed(point)
+
+    def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with a crash point before and one after it."""
+
+        def mortal(*arguments: Any, **keywords: Any) -> Any:
+            self.at(f"before {name}")
+            result = function(*arguments, **keywords)
+            self.at(f"after {name}")
+            return result
+
+        return mortal
+
+
+class MortalSender(Sender):
+    """Dies before and after each kind of transaction."""
+
+    def __init__(self, inner: Sender, points: CrashPoints) -> None:
+        super().__init__(inner.web3, inner.signer, inner._reverts, on_receipt=inner._on_receipt)
+        self._points = points
+
+    def send(self, call: Call) -> Receipt:
+        self._points.at(f"before {call.label}")
+        receipt = super().send(call)
+        self._points.at(f"after {call.label}")
+        return receipt
+
+
+class MortalStore(LocalStore):
+    """Dies before and after each put and get."""
+
+    def __init__(self, directory: Any, points: CrashPoints) -> None:
+        super().__init__(directory)
+        self._points = points
+
+    def put(self, stream: BinaryIO) -> Cid:
+        self._points.at("before put")
+        cid = super().put(stream)
+        self._points.at("after put")
+        return cid
+
+    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
+        self._points.at(f"before get {cid}")
+        stream = super().get(cid, max_bytes)
+        self._points.at(f"after get {cid}")
+        return stream
+
+
+class MortalRelay:
+    """Dies before and after each message."""
+
+    def __init__(self, inner: Any, points: CrashPoints) -> None:
+        for name in ("post_commit", "post_reveal", "post_attestation"):
+            setattr(self, name, points.around(name, getattr(inner, name)))
+
+
+class Restarted:
+    """A role that is built anew for every step, and again when it has died in one."""
+
+    def __init__(self, build: Callable[[], base.Role]) -> None:
+        self._build = build
+        self.phases: frozenset[Phase] = build().phases
+        self.deaths = 0
+
+    def step(self) -> Step:
+        try:
+            return self._build().step()
+        except Killed:
+            self.deaths += 1
+            return Step("died")
