@@ -17,6 +17,12 @@ JOBS := 2
 # With --python: uv would otherwise choose an environment that happens to be active.
 INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet --python
 
+# Runs a program and shows the last line of its output, or all of it if the program fails.
+define concisely
+log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
+	else cat "$$log"; rm "$$log"; exit 1; fi
+endef
+
 .PHONY: help demo test lint forge-test slither pytest kubo bench contracts lock clean
 
 help: ## Show what can be made
@@ -36,7 +42,7 @@ lint: .venv/.dev $(NODE_MODULES) ## Check format, style and types
 
 forge-test: .venv/.dev $(NODE_MODULES)
 	@echo "Testing the contracts ..."
-	@scripts/forge test
+	@$(call concisely,scripts/forge test)
 
 # Any finding fails. slither.config.json leaves out what is there by design everywhere: phases end
 # at absolute times (timestamp), pull payments use call (low-level-calls), and hashing and bubbling
@@ -44,8 +50,8 @@ forge-test: .venv/.dev $(NODE_MODULES)
 # The build has a place of its own, because Slither cleans it first.
 slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@echo "Analysing the contracts ..."
-	@PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_OUT=.tools/slither-out \
-		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .
+	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_OUT=.tools/slither-out \
+		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
 pytest: .venv/.dev $(NODE_MODULES) kubo
 	@echo "Testing the Python ..."
