@@ -261,7 +261,8 @@ class SmallFederation:
     def open_round(self) -> Observation:
         """Open the next round, by its two calls."""
         self.send(self.keeper_key, self.federation.open_round())
-        self.chain.mine()
+        for _ in range(2):
+            self.chain.mine()
         self.send(self.keeper_key, self.federation.open_round())
         return self.observe()
 

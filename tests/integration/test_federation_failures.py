@@ -1,0 +1,384 @@
+"""What fails in a round, and what the others make of it."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import Build
+from support.adversary import Adversary, DeafRelay, PartialStore
+from support.federation import SmallFederation, consortium
+
+from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.types import Observation, Phase, Result, included_indices
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.store import ContentNotFound
+from fl_orchestrator.roles.aggregator import Aggregator, InconsistentEvents, check_reveals
+
+
+def accepted_result(federation: SmallFederation, round_number: int = 1) -> Result:
+    digest = federation.federation.accepted_digests(0)[round_number]
+    return federation.federation.proposed_results(0)[digest]
+
+
+def included_parties(federation: SmallFederation, round_number: int = 1) -> set[str]:
+    included = included_indices(accepted_result(federation, round_number).included)
+    updates = federation.federation.revealed_updates(0, round_number=round_number)
+    return {update.party for update in updates if update.index in included}
+
+
+def addresses(federation: SmallFederation, *numbers: int) -> set[str]:
+    return {federation.parties[number].address for number in numbers}
+
+
+# A relay that fails
+
+
+def test_whoever_is_not_heard_by_the_relay_sends_by_itself(build: Build) -> None:
+    federation = build()
+    relay = DeafRelay()
+    seen = federation.run_round(federation.everybody(relay))
+    assert seen.current.phase is Phase.ACCEPTED
+    assert included_parties(federation) == addresses(federation, 0, 1, 2)
+    assert Counter(relay.dropped) == {"commit": 3, "reveal": 3, "attestation": 1}
+    sent = Counter(receipt.label for receipt in federation.receipts)
+    assert (sent["commit"], sent["reveal"], sent["attest"]) == (3, 3, 1)
+
+
+def test_a_party_gives_its_relay_half_of_what_is_left_of_the_phase(build: Build) -> None:
+    federation = build()
+    relay = DeafRelay()
+    party = federation.party(0, relay=relay)
+    seen = federation.open_round()
+    posted = party.step()
+    half = seen.timestamp + federation.terms.commit_period // 2
+    assert (posted.action, posted.wake_at) == ("post commit", half)
+    federation.pass_until(half - 1)
+    assert (waiting := party.step()).action is None
+    assert waiting.wake_at == half
+    federation.pass_until(half)
+    assert party.step().action == "commit"
+    assert relay.dropped == ["commit"]
+
+
+# Updates that cannot be used
+
+
+def junk(adversary: Adversary, kind: str) -> tuple[bytes, bytes]:
+    """A file that is not what was committed to, and the root that was."""
+    content, root = adversary.file(value=3)
+    return {
+        "truncated": (content[:-1], root),
+        "oversized": (content + bytes(1 << 20), root),
+        "pickle": (b"\x80\x04K\x01." + bytes(100), root),
+        "another root": (content, adversary.file(value=4)[1]),
+        "another round": adversary.file(value=3, round_number=2),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "truncated", "oversized", "pickle", "another root", "another round"]
+)
+def test_an_update_that_cannot_be_used_is_left_out(build: Build, kind: str) -> None:
+    federation = build(parties=3)
+    adversary = Adversary(federation, 2)
+    content, root = adversary.file() if kind == "missing" else junk(adversary, kind)
+    update = adversary.update(content, root)
+    honest = federation.everybody()[:2]
+
+    federation.open_round()
+    adversary.commit(update)
+    federation.run_to(Phase.REVEAL, honest, 1)
+    if kind != "missing":
+        federation.store.put(io.BytesIO(content))
+    adversary.reveal(update)
+    seen = federation.run_round([*honest, federation.aggregator(0)])
+
+    assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 3)
+    assert included_parties(federation) == addresses(federation, 0, 1)
+    # It broke no rule that the chain could check: its stake is not touched.
+    stake = federation.observe(federation.parties[2]).party
+    assert stake.stake == federation.terms.min_party_stake
+
+
+def run_to_attest(federation: SmallFederation) -> tuple[Observation, list[Cid]]:
+    """Run until the updates are revealed; the CIDs of the updates in the parties' order."""
+    parties = [federation.party(i) for i in range(len(federation.parties))]
+    seen = federation.run_to(Phase.ATTEST, [*parties, federation.keeper(1)], 1)
+    cids = {update.party: update.cid for update in federation.federation.revealed_updates(0)}
+    return seen, [cids[key.address] for key in federation.parties]
+
+
+def aggregators_without(
+    federation: SmallFederation, denied: list[set[Cid]]
+) -> tuple[list[Aggregator], list[PartialStore]]:
+    stores = [PartialStore(federation) for _ in denied]
+    for store, cids in zip(stores, denied, strict=True):
+        store.denied = cids
+    return [federation.aggregator(i, store=s) for i, s in enumerate(stores)], stores
+
+
+@pytest.mark.parametrize("relayed", [False, True], ids=["direct", "relayed"])
+def test_an_update_that_half_of_the_aggregators_miss_is_left_out(
+    build: Build, relayed: bool
+) -> None:
+    federation = build(parties=3, aggregators=4)
+    _, cids = run_to_attest(federation)
+    aggregators, stores = aggregators_without(federation, [{cids[0]}, {cids[0]}, set(), set()])
+    if relayed:
+        aggregators = [
+            federation.aggregator(i, store=s, relay=federation.mailbox)
+            for i, s in enumerate(stores)
+        ]
+    seen = federation.run_round(aggregators)
+    assert seen.current.phase is Phase.ACCEPTED
+    assert included_parties(federation) == addresses(federation, 1, 2)
+
+
+def test_aggregators_that_miss_different_updates_agree_on_what_all_have(build: Build) -> None:
+    federation = build(parties=3, aggregators=4, terms=consortium(3, min_updates=1))
+    _, cids = run_to_attest(federation)
+    aggregators, _ = aggregators_without(federation, [{cids[0]}, {cids[0]}, {cids[1]}, {cids[1]}])
+    seen = federation.run_round(aggregators)
+    assert seen.current.phase is Phase.ACCEPTED
+    assert included_parties(federation) == addresses(federation, 2)
+
+
+def test_no_smaller_set_is_signed_in_the_first_half_of_the_phase(build: Build) -> None:
+    federation = build(parties=3, aggregators=4)
+    seen, cids = run_to_attest(federation)
+    aggregators, _ = aggregators_without(federation, [{cids[0]}, {cids[0]}, set(), set()])
+    for aggregator in aggregators:
+        assert aggregator.step().action == "attest"
+        assert aggregator.step().action is None
+    midway = seen.current.reveal_end + federation.terms.attest_period // 2
+    federation.pass_until(midway - 1)
+    assert [aggregator.step().action for aggregator in aggregators] == [None] * 4
+    federation.pass_until(midway)
+    assert aggregators[2].step().action == "attest"
+    assert federation.observe().current.phase is Phase.ACCEPTED
+    # Whoever comes later signs what was accepted, and nothing else.
+    assert aggregators[3].step().action == "attest"
+    assert [aggregator.step().action for aggregator in aggregators] == [None] * 4
+
+
+def test_an_update_that_arrives_late_is_still_included(build: Build) -> None:
+    federation = build(parties=2)
+    _, cids = run_to_attest(federation)
+    (aggregator,), (store,) = aggregators_without(federation, [{cids[0], cids[1]}])
+    waiting = aggregator.step()
+    assert waiting.action is None
+    store.denied.clear()
+    federation.pass_until(waiting.wake_at - 1)
+    assert aggregator.step().action is None
+    federation.pass_until(waiting.wake_at)
+    assert aggregator.step().action == "attest"
+    assert included_parties(federation) == addresses(federation, 0, 1)
+
+
+def test_an_aggregator_whose_store_is_down_for_a_while_attests_afterwards(build: Build) -> None:
+    federation = build(parties=2)
+    run_to_attest(federation)
+    (aggregator,), (store,) = aggregators_without(federation, [set()])
+    store.down = True
+    assert aggregator.step().action is None
+    store.down = False
+    seen = federation.run_round([aggregator])
+    assert seen.current.phase is Phase.ACCEPTED
+    assert included_parties(federation) == addresses(federation, 0, 1)
+
+
+def test_a_node_that_hides_a_reveal_is_not_believed(build: Build) -> None:
+    federation = build(parties=3)
+    seen, _ = run_to_attest(federation)
+    reveals = federation.federation.revealed_updates(0)
+    check_reveals(reveals, seen.current.updates_hash)
+    for wrong in (reveals[1:], reveals[:-1], reveals[::-1], []):
+        with pytest.raises(InconsistentEvents):
+            check_reveals(wrong, seen.current.updates_hash)
+
+
+# Rounds that come to nothing
+
+
+def assert_next_round_is_accepted(federation: SmallFederation, round_number: int = 2) -> None:
+    seen = federation.run_round(federation.everybody(), round_number)
+    assert (seen.current.phase, seen.current.round) == (Phase.ACCEPTED, round_number)
+    assert (seen.head.height, seen.head.round) == (1, round_number)
+
+
+def test_a_round_with_too_few_commits_is_void_and_the_next_one_opens(build: Build) -> None:
+    federation = build(parties=3, terms=consortium(3, min_updates=2))
+    seen = federation.run_round([federation.party(0), federation.aggregator(0)])
+    assert (seen.current.phase, seen.current.commits) == (Phase.VOID, 1)
+    assert seen.head.height == 0
+    assert_next_round_is_accepted(federation)
+    # Nothing was owed: the round was void before it came to reveals.
+    stake = federation.observe(federation.parties[0]).party.stake
+    assert stake == federation.terms.min_party_stake
+
+
+def test_a_round_with_too_few_reveals_is_void_and_the_next_one_opens(build: Build) -> None:
+    federation = build(parties=3, terms=consortium(3, min_updates=2))
+    parties = [federation.party(i) for i in range(3)]
+    federation.run_to(Phase.REVEAL, [*parties, federation.keeper(1)], 1)
+    seen = federation.run_round([parties[0], federation.aggregator(0)])
+    assert (seen.current.phase, seen.current.reveals) == (Phase.VOID, 1)
+    assert_next_round_is_accepted(federation)
+
+
+def test_a_round_without_aggregators_is_void_and_the_next_one_opens(build: Build) -> None:
+    federation = build()
+    seen = federation.run_round([federation.party(i) for i in range(3)])
+    assert (seen.current.phase, seen.current.reveals) == (Phase.VOID, 3)
+    assert seen.head.height == 0
+    assert_next_round_is_accepted(federation)
+
+
+def test_a_round_in_which_no_quorum_signs_is_void(build: Build) -> None:
+    federation = build(parties=2, aggregators=3)
+    roles = [federation.party(0), federation.party(1), *map(federation.aggregator, (0, 1))]
+    # Two of three stakes are not more than two thirds.
+    assert federation.run_round(roles).current.phase is Phase.VOID
+
+
+def test_a_party_trains_again_after_a_void_round_and_the_same_root_counts(build: Build) -> None:
+    """The same weights give the same update: a round that came to nothing did not use it up."""
+    federation = build(parties=2)
+
+    class Still:
+        """A trainer that learns the same in every round."""
+
+        def fit(self, weights: list[np.ndarray], config: object) -> tuple[object, int, dict]:
+            return [weight + np.float32(0.01) for weight in weights], 24, {}
+
+    federation.trainers[0] = Still()  # type: ignore[assignment]
+    federation.run_round([federation.party(i) for i in range(2)])
+    seen = federation.run_round(federation.everybody(), 2)
+    assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 2)
+    roots = {
+        update.round: update.root
+        for update in federation.federation.revealed_updates(0)
+        if update.party == federation.parties[0].address
+    }
+    assert roots[1] == roots[2]
+
+
+# Commitments that are not opened, and copies
+
+
+def test_a_commit_that_is_never_revealed_costs_a_tenth_of_the_stake(build: Build) -> None:
+    federation = build(parties=3, terms=consortium(3, min_updates=2))
+    parties = [federation.party(i) for i in range(3)]
+    federation.run_to(Phase.REVEAL, [*parties, federation.keeper(1)], 1)
+    lazy, stake = federation.parties[2], federation.terms.min_party_stake
+    slash = federation.federation.slash_unrevealed(lazy.address)
+    with pytest.raises(ContractReverted, match="NotSlashable"):
+        federation.send(federation.outsider, slash)
+
+    seen = federation.run_round([*parties[:2], federation.aggregator(0)])
+    assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 2)
+    assert federation.observe(lazy).unrevealed_slashable
+    before = federation.chain.web3.eth.get_balance(federation.federation.address)
+    federation.send(federation.outsider, slash)
+    assert federation.observe(lazy).party.stake == stake - stake // 10
+    # Burnt: it left the stake and went to nobody.
+    assert federation.chain.web3.eth.get_balance(federation.federation.address) == before
+    with pytest.raises(ContractReverted, match="NotSlashable"):
+        federation.send(federation.outsider, slash)
+
+
+def test_an_unrevealed_commit_cannot_hide_behind_the_next_one(build: Build) -> None:
+    stakes = [2 * 10**17] * 3
+    federation = build(parties=3, terms=consortium(3, min_updates=2), stakes=stakes)
+    parties = [federation.party(i) for i in range(3)]
+    federation.run_to(Phase.REVEAL, [*parties, federation.keeper(1)], 1)
+    federation.run_round([*parties[:2], federation.aggregator(0)])
+    seen = federation.run_round(federation.everybody(), 2)
+    assert (seen.current.phase, seen.current.commits) == (Phase.ACCEPTED, 3)
+    present = [federation.observe(key).party.stake for key in federation.parties]
+    assert present == [stakes[0], stakes[1], stakes[2] * 9 // 10]
+
+
+def test_a_copied_root_is_a_duplicate_and_counts_for_nobody_else(build: Build) -> None:
+    federation = build(parties=3)
+    thief = Adversary(federation, 2)
+    honest = federation.everybody()[:2]
+    federation.open_round()
+    for party in honest:
+        party.step()
+    # The thief knows the root, by whatever way, before the commit phase has closed.
+    (entry,) = (federation.home("parties", 0) / "journal").rglob("update.safetensors")
+    content = entry.read_bytes()
+    stolen = federation.party(0)._journal.load(1)
+    assert stolen is not None
+    copy = thief.update(content, stolen.update.root, weight=255)
+    thief.commit(copy)
+    honest[0].step()
+    thief.reveal(copy)
+    seen = federation.run_round([honest[1], federation.aggregator(0)])
+
+    assert (seen.current.phase, seen.current.reveals, seen.current.opened) == (Phase.ACCEPTED, 2, 3)
+    assert included_parties(federation) == addresses(federation, 0, 1)
+    view = federation.observe(federation.parties[2])
+    assert (view.committed.revealed, view.unrevealed_slashable) == (True, False)
+    assert view.party.stake == federation.terms.min_party_stake
+
+
+def test_a_root_of_an_earlier_round_is_a_duplicate_too(build: Build) -> None:
+    federation = build(parties=2, terms=consortium(2, min_updates=1))
+    federation.run_round(federation.everybody())
+    (first, _) = federation.federation.revealed_updates(0)
+    adversary = Adversary(federation, 0)
+    federation.open_round()
+    copy = adversary.update(b"anything", first.root)
+    adversary.commit(copy, 2)
+    honest = federation.party(1)
+    federation.run_to(Phase.REVEAL, [honest], 2)
+    adversary.reveal(copy)
+    honest.step()
+    seen = federation.observe()
+    assert (seen.current.opened, seen.current.reveals) == (2, 1)
+    (counted,) = federation.federation.revealed_updates(0, round_number=2)
+    assert counted.party == federation.parties[1].address
+
+
+# Training that fails
+
+
+def test_a_party_whose_training_diverged_does_not_commit(build: Build) -> None:
+    federation = build(parties=3)
+    calls = 0
+
+    class Diverging:
+        def fit(self, weights: list[np.ndarray], config: object) -> tuple[object, int, dict]:
+            nonlocal calls
+            calls += 1
+            return [np.full_like(weight, np.nan) for weight in weights], 10, {}
+
+    federation.trainers[0] = Diverging()  # type: ignore[assignment]
+    roles = federation.everybody()
+    seen = federation.run_round(roles)
+    assert (seen.current.phase, seen.current.commits) == (Phase.ACCEPTED, 2)
+    assert included_parties(federation) == addresses(federation, 1, 2)
+    assert calls == 1
+    assert federation.observe(federation.parties[0]).committed.round == 0
+    assert list((federation.home("parties", 0) / "journal").iterdir()) == []
+
+    federation.trainers[0] = federation.trainers[1]
+    roles[0] = federation.party(0)
+    assert federation.run_round(roles, 2).current.commits == 3
+
+
+def test_a_party_without_the_base_model_waits_for_it(build: Build) -> None:
+    federation = build(parties=1)
+    store = PartialStore(federation)
+    store.denied.add(federation.genesis.cid)
+    party = federation.party(0, store=store)
+    federation.open_round()
+    with pytest.raises(ContentNotFound, match="Nobody has"):
+        party.step()
+    store.denied.clear()
+    assert party.step().action == "commit"
