@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -22,7 +23,10 @@ from fl_orchestrator.cli import (
     verify,
 )
 from fl_orchestrator.cli.console import err
-from fl_orchestrator.errors import FloError
+from fl_orchestrator.errors import ContentError, FloError
+
+_FILE_HINT: Final = "Check that the file system has room and that you may write there."
+_DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
 
 app = typer.Typer(
     name="flo",
@@ -30,7 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    # Unlike "rich", this joins the lines of a paragraph.
+    rich_markup_mode="markdown",
 )
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
@@ -52,7 +57,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option(help="Show tracebacks and log to stderr.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and log to stderr.")
+    ] = False,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -63,23 +70,29 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; errors become one sentence and an exit code."""
-    debug = "--debug" in sys.argv
+    """Run the command line; errors become a sentence and an exit code."""
     try:
         app()
     except FloError as error:
-        if debug:
-            raise
-        err.print(f"[bold red]Error:[/] {escape(error.message)}", soft_wrap=True)
-        if error.hint:
-            err.print(escape(error.hint), soft_wrap=True)
+        _explain(f"[bold red]Error:[/] {escape(error.message)}", error.hint)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Stores, keys and chains explain their own failures; this is any other file's.
+        what = "" if error.filename is None else f"{error.filename}: "
+        _explain(f"[bold red]Error:[/] {escape(what)}{error.strerror or error}.", _FILE_HINT)
+        sys.exit(ContentError.exit_code)
     except Exception as error:
-        if debug:
-            raise
-        err.print(
-            f"[bold red]Unexpected error:[/] {escape(type(error).__name__)}: {escape(str(error))}",
-            soft_wrap=True,
+        _explain(
+            f"[bold red]Unexpected error:[/] {escape(f'{type(error).__name__}: {error}')}",
+            "This is a defect of flo; run it again with `flo --debug …` for the details.",
         )
-        err.print("This is a defect of flo; run it again with `flo --debug …` for the details.")
-        sys.exit(70)
+        sys.exit(_DEFECT)
+
+
+def _explain(sentence: str, hint: str | None) -> None:
+    """Show the error being handled; all of it with --debug."""
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    err.print(sentence, soft_wrap=True)
+    if hint:
+        err.print(escape(hint), soft_wrap=True)
