@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     HOME_DEFAULT,
     RPC_DEFAULT,
+    TIMEOUT_DEFAULT,
     DeploymentsOption,
     DryRunOption,
     FederationOption,
@@ -19,7 +20,9 @@ from fl_orchestrator.cli.site import (
     PasswordOption,
     RpcOption,
     StoreOption,
+    TimeoutOption,
     follow,
+    head_json,
     open_federation,
     open_sender,
     role_home,
@@ -91,7 +94,7 @@ def attest(
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     home: HomeOption = HOME_DEFAULT,
     password_file: PasswordOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the round to move.")] = 3600,
+    timeout: TimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
     """Aggregate the current round and attest to the result.
@@ -101,12 +104,13 @@ def attest(
 
     Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
     """
-    from fl_orchestrator.chain.connect import connect
-    from fl_orchestrator.content.store import open_store
-    from fl_orchestrator.roles.aggregator import Aggregator
-    from fl_orchestrator.roles.manifests import fetch_manifest
-
     with interruptible("Nothing is lost: run the same command again to go on."):
+        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.chain.types import Phase
+        from fl_orchestrator.content.store import open_store
+        from fl_orchestrator.roles.aggregator import Aggregator
+        from fl_orchestrator.roles.manifests import fetch_manifest
+
         chain = open_federation(connect(rpc), federation, deployments)
         content = open_store(store)
         manifest = fetch_manifest(content, chain.params())
@@ -118,19 +122,11 @@ def attest(
                 "Run `flo aggregator register` first.",
             )
         role = Aggregator(chain, sender, content, manifest, role_home(home, chain, sender.address))
-        round_number = seen.current.round
-        follow(chain.web3, role, lambda: role.has_attested(round_number), timeout)
-    seen = chain.observe(sender.address)
-    accepted = seen.head.round == seen.current.round
+        first = seen.current.round
+        seen, _ = follow(chain, sender.address, role, lambda _: role.has_attested(first), timeout)
+    accepted = seen.current.phase is Phase.ACCEPTED
     if json_output:
-        print_json(
-            {
-                "round": seen.current.round,
-                "accepted": accepted,
-                "head_root": "0x" + seen.head.root.hex(),
-                "head_cid": str(seen.head.cid),
-            }
-        )
+        print_json({"round": seen.current.round, "accepted": accepted, **head_json(seen)})
         return
     state = "accepted" if accepted else "waiting for more than 2/3 of the aggregators' stake"
-    out.print(f"[green]Attested[/] to round {seen.current.round}: {state}.")
+    say(f"[green]Attested[/] to round {seen.current.round}: {state}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -17,6 +17,7 @@ from fl_orchestrator.errors import FloError
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 _PIPED_WIDTH: Final = 160
+_LEAST_SHOWN_WEI: Final = 10**12
 
 # Piped output has no width of its own: tables must not cut addresses.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
@@ -42,6 +43,19 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value))
 
 
+def say(text: str) -> None:
+    """Print a sentence, with markup: a terminal breaks it between words, a pipe gets one line."""
+    out.print(text, soft_wrap=not out.is_terminal)
+
+
+def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns; a long value is never broken."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        out.print(f"{name:<{width}}  {value}", soft_wrap=True, markup=False)
+
+
 def short(text: str) -> str:
     """An address, hash or CID: shortened on a terminal, whole when piped."""
     if not out.is_terminal or len(text) <= 16:
@@ -50,9 +64,11 @@ def short(text: str) -> str:
 
 
 def ether(wei: int) -> str:
-    """An amount in ETH, exact up to 6 decimals."""
-    amount = Decimal(wei) / Decimal(10**18)
-    return f"{amount.quantize(Decimal('0.000001')).normalize():f} ETH"
+    """An amount for people: in ETH with 6 decimals, or in wei where these would hide it."""
+    if 0 < wei < _LEAST_SHOWN_WEI:
+        return f"{wei:,} wei"
+    amount = (Decimal(wei) / 10**18).quantize(Decimal("0.000001"))
+    return f"{amount.normalize():f} ETH"
 
 
 def duration(seconds: float) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from fl_orchestrator.cli.console import out
+from fl_orchestrator.cli.console import say
 
 app = typer.Typer(help="Compile the contracts.", no_args_is_help=True)
 
@@ -28,4 +29,4 @@ def build(
     from fl_orchestrator.chain.compile import build_contracts
 
     for path in build_contracts(project):
-        out.print(f"wrote {path}")
+        say(f"wrote {escape(str(path))}")

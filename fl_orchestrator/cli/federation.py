@@ -6,9 +6,16 @@ import dataclasses
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from fl_orchestrator.cli.console import JsonOption, duration, ether, out, print_json
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    ether,
+    print_json,
+    print_pairs,
+    say,
+    short,
+)
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
@@ -18,8 +25,10 @@ from fl_orchestrator.cli.site import (
     KeyOption,
     PasswordOption,
     RpcOption,
+    head_json,
     open_federation,
     open_sender,
+    parse_address,
 )
 from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import InputError
@@ -36,6 +45,7 @@ def admit(
     federation: FederationOption = None,
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     password_file: PasswordOption = None,
+    json_output: JsonOption = False,
 ) -> None:
     """Let accounts register in a role. Owner only; cannot be taken back.
 
@@ -46,14 +56,14 @@ def admit(
 
     if role not in ("party", "aggregator"):
         raise InputError(f"There is no role {role!r}.", "Use party or aggregator.")
+    addresses = sorted({parse_address(account) for account in accounts})
     chain = open_federation(connect(rpc), federation, deployments)
-    for account in accounts:
-        if not chain.web3.is_address(account):
-            raise InputError(f"{account!r} is not an address.", "It has 40 hexadecimal digits.")
     sender = open_sender(chain, key, password_file)
-    checked = [chain.web3.to_checksum_address(account) for account in accounts]
-    sender.send(chain.admit(checked, Role[role.upper()]))
-    out.print(f"Admitted {len(accounts)} as {role}.")
+    receipt = sender.send(chain.admit(addresses, Role[role.upper()]))
+    if json_output:
+        print_json({"admitted": addresses, "role": role, "gas": receipt.gas_used})
+        return
+    say(f"Admitted {len(addresses)} account{'s' * (len(addresses) > 1)} as {role}.")
 
 
 @app.command()
@@ -65,6 +75,7 @@ def fund(
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     password_file: PasswordOption = None,
     dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Add to the reward pot. It cannot be taken out again.
 
@@ -76,11 +87,13 @@ def fund(
     chain = open_federation(connect(rpc), federation, deployments)
     sender = open_sender(chain, key, password_file)
     call = chain.fund_rewards(wei)
-    if dry_run:
-        out.print(f"Would add {ether(wei)} to the reward pot; {sender.check(call):,} gas.")
-        return
-    sender.send(call)
-    out.print(f"Added {ether(wei)} to the reward pot.")
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
+    if json_output:
+        print_json({"added_wei": wei, "gas": gas, "dry_run": dry_run})
+    elif dry_run:
+        say(f"Would add {ether(wei)} to the reward pot; {gas:,} gas.")
+    else:
+        say(f"Added {ether(wei)} to the reward pot.")
 
 
 @app.command()
@@ -104,9 +117,7 @@ def show(
         "chain_id": chain.chain_id,
         "round": seen.current.round,
         "phase": seen.current.phase.name.lower(),
-        "head_round": seen.head.round,
-        "head_root": "0x" + seen.head.root.hex(),
-        "head_cid": str(seen.head.cid),
+        **head_json(seen),
         "final_height": seen.final_height,
         "free_pot_wei": seen.free_pot,
     }
@@ -118,16 +129,17 @@ def show(
     if json_output:
         print_json(rows)
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, shown in rows.items():
-        table.add_row(name.replace("_", " ").removesuffix(" wei"), _words(name, shown))
-    out.print(table)
+    print_pairs((_in_words(name), _words(name, shown)) for name, shown in rows.items())
 
 
 def _plain(name: str, value: object) -> object:
     if name == "rule":
         return str(getattr(value, "name", value)).lower().replace("_", "-")
     return value if isinstance(value, bool | int) else str(value)
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ").removesuffix(" wei").removesuffix(" bps")
 
 
 def _words(name: str, value: object) -> str:
@@ -140,4 +152,6 @@ def _words(name: str, value: object) -> str:
             return ether(value)
         if name.endswith("_bps"):
             return f"{value / 100:g} %"
+    if name.endswith(("_root", "_cid", "_digest")):
+        return short(str(value))
     return str(value)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fl_orchestrator.cli.console import interruptible, out
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
+    TIMEOUT_DEFAULT,
     DeploymentsOption,
     FederationOption,
     KeyOption,
     PasswordOption,
     RpcOption,
+    TimeoutOption,
     follow,
+    head_json,
     open_federation,
     open_sender,
 )
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.types import Observation
 
 app = typer.Typer(help="Move rounds on. Anyone can.", no_args_is_help=True)
 
@@ -36,18 +42,19 @@ def run(
     federation: FederationOption = None,
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     password_file: PasswordOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the round to move.")] = 3600,
+    timeout: TimeoutOption = TIMEOUT_DEFAULT,
+    json_output: JsonOption = False,
 ) -> None:
     """Open the next rounds and see them to their end.
 
     Example: flo keeper run --key keeper.json --rounds 10
     """
-    from fl_orchestrator.chain.connect import connect
-    from fl_orchestrator.chain.types import Phase
-    from fl_orchestrator.roles.keeper import Keeper
-    from fl_orchestrator.roles.relay import Mailbox
-
     with interruptible("Any keeper can go on: run the same command again."):
+        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.chain.types import Phase
+        from fl_orchestrator.roles.keeper import Keeper
+        from fl_orchestrator.roles.relay import Mailbox
+
         chain = open_federation(connect(rpc), federation, deployments)
         sender = open_sender(chain, key, password_file)
         current = chain.observe(sender.address).current
@@ -55,13 +62,15 @@ def run(
         last = current.round + (rounds if current.phase in ended else rounds - 1)
         keeper = Keeper(chain, sender, Mailbox(), 0, lambda round_number: round_number <= last)
 
-        def done() -> bool:
-            seen = chain.observe(sender.address).current
-            return seen.round >= last and seen.phase in ended
+        def done(seen: Observation) -> bool:
+            return seen.current.round >= last and seen.current.phase in ended
 
-        follow(chain.web3, keeper, done, timeout)
-    seen = chain.observe(sender.address)
-    out.print(
-        f"Round {seen.current.round} is {seen.current.phase.name.lower()}; the head is the model "
+        seen, _ = follow(chain, sender.address, keeper, done, timeout)
+    phase = seen.current.phase.name.lower()
+    if json_output:
+        print_json({"round": seen.current.round, "phase": phase, **head_json(seen)})
+        return
+    say(
+        f"Round {seen.current.round} is {phase}; the head is the model "
         f"of round {seen.head.round}, {seen.head.cid}."
     )

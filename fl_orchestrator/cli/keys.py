@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, out, print_json
-from fl_orchestrator.cli.site import PasswordOption, read_password
+from fl_orchestrator.cli.console import JsonOption, print_json, say
+from fl_orchestrator.cli.site import PasswordOption, ask_secret, read_password
 from fl_orchestrator.errors import KeyStoreError
 
 app = typer.Typer(help="Make encrypted key files.", no_args_is_help=True)
@@ -36,7 +37,7 @@ def import_(
 
     Example: flo keys import owner.json
     """
-    typed = typer.prompt("Private key (64 hexadecimal digits)", hide_input=True, err=True)
+    typed = ask_secret("Private key (64 hexadecimal digits)", "Pipe it in.")
     try:
         secret = bytes.fromhex(typed.strip().removeprefix("0x"))
     except ValueError:
@@ -54,4 +55,4 @@ def _save(file: Path, secret: bytes, password_file: Path | None, json_output: bo
     if json_output:
         print_json({"address": address, "file": str(file)})
     else:
-        out.print(f"{address} written to {file}")
+        say(f"{address} written to {escape(str(file))}")

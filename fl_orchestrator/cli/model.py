@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from fl_orchestrator.cli.console import interruptible, out
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say, short
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
@@ -34,6 +35,7 @@ def get(
     rpc: RpcOption = RPC_DEFAULT,
     federation: FederationOption = None,
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    json_output: JsonOption = False,
 ) -> None:
     """Fetch the head's model, check it against its root on-chain, and write its float32 weights.
 
@@ -60,4 +62,8 @@ def get(
         state = cache.load(cache.fetch(content, head.cid, head.root, origin.state(head.round)))
         weights = float_view(manifest.layout, state)
         save_safetensors(file, weights, [TensorSpec(t.name, t.shape) for t in manifest.tensors])
-    out.print(f"The model of round {head.round}, root 0x{head.root.hex()}, is in {file}.")
+    root, cid = "0x" + head.root.hex(), str(head.cid)
+    if json_output:
+        print_json({"round": head.round, "root": root, "cid": cid, "file": str(file)})
+        return
+    say(f"The model of round {head.round}, root {short(root)}, is in {escape(str(file))}.")

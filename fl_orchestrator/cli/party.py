@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json
+from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     HOME_DEFAULT,
     RPC_DEFAULT,
+    TIMEOUT_DEFAULT,
     DeploymentsOption,
     DryRunOption,
     FederationOption,
@@ -20,6 +21,7 @@ from fl_orchestrator.cli.site import (
     PasswordOption,
     RpcOption,
     StoreOption,
+    TimeoutOption,
     follow,
     open_federation,
     open_sender,
@@ -29,7 +31,8 @@ from fl_orchestrator.cli.stake import register_role, show_account
 from fl_orchestrator.errors import ChainError
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.chain.federation import Federation
+    from fl_orchestrator.chain.types import Observation, RoundView
     from fl_orchestrator.training.trainer import FloatArray
 
 app = typer.Typer(help="Take part with your own data.", no_args_is_help=True)
@@ -98,7 +101,7 @@ def submit(
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     home: HomeOption = HOME_DEFAULT,
     password_file: PasswordOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the round to move.")] = 3600,
+    timeout: TimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
     """Submit weights that were trained from the current global model.
@@ -108,14 +111,14 @@ def submit(
 
     Example: flo party submit local.npz --samples 120 --key party.json --store file:///srv/flo
     """
-    from fl_orchestrator.chain.connect import connect
-    from fl_orchestrator.content.store import open_store
-    from fl_orchestrator.roles.manifests import fetch_manifest
-    from fl_orchestrator.roles.party import Party, PartySettings
-    from fl_orchestrator.training.trainer import TensorSpec
-    from fl_orchestrator.training.weights_file import load_weights
-
     with interruptible("Nothing is lost: run the same command again to go on."):
+        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.content.store import open_store
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.party import Party, PartySettings
+        from fl_orchestrator.training.trainer import TensorSpec
+        from fl_orchestrator.training.weights_file import load_weights
+
         chain = open_federation(connect(rpc), federation, deployments)
         content = open_store(store)
         manifest = fetch_manifest(content, chain.params())
@@ -131,16 +134,18 @@ def submit(
             role_home(home, chain, sender.address),
             PartySettings(run_seed=0),
         )
-        round_number = 0
+        joined: RoundView | None = None
 
-        def done() -> bool:
-            nonlocal round_number
-            seen = chain.observe(sender.address)
-            round_number = round_number or _joined_round(seen)
-            return bool(round_number) and _is_over(seen, round_number)
+        def done(seen: Observation) -> bool:
+            nonlocal joined
+            if joined is None and _has_joined(seen):
+                joined = seen.current
+            return joined is not None and _is_over(seen, joined.round)
 
-        acted = follow(chain.web3, party, done, timeout)
-    _report(chain.observe(sender.address), round_number, acted, json_output)
+        seen, acted = follow(chain, sender.address, party, done, timeout)
+        if party.clipped:
+            err.print(f"{party.clipped:.2%} of the update's values were out of range and clipped.")
+        _report(chain, sender.address, seen, joined or seen.current, acted, json_output)
 
 
 class _Trained:
@@ -163,8 +168,8 @@ class _Trained:
         raise NotImplementedError("weights from a file are not evaluated here")
 
 
-def _joined_round(seen: Observation) -> int:
-    """The round in which the party takes part; 0 while it has to wait for one.
+def _has_joined(seen: Observation) -> bool:
+    """Whether the party takes part in the current round. If not it has to wait for one.
 
     Raises NotTakingPart when waiting would not help.
     """
@@ -175,7 +180,7 @@ def _joined_round(seen: Observation) -> int:
             "This account is not registered as a party.", "Run `flo party register` first."
         )
     if seen.committed.round == seen.current.round and seen.current.round > 0:
-        return seen.current.round
+        return True
     if seen.current.phase is Phase.COMMIT:
         if seen.party.frozen_stake == 0:
             raise NotTakingPart(
@@ -187,7 +192,7 @@ def _joined_round(seen: Observation) -> int:
                 f"This party was not drawn in round {seen.current.round}.",
                 "Submit when it is drawn; `flo party status` tells.",
             )
-    return 0
+    return False
 
 
 def _is_over(seen: Observation, round_number: int) -> bool:
@@ -200,19 +205,38 @@ def _is_over(seen: Observation, round_number: int) -> bool:
     return revealed or seen.current.phase not in (Phase.COMMIT, Phase.REVEAL)
 
 
-def _report(seen: Observation, round_number: int, acted: bool, json_output: bool) -> None:
+def _report(
+    chain: Federation,
+    account: str,
+    seen: Observation,
+    joined: RoundView,
+    acted: bool,
+    json_output: bool,
+) -> None:
+    """Say what became of the update. Raises NotTakingPart when it does not count."""
+    round_number = joined.round
     revealed = seen.committed.round == round_number and seen.committed.revealed
+    reveals = chain.revealed_updates(joined.seed_block, round_number=round_number)
+    counted = any(reveal.party == account for reveal in reveals)
     if json_output:
-        print_json({"round": round_number, "revealed": revealed})
-    elif revealed and acted:
-        out.print(f"[green]Revealed[/] in round {round_number}.")
-    elif revealed:
-        out.print(
-            f"The update of round {round_number} was revealed before; nothing was sent. The next "
-            "one can be submitted when the next round is open."
-        )
+        print_json({"round": round_number, "revealed": revealed, "counted": counted})
     if not revealed:
         raise NotTakingPart(
             f"The update was not revealed in round {round_number}: the round ended first.",
             "If it was void for want of commits nothing is owed; otherwise see `flo party status`.",
+        )
+    if not counted:
+        raise NotTakingPart(
+            f"The update was revealed in round {round_number} but does not count: its numbers "
+            "were revealed before.",
+            "Every update has to come from training of its own.",
+        )
+    if json_output:
+        return
+    if acted:
+        say(f"[green]Revealed[/] in round {round_number}.")
+    else:
+        say(
+            f"The update of round {round_number} was revealed before; nothing was sent. The next "
+            "one can be submitted when the next round is open."
         )

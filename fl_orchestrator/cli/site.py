@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
-from fl_orchestrator.cli.console import err
+from fl_orchestrator.cli.console import duration, err
 from fl_orchestrator.errors import ChainError, InputError, KeyStoreError
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.federation import Federation
     from fl_orchestrator.chain.keys import LocalSigner
     from fl_orchestrator.chain.send import Sender
+    from fl_orchestrator.chain.types import Observation
     from fl_orchestrator.roles.base import Role
 
 POLL_SECONDS: Final = 0.5
-_MAX_PASSWORD_BYTES: Final = 4096
+_MAX_SECRET_CHARACTERS: Final = 4096
 
 RpcOption = Annotated[str, typer.Option("--rpc", help="The chain's JSON-RPC endpoint.")]
 KeyOption = Annotated[Path, typer.Option("--key", help="An encrypted keystore file.")]
@@ -48,10 +50,14 @@ HomeOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, send nothing, spend nothing.")
 ]
+TimeoutOption = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the round to move.")
+]
 
 RPC_DEFAULT: Final = "http://127.0.0.1:8545"
 DEPLOYMENTS_DEFAULT: Final = Path("deployments")
-HOME_DEFAULT: Final = Path.home() / ".flo"
+HOME_DEFAULT: Final = Path("~/.flo")
+TIMEOUT_DEFAULT: Final = 3600.0
 
 
 class NoRecordedFederation(InputError):
@@ -72,14 +78,35 @@ def open_signer(key: Path, password_file: Path | None) -> LocalSigner:
 def read_password(password_file: Path | None, prompt: str, confirm: bool = False) -> str:
     """The password: a file's first line, or what is typed."""
     if password_file is None:
-        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
+        return ask_secret(prompt, "Give the password with --password-file.", confirm)
     try:
         with password_file.open(encoding="utf-8") as file:
-            return file.read(_MAX_PASSWORD_BYTES).partition("\n")[0]
+            password = _first_line(file)
     except (OSError, UnicodeDecodeError) as error:
         raise KeyStoreError(
             f"The password file {password_file} cannot be read.", "Check --password-file."
         ) from error
+    if not password:
+        raise KeyStoreError(
+            f"The first line of {password_file} is empty.", "Write the password there."
+        )
+    return password
+
+
+def ask_secret(prompt: str, otherwise: str, confirm: bool = False) -> str:
+    """What is typed, unseen, or the first line of what is piped in.
+
+    Raises KeyStoreError, which says what to do ``otherwise``, when there is neither.
+    """
+    if sys.stdin.isatty():
+        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
+    if secret := _first_line(sys.stdin):
+        return secret
+    raise KeyStoreError(f"{prompt}: nobody is there to type it.", otherwise)
+
+
+def _first_line(file: TextIO) -> str:
+    return file.readline(_MAX_SECRET_CHARACTERS).rstrip("\r\n")
 
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
@@ -96,9 +123,19 @@ def open_federation(web3: Web3, address: str | None, deployments: Path) -> Feder
                 "Name one with --federation, or deploy one with `flo deploy`.",
             )
         address = found[-1]
-    elif not web3.is_address(address):
-        raise InputError(f"{address!r} is not an address.", "It has 40 hexadecimal digits.")
-    return Federation(web3, address)
+    return Federation(web3, parse_address(address))
+
+
+def parse_address(text: str) -> str:
+    """An account's or a contract's address with its checksum. Raises InputError."""
+    from web3 import Web3
+
+    if not Web3.is_address(text):
+        raise InputError(
+            f"{text!r} is not an address.",
+            "It has 0x and 40 hexadecimal digits; capital letters among them are a checksum.",
+        )
+    return Web3.to_checksum_address(text)
 
 
 def open_sender(federation: Federation, key: Path, password_file: Path | None) -> Sender:
@@ -110,30 +147,88 @@ def open_sender(federation: Federation, key: Path, password_file: Path | None) -
 
 def role_home(home: Path, federation: Federation, address: str) -> Path:
     """The directory of one account's role in one federation."""
-    return home / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
+    return (
+        home.expanduser() / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
+    )
 
 
-def follow(web3: Web3, role: Role, done: Callable[[], bool], timeout: float) -> bool:
-    """Give a role a step at every new block until ``done``; whether it ever acted.
+def follow(
+    chain: Federation,
+    account: str,
+    role: Role,
+    done: Callable[[Observation], bool],
+    timeout: float,
+) -> tuple[Observation, bool]:
+    """Give an account's role a step at every new block until ``done``.
+
+    Returns what was seen then, and whether the role ever acted.
 
     Raises TimedOut after ``timeout`` seconds, and whatever the role raises.
     """
     deadline = time.monotonic() + timeout
-    seen, acted = -1, False
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimedOut(
-                f"Nothing more happened within {timeout:.0f} s.",
-                "Run the command again to go on waiting; nothing is lost. A development chain "
-                "has to mine blocks by itself: start it with `anvil --block-time 1`.",
-            )
-        block = web3.eth.block_number
-        if block == seen:
-            time.sleep(POLL_SECONDS)
-            continue
-        seen = block
-        step: Any = role.step()
-        if step.action:
-            err.print(f"[dim]{step.action}[/]")
-            seen, acted = -1, True
-    return acted
+    first_block, last_block, acted, last = None, -1, False, None
+    with err.status("Looking at the chain …") as status:
+        while not done(seen := chain.observe(account)):
+            first_block = first_block or seen.block_number
+            if time.monotonic() > deadline:
+                raise _timed_out(seen, timeout, moved=seen.block_number != first_block)
+            if seen.block_number == last_block:
+                time.sleep(POLL_SECONDS)
+                continue
+            last_block = seen.block_number
+            status.update(waiting_for(seen))
+            moment = (seen.current.round, seen.current.phase)
+            if moment != last and not err.is_terminal:
+                err.print(waiting_for(seen))
+            last = moment
+            step = role.step()
+            if step.action:
+                err.print(f"[dim]{step.action}[/]")
+                last_block, acted = -1, True
+    return seen, acted
+
+
+def waiting_for(seen: Observation) -> str:
+    """Where the round stands, and what whoever has nothing to do is waiting for."""
+    from fl_orchestrator.chain.types import Phase
+
+    phase, number = seen.current.phase, seen.current.round
+    if phase is Phase.SEEDING:
+        return f"Round {number} is being opened."
+    ends_in = phase_ends_in(seen)
+    if ends_in is None:
+        ended = f"Round {number} is {phase.name.lower()}. " if number else ""
+        return f"{ended}The next round is not open; any keeper opens it."
+    return f"Round {number}: the {phase.name.lower()} phase ends in {duration(ends_in)} at most."
+
+
+def phase_ends_in(seen: Observation) -> int | None:
+    """Seconds until the current phase's deadline; None where it has none."""
+    from fl_orchestrator.chain.types import Phase
+
+    ends = {
+        Phase.COMMIT: seen.current.commit_end,
+        Phase.REVEAL: seen.current.reveal_end,
+        Phase.ATTEST: seen.current.attest_end,
+    }
+    end = ends.get(seen.current.phase)
+    return None if end is None else max(0, end - seen.timestamp)
+
+
+def head_json(seen: Observation) -> dict[str, object]:
+    """The head, under the keys that it has in every command's JSON."""
+    return {
+        "head_round": seen.head.round,
+        "head_root": "0x" + seen.head.root.hex(),
+        "head_cid": str(seen.head.cid),
+    }
+
+
+def _timed_out(seen: Observation, timeout: float, *, moved: bool) -> TimedOut:
+    return TimedOut(
+        f"Nothing more happened within {duration(timeout)}. {waiting_for(seen)}",
+        "Run the command again to go on; nothing is lost."
+        if moved
+        else "The chain mined no block: start a development chain with `anvil --block-time 1`, "
+        "then run the command again.",
+    )

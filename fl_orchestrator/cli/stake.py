@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
-
-from fl_orchestrator.cli.console import duration, ether, out, print_json, short
-from fl_orchestrator.cli.site import open_federation, open_sender
+from fl_orchestrator.cli.console import duration, ether, print_json, print_pairs, say, short
+from fl_orchestrator.cli.site import (
+    head_json,
+    open_federation,
+    open_sender,
+    parse_address,
+    phase_ends_in,
+)
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation, Role
 
 
+_MAX_WEI: Final = 2**96 - 1  # of a stake or a reward in the contract
+_WEI: Final = Decimal("1e-18")  # in ETH
+# The default context would round amounts of more than 28 digits.
+_EXACT: Final = Context(prec=64)
+
+
 def parse_ether(text: str) -> int:
-    """An amount in ETH as wei. Raises InputError."""
+    """An amount in ETH as wei, exactly. Raises InputError."""
     try:
-        wei = Decimal(text) * 10**18
-        if wei != wei.to_integral_value() or not 0 <= wei < 2**96:
-            raise InputError(f"{text} ETH cannot be paid.", "Use at most 18 decimals.")
+        amount = Decimal(text)
+        in_range = 0 <= amount <= _EXACT.multiply(Decimal(_MAX_WEI), _WEI)
     except InvalidOperation as error:
         raise InputError(f"{text!r} is not an amount.", "Write it in ETH, such as 0.1.") from error
-    return int(wei)
+    if not in_range:
+        raise InputError(f"{text} ETH cannot be paid.", "It has to be 0 to 79,228,162,514 ETH.")
+    if amount != amount.quantize(_WEI, context=_EXACT):
+        raise InputError(f"{text} ETH cannot be paid.", "Use at most 18 decimals.")
+    return int(_EXACT.divide(amount, _WEI))
 
 
 def register_role(
@@ -47,16 +60,10 @@ def register_role(
     minimum = params.min_party_stake if role is Role.PARTY else params.min_aggregator_stake
     amount = parse_ether(stake) if stake else minimum
     sender = open_sender(federation, *key)
-    receiver = beneficiary or sender.address
-    if not federation.web3.is_address(receiver):
-        raise InputError(f"{receiver!r} is not an address.", "Check --beneficiary.")
-    call = federation.register(role, federation.web3.to_checksum_address(receiver), amount)
+    receiver = parse_address(beneficiary or sender.address)
+    call = federation.register(role, receiver, amount)
     name = role.name.lower()
-    if dry_run:
-        gas = sender.check(call)
-        out.print(f"Would register {sender.address} as {name} with {ether(amount)}; {gas:,} gas.")
-        return
-    receipt = sender.send(call)
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:
         print_json(
             {
@@ -64,15 +71,18 @@ def register_role(
                 "role": name,
                 "stake_wei": amount,
                 "beneficiary": receiver,
-                "gas": receipt.gas_used,
+                "gas": gas,
+                "dry_run": dry_run,
             }
         )
-        return
-    out.print(
-        f"{short(sender.address)} is registered as {name} with {ether(amount)}. It counts from the "
-        "next round that opens; withdrawals and rewards go to "
-        f"{'itself' if receiver == sender.address else short(receiver)}."
-    )
+    elif dry_run:
+        say(f"Would register {sender.address} as {name} with {ether(amount)}; {gas:,} gas.")
+    else:
+        say(
+            f"{short(sender.address)} is registered as {name} with {ether(amount)}. It counts from "
+            "the next round that opens; withdrawals and rewards go to "
+            f"{'itself' if receiver == sender.address else short(receiver)}."
+        )
 
 
 def show_account(
@@ -87,16 +97,11 @@ def show_account(
     from fl_orchestrator.chain.connect import connect
 
     federation = open_federation(connect(rpc), address, deployments)
-    if not federation.web3.is_address(account):
-        raise InputError(f"{account!r} is not an address.", "It has 40 hexadecimal digits.")
-    seen = federation.observe(federation.web3.to_checksum_address(account))
+    seen = federation.observe(parse_address(account))
     if json_output:
         print_json(_as_json(role, seen))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in _rows(role, seen):
-        table.add_row(name, value)
-    out.print(table)
+    print_pairs(_rows(role, seen))
 
 
 def _rows(role: str, seen: Observation) -> list[tuple[str, str]]:
@@ -109,10 +114,8 @@ def _rows(role: str, seen: Observation) -> list[tuple[str, str]]:
         ("rewards to withdraw", ether(seen.credit)),
         ("round", f"{current.round}, {current.phase.name.lower()}"),
     ]
-    ends = {"COMMIT": current.commit_end, "REVEAL": current.reveal_end}
-    end = ends.get(current.phase.name, current.attest_end)
-    if current.phase.name in ("COMMIT", "REVEAL", "ATTEST"):
-        rows.append(("phase ends in", duration(max(0, end - seen.timestamp))))
+    if (ends_in := phase_ends_in(seen)) is not None:
+        rows.append(("phase ends in", duration(ends_in)))
     if role == "party":
         committed = seen.committed.round == current.round and current.round > 0
         state = "revealed" if seen.committed.revealed else "committed, not revealed"
@@ -139,7 +142,5 @@ def _as_json(role: str, seen: Observation) -> dict[str, object]:
         "drawn": seen.drawn,
         "committed": seen.committed.round == seen.current.round and seen.current.round > 0,
         "revealed": seen.committed.revealed and seen.committed.round == seen.current.round,
-        "head_round": seen.head.round,
-        "head_root": "0x" + seen.head.root.hex(),
-        "head_cid": str(seen.head.cid),
+        **head_json(seen),
     }
