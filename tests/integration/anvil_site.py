@@ -1,0 +1,139 @@
+"""A federation on Anvil as its people see it: key files, a store, a record, and `flo`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from anvil_node import AnvilNode
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from support.federation import small_manifest
+from support.flo import PASSWORD, Finished, flo, write_key
+from web3 import Web3
+
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.migrate import DeploymentRecord
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.model.manifest import Manifest
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+class Site:
+    """A directory with everybody's files, and a node. Accounts have a key file and coin."""
+
+    def __init__(self, directory: Path, node: AnvilNode) -> None:
+        self.directory = directory
+        self.node = node
+        self.manifest: Manifest = small_manifest()
+        self.signers: dict[str, LocalSigner] = {}
+        self._password = directory / "password"
+        self._password.write_text(PASSWORD + "\n")
+        (directory / "manifest.json").write_bytes(self.manifest.to_bytes())
+        generator = np.random.Generator(np.random.PCG64(0))
+        genesis = [
+            generator.normal(0, 0.5, t.shape).astype(np.float32) for t in self.manifest.tensors
+        ]
+        np.savez(directory / "genesis.npz", *genesis)
+
+    # ------------------------------------------------------------------ what commands are given
+
+    @property
+    def store_url(self) -> str:
+        return f"file://{self.directory}/store"
+
+    def on_chain(self, node: str = "") -> list[str]:
+        return ["--rpc", node or self.node.url, "--deployments", f"{self.directory}/deployments"]
+
+    def key(self, name: str) -> list[str]:
+        """The options for an account's key, which is made and given coin when it is new."""
+        path = self.directory / f"{name}.json"
+        if name not in self.signers:
+            secret = hashlib.sha256(f"test key of {name}".encode()).digest()
+            self.signers[name] = write_key(path, secret)
+            self.node.give(self.address(name))
+        return ["--key", str(path), "--password-file", str(self._password)]
+
+    def working(self, name: str, node: str = "") -> list[str]:
+        """The options of a role that takes part in a round, by way of a ``node`` of its own."""
+        home = f"{self.directory}/home"
+        return [*self.key(name), *self.on_chain(node), "--store", self.store_url, "--home", home]
+
+    def deploy_options(self, parties: int = 2) -> list[str]:
+        d = self.directory
+        model = ["--manifest", f"{d}/manifest.json", "--genesis", f"{d}/genesis.npz"]
+        return [*model, "--parties", str(parties), "--store", self.store_url]
+
+    def address(self, name: str) -> str:
+        return self.signers[name].address
+
+    # ------------------------------------------------------------------ commands
+
+    def deploy(self, *options: str, parties: int = 2) -> Finished:
+        return flo(
+            "deploy",
+            *self.deploy_options(parties),
+            *self.key("owner"),
+            *self.on_chain(),
+            *options,
+        )
+
+    def admit_and_register(self, parties: Sequence[str], aggregators: Sequence[str]) -> None:
+        for role, names in (("party", parties), ("aggregator", aggregators)):
+            keys = {name: self.key(name) for name in names}
+            addresses = [self.address(name) for name in names]
+            admit = ("federation", "admit", *addresses, "--role", role)
+            flo(*admit, *self.key("owner"), *self.on_chain()).succeeded()
+            for key in keys.values():
+                flo(role, "register", *key, *self.on_chain()).succeeded()
+
+    def submission(self, name: str, weights: Path, samples: int = 50, node: str = "") -> list[str]:
+        """The arguments of `flo` for a submission."""
+        count = ["--samples", str(samples)]
+        return ["party", "submit", str(weights), *count, *self.working(name, node)]
+
+    # ------------------------------------------------------------------ what is so
+
+    @cached_property
+    def federation(self) -> Federation:
+        web3 = Web3(Web3.HTTPProvider(self.node.url))
+        record = DeploymentRecord(self.directory / "deployments", web3.eth.chain_id)
+        (deployment,) = record.load().values()
+        return Federation(web3, deployment.address)
+
+    def observe(self, name: str = "owner") -> Observation:
+        return self.federation.observe(self.address(name))
+
+    def open_round(self) -> Observation:
+        """Open the next round, by its two transactions; what the owner sees then."""
+        sender = Sender(self.federation.web3, self.signers["owner"], self.federation.reverts)
+        sender.send(self.federation.open_round())
+        self.node.rpc("anvil_mine", "0x2")
+        sender.send(self.federation.open_round())
+        return self.observe()
+
+    def head_weights(self) -> Weights:
+        """The head's weights, as `flo model get` writes them."""
+        file = self.directory / "head.safetensors"
+        flo("model", "get", file, *self.on_chain(), "--store", self.store_url).succeeded()
+        return load_file(file)
+
+    def trained(self, name: str, seed: int, suffix: str = ".npz") -> Path:
+        """A file with weights that differ from the head's as after some training."""
+        generator = np.random.Generator(np.random.PCG64(seed))
+        weights = {
+            tensor: (values + generator.normal(0, 0.05, values.shape)).astype(np.float32)
+            for tensor, values in self.head_weights().items()
+        }
+        path = self.directory / f"{name}-{seed}{suffix}"
+        if suffix == ".npz":
+            np.savez(path, **weights)
+        else:
+            save_file(weights, path)
+        return path
