@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
-
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IFederation, Role} from "./interfaces/IFederation.sol";
@@ -192,8 +191,8 @@ abstract contract StakeAccounts is State, Ownable2Step {
     }
 
     /// @dev Requires that a stake which counted up to `lastRound` can no longer be slashed: that round is
-    /// over, every accepted round up to it is final, and no result in it can be challenged. (Results that were
-    /// not accepted in the rounds before it are older than the request to unbond.)
+    /// over, every accepted round up to it is final, and no result in it can be challenged. (What was signed
+    /// and not accepted in an earlier round was signed before the request to unbond: `unbondDelay` covers it.)
     function _requireReleased(Role role, uint256 unbondAt, uint32 lastRound) private view {
         if (unbondAt == 0) revert NotUnbonding();
         if (block.timestamp < unbondAt) revert StillUnbonding(unbondAt);
