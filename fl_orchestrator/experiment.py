@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Features, Manifest, RuleSpec, TensorSpec, TrainingSpec
+from fl_orchestrator.report.directory import start_run
 from fl_orchestrator.report.history import (
     KERAS,
     SAFETENSORS,
@@ -26,7 +28,7 @@ from fl_orchestrator.report.history import (
 )
 from fl_orchestrator.report.plots import CURVES, draw_curves
 from fl_orchestrator.roles.manifests import manifest_cid
-from fl_orchestrator.roles.setup import Terms
+from fl_orchestrator.roles.setup import Genesis, Terms, federation_params
 from fl_orchestrator.roles.simulation import RoundReport, Shape, Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.comparison import train_alone, train_pooled
@@ -35,6 +37,7 @@ from fl_orchestrator.training.keras import KerasModel, KerasTrainer
 from fl_orchestrator.training.tasks import Deal, Task, deal, task_named
 from fl_orchestrator.training.weights_file import save_keras, save_safetensors
 
+_ANY_GENESIS: Final = Genesis(bytes(32), Cid(bytes(32), RAW))
 RULES: Final = ("weighted-mean", "median", "trimmed-mean")
 
 
@@ -90,7 +93,8 @@ class RewardShare:
 class Experiment:
     """One run in ``directory``, which is left readable after every round.
 
-    Making it loads the data, builds the model, deploys the contracts and registers everybody.
+    Making it loads the data, builds the model, deploys the contracts and registers everybody. Only
+    when the options and the data are known to be usable is an earlier run in the directory deleted.
     """
 
     def __init__(self, options: Options, directory: Path) -> None:
@@ -105,8 +109,11 @@ class Experiment:
         self.manifest = manifest_for(self.task, self.model, options)
         self._trainers = [KerasTrainer(self.model, rows) for rows in self.deal.parties]
         self._evaluator = KerasTrainer(self.model, self.deal.test)
+        shape = _shape(options)
+        federation_params(self.manifest, _ANY_GENESIS, shape.terms)  # refuses impossible terms
+        start_run(directory)
         self.simulation = Simulation(
-            directory, self.manifest, self.model.initial_weights, self._trainers, _shape(options)
+            directory, self.manifest, self.model.initial_weights, self._trainers, shape
         )
         self._entries: list[RoundEntry] = []
         self._exports: dict[str, str] = {}

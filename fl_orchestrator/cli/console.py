@@ -43,9 +43,9 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value))
 
 
-def say(text: str) -> None:
+def say(text: str, console: Console = out) -> None:
     """Print a sentence, with markup: a terminal breaks it between words, a pipe gets one line."""
-    out.print(text, soft_wrap=not out.is_terminal)
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def print_pairs(rows: Iterable[tuple[str, str]]) -> None:

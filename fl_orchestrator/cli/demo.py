@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -21,20 +21,17 @@ from fl_orchestrator.cli.console import (
     interruptible,
     out,
     print_json,
+    say,
     short,
 )
-from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
     from fl_orchestrator.experiment import Experiment, RewardShare
     from fl_orchestrator.report.history import Comparison, RoundEntry
 
 _MAX_LISTED_ACCOUNTS: Final = 20
-_COLUMNS: Final = "{:>5}  {:>7}  {:>8}  {:>8}  {:>7}  {:>9}  {}  {}"
-
-
-class ForeignDirectory(InputError):
-    """The output directory holds something that no demo wrote."""
+# 78 characters with short roots and CIDs.
+_COLUMNS: Final = "{:>5} {:>5} {:>8} {:>8} {:>6} {:>9}  {} {}"
 
 
 def demo(
@@ -74,25 +71,31 @@ def demo(
     """
     started = time.monotonic()
     console = Console(quiet=True) if json_output else out
-    with interruptible(
-        f"{output} holds the record of the rounds so far; run it again to start over."
+    with (
+        interruptible("No round was run; run it again to start over."),
+        console.status("Loading TensorFlow, the data and the contracts …"),
     ):
-        with console.status("Loading TensorFlow, the data and the contracts …"):
-            from fl_orchestrator.experiment import Experiment, Options
-            from fl_orchestrator.training.tasks import task_named
+        from fl_orchestrator.report.directory import check_run_directory
 
-            options = Options(
-                dataset=dataset,
-                parties=task_named(dataset).parties if parties is None else parties,
-                aggregators=aggregators,
-                rounds=rounds,
-                partition=partition,
-                rule=rule,
-                participants=participants,
-                seed=seed,
-            )
-            _prepare(output)
-            experiment = Experiment(options, output)
+        check_run_directory(output)
+        from fl_orchestrator.experiment import Experiment, Options
+        from fl_orchestrator.training.tasks import task_named
+
+        options = Options(
+            dataset=dataset,
+            parties=task_named(dataset).parties if parties is None else parties,
+            aggregators=aggregators,
+            rounds=rounds,
+            partition=partition,
+            rule=rule,
+            participants=participants,
+            seed=seed,
+        )
+        experiment = Experiment(options, output)
+    with interruptible(
+        f"{output} has the record of the rounds so far: `flo verify {output}` checks it. "
+        "Running the demo again starts over."
+    ):
         _introduce(console, experiment)
         entries = _run_rounds(console, experiment)
         shares = _settle(console, experiment)
@@ -105,38 +108,25 @@ def demo(
         _conclude(experiment, comparison, shares, seconds, output)
 
 
-def _prepare(directory: Path) -> None:
-    """Make the directory empty, if a demo wrote what is in it."""
-    from fl_orchestrator.report.history import HISTORY
-
-    if directory.exists() and not directory.is_dir():
-        raise ForeignDirectory(f"{directory} is a file.", "Give a directory with --out.")
-    if directory.is_dir() and any(directory.iterdir()):
-        if not (directory / HISTORY).is_file():
-            raise ForeignDirectory(
-                f"{directory} is not empty, and no demo wrote what is in it.",
-                "Give another directory with --out.",
-            )
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-
-
 def _introduce(console: Console, experiment: Experiment) -> None:
     options, manifest = experiment.options, experiment.manifest
     rows = [len(party) for party in experiment.deal.parties]
-    console.print(
+    say(
         f"[bold]{options.dataset}[/]: {sum(rows)} rows dealt {experiment.partition} to "
         f"{options.parties} parties ({min(rows)} to {max(rows)} rows each), "
-        f"{len(experiment.deal.test)} test rows. {experiment.licence}"
+        f"{len(experiment.deal.test)} test rows. {experiment.licence}",
+        console,
     )
     drawn = "all" if options.participants is None else f"about {options.participants}"
-    console.print(
+    say(
         f"Model: {manifest.layout.parameters:,} parameters; rule {options.rule}; {drawn} parties "
-        f"drawn per round; {options.aggregators} aggregators; seed {options.seed}."
+        f"drawn per round; {options.aggregators} aggregators; seed {options.seed}.",
+        console,
     )
-    console.print(
+    say(
         f"Federation {short(experiment.simulation.federation.address)} deployed, "
-        f"{options.parties + options.aggregators} accounts registered with stake.\n"
+        f"{options.parties + options.aggregators} accounts registered with stake.\n",
+        console,
     )
 
 
@@ -167,7 +157,8 @@ def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
             console.print(line, soft_wrap=True)
             advance()
     clipped = max(entry.clipped for entry in entries)
-    console.print(f"At most {clipped:.2%} of an update's values were out of range and clipped.")
+    if clipped:
+        say(f"Up to {clipped:.2%} of an update's values were out of range and clipped.", console)
     return entries
 
 
@@ -207,10 +198,9 @@ def _conclude(
     out.print(_stakes(shares))
     gas = experiment.simulation.gas_total
     out.print(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
-    out.print(
-        f"Written to {directory}: history.json, curves.png, model.keras, model.safetensors.\n"
-        f"Check all of it yourself: [bold]flo verify {directory}[/]"
-    )
+    shown = escape(str(directory))
+    say(f"Written to {shown}: history.json, curves.png, model.keras, model.safetensors.")
+    say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
 
 
 def _stakes(shares: list[RewardShare]) -> Table:
