@@ -24,10 +24,10 @@ from fl_orchestrator.report.history import (
     History,
     RoundEntry,
     file_sha256,
-    save_blocks,
 )
 from fl_orchestrator.report.plots import CURVES, draw_curves
 from fl_orchestrator.roles.manifests import manifest_cid
+from fl_orchestrator.roles.recording import Recorder
 from fl_orchestrator.roles.setup import Genesis, Terms, federation_params
 from fl_orchestrator.roles.simulation import RoundReport, Shape, Simulation
 from fl_orchestrator.training import datasets
@@ -115,6 +115,7 @@ class Experiment:
         self.simulation = Simulation(
             directory, self.manifest, self.model.initial_weights, self._trainers, shape
         )
+        self._recorder = Recorder(directory, self.simulation.chain)
         self._entries: list[RoundEntry] = []
         self._exports: dict[str, str] = {}
         self.comparison: Comparison | None = None
@@ -227,16 +228,7 @@ class Experiment:
 
     def save(self) -> None:
         """Write the record of the run so far."""
-        chain = self.simulation.chain
-        blocks = (
-            {
-                "timestamp": block.timestamp,
-                "transactions": ["0x" + raw.hex() for raw in block.transactions],
-            }
-            for block in chain.recorded()
-        )
-        genesis = {"genesisTime": chain.genesis_time, "balances": chain.balances}
-        save_blocks(self.directory, genesis, blocks)
+        self._recorder.save()
         self.history().save(self.directory)
 
 

@@ -24,9 +24,10 @@ BLOCK_GAS_LIMIT: Final = 30_000_000
 
 @dataclass(frozen=True, slots=True)
 class RecordedBlock:
-    """A mined block: its timestamp in seconds, and its raw signed transactions."""
+    """A mined block: its timestamp in seconds, its hash, and its raw signed transactions."""
 
     timestamp: int
+    hash: bytes
     transactions: tuple[bytes, ...]
 
 
@@ -126,9 +127,8 @@ class DevelopmentChain:
         chain = self._backend.chain
         for number in range(from_block, chain.get_canonical_head().block_number + 1):
             block = chain.get_canonical_block_by_number(number)
-            yield RecordedBlock(
-                block.header.timestamp, tuple(bytes(t.encode()) for t in block.transactions)
-            )
+            raw = tuple(bytes(transaction.encode()) for transaction in block.transactions)
+            yield RecordedBlock(block.header.timestamp, bytes(block.hash), raw)
 
     def replay(self, block: RecordedBlock) -> None:
         """Mine a block with these transactions at that time."""

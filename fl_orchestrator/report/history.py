@@ -1,22 +1,19 @@
-"""The record of a run: ``history.json`` for people and scripts, ``blocks.jsonl`` for the auditor.
+"""The record of a run for people and scripts: ``history.json``.
 
-Both are rewritten as a whole after every round, so that an interrupted run leaves a readable one.
+It is replaced as a whole after every round, so that an interrupted run leaves a readable one.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json
 
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import InputError, VerificationError
 from fl_orchestrator.files import write_whole
 
 HISTORY: Final = "history.json"
@@ -25,16 +22,17 @@ STORE: Final = "store"
 SAFETENSORS: Final = "model.safetensors"
 KERAS: Final = "model.keras"
 _MAX_HISTORY_BYTES: Final = 64 << 20
-_MAX_BLOCK_LINE: Final = 4 << 20
 
-Root = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 # JSON has null for the loss of a model that diverged.
 Measure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 
 
 class UnreadableRun(InputError):
     """The directory does not hold the record of a run."""
+
+
+class DamagedRun(VerificationError):
+    """The record of a run was changed into something else."""
 
 
 class _Part(BaseModel):
@@ -65,7 +63,7 @@ class RoundEntry(_Part):
     clipped: float
     gas: int
     gas_by_call: dict[str, int]
-    root: Root
+    root: str
     cid: str
 
 
@@ -89,16 +87,16 @@ class History(_Part):
     aggregators: int
     participants: int
     chain_id: int
-    federation: Address
-    chain_head: Root
-    genesis_root: Root
+    federation: str
+    chain_head: str
+    genesis_root: str
     genesis_cid: str
     manifest_cid: str
     rounds: tuple[RoundEntry, ...] = Field(default=(), strict=False)
     comparison: Comparison | None = None
     gas_total: int = 0
     # sha256 by file name, of what was exported from the head.
-    exports: dict[str, Root] = {}
+    exports: dict[str, str] = {}
     complete: bool = False
 
     def save(self, directory: Path) -> None:
@@ -106,51 +104,36 @@ class History(_Part):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Raises UnreadableRun."""
+        """Read the record in a directory; whether it is true is the auditor's to find out.
+
+        Raises UnreadableRun where there is none, and DamagedRun.
+        """
         path = directory / HISTORY
         try:
             with path.open("rb") as file:
                 data = file.read(_MAX_HISTORY_BYTES + 1)
             if len(data) > _MAX_HISTORY_BYTES:
-                raise UnreadableRun(f"{path} is too large to be the record of a run.")
+                raise DamagedRun(f"{path} is too large to be the record of a run.")
             return cls.model_validate_json(data)
         except OSError as error:
             raise UnreadableRun(
                 f"{path} cannot be read: {error.strerror}.", "Give the --out directory of a run."
             ) from error
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise UnreadableRun(
-                f"{path} is not the record of a run: {where}: {first['msg']}."
-            ) from error
-
-
-def save_blocks(
-    directory: Path, genesis: Mapping[str, Any], blocks: Iterable[Mapping[str, Any]]
-) -> None:
-    """Write the chain's genesis and its blocks, one JSON object per line."""
-    lines = [json.dumps(item, separators=(",", ":")) for item in (genesis, *blocks)]
-    write_whole(directory / BLOCKS, "\n".join(lines) + "\n")
-
-
-def load_blocks(directory: Path) -> Iterator[dict[str, Any]]:
-    """The genesis, then the blocks. Raises UnreadableRun."""
-    path = directory / BLOCKS
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(_MAX_BLOCK_LINE):
-                item = from_json(line, allow_inf_nan=False)
-                if not isinstance(item, dict):
-                    raise UnreadableRun(f"{path} is not a record of blocks.")
-                yield item
-    except OSError as error:
-        raise UnreadableRun(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UnreadableRun(f"{path} is not a record of blocks.") from error
+            raise DamagedRun(f"{path} is not the record of a run: {_explain(error)}.") from error
 
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hexadecimal with 0x."""
     with path.open("rb") as file:
         return "0x" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    match first["loc"]:
+        case ("rounds", int(index), *rest):
+            where = f"round {index + 1}: {'.'.join(map(str, rest))}"
+        case parts:
+            where = ".".join(map(str, parts)) or "the file"
+    return f"{where}: {first['msg']}"

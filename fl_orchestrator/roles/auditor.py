@@ -6,23 +6,23 @@ transactions, every model from the stored updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import filecmp
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from eth_utils.exceptions import ValidationError as EthValidationError
-from web3.exceptions import Web3Exception
 
-from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.development import DevelopmentChain, RecordedBlock
 from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.federation import Federation, NoFederation
 from fl_orchestrator.chain.types import ModelView, RevealedUpdate, included_indices
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.errors import ContentError, InputError, VerificationError
+from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorMeta
 from fl_orchestrator.report.history import (
     KERAS,
     SAFETENSORS,
@@ -30,18 +30,14 @@ from fl_orchestrator.report.history import (
     History,
     UnreadableRun,
     file_sha256,
-    load_blocks,
 )
 from fl_orchestrator.roles.aggregator import check_reveals
 from fl_orchestrator.roles.difference import describe, first_difference, flipped_bit
-from fl_orchestrator.roles.manifests import fetch_manifest
+from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
+from fl_orchestrator.roles.recording import WrongRecord, replay
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 from fl_orchestrator.training.trainer import TensorSpec
 from fl_orchestrator.training.weights_file import load_weights
-
-
-class WrongRecord(VerificationError):
-    """Something recorded or stored is not what the replayed chain says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,8 @@ class AuditedRound:
 class Audit:
     """An audit of the run in ``directory``; ``workspace`` takes recomputed models.
 
-    Raises UnreadableRun when there is no record, WrongRecord when it contradicts itself.
+    Raises UnreadableRun when there is no record, DamagedRun and WrongRecord when it is not one or
+    contradicts itself.
     """
 
     def __init__(self, directory: Path, workspace: Path) -> None:
@@ -66,8 +63,15 @@ class Audit:
         if not (directory / STORE).is_dir():
             raise UnreadableRun(f"{directory / STORE} is missing.")
         self._store = LocalStore(directory / STORE)
-        self._federation = _replay(directory, self.history)
-        self._manifest: Manifest = fetch_manifest(self._store, self._federation.params())
+        chain = replay(directory, self.history)
+        try:
+            self._federation = Federation(chain.web3, self.history.federation)
+        except (NoFederation, ValueError) as error:
+            raise WrongRecord(
+                f"Round 0: there is no federation at {self.history.federation}, where "
+                "history.json has it."
+            ) from error
+        self._manifest = self._read_manifest()
         self._origin = Origin(self._federation.chain_id, self._federation.address)
         self._cache = VectorCache(workspace, self._manifest)
 
@@ -79,11 +83,10 @@ class Audit:
         """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""
         index = RoundIndex(self._federation, 0)
         last_block = self._federation.web3.eth.block_number
-        head = self._federation.head()
         self._compare_history()
         model = self._federation.model(0)
-        base = self._stored(model, self._fetch(model, 0))
-        for height in range(1, head.height + 1):
+        base = self._fetch(f"model {model.cid}", model.cid, model.root, self._origin.state(0))
+        for height in range(1, self._federation.head().height + 1):
             model = self._federation.model(height)
             accepted = index.accepted(model.round, last_block)
             check_reveals(accepted.updates, accepted.result.updates_hash)
@@ -125,115 +128,105 @@ class Audit:
                 return f"the first wrong coordinate is {describe(layout, coordinate)}"
         return ""
 
+    def _read_manifest(self) -> Manifest:
+        try:
+            return fetch_manifest(self._store, self._federation.params())
+        except ContentError as error:
+            raise WrongRecord(
+                f"Round 0: the stored manifest was changed, no coordinate of a model: {error}"
+            ) from error
+
     def _recompute(
         self, model: ModelView, base: VectorFile, included: Sequence[RevealedUpdate]
     ) -> VectorFile:
-        updates = [(self._fetch_update(reveal), reveal.weight) for reveal in included]
+        updates = [
+            (
+                self._fetch(
+                    f"update {reveal.cid} of {reveal.party}",
+                    reveal.cid,
+                    reveal.root,
+                    self._origin.update(reveal.round),
+                ),
+                reveal.weight,
+            )
+            for reveal in included
+        ]
         right = self._cache.aggregate(base, updates, self._origin.state(model.round))
+        difference = self._difference(model, right)
         if right.root != model.root:
             raise WrongRecord(
                 f"Round {model.round}: the model on-chain is not the rule applied to its updates; "
-                f"{self._first_difference(model, right)}."
+                f"{difference}."
             )
-        return self._stored(model, right)
-
-    def _stored(self, model: ModelView, right: VectorFile) -> VectorFile:
-        """Check that the stored file of a model is the right one, byte for byte."""
-        place = self._store.locate(model.cid)
-        if place is None:
-            raise WrongRecord(f"Round {model.round}: the model {model.cid} is not in the store.")
-        if place.read_bytes() != right.path.read_bytes():
+        if difference:
             raise WrongRecord(
-                f"Round {model.round}: the stored model {model.cid} was changed; "
-                f"{self._first_difference(model, right)}."
+                f"Round {model.round}: the stored model {model.cid} was changed; {difference}."
             )
         return right
 
-    def _first_difference(self, model: ModelView, right: VectorFile) -> str:
+    def _difference(self, model: ModelView, right: VectorFile) -> str:
+        """How the stored file of a model is not the right one; empty if it is."""
         place = self._store.locate(model.cid)
         if place is None:
-            return "the claimed model is not in the store"
-        return first_difference(self._manifest.layout, right.meta.kind, place, right.path)
-
-    def _fetch(self, model: ModelView, round_number: int) -> VectorFile:
+            return "it is not in the store"
         try:
-            return self._cache.fetch(
-                self._store, model.cid, model.root, self._origin.state(round_number)
-            )
-        except (ContentError, RootMismatch) as error:
-            place = self._store.locate(model.cid)
-            meta = self._origin.state(round_number)
-            where = (
-                "it is missing"
-                if place is None
-                else flipped_bit(self._manifest.layout, meta, place, model.root)
-            )
-            raise WrongRecord(
-                f"Round {round_number}: the stored model {model.cid} was changed; {where}."
-            ) from error
+            if filecmp.cmp(place, right.path, shallow=False):
+                return ""
+            return first_difference(self._manifest.layout, right.meta.kind, place, right.path)
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
 
-    def _fetch_update(self, reveal: RevealedUpdate) -> VectorFile:
-        meta = self._origin.update(reveal.round)
+    def _fetch(self, what: str, cid: Cid, root: bytes, meta: VectorMeta) -> VectorFile:
+        """A stored vector that the chain has the root of."""
         try:
-            return self._cache.fetch(self._store, reveal.cid, reveal.root, meta)
+            return self._cache.fetch(self._store, cid, root, meta)
         except (ContentError, RootMismatch) as error:
-            place = self._store.locate(reveal.cid)
-            where = (
-                "it is missing"
-                if place is None
-                else flipped_bit(self._manifest.layout, meta, place, reveal.root)
-            )
+            place = self._store.locate(cid)
+            if place is None:
+                raise WrongRecord(f"Round {meta.round}: the {what} is not in the store.") from error
+            try:
+                where = flipped_bit(self._manifest.layout, meta, place, root)
+            except OSError as unreadable:
+                where = f"it cannot be read: {unreadable.strerror}"
             raise WrongRecord(
-                f"Round {reveal.round}: the stored update {reveal.cid} of {reveal.party} was "
-                f"changed; {where}."
+                f"Round {meta.round}: the stored {what} was changed; {where}."
             ) from error
 
     def _compare_history(self) -> None:
-        """Check the roots and CIDs in history.json against the replayed chain."""
-        genesis = self._federation.model(0)
-        models = {m.round: m for m in map(self._federation.model, self._heights())}
-        claimed = [(0, self.history.genesis_root, self.history.genesis_cid, genesis)]
+        """Check what history.json says of the chain against the replayed one."""
+        federation, history = self._federation, self.history
+        genesis = federation.model(0)
+        heights = range(1, federation.head().height + 1)
+        models = {model.round: model for model in map(federation.model, heights)}
+        setting = (
+            ("chain id", history.chain_id, federation.chain_id),
+            ("manifest CID", history.manifest_cid, str(manifest_cid(self._manifest.digest))),
+            ("root", history.genesis_root, "0x" + genesis.root.hex()),
+            ("CID", history.genesis_cid, str(genesis.cid)),
+        )
+        self._compare(0, setting)
         current = genesis
-        for entry in self.history.rounds:
-            if entry.accepted != (entry.round in models):
+        for number, entry in enumerate(history.rounds, start=1):
+            current = models.get(number, current)
+            claims = (
+                ("number", entry.round, number),
+                ("acceptance", entry.accepted, number in models),
+                ("root", entry.root, "0x" + current.root.hex()),
+                ("CID", entry.cid, str(current.cid)),
+            )
+            self._compare(number, claims)
+        last = federation.observe(federation.address).current.round
+        self._compare(last, (("number of rounds", len(history.rounds), last),))
+
+    @staticmethod
+    def _compare(round_number: int, claims: Iterable[tuple[str, Any, Any]]) -> None:
+        for what, claimed, right in claims:
+            if claimed != right:
                 raise WrongRecord(
-                    f"Round {entry.round}: history.json and the chain differ on its acceptance."
-                )
-            current = models.get(entry.round, current)
-            claimed.append((entry.round, entry.root, entry.cid, current))
-        for number, root, cid, model in claimed:
-            if (root, cid) != ("0x" + model.root.hex(), str(model.cid)):
-                raise WrongRecord(
-                    f"Round {number}: history.json has the root {root} and the CID {cid}, the "
-                    f"chain 0x{model.root.hex()} and {model.cid}; no coordinate of the model is "
-                    "concerned, the record itself was changed."
+                    f"Round {round_number}: history.json has the {what} {claimed}, the chain "
+                    f"{right}; no coordinate of the model is concerned, the record itself was "
+                    "changed."
                 )
 
-    def _heights(self) -> range:
-        return range(1, self._federation.head().height + 1)
 
-
-def _replay(directory: Path, history: History) -> Federation:
-    """Send the recorded transactions to a fresh chain; return the federation that they deployed."""
-    blocks = load_blocks(directory)
-    try:
-        genesis = next(blocks)
-        chain = DevelopmentChain(genesis["balances"], genesis["genesisTime"])
-        for item in blocks:
-            transactions = tuple(bytes.fromhex(raw[2:]) for raw in item["transactions"])
-            chain.replay(RecordedBlock(item["timestamp"], transactions))
-    except StopIteration:
-        raise UnreadableRun(f"{directory} has an empty record of blocks.") from None
-    except (KeyError, TypeError, ValueError, EthValidationError, Web3Exception) as error:
-        raise WrongRecord(f"The recorded blocks cannot be replayed: {error}.") from error
-    if chain.head_hash() != bytes.fromhex(history.chain_head[2:]):
-        raise WrongRecord(
-            "The recorded blocks were changed: the last one does not have the recorded hash."
-        )
-    federation = Federation(chain.web3, history.federation)
-    code = bytes(chain.web3.eth.get_code(federation.address))
-    if not load_artifact("Federation").runs_as(code):
-        raise WrongRecord(
-            f"The contract at {federation.address} is not the federation of this version."
-        )
-    return federation
+__all__ = ["Audit", "AuditedRound", "WrongRecord"]

@@ -69,6 +69,7 @@ def test_a_recorded_chain_is_replayed_to_the_same_hash() -> None:
     assert [len(block.transactions) for block in blocks] == [1, 0, 1, 0]
     for block in blocks:
         again.replay(block)
+        assert again.head_hash() == block.hash
     assert again.head_hash() == chain.head_hash()
     assert list(chain.recorded(from_block=3)) == blocks[2:]
 
@@ -87,7 +88,7 @@ def test_a_block_replayed_at_another_time_has_another_hash(number: int, seconds:
 
 def test_a_block_of_two_transactions_is_not_of_this_chain() -> None:
     with pytest.raises(ValueError, match="block of its own"):
-        new_chain().replay(RecordedBlock(GENESIS_TIME + 1, (b"a", b"b")))
+        new_chain().replay(RecordedBlock(GENESIS_TIME + 1, bytes(32), (b"a", b"b")))
 
 
 def test_the_chain_goes_on_after_a_replay() -> None:

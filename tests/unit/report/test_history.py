@@ -11,15 +11,13 @@ import pytest
 from fl_orchestrator import files
 from fl_orchestrator.report import history as module
 from fl_orchestrator.report.history import (
-    BLOCKS,
     HISTORY,
     Comparison,
+    DamagedRun,
     History,
     RoundEntry,
     UnreadableRun,
     file_sha256,
-    load_blocks,
-    save_blocks,
 )
 
 ROOT = "0x" + "ab" * 32
@@ -161,7 +159,7 @@ def test_a_directory_in_the_place_of_the_record_is_refused(tmp_path: Path) -> No
     ids=lambda content: str(content[:12]),
 )
 def test_what_is_not_a_record_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(UnreadableRun, match="is not the record of a run"):
+    with pytest.raises(DamagedRun, match="is not the record of a run"):
         History.load(write(tmp_path, content))
 
 
@@ -172,20 +170,15 @@ def test_what_is_not_a_record_is_refused(tmp_path: Path, content: bytes) -> None
         (("seed",), "7"),
         (("seed",), 7.5),
         (("parties",), None),
-        (("federation",), "0x12"),
-        (("federation",), "../../../etc/passwd"),
-        (("chainHead",), ROOT.upper()),
-        (("genesisRoot",), ROOT + "00"),
         (("rounds",), {}),
         (("rounds", 0, "round"), "1"),
         (("rounds", 0, "accepted"), 1),
         (("rounds", 0, "loss"), "NaN"),
-        (("rounds", 0, "root"), "ab" * 32),
         (("rounds", 0, "root"), None),
         (("rounds", 0, "gasByCall"), {"commit": "1"}),
         (("rounds", 0, "surprise"), 1),
         (("comparison", "accuracy"), "high"),
-        (("exports", "model.keras"), "0x12"),
+        (("exports", "model.keras"), 5),
         (("surprise",), 1),
     ],
     ids=str,
@@ -196,52 +189,22 @@ def test_a_wrong_value_is_named(tmp_path: Path, path: tuple[Any, ...], value: An
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    with pytest.raises(UnreadableRun, match=f"{path[0]}"):
+    expected = f"round 1: {path[2]}" if path[0] == "rounds" and len(path) > 2 else path[0]
+    with pytest.raises(DamagedRun, match=expected):
         History.load(write(tmp_path, run))
+
+
+def test_a_root_that_is_none_is_left_to_the_auditor(tmp_path: Path) -> None:
+    """One flipped bit makes a letter of a digit; the auditor says in which round."""
+    run = as_json()
+    run["rounds"][0]["root"] = ROOT[:-1] + "q"
+    assert History.load(write(tmp_path, run)).rounds[0].root.endswith("q")
 
 
 def test_an_enormous_record_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_HISTORY_BYTES", 1000)
-    with pytest.raises(UnreadableRun, match="too large"):
+    with pytest.raises(DamagedRun, match="too large"):
         History.load(write(tmp_path, b" " * 1001))
-
-
-# The blocks
-
-GENESIS = {"genesisTime": 5, "balances": {"0x" + "ab" * 20: 10**21}}
-
-
-def test_blocks_are_loaded_as_they_were_saved(tmp_path: Path) -> None:
-    blocks = [{"timestamp": n, "transactions": ["0x" + "cd" * n]} for n in range(3)]
-    save_blocks(tmp_path, GENESIS, blocks)
-    assert list(load_blocks(tmp_path)) == [GENESIS, *blocks]
-
-
-def test_missing_blocks_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableRun, match="cannot be read"):
-        list(load_blocks(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"\n", b"\xff\n", b"not json\n", b"[]\n", b"5\n", b"null\n", b"[" * 200_000, b'{"a":' * 9],
-    ids=lambda line: str(line[:12]),
-)
-def test_a_line_that_is_no_block_is_refused(tmp_path: Path, line: bytes) -> None:
-    save_blocks(tmp_path, GENESIS, [])
-    with (tmp_path / BLOCKS).open("ab") as file:
-        file.write(line)
-    with pytest.raises(UnreadableRun, match="is not a record of blocks"):
-        list(load_blocks(tmp_path))
-
-
-def test_an_enormous_line_is_not_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_MAX_BLOCK_LINE", 100)
-    save_blocks(tmp_path, {"genesisTime": 5}, [{"transactions": ["0x" + "00" * 200]}])
-    with pytest.raises(UnreadableRun, match="is not a record of blocks"):
-        list(load_blocks(tmp_path))
 
 
 def test_the_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""A run with its record, as `flo demo` leaves one, but trained with NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fl_orchestrator.report.history import History, RoundEntry
+from fl_orchestrator.roles.manifests import manifest_cid
+from fl_orchestrator.roles.recording import Recorder
+from fl_orchestrator.roles.simulation import Shape, Simulation
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
+from support.federation import CLASSES, FEATURES, consortium, rows_of, small_manifest, trainers
+
+
+def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> History:
+    """Run a federation in ``directory`` and record it, as fl_orchestrator/experiment.py does."""
+    manifest = small_manifest()
+    simulation = Simulation(
+        directory,
+        manifest,
+        initial_weights(FEATURES, CLASSES),
+        trainers(parties),
+        Shape(aggregators=1, rounds=rounds, seed=0, terms=consortium(parties)),
+    )
+    recorder = Recorder(directory, simulation.chain)
+    evaluator = NumpyLogistic(rows_of(99), CLASSES)
+    entries = []
+    for _ in range(rounds):
+        report = simulation.run_round()
+        loss, _, metrics = evaluator.evaluate(simulation.head_weights(), {})
+        entries.append(
+            RoundEntry(
+                round=report.round,
+                accepted=report.accepted,
+                drawn=report.drawn,
+                committed=report.committed,
+                included=report.included,
+                clipped=report.clipped,
+                accuracy=metrics["accuracy"],
+                loss=loss,
+                gas=report.total_gas,
+                gas_by_call=report.gas,
+                root="0x" + report.root.hex(),
+                cid=report.cid,
+            )
+        )
+    federation, chain = simulation.federation, simulation.chain
+    genesis = federation.model(0)
+    history = History(
+        dataset="synthetic",
+        partition="iid",
+        rule="weighted-mean",
+        seed=0,
+        parties=parties,
+        aggregators=1,
+        participants=parties,
+        chain_id=federation.chain_id,
+        federation=federation.address,
+        chain_head="0x" + chain.head_hash().hex(),
+        genesis_root="0x" + genesis.root.hex(),
+        genesis_cid=str(genesis.cid),
+        manifest_cid=str(manifest_cid(manifest.digest)),
+        rounds=tuple(entries),
+        gas_total=simulation.gas_total,
+    )
+    recorder.save()
+    history.save(directory)
+    return history
