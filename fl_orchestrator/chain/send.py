@@ -98,6 +98,10 @@ class Sender:
 
     def check(self, call: Call) -> int:
         """The gas the call would take; raises what sending it would raise."""
+        return self._estimate(call)[0]
+
+    def _estimate(self, call: Call) -> tuple[int, dict[str, int]]:
+        """The gas of a call that the account can pay, and the fees to offer."""
         transaction: TxParams = {
             "from": Web3.to_checksum_address(self.address),
             "data": call.data,
@@ -108,17 +112,18 @@ class Sender:
         # Nodes refuse in words of their own to estimate what cannot be paid.
         self._require_balance(call, call.value)
         with self._reverts.translated():
-            return self.web3.eth.estimate_gas(transaction)
+            gas = self.web3.eth.estimate_gas(transaction)
+        fees = self._fees()
+        self._require_balance(call, call.value + int(gas * _GAS_MARGIN) * max(fees.values()))
+        return gas, fees
 
     def _prepare(self, call: Call) -> dict[str, Any]:
         address = Web3.to_checksum_address(self.address)
-        gas = int(self.check(call) * _GAS_MARGIN)
-        fees = self._fees()
-        self._require_balance(call, call.value + gas * max(fees.values()))
+        gas, fees = self._estimate(call)
         transaction: dict[str, Any] = {
             "chainId": self.web3.eth.chain_id,
             "nonce": self.web3.eth.get_transaction_count(address, "pending"),
-            "gas": gas,
+            "gas": int(gas * _GAS_MARGIN),
             "value": call.value,
             "data": call.data,
             **fees,
