@@ -115,6 +115,22 @@ def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[De
     return deployments
 
 
+def gas_to_migrate(sender: Sender, params: Params, record: DeploymentRecord) -> int:
+    """The gas of the migrations that this chain does not have yet; sends nothing.
+
+    Raises what `migrate` would raise before it sends anything.
+    """
+    done = record.load()
+    gas = 0
+    for path in migration_files():
+        module = _load(path)
+        artifact = load_artifact(module.CONTRACT)
+        earlier = done.get(path.stem)
+        if earlier is None or _check(sender, earlier, artifact) is None:
+            gas += sender.check(_deployment(sender, artifact, module, params))
+    return gas
+
+
 def migration_files() -> Sequence[Path]:
     """The migrations in their order, from the installed package or from the checkout."""
     package = Path(fl_orchestrator.__file__).parent
@@ -168,6 +184,13 @@ def _pending_addresses(sender: Sender) -> list[str]:
     return [get_create_address(account, Nonce(nonce)) for nonce in range(*nonces)]
 
 
+def _deployment(sender: Sender, artifact: Artifact, module: Any, params: Params) -> Call:
+    factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked({}))
+    constructor = factory.constructor(*module.constructor_arguments(to_abi(params)))
+    data = bytes.fromhex(constructor.data_in_transaction[2:])
+    return Call(None, data, 0, f"deploy {artifact.name}")
+
+
 def _deploy(
     sender: Sender,
     migration: str,
@@ -176,10 +199,7 @@ def _deploy(
     params: Params,
     record: DeploymentRecord,
 ) -> Deployment:
-    factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked({}))
-    constructor = factory.constructor(*module.constructor_arguments(to_abi(params)))
-    data = bytes.fromhex(constructor.data_in_transaction[2:])
-    call = Call(None, data, 0, f"deploy {artifact.name}")
+    call = _deployment(sender, artifact, module, params)
     sender.check(call)
     account = Web3.to_checksum_address(sender.address)
     nonce = sender.web3.eth.get_transaction_count(account, "pending")

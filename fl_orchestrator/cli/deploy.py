@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
@@ -23,6 +27,12 @@ from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
+    from web3 import Web3
+
+    from fl_orchestrator.chain.migrate import DeploymentRecord
+    from fl_orchestrator.chain.send import Sender
+    from fl_orchestrator.chain.types import Params
+    from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.model.manifest import Manifest
     from fl_orchestrator.training.trainer import FloatArray
 
@@ -31,43 +41,95 @@ class OtherTerms(InputError):
     """A federation is deployed already, and it is not the one described."""
 
 
+_MODEL: Final = "The model"
+_MEMBERS: Final = "Who takes part"
+_ROUNDS: Final = "Rounds"
+_RULE_DEFAULT: Final = "weighted-mean"
+_MAX_PARTIES: Final = 2**32 - 1
+_MAX_PERIOD: Final = 2**31 - 1
+
+
+def _number(metavar: str, text: str, panel: str, least: int, most: int) -> Any:
+    """An option for a whole number. Unlike Typer's own range, it leaves the help readable."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and not least <= value <= most:
+            raise typer.BadParameter(f"{value} is not {least:,} to {most:,}.")
+        return value
+
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, callback=check)
+
+
+def _count(text: str) -> Any:
+    return _number("N", text, _MEMBERS, 1, _MAX_PARTIES)
+
+
+def _period(text: str, least: int = 1) -> Any:
+    return _number("SECONDS", text, _ROUNDS, least, _MAX_PERIOD)
+
+
+def _amount(text: str, panel: str) -> Any:
+    return typer.Option(metavar="ETH", help=text, rich_help_panel=panel)
+
+
 def deploy(
     key: KeyOption,
     store: StoreOption,
-    parties: Annotated[int, typer.Option(min=1, help="At most this many parties.")],
+    parties: Annotated[int, _count("At most this many parties.")],
     dataset: Annotated[
-        str, typer.Option(help="Take model and training from this task of the package; or:")
+        str,
+        typer.Option(help="Take it from this task of the package; or:", rich_help_panel=_MODEL),
     ] = "",
     manifest: Annotated[
-        Path | None, typer.Option(help="A manifest file (canonical JSON), with --genesis.")
+        Path | None,
+        typer.Option(help="A manifest (canonical JSON), with --genesis.", rich_help_panel=_MODEL),
     ] = None,
     genesis: Annotated[
-        Path | None, typer.Option(help="Its first weights: .npz, .safetensors or .keras.")
+        Path | None,
+        typer.Option(
+            help="Its first weights: .npz, .safetensors or .keras.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="With --dataset: weighted-mean (the default), median or trimmed-mean.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --dataset: draws the first weights. Default: 0.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     participants: Annotated[
-        int | None, typer.Option(min=1, help="How many parties a round draws. Default: all.")
+        int | None, _count("How many parties a round draws. Default: all.")
     ] = None,
-    min_updates: Annotated[
-        int, typer.Option(min=0, help="Fewer make a round void. Default: half.")
-    ] = 0,
-    rule: Annotated[
-        str, typer.Option(help="With --dataset: weighted-mean, median or trimmed-mean.")
-    ] = "weighted-mean",
-    seed: Annotated[int, typer.Option(help="With --dataset: draws the first weights.")] = 0,
-    commit_period: Annotated[int, typer.Option(min=1, help="Seconds.")] = 600,
-    reveal_period: Annotated[int, typer.Option(min=1, help="Seconds.")] = 600,
-    attest_period: Annotated[int, typer.Option(min=1, help="Seconds.")] = 600,
-    challenge_period: Annotated[int, typer.Option(min=2, help="Seconds.")] = 86_400,
-    answer_period: Annotated[int, typer.Option(min=1, help="Seconds.")] = 3600,
-    unbond_period: Annotated[int, typer.Option(min=1, help="Seconds.")] = 604_800,
-    party_stake: Annotated[str, typer.Option(help="The least stake of a party, in ETH.")] = "0.1",
-    aggregator_stake: Annotated[
-        str, typer.Option(help="The stake of an aggregator at least, in ETH.")
-    ] = "1",
-    reward: Annotated[str, typer.Option(help="Per accepted round, in ETH.")] = "0.01",
     open_admission: Annotated[
-        bool, typer.Option(help="Let anybody register as a party; needs --participants.")
+        bool,
+        typer.Option(
+            "--open-admission",
+            help="Let anybody register as a party; needs --participants.",
+            rich_help_panel=_MEMBERS,
+        ),
     ] = False,
+    party_stake: Annotated[str, _amount("The least stake of a party.", _MEMBERS)] = "0.1",
+    aggregator_stake: Annotated[str, _amount("The least of an aggregator.", _MEMBERS)] = "1",
+    min_updates: Annotated[
+        int | None, _count("Fewer updates make a round void. Default: half of the participants.")
+    ] = None,
+    commit_period: Annotated[int, _period("For parties to train and commit.")] = 600,
+    reveal_period: Annotated[int, _period("For parties to reveal.")] = 600,
+    attest_period: Annotated[int, _period("For aggregators to attest.")] = 600,
+    challenge_period: Annotated[
+        int, _period("For anybody to challenge a result, after that.", least=2)
+    ] = 86_400,
+    answer_period: Annotated[int, _period("To answer in a dispute.")] = 3600,
+    unbond_period: Annotated[int, _period("From asking a stake back to having it.")] = 604_800,
+    reward: Annotated[str, _amount("What an accepted round pays.", _ROUNDS)] = "0.01",
     rpc: RpcOption = RPC_DEFAULT,
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     password_file: PasswordOption = None,
@@ -78,54 +140,53 @@ def deploy(
 
     Example: flo deploy --dataset breast-cancer --parties 5 --key owner.json --store file:///srv/flo
     """
-    from fl_orchestrator.chain.connect import connect
-    from fl_orchestrator.chain.federation import Federation
-    from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
-    from fl_orchestrator.chain.reverts import RevertDecoder
-    from fl_orchestrator.chain.send import Sender
-    from fl_orchestrator.content.store import open_store
-    from fl_orchestrator.roles.setup import Terms, federation_params, publish
-
-    terms = Terms(
-        max_parties=parties,
-        participants=participants or parties,
-        min_updates=min_updates,
-        open_admission=open_admission,
-        commit_period=commit_period,
-        reveal_period=reveal_period,
-        attest_period=attest_period,
-        challenge_period=challenge_period,
-        answer_period=answer_period,
-        unbond_period=unbond_period,
-        min_party_stake=parse_ether(party_stake),
-        min_aggregator_stake=parse_ether(aggregator_stake),
-        reward=parse_ether(reward),
-    )
     with interruptible("Run the same command again: nothing is deployed twice."):
+        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
+        from fl_orchestrator.chain.reverts import RevertDecoder
+        from fl_orchestrator.chain.send import Sender
+        from fl_orchestrator.content.store import open_store
+        from fl_orchestrator.roles.setup import Terms, federation_params, publish
+
+        if participants is not None and participants > parties:
+            raise InputError(
+                f"{participants} of {parties} parties cannot be drawn.", "Check --participants."
+            )
+        terms = Terms(
+            max_parties=parties,
+            participants=participants or parties,
+            min_updates=min_updates or 0,
+            open_admission=open_admission,
+            commit_period=commit_period,
+            reveal_period=reveal_period,
+            attest_period=attest_period,
+            challenge_period=challenge_period,
+            answer_period=answer_period,
+            unbond_period=unbond_period,
+            min_party_stake=parse_ether(party_stake),
+            min_aggregator_stake=parse_ether(aggregator_stake),
+            reward=parse_ether(reward),
+        )
         described, weights = _model(dataset, manifest, genesis, rule, seed)
         web3 = connect(rpc)
-        sender = Sender(
-            web3, open_signer(key, password_file), RevertDecoder.of_artifact("Federation")
-        )
-        params = federation_params(described, publish(open_store(store), described, weights), terms)
+        signer = open_signer(key, password_file)
+        sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(deployments, web3.eth.chain_id)
+        content = open_store(store)
+        with _scratch_store() if dry_run else contextlib.nullcontext(content) as published:
+            params = federation_params(described, publish(published, described, weights), terms)
         if dry_run:
-            out.print(f"Would deploy from {sender.address} on chain {web3.eth.chain_id}.")
+            _check(sender, params, record, json_output)
             return
-        federation = migrate(sender, params, record)[-1]
-        if Federation(web3, federation.address).params() != params:
-            raise OtherTerms(
-                f"{record.path} records a federation on this chain with other terms or another "
-                f"model, {federation.address}.",
-                "Give the terms it has, or another --deployments directory for a second one.",
-            )
+        deployed = migrate(sender, params, record)[-1]
+        _compare_terms(web3, deployed.address, params, record)
     if json_output:
         print_json(
             {
-                "federation": federation.address,
-                "block": federation.block,
+                "federation": deployed.address,
+                "block": deployed.block,
                 "chain_id": web3.eth.chain_id,
-                "code_hash": federation.code_hash,
+                "code_hash": deployed.code_hash,
                 "manifest_digest": "0x" + params.manifest_digest.hex(),
                 "genesis_root": "0x" + params.genesis_root.hex(),
                 "genesis_cid": str(params.genesis_cid),
@@ -133,26 +194,75 @@ def deploy(
             }
         )
         return
-    out.print(f"Federation {federation.address}, block {federation.block}; see {record.path}.")
-    out.print("Next: `flo federation admit`, then parties and aggregators register.")
+    say(
+        f"Federation {deployed.address}, block {deployed.block}; recorded in "
+        f"{escape(str(record.path))}."
+    )
+    say("Next: `flo federation admit`, then parties and aggregators register.")
+
+
+@contextlib.contextmanager
+def _scratch_store() -> Iterator[ContentStore]:
+    from fl_orchestrator.content.local import LocalStore
+
+    with tempfile.TemporaryDirectory(prefix="flo-deploy-") as directory:
+        yield LocalStore(Path(directory))
+
+
+def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output: bool) -> None:
+    """Say what deploying would take."""
+    from fl_orchestrator.chain.migrate import gas_to_migrate
+
+    gas = gas_to_migrate(sender, params, record)
+    for known in record.load().values():
+        if gas == 0:
+            _compare_terms(sender.web3, known.address, params, record)
+    chain_id = sender.web3.eth.chain_id
+    if json_output:
+        print_json({"from": sender.address, "chain_id": chain_id, "gas": gas, "dry_run": True})
+    elif gas:
+        say(f"Would deploy from {sender.address} on chain {chain_id}; {gas:,} gas.")
+    else:
+        say(f"Would change nothing: the federation is deployed on chain {chain_id}.")
+
+
+def _compare_terms(web3: Web3, address: str, params: Params, record: DeploymentRecord) -> None:
+    from fl_orchestrator.chain.federation import Federation
+
+    if Federation(web3, address).params() != params:
+        raise OtherTerms(
+            f"{record.path} records a federation on this chain with other terms or another "
+            f"model, {address}.",
+            "Give the terms it has, or another --deployments directory for a second one.",
+        )
 
 
 def _model(
-    dataset: str, manifest: Path | None, genesis: Path | None, rule: str, seed: int
+    dataset: str,
+    manifest: Path | None,
+    genesis: Path | None,
+    rule: str | None,
+    seed: int | None,
 ) -> tuple[Manifest, list[FloatArray]]:
     """The manifest and the first weights, from a task of the package or from files."""
     if bool(dataset) == (manifest is not None) or (manifest is None) != (genesis is None):
         raise InputError(
-            "A federation needs a model.", "Give --dataset, or --manifest and --genesis."
+            "A federation has one model.", "Give --dataset, or both --manifest and --genesis."
         )
-    if manifest is None or genesis is None:
-        from fl_orchestrator.experiment import Options, manifest_for
-        from fl_orchestrator.training.tasks import task_named
+    if manifest is not None and genesis is not None:
+        if rule is not None or seed is not None:
+            raise InputError("The manifest says the rule.", "Give no --rule and no --seed with it.")
+        return _model_in_files(manifest, genesis)
+    from fl_orchestrator.experiment import Options, manifest_for
+    from fl_orchestrator.training.tasks import task_named
 
-        task = task_named(dataset)
-        model = task.keras_model(seed)
-        options = Options(dataset=dataset, rule=rule, seed=seed)
-        return manifest_for(task, model, options), model.initial_weights
+    task = task_named(dataset)
+    options = Options(dataset=dataset, rule=rule or _RULE_DEFAULT, seed=seed or 0)
+    model = task.keras_model(options.seed)
+    return manifest_for(task, model, options), model.initial_weights
+
+
+def _model_in_files(manifest: Path, genesis: Path) -> tuple[Manifest, list[FloatArray]]:
     from fl_orchestrator.model.manifest import MAX_MANIFEST_BYTES, Manifest
     from fl_orchestrator.training.trainer import TensorSpec
     from fl_orchestrator.training.weights_file import load_weights
@@ -161,6 +271,8 @@ def _model(
         with manifest.open("rb") as file:
             described = Manifest.from_bytes(file.read(MAX_MANIFEST_BYTES + 1))
     except OSError as error:
-        raise InputError(f"{manifest} cannot be read: {error.strerror}.") from error
+        raise InputError(
+            f"The manifest {manifest} cannot be read: {error.strerror}.", "Check --manifest."
+        ) from error
     tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
     return described, load_weights(genesis, tensors)

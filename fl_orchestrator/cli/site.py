@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation
     from fl_orchestrator.roles.base import Role
 
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 POLL_SECONDS: Final = 0.5
 _MAX_SECRET_CHARACTERS: Final = 4096
 
@@ -127,15 +129,19 @@ def open_federation(web3: Web3, address: str | None, deployments: Path) -> Feder
 
 
 def parse_address(text: str) -> str:
-    """An account's or a contract's address with its checksum. Raises InputError."""
+    """An account's or a contract's address with its checksum (EIP-55). Raises InputError."""
     from web3 import Web3
 
-    if not Web3.is_address(text):
+    if not _ADDRESS.fullmatch(text):
+        raise InputError(f"{text!r} is not an address.", "It has 0x and 40 hexadecimal digits.")
+    address = Web3.to_checksum_address(text)
+    digits = text[2:]
+    if digits not in (address[2:], digits.lower(), digits.upper()):
         raise InputError(
-            f"{text!r} is not an address.",
-            "It has 0x and 40 hexadecimal digits; capital letters among them are a checksum.",
+            f"{text} is mistyped: its capital letters are a checksum, which is wrong.",
+            "Copy the address again.",
         )
-    return Web3.to_checksum_address(text)
+    return address
 
 
 def open_sender(federation: Federation, key: Path, password_file: Path | None) -> Sender:
