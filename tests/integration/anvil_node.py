@@ -56,9 +56,13 @@ class AnvilNode:
 
 
 @contextmanager
-def anvil_node(checkout: Path, log: Path, hardfork: str | None = None) -> Iterator[AnvilNode]:
+def anvil_node(
+    checkout: Path, log: Path, hardfork: str | None = None, chain_id: int = 31337
+) -> Iterator[AnvilNode]:
     """Run a node with a new chain until the block ends."""
-    rules = [] if hardfork is None else ["--hardfork", hardfork]
+    rules = ["--chain-id", str(chain_id)]
+    if hardfork is not None:
+        rules += ["--hardfork", hardfork]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [checkout / "node_modules/.bin/anvil", "--port", "0", "--block-time", "1", *rules],

@@ -88,6 +88,8 @@ class Site:
         for role, names in (("party", parties), ("aggregator", aggregators)):
             keys = {name: self.key(name) for name in names}
             addresses = [self.address(name) for name in names]
+            if not names:
+                continue
             admit = ("federation", "admit", *addresses, "--role", role)
             flo(*admit, *self.key("owner"), *self.on_chain()).succeeded()
             for key in keys.values():
