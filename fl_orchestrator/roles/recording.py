@@ -71,8 +71,9 @@ def replay(directory: Path, history: History) -> DevelopmentChain:
     block that was changed.
     """
     lines = _lines(directory / BLOCKS)
+    first = next(lines, b"")
     try:
-        genesis = _Genesis.model_validate_json(next(lines, b""))
+        genesis = _Genesis.model_validate_json(first)
         chain = DevelopmentChain(genesis.balances, genesis.time)
     except Exception as error:  # py-evm raises whatever a wrong genesis leads to
         raise WrongRecord(

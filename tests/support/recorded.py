@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.report.history import History, RoundEntry
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.recording import Recorder
@@ -12,8 +13,11 @@ from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weigh
 from support.federation import CLASSES, FEATURES, consortium, rows_of, small_manifest, trainers
 
 
-def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> History:
-    """Run a federation in ``directory`` and record it, as fl_orchestrator/experiment.py does."""
+def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> list[History]:
+    """Run a federation in ``directory`` and record it, as fl_orchestrator/experiment.py does.
+
+    Returns what was recorded after each round.
+    """
     manifest = small_manifest()
     simulation = Simulation(
         directory,
@@ -24,7 +28,8 @@ def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> History:
     )
     recorder = Recorder(directory, simulation.chain)
     evaluator = NumpyLogistic(rows_of(99), CLASSES)
-    entries = []
+    entries: list[RoundEntry] = []
+    histories = []
     for _ in range(rounds):
         report = simulation.run_round()
         loss, _, metrics = evaluator.evaluate(simulation.head_weights(), {})
@@ -44,25 +49,29 @@ def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> History:
                 cid=report.cid,
             )
         )
-    federation, chain = simulation.federation, simulation.chain
+        recorder.save()
+        histories.append(_history(simulation, manifest, entries))
+        histories[-1].save(directory)
+    return histories
+
+
+def _history(simulation: Simulation, manifest: Manifest, entries: list[RoundEntry]) -> History:
+    federation = simulation.federation
     genesis = federation.model(0)
-    history = History(
+    return History(
         dataset="synthetic",
         partition="iid",
-        rule="weighted-mean",
+        rule=manifest.rule.kind,
         seed=0,
-        parties=parties,
+        parties=len(simulation.accounts.parties),
         aggregators=1,
-        participants=parties,
+        participants=len(simulation.accounts.parties),
         chain_id=federation.chain_id,
         federation=federation.address,
-        chain_head="0x" + chain.head_hash().hex(),
+        chain_head="0x" + simulation.chain.head_hash().hex(),
         genesis_root="0x" + genesis.root.hex(),
         genesis_cid=str(genesis.cid),
         manifest_cid=str(manifest_cid(manifest.digest)),
         rounds=tuple(entries),
         gas_total=simulation.gas_total,
     )
-    recorder.save()
-    history.save(directory)
-    return history
