@@ -32,7 +32,7 @@ abstract contract Rewards is StakeAccounts {
         history[height].distributed = true;
         uint256 reserved = _reservedBy(height);
         uint256 aggregatorShare = reserved * aggregatorShareBps / BPS;
-        uint256 credited = _creditParties(reserved - aggregatorShare, result.included, updates)
+        uint256 credited = _creditParties(reserved - aggregatorShare, result.round, result.included, updates)
             + _creditAggregators(aggregatorShare, tally.signers, result.round);
         unchecked {
             treasury.released += uint96(reserved);
@@ -87,14 +87,14 @@ abstract contract Rewards is StakeAccounts {
     }
 
     /// @dev Equal shares: weights are self-declared.
-    function _creditParties(uint256 amount, uint256 included, CountedUpdate[] calldata updates)
+    function _creditParties(uint256 amount, uint256 round, uint256 included, CountedUpdate[] calldata updates)
         private
         returns (uint256 credited)
     {
         uint256 share = amount / Bitmap.count(included);
         for (uint256 i = 0; i < updates.length; ++i) {
             if (Bitmap.has(included, i)) {
-                credited += _credit(address(uint160(updates[i].partyAndWeight >> 96)), share);
+                credited += _credit(round, address(uint160(updates[i].partyAndWeight >> 96)), share);
             }
         }
     }
@@ -110,13 +110,16 @@ abstract contract Rewards is StakeAccounts {
             if (Bitmap.has(signers, seat)) {
                 address account = seats[seat];
                 uint256 stake = _voteWeight(aggregators[account], round);
-                credited += _credit(account, amount * stake / totalStake);
+                credited += _credit(round, account, amount * stake / totalStake);
             }
         }
     }
 
-    function _credit(address account, uint256 amount) private returns (uint256) {
-        if (amount != 0) payees[account].credit += uint96(amount);
+    function _credit(uint256 round, address account, uint256 amount) private returns (uint256) {
+        if (amount != 0) {
+            payees[account].credit += uint96(amount);
+            emit RewardCredited(uint32(round), account, amount);
+        }
         return amount;
     }
 }

@@ -172,7 +172,7 @@ abstract contract Rounds is StakeAccounts {
 
         committed.revealed = true;
         _storeCommit(update.party, committed);
-        if (_isTaken(update.root, round.round)) emit DuplicateUpdate(round.round, update.party, update.root);
+        if (_isTaken(update, round.round)) emit DuplicateUpdate(round.round, update.party, update.root);
         else _count(round, update);
         if (++round.opened == round.commits) {
             round.revealEnd = block.timestamp;
@@ -196,14 +196,18 @@ abstract contract Rounds is StakeAccounts {
         );
     }
 
-    /// @dev A root belongs to the round that counted it first, unless that round is void or revoked.
-    function _isTaken(bytes32 root, uint256 presentRound) private view returns (bool) {
-        uint256 holder = rootRound[root];
-        return holder != 0 && (holder == presentRound || _isAlive(holder));
+    /// @dev A root belongs to the party that revealed it first. That party may reveal it again if the round
+    /// came to nothing; for the others it stays a copy, or a void round would give every update away.
+    function _isTaken(Update memory update, uint256 presentRound) private view returns (bool) {
+        uint256 holder = rootHolder[update.root];
+        if (holder == 0) return false;
+        if (address(uint160(holder >> 96)) != update.party) return true;
+        uint256 round = uint96(holder);
+        return round == presentRound || _isAlive(round);
     }
 
     function _count(Current memory round, Update memory update) private {
-        rootRound[update.root] = round.round;
+        rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
         bytes32 previous = round.reveals == 0 ? bytes32(0) : updatesHash;
         // Written once for each update, though one transaction may bring many: a warm slot costs little.
         // slither-disable-next-line costly-loop

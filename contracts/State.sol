@@ -147,8 +147,8 @@ abstract contract State is Parameters {
     mapping(uint256 round => bytes32 digest) internal modelCidDigests;
     /// @dev Entries above the head are void.
     mapping(uint256 height => Accepted) internal history;
-    /// @dev The last round in which a root was revealed and counted.
-    mapping(bytes32 root => uint256 round) internal rootRound;
+    /// @dev `uint160(party) << 96 | round`: whose root it is, and the last round in which it was counted.
+    mapping(bytes32 root => uint256 partyAndRound) internal rootHolder;
     mapping(bytes32 digest => Tally) internal tallies;
     /// @dev Rounds that ended with commits which should have been revealed and were not.
     mapping(uint256 round => bool) internal unrevealedSlashable;

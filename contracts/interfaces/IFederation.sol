@@ -233,6 +233,7 @@ interface IFederation {
     event RoundAccepted(uint32 indexed round, uint32 indexed height, bytes32 digest, uint256 reserved);
     event RoundFinal(uint32 indexed round, uint32 indexed height);
     event RewardsFunded(address indexed from, uint256 amount);
+    event RewardCredited(uint32 indexed round, address indexed account, uint256 amount);
     event RewardsDistributed(uint32 indexed round, uint256 credited);
     event RewardsWithdrawn(address indexed account, address beneficiary, uint256 amount);
 
@@ -322,7 +323,8 @@ interface IFederation {
     /// `challengePeriod`. By the account or its beneficiary.
     function requestUnbond(address account, Role role) external;
 
-    /// @notice Pays an unbonded stake to the beneficiary. By the account or its beneficiary.
+    /// @notice Pays an unbonded stake to the beneficiary. An aggregator's rewards of rounds that were not
+    /// distributed before stay in the pot: distribute first. By the account or its beneficiary.
     function withdraw(address account, Role role) external;
 
     /// @notice Pays the credited rewards to the beneficiary. By the account or its beneficiary.

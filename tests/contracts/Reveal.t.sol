@@ -159,7 +159,7 @@ contract RevealTest is FederationTest {
         assertEq(_current().reveals, 0);
     }
 
-    function test_Reveal_WhenTheRootWasCountedInAVoidRound() public {
+    function test_Reveal_WhenItsOwnRootWasCountedInAVoidRound() public {
         Update memory update = _openWithRoot("root");
         _reveal(update);
         _endPhase();
@@ -168,6 +168,21 @@ contract RevealTest is FederationTest {
         _expectRevealedIn(2, update, 0);
         _reveal(update);
         assertEq(_current().reveals, 1);
+    }
+
+    function test_Reveal_WhenTheRootOfAnotherPartyWasCountedInAVoidRound() public {
+        _reveal(_openWithRoot("root"));
+        _endPhase();
+        assertPhase(Phase.Void);
+        _openRound();
+        Update memory copy = _updateOf(_party(1), "root");
+        _commitTo(copy);
+        _commit(2);
+        _endPhase();
+        vm.expectEmit(address(federation));
+        emit IFederation.DuplicateUpdate(2, _party(1), "root");
+        _reveal(copy);
+        assertEq(_current().reveals, 0);
     }
 
     function test_Reveal_WhenEveryCommitmentIsOpened() public {
