@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.training.trainer import BadWeights, FloatArray, TensorSpec
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 class BadWeightsFile(InputError):
     """A file of weights is missing, of an unknown kind, too large or malformed."""
+
+
+class UnwritableFile(ContentError):
+    """A file of weights cannot be written."""
 
 
 def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
@@ -66,12 +70,22 @@ def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
 def save_safetensors(
     path: Path, weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]
 ) -> None:
-    """Write float32 weights by their tensors' names; equal weights give equal bytes."""
+    """Write float32 weights by their tensors' names; equal weights give equal bytes.
+
+    Raises UnwritableFile; what was at `path` is left as it was then.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     # The writer takes an array's memory as it lies, so it has to lie in row-major order.
     rows = [np.asarray(array, order="C") for array in weights]
-    save_file({tensor.name: array for tensor, array in zip(tensors, rows, strict=True)}, path)
+    try:
+        save_file({tensor.name: array for tensor, array in zip(tensors, rows, strict=True)}, path)
+    except SafetensorError as error:
+        reason = str(error).rpartition("I/O error: ")[2]
+        raise UnwritableFile(
+            f"{path} cannot be written: {reason}.", "Check that its directory exists and has room."
+        ) from error
 
 
 def save_keras(path: Path, model: KerasModel, weights: list[FloatArray]) -> None:
