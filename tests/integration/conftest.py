@@ -1,13 +1,10 @@
 """What the integration tests share: small federations in this process, by the test's directory."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.federation import SmallFederation
-
-Build = Callable[..., SmallFederation]
+from support.federation import Build, SmallFederation
 
 
 @pytest.fixture

@@ -22,10 +22,12 @@ from fl_orchestrator.model.vector_file import VectorKind, in_blocks
 from fl_orchestrator.report.history import (
     BLOCKS,
     HISTORY,
+    SAFETENSORS,
     STORE,
     DamagedRun,
     History,
     UnreadableRun,
+    file_sha256,
 )
 from fl_orchestrator.roles.aggregator import Aggregator
 from fl_orchestrator.roles.auditor import Audit, AuditedRound, WrongRecord
@@ -200,6 +202,45 @@ def test_any_flipped_bit_of_a_stored_file_or_block_is_refused(good: Path, tmp_pa
         flip(path, chosen.randrange(size), bit=chosen.randrange(8))
         with pytest.raises(VerificationError, match=r"^Round [012]: "):
             audit(run, tmp_path / f"audit {number}")
+
+
+# The exported model
+
+
+@pytest.mark.parametrize("position", PLACES)
+def test_a_flipped_bit_of_the_exported_model_is_named(
+    run: Path, tmp_path: Path, position: int
+) -> None:
+    path = run / SAFETENSORS
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    name = PLACES[position].partition("(")[2].partition("[")[0]
+    tensor = next(tensor for tensor in LAYOUT.tensors if tensor.name == name)
+    start, _ = json.loads(data[8 : 8 + length])[name]["data_offsets"]
+    flip(path, 8 + length + start + 4 * (position - tensor.start), bit=1)
+    assert refusal(run, tmp_path) == (
+        "Round 2: the exported model.safetensors was changed; "
+        f"the first wrong coordinate is {PLACES[position]}."
+    )
+
+
+def test_an_exported_model_that_is_not_the_heads_is_named(run: Path, tmp_path: Path) -> None:
+    """Although its sha256 is the recorded one."""
+    path = run / SAFETENSORS
+    flip(path, path.stat().st_size - 1)
+    digest = file_sha256(path)
+    change_history(run, lambda record: record.update(exports={SAFETENSORS: digest}))
+    message = refusal(run, tmp_path)
+    assert message.startswith("Round 2: the exported model.safetensors is wrong; the first wrong")
+
+
+def test_an_exported_model_that_is_missing_or_foreign_is_refused(run: Path, tmp_path: Path) -> None:
+    (run / SAFETENSORS).write_bytes(b"\x80\x04K\x01.")
+    assert "was changed; it cannot be read" in refusal(run, tmp_path)
+    (run / SAFETENSORS).unlink()
+    assert refusal(run, tmp_path) == "Round 2: the exported model.safetensors is missing."
+    change_history(run, lambda record: record.update(exports={"../../etc/passwd": "0x00"}))
+    assert refusal(run, tmp_path) == "Round 2: the exported ../../etc/passwd is missing."
 
 
 # history.json

@@ -7,15 +7,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import Build
 from support.adversary import Adversary, DeafRelay, PartialStore
-from support.federation import SmallFederation, consortium
+from support.federation import Build, SmallFederation, consortium
+from support.observations import SOME_CID
 
 from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.types import Observation, Phase, Result, included_indices
+from fl_orchestrator.chain.types import Observation, Phase, Result, Update, included_indices
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.roles.aggregator import Aggregator, InconsistentEvents, check_reveals
+from fl_orchestrator.roles.base import Step
 
 
 def accepted_result(federation: SmallFederation, round_number: int = 1) -> Result:
@@ -61,6 +62,49 @@ def test_a_party_gives_its_relay_half_of_what_is_left_of_the_phase(build: Build)
     federation.pass_until(half)
     assert party.step().action == "commit"
     assert relay.dropped == ["commit"]
+
+
+class Spammer:
+    """Posts what the contract refuses, again and again."""
+
+    phases = frozenset(Phase)
+
+    def __init__(self, federation: SmallFederation) -> None:
+        self._mailbox, key = federation.mailbox, federation.outsider
+        contract = federation.federation
+        self._commit = contract.sign_commit(key, 1, b"\1" * 32)
+        self._reveal = Update(key.address, 0, bytes(32), SOME_CID, bytes(32))
+        self._result = Result(1, b"\1" * 32, b"\2" * 32, 1, b"\3" * 32, SOME_CID)
+        self._signature = contract.sign_result(key, self._result)
+
+    def step(self) -> Step:
+        self._mailbox.post_commit(1, self._commit)
+        self._mailbox.post_reveal(1, self._reveal)
+        self._mailbox.post_attestation(self._result, self._signature)
+        return Step()
+
+
+def test_junk_in_the_mailbox_stops_nobody(build: Build) -> None:
+    federation = build(parties=2)
+    roles = [Spammer(federation), *federation.everybody(federation.mailbox)]
+    seen = federation.run_round(roles)
+    assert seen.current.phase is Phase.ACCEPTED
+    assert included_parties(federation) == addresses(federation, 0, 1)
+    sent = Counter(receipt.label for receipt in federation.receipts)
+    assert (sent["commitFor"], sent["commit"]) == (1, 0)
+
+
+def test_a_keeper_carries_signatures_that_come_after_acceptance(build: Build) -> None:
+    federation = build(parties=2, aggregators=4)
+    roles = federation.everybody(federation.mailbox)
+    keeper = federation.keeper(1)
+    assert federation.run_round(roles[:-1], keeper=keeper).current.phase is Phase.ACCEPTED
+    (digest,) = federation.federation.proposed_results(0)
+    assert federation.federation.attestation(digest).signers == 0b0111
+    assert roles[-1].step().action == "post attestation"
+    assert keeper.step().action == "attest"
+    assert federation.federation.attestation(digest).signers == 0b1111
+    assert keeper.step().action is None
 
 
 # Updates that cannot be used

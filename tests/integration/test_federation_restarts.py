@@ -7,9 +7,8 @@ from collections import Counter
 from functools import partial
 
 import pytest
-from conftest import Build
 from support.crashes import CrashPoints, MortalRelay, MortalSender, MortalStore, Restarted
-from support.federation import SmallFederation
+from support.federation import Build, SmallFederation
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-from conftest import Build
 from support.federation import (
     CLASSES,
     FEATURES,
+    Build,
     SmallFederation,
     consortium,
     rows_of,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Build
-from support.federation import SmallFederation, consortium, signer
+from support.federation import Build, SmallFederation, consortium, signer
 
 from fl_orchestrator.chain.federation import Call
 from fl_orchestrator.chain.keys import LocalSigner

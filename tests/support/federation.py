@@ -285,3 +285,7 @@ class SmallFederation:
     def pass_until(self, timestamp: int) -> None:
         """Mine one block at a time."""
         self.chain.mine(timestamp - self.chain.now)
+
+
+#: Makes a federation in a directory of its own; the other arguments are SmallFederation's.
+Build = Callable[..., SmallFederation]

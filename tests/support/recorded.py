@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.report.history import History, RoundEntry
+from fl_orchestrator.report.history import SAFETENSORS, History, RoundEntry, file_sha256
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.recording import Recorder
 from fl_orchestrator.roles.simulation import Shape, Simulation
-from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
+from fl_orchestrator.training.weights_file import save_safetensors
 from support.federation import CLASSES, FEATURES, consortium, rows_of, small_manifest, trainers
 
 
@@ -52,6 +53,10 @@ def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> list[Histo
         recorder.save()
         histories.append(_history(simulation, manifest, entries))
         histories[-1].save(directory)
+    export = directory / SAFETENSORS
+    save_safetensors(export, simulation.head_weights(), tensors(FEATURES, CLASSES))
+    exports = {SAFETENSORS: file_sha256(export)}
+    histories[-1].model_copy(update={"exports": exports}).save(directory)
     return histories
 
 
