@@ -7,6 +7,7 @@ import {Handler} from "./support/Handler.sol";
 import {RoundBook} from "./support/Ledger.sol";
 
 /// @notice See INVARIANTS.md. One campaign checks all of them: forge would run the same calls again for each.
+/// @dev The configuration stands at the contracts below: forge does not look at inherited functions.
 abstract contract InvariantsTest is FederationTest {
     Handler internal handler;
     uint256 internal actors;
@@ -40,8 +41,6 @@ abstract contract InvariantsTest is FederationTest {
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
-    /// forge-config: default.invariant.fail-on-revert = true
-    /// forge-config: default.invariant.runs = 10
     function invariant_all() public view {
         Observation[] memory seen = new Observation[](actors);
         for (uint256 i = 0; i < actors; ++i) {
@@ -220,6 +219,8 @@ abstract contract InvariantsTest is FederationTest {
     }
 }
 
+/// forge-config: default.invariant.runs = 10
+/// forge-config: default.invariant.fail-on-revert = true
 contract ConsortiumInvariantsTest is InvariantsTest {
     function setUp() public override {
         Params memory p = _consortium();
@@ -228,6 +229,8 @@ contract ConsortiumInvariantsTest is InvariantsTest {
     }
 }
 
+/// forge-config: default.invariant.runs = 10
+/// forge-config: default.invariant.fail-on-revert = true
 contract CrowdInvariantsTest is InvariantsTest {
     function setUp() public override {
         Params memory p = _crowd();
