@@ -32,15 +32,16 @@ class _Provider(HTTPProvider):
         try:
             response = super().make_request(method, params)
         except requests.RequestException as error:
+            # Without their cause: its text has the whole URL, and often a key in it.
             if error.response is not None:
                 raise RpcUnavailable(
                     f"The RPC endpoint {endpoint} refuses requests: HTTP status "
                     f"{error.response.status_code}.",
                     "Check --rpc, and the key in it.",
-                ) from error
+                ) from None
             raise RpcUnavailable(
                 f"The RPC endpoint {endpoint} does not answer.", "Start the node, or check --rpc."
-            ) from error
+            ) from None
         except ValueError as error:
             raise _not_json_rpc(endpoint) from error
         if not isinstance(response, dict) or response.keys().isdisjoint(("result", "error")):

@@ -92,7 +92,8 @@ class Federation:
 
     def _read(self, function: str, *arguments: Any) -> Any:
         with self.reverts.translated():
-            return self._contract.functions[function](*arguments).call()
+            # For a call without a sender web3 asks the development chain for its accounts.
+            return self._contract.functions[function](*arguments).call({"from": self.address})
 
     def observe(self, account: str) -> Observation:
         """Everything that a role of this account decides on, at the latest block."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final
 
 from eth_utils.crypto import keccak
+from hexbytes import HexBytes
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from web3 import Web3
 from web3.types import Nonce
@@ -24,7 +25,7 @@ from web3.utils.address import get_create_address
 
 import fl_orchestrator
 from fl_orchestrator.artifacts import Artifact, load_artifact
-from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.federation import Call, Federation
 from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Params, to_abi
 from fl_orchestrator.errors import ChainError, InputError, ToolchainError
@@ -175,6 +176,26 @@ def _check(sender: Sender, earlier: Deployment, artifact: Artifact) -> Deploymen
     return Deployment(
         earlier.migration, earlier.contract, earlier.address, web3.eth.block_number, code_hash
     )
+
+
+def is_deployed_here(federation: Federation) -> bool:
+    """Whether a transaction on the chain deployed the federation with this package's code.
+
+    The code at an address alone does not tell: another creation code can leave the same code with
+    any storage. Searches every block; for short chains.
+    """
+    web3 = federation.web3
+    artifact = load_artifact("Federation")
+    factory = web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked({}))
+    wanted = factory.constructor(to_abi(federation.params())).data_in_transaction
+    for number in range(1, web3.eth.block_number + 1):
+        for sent in web3.eth.get_block(number, full_transactions=True)["transactions"]:
+            if isinstance(sent, Mapping) and not sent.get("to"):
+                address = get_create_address(sent["from"], sent["nonce"])
+                if address == federation.address:
+                    data = sent.get("input") or sent.get("data") or b""
+                    return Web3.to_bytes(hexstr=wanted) == bytes(HexBytes(data))
+    return False
 
 
 def _pending_addresses(sender: Sender) -> list[str]:

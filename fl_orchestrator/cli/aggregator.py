@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,9 @@ from fl_orchestrator.cli.site import (
 )
 from fl_orchestrator.cli.stake import register_role, show_account
 from fl_orchestrator.errors import ChainError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.types import Observation
 
 app = typer.Typer(help="Compute and attest to global models.", no_args_is_help=True)
 
@@ -122,11 +125,38 @@ def attest(
                 "Run `flo aggregator register` first.",
             )
         role = Aggregator(chain, sender, content, manifest, role_home(home, chain, sender.address))
-        first = seen.current.round
-        seen, _ = follow(chain, sender.address, role, lambda _: role.has_attested(first), timeout)
+        ended = seen.current.phase in (Phase.IDLE, Phase.VOID)
+        first = seen.current.round + ended
+
+        def done(seen: Observation) -> bool:
+            return role.has_attested(first) or not _may_attest(seen, first)
+
+        seen, _ = follow(chain, sender.address, role, done, timeout)
+        if not role.has_attested(first):
+            raise NotAttesting(
+                f"There is nothing to attest to: round {seen.current.round} is "
+                f"{seen.current.phase.name.lower()}.",
+                "Run it again when the next round is open.",
+            )
     accepted = seen.current.phase is Phase.ACCEPTED
     if json_output:
         print_json({"round": seen.current.round, "accepted": accepted, **head_json(seen)})
         return
     state = "accepted" if accepted else "waiting for more than 2/3 of the aggregators' stake"
     say(f"[green]Attested[/] to round {seen.current.round}: {state}.")
+
+
+def _may_attest(seen: Observation, round_number: int) -> bool:
+    """Whether the account can still attest to this round, now or later. Raises NotAttesting."""
+    from fl_orchestrator.chain.types import Phase
+
+    current = seen.current
+    if current.round < round_number or current.phase is Phase.SEEDING:
+        return True
+    if current.round > round_number or current.phase is Phase.VOID:
+        return False
+    if seen.aggregator.frozen_stake == 0:
+        raise NotAttesting(
+            f"The stake does not count in round {round_number}.", "Attest in the next round."
+        )
+    return current.phase is not Phase.ACCEPTED or seen.timestamp < current.attest_end

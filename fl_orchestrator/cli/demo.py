@@ -188,23 +188,27 @@ def _conclude(
     seconds: float,
     directory: Path,
 ) -> None:
-    table = Table(title="\nAccuracy on the same test set", title_justify="left")
+    table = Table()
     table.add_column("trained by")
     table.add_column("accuracy", justify="right")
     table.add_row("a party alone (mean)", f"{comparison.accuracy_alone_mean:.3f}")
     table.add_row("[bold]the federation[/]", f"[bold]{comparison.accuracy:.3f}[/]")
     table.add_row("all data pooled", f"{comparison.accuracy_pooled:.3f}")
-    out.print(table)
-    out.print(_stakes(shares))
+    for title, block in (
+        ("Accuracy on the same test set", table),
+        ("Stakes and rewards", _stakes(shares)),
+    ):
+        out.print(f"\n[italic]{title}[/]")
+        out.print(block)
     gas = experiment.simulation.gas_total
-    out.print(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
+    say(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
     shown = escape(str(directory))
     say(f"Written to {shown}: history.json, curves.png, model.keras, model.safetensors.")
     say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
 
 
 def _stakes(shares: list[RewardShare]) -> Table:
-    table = Table(title="\nStakes and rewards", title_justify="left")
+    table = Table()
     for name, justify in (("role", "left"), ("account", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("stake", justify="right")

@@ -28,7 +28,7 @@ from fl_orchestrator.cli.site import (
     role_home,
 )
 from fl_orchestrator.cli.stake import register_role, show_account
-from fl_orchestrator.errors import ChainError
+from fl_orchestrator.errors import ChainError, InputError
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.federation import Federation
@@ -101,6 +101,10 @@ def submit(
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     home: HomeOption = HOME_DEFAULT,
     password_file: PasswordOption = None,
+    base_root: Annotated[
+        str,
+        typer.Option(help="The root of the model trained from. Default: the head's, now."),
+    ] = "",
     timeout: TimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
@@ -135,11 +139,17 @@ def submit(
             PartySettings(run_seed=0),
         )
         joined: RoundView | None = None
+        start = chain.observe(sender.address)
+        base = _base_of(start, base_root)
+        if party.has_prepared(start.current.round):
+            err.print("Going on with the update that was prepared before; the file is not used.")
 
         def done(seen: Observation) -> bool:
             nonlocal joined
             if joined is None and _has_joined(seen):
                 joined = seen.current
+            if joined is None and not party.has_prepared(seen.current.round):
+                _require_base(seen, base)
             return joined is not None and _is_over(seen, joined.round)
 
         seen, acted = follow(chain, sender.address, party, done, timeout)
@@ -166,6 +176,30 @@ class _Trained:
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[float, int, dict[str, float]]:
         raise NotImplementedError("weights from a file are not evaluated here")
+
+
+def _base_of(seen: Observation, base_root: str) -> bytes:
+    """The root of the model that the weights were trained from. Raises InputError."""
+    if not base_root:
+        return seen.head.root
+    try:
+        root = bytes.fromhex(base_root.removeprefix("0x"))
+    except ValueError:
+        root = b""
+    if len(root) != 32:
+        raise InputError(f"{base_root!r} is not a root.", "It has 64 hexadecimal digits.")
+    return root
+
+
+def _require_base(seen: Observation, base: bytes) -> None:
+    """Raises NotTakingPart when the round starts from another model than was trained from."""
+    from fl_orchestrator.chain.types import Phase
+
+    if seen.current.phase is Phase.COMMIT and seen.current.base_root != base:
+        raise NotTakingPart(
+            f"Round {seen.current.round} starts from another global model than these weights.",
+            "Fetch it with `flo model get`, train from it, and submit again.",
+        )
 
 
 def _has_joined(seen: Observation) -> bool:

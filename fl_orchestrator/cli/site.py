@@ -169,14 +169,17 @@ def follow(
 
     Returns what was seen then, and whether the role ever acted.
 
-    Raises TimedOut after ``timeout`` seconds, and whatever the role raises.
+    Raises TimedOut when the round has not moved for ``timeout`` seconds, and whatever the role
+    raises.
     """
     deadline = time.monotonic() + timeout
     first_block, last_block, acted, last = None, -1, False, None
     with err.status("Looking at the chain …") as status:
         while not done(seen := chain.observe(account)):
             first_block = first_block or seen.block_number
-            if time.monotonic() > deadline:
+            # Whoever has acted in a phase may owe something in the next one: it waits for its end.
+            owes = acted and phase_ends_in(seen) is not None
+            if time.monotonic() > deadline and not owes:
                 raise _timed_out(seen, timeout, moved=seen.block_number != first_block)
             if seen.block_number == last_block:
                 time.sleep(POLL_SECONDS)
@@ -186,6 +189,8 @@ def follow(
             moment = (seen.current.round, seen.current.phase)
             if moment != last and not err.is_terminal:
                 err.print(waiting_for(seen))
+            if moment != last:
+                deadline = time.monotonic() + timeout
             last = moment
             step = role.step()
             if step.action:

@@ -13,6 +13,7 @@ random hexadecimal numbers become file names.
 import errno
 import io
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class LocalStore:
 
     def locate(self, cid: Cid) -> Path | None:
         """The file kept under a CID, unverified, for whoever looks into what happened to it."""
-        return next((path for path in self._places(cid) if path.exists()), None)
+        return next((path for path in self._places(cid) if path.is_file()), None)
 
     def has(self, cid: Cid) -> bool:
         """Say whether the store has the content; see ContentStore.has."""
@@ -135,7 +136,7 @@ class LocalStore:
     def _open(self, cid: Cid) -> io.BufferedReader:
         for path in self._places(cid):
             with self._translated_errors(), suppress(FileNotFoundError):
-                return io.BufferedReader(path.open("rb", buffering=0), BUFFER_BYTES)
+                return io.BufferedReader(_open_file(path), BUFFER_BYTES)
         raise self._not_found(cid)
 
     def _places(self, cid: Cid) -> tuple[Path, Path, Path]:
@@ -172,6 +173,15 @@ class LocalStore:
                 f"The content store {directory} cannot be used: {error}.",
                 "Check that the directory exists and that you may write to it.",
             ) from error
+
+
+def _open_file(path: Path) -> io.FileIO:
+    """Open a regular file, and nothing else: a pipe in a shared directory would never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return io.FileIO(descriptor, "rb")
 
 
 def _write_all(file: io.FileIO, data: bytes) -> None:

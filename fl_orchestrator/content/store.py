@@ -169,25 +169,33 @@ def open_store(url: str) -> ContentStore:
         parts = urlsplit(url)
         parts.port  # noqa: B018 (the property validates)
     except ValueError as error:
-        raise StoreUrlError(f"The store URL {url!r} is malformed: {error}.", _URL_HINT) from error
+        raise StoreUrlError("The store URL is malformed.", _URL_HINT) from error
     opener = _OPENERS.get(parts.scheme)
     if opener is None or parts.query or parts.fragment:
-        raise StoreUrlError(f"The store URL {url!r} is not understood.", _URL_HINT)
-    return opener(url, parts)
+        raise StoreUrlError(f"The store URL {_shown(parts)!r} is not understood.", _URL_HINT)
+    return opener(parts)
 
 
-def _open_local(url: str, parts: SplitResult) -> ContentStore:
+def _shown(parts: SplitResult) -> str:
+    """The URL without what may be secret: user, password and query."""
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _open_local(parts: SplitResult) -> ContentStore:
     from fl_orchestrator.content.local import LocalStore
 
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
-        raise StoreUrlError(f"The store URL {url!r} has no absolute path.", _URL_HINT)
+        raise StoreUrlError(f"The store URL {_shown(parts)!r} has no absolute path.", _URL_HINT)
     return LocalStore(Path(path))
 
 
-def _open_kubo(url: str, parts: SplitResult) -> ContentStore:
+def _open_kubo(parts: SplitResult) -> ContentStore:
     if not parts.hostname or not parts.port or "@" in parts.netloc or parts.path not in ("", "/"):
-        raise StoreUrlError(f"The store URL {url!r} is not scheme, host and port.", _URL_HINT)
+        raise StoreUrlError(
+            f"The store URL {_shown(parts)!r} is not scheme, host and port.", _URL_HINT
+        )
     try:
         from fl_orchestrator.content.kubo import KuboStore
     except ModuleNotFoundError as error:
@@ -199,7 +207,7 @@ def _open_kubo(url: str, parts: SplitResult) -> ContentStore:
 
 
 _URL_HINT: Final = "Use file:///path/to/directory or kubo+http://127.0.0.1:5001."
-_OPENERS: Final[dict[str, Callable[[str, SplitResult], ContentStore]]] = {
+_OPENERS: Final[dict[str, Callable[[SplitResult], ContentStore]]] = {
     "file": _open_local,
     "kubo+http": _open_kubo,
     "kubo+https": _open_kubo,

@@ -271,5 +271,6 @@ def _difference(found: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> Vec
         ):
             value = found[name].get(key) if isinstance(found[name], dict) else None
             if value != entry[key]:
-                return VectorFileError(defect, f"the tensor {name!r} has {value}, not {entry[key]}")
+                wrong = f"the tensor {name!r} has {value!r}, not {entry[key]!r}"
+                return VectorFileError(defect, wrong)
     return VectorFileError(Defect.NOT_CANONICAL, "the header is not as the canonical writer's")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fl_orchestrator.errors import InputError
-from fl_orchestrator.report.history import BLOCKS, HISTORY, KERAS, SAFETENSORS, STORE
+from fl_orchestrator.report.history import BLOCKS, HISTORY, KERAS, SAFETENSORS, STORE, UnreadableRun
 from fl_orchestrator.report.plots import CURVES
 
 # It comes first and goes last: without it nothing in a directory is a run's.
@@ -49,6 +49,15 @@ def check_run_directory(directory: Path) -> None:
         raise ForeignDirectory(
             f"{directory} holds {foreign[0]}, which no demo wrote.",
             "Give another directory with --out, or move it away.",
+        )
+
+
+def check_recorded(directory: Path) -> None:
+    """Raise UnreadableRun where a run was stopped before it recorded anything."""
+    if (directory / MARKER).is_file() and not (directory / HISTORY).exists():
+        raise UnreadableRun(
+            f"The run in {directory} was stopped before its first record: nothing can be checked.",
+            "Run the demo again: it starts over.",
         )
 
 

@@ -240,7 +240,8 @@ def check_reveals(reveals: Sequence[RevealedUpdate], expected: bytes) -> None:
     rolling = ZERO_HASH
     for reveal in reveals:
         rolling = updates_hash(rolling, reveal.party, reveal.weight, reveal.root)
-    if rolling != expected:
+    in_order = [reveal.index for reveal in reveals] == list(range(len(reveals)))
+    if rolling != expected or not in_order:
         raise InconsistentEvents(
             "The node's list of reveals does not have the contract's hash.",
             "The node is out of step or lies: use another RPC endpoint.",

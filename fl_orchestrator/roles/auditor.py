@@ -16,6 +16,7 @@ import numpy as np
 
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Federation, NoFederation
+from fl_orchestrator.chain.migrate import is_deployed_here
 from fl_orchestrator.chain.types import ModelView, RevealedUpdate, included_indices
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
@@ -71,6 +72,11 @@ class Audit:
                 f"Round 0: there is no federation at {self.history.federation}, where "
                 "history.json has it."
             ) from error
+        if not is_deployed_here(self._federation):
+            raise WrongRecord(
+                f"Round 0: no recorded transaction deploys {self._federation.address} with the "
+                "federation's code of this version."
+            )
         self._manifest = self._read_manifest()
         self._origin = Origin(self._federation.chain_id, self._federation.address)
         self._cache = VectorCache(workspace, self._manifest)
@@ -91,8 +97,20 @@ class Audit:
             accepted = index.accepted(model.round, last_block)
             check_reveals(accepted.updates, accepted.result.updates_hash)
             included = [accepted.updates[i] for i in included_indices(accepted.result.included)]
+            claimed = self.history.rounds[model.round - 1].included
+            self._compare(model.round, (("number of included updates", claimed, len(included)),))
             base = self._recompute(model, base, included)
             yield AuditedRound(model.round, height, len(included), model.root)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this run from another one that is as consistent: compare it with a source."""
+        return {
+            "federation": self._federation.address,
+            "manifest_digest": "0x" + self._manifest.digest.hex(),
+            "genesis_root": "0x" + self._federation.model(0).root.hex(),
+            "head_root": self.head_root,
+        }
 
     @property
     def head_root(self) -> str:
@@ -101,6 +119,8 @@ class Audit:
     def check_exports(self) -> None:
         """Check the exported models against the head; after ``rounds``. Raises WrongRecord."""
         head = self._federation.head()
+        if self.history.complete and set(self.history.exports) != {SAFETENSORS, KERAS}:
+            raise WrongRecord("history.json does not list the exported models of a complete run.")
         for name, recorded in self.history.exports.items():
             path = self._directory / name
             if name not in (SAFETENSORS, KERAS) or not path.is_file():
@@ -200,6 +220,7 @@ class Audit:
         models = {model.round: model for model in map(federation.model, heights)}
         setting = (
             ("chain id", history.chain_id, federation.chain_id),
+            ("rule", history.rule, self._manifest.rule.kind),
             ("manifest CID", history.manifest_cid, str(manifest_cid(self._manifest.digest))),
             ("root", history.genesis_root, "0x" + genesis.root.hex()),
             ("CID", history.genesis_cid, str(genesis.cid)),

@@ -14,7 +14,7 @@ import structlog
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Call, Federation
 from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.send import Sender, TransactionFailed
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.relay import Mailbox
@@ -28,8 +28,6 @@ MAX_BATCH: Final = 100
 _NOT_NOW: Final = frozenset(
     {
         "AlreadyDistributed",
-        "NoAggregators",
-        "NotEnoughParties",
         "NotFinalizable",
         "RoundInProgress",
         "SeedPending",
@@ -84,6 +82,7 @@ class Keeper:
         self._mailbox = mailbox
         self._rounds = RoundIndex(federation, deployed_at)
         self._wants_round = wants_round
+        self._last_refusal = ""
         self._distributed = 0
 
     def step(self) -> Step:
@@ -92,8 +91,13 @@ class Keeper:
             try:
                 receipt = self._sender.send(call)
             except ContractReverted as error:
-                if error.cause_name not in _NOT_NOW:
+                if error.cause_name not in _NOT_NOW and str(error) != self._last_refusal:
+                    self._last_refusal = str(error)
                     _log.warning("refused", call=call.label, reason=str(error))
+                continue
+            except TransactionFailed as error:
+                # Another keeper was faster by one block.
+                _log.warning("failed", call=call.label, reason=str(error))
                 continue
             _log.info("sent", call=call.label, round=seen.current.round, gas=receipt.gas_used)
             return Step(call.label)

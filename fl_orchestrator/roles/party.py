@@ -114,13 +114,22 @@ class Party:
     def address(self) -> str:
         return self._sender.address
 
+    def has_prepared(self, round_number: int) -> bool:
+        """Whether an update of this round is in the journal, committed or not."""
+        return self._journal.load(round_number) is not None
+
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
         entry = self._journal.load(seen.current.round)
         decision = decide(seen, entry)
         if decision is Decision.TRAIN:
             entry = self._train_once(seen)
-            decision = Decision.COMMIT
+            # A commit does not name its round, and training takes time: it must not land in the
+            # next one, where it could not be revealed.
+            seen = self._federation.observe(self.address)
+            if entry is not None and entry.round != seen.current.round:
+                return Step("train")
+            decision = decide(seen, entry)
         if decision is Decision.COMMIT and entry is not None:
             return self._commit(seen, entry)
         if decision is Decision.REVEAL and entry is not None:

@@ -156,7 +156,11 @@ def _dense_network(task: Task, seed: int) -> Any:
     optimizer = keras.optimizers.get(
         {
             "class_name": task.training.optimizer,
-            "config": {"learning_rate": task.training.learning_rate},
+            # Without a name it would get a number, which a saved model would show.
+            "config": {
+                "name": task.training.optimizer,
+                "learning_rate": task.training.learning_rate,
+            },
         }
     )
     model.compile(optimizer=optimizer, loss=task.training.loss, metrics=list(task.training.metrics))

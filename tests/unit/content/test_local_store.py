@@ -512,3 +512,12 @@ def test_threads_put_the_same_content_at_the_same_time(store: LocalStore, tmp_pa
     assert files(tmp_path / "store") == {f"pinned/{cid}" for cid in cids}
     assert read(store, cids.pop()) == CONTENT
     assert not cids
+
+
+def test_a_pipe_planted_under_a_cid_is_refused_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    cid = cid_of(io.BytesIO(b"never stored"))
+    os.mkfifo(tmp_path / "store" / "pinned" / str(cid))
+    with pytest.raises(StoreUnavailable, match="not a regular file"):
+        store.get(cid, 100)
+    assert store.locate(cid) is None
