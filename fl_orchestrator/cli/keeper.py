@@ -17,6 +17,7 @@ from fl_orchestrator.cli.site import (
     PasswordOption,
     RpcOption,
     TimeoutOption,
+    deployed_at,
     follow,
     head_json,
     open_federation,
@@ -60,7 +61,10 @@ def run(
         current = chain.observe(sender.address).current
         ended = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
         last = current.round + (rounds if current.phase in ended else rounds - 1)
-        keeper = Keeper(chain, sender, Mailbox(), 0, lambda round_number: round_number <= last)
+        first_block = deployed_at(chain, deployments)
+        keeper = Keeper(
+            chain, sender, Mailbox(), first_block, lambda round_number: round_number <= last
+        )
 
         def done(seen: Observation) -> bool:
             return seen.current.round >= last and seen.current.phase in ended

@@ -128,6 +128,15 @@ def open_federation(web3: Web3, address: str | None, deployments: Path) -> Feder
     return Federation(web3, parse_address(address))
 
 
+def deployed_at(chain: Federation, deployments: Path) -> int:
+    """The block of a federation's deployment if it is on record, else 0: where its events begin."""
+    from fl_orchestrator.chain.migrate import DeploymentRecord
+
+    recorded = DeploymentRecord(deployments, chain.chain_id).load().values()
+    blocks = [d.block for d in recorded if d.address.lower() == chain.address.lower()]
+    return blocks[0] if blocks else 0
+
+
 def parse_address(text: str) -> str:
     """An account's or a contract's address with its checksum (EIP-55). Raises InputError."""
     from web3 import Web3

@@ -16,6 +16,7 @@ from fl_orchestrator.cli.console import (
     interruptible,
     out,
     print_json,
+    print_pairs,
     say,
     short,
 )
@@ -86,7 +87,6 @@ def verify(
         f"[bold green]Verified:[/] {rounds} rounds, head {short(audit.head_root)}, "
         f"in {duration(seconds)}."
     )
-    for name, value in audit.identity.items():
-        say(f"  {name.replace('_', ' '):<16} {value}")
+    print_pairs((f"  {name.replace('_', ' ')}", value) for name, value in audit.identity.items())
     if not audit.history.complete:
         say("The run was stopped before its end: it has no comparison and no final model.")
