@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
-import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from anvil_node import AnvilNode, anvil_node
 from anvil_site import Site
 from safetensors.numpy import load_file, save_file
+from support.disk import disk_with_room_for
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
 from support.rpc import rpc_endpoint
 
@@ -59,17 +58,6 @@ def good(site: Site) -> Path:
 
 def submit(site: Site, weights: Path, *options: str | Path) -> Finished:
     return flo(*site.submission("hospital", weights), "--timeout", "2", *options)
-
-
-@contextlib.contextmanager
-def disk_with_room_for(size: int) -> Iterator[None]:
-    """Let this process write no file longer than ``size`` bytes: the next ones fail with EFBIG."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.usefixtures("untouched")
