@@ -201,6 +201,14 @@ contract RewardsTest is FederationTest {
     function test_Distribute_WhenTheRoundIsFinal() public {
         Result memory result = _toFinal(4);
         CountedUpdate[] memory updates = _counted(_updates(4));
+        for (uint256 i = 0; i < 4; ++i) {
+            vm.expectEmit(address(federation));
+            emit IFederation.RewardCredited(1, _party(i), 2 ether);
+        }
+        for (uint256 i = 0; i < AGGREGATORS; ++i) {
+            vm.expectEmit(address(federation));
+            emit IFederation.RewardCredited(1, _aggregator(i), SIGNER_SHARE);
+        }
         vm.expectEmit(address(federation));
         emit IFederation.RewardsDistributed(1, REWARD);
         vm.prank(stranger);

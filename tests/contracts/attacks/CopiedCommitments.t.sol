@@ -77,6 +77,28 @@ contract CopiedCommitmentsTest is FederationTest {
         }
     }
 
+    /// @dev A void round has made its updates public: they still belong to those who made them. The thief, who
+    /// reveals first in the next round, has nothing; the victim counts.
+    function test_a_root_of_a_void_round_is_not_there_for_the_taking() public {
+        _toReveal(2);
+        Update memory update = _update(VICTIM);
+        _reveal(update);
+        _endPhase();
+        assertPhase(Phase.Void);
+
+        _openRound();
+        Update memory copy = _updateOf(_party(THIEF), update.root);
+        _commitTo(copy);
+        _commitTo(update);
+        _commit(2);
+        _endPhase();
+        _reveal(copy);
+        assertEq(_current().reveals, 0);
+        _reveal(update);
+        _reveal(_update(2));
+        assertEq(_current().reveals, 2);
+    }
+
     /// @dev The same numbers in another packing have the same root: the CID does not make another update.
     function test_a_re_encoded_copy_is_a_copy() public {
         _openRound();

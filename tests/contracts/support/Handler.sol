@@ -302,8 +302,4 @@ contract Handler is Ledger {
         if (actor == REENTERING) return address(reenterer);
         return _beneficiary(_party(actor));
     }
-
-    function _actors() internal pure override returns (uint256) {
-        return ACTORS;
-    }
 }
