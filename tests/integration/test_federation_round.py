@@ -104,7 +104,7 @@ def test_every_aggregator_of_a_quorum_signs_the_same_result(build: Build) -> Non
 # Determinism
 
 
-def simulate(directory: Path, seed: int, terms: Terms, rounds: int = 2) -> Any:
+def simulate(directory: Path, seed: int, terms: Terms, rounds: int) -> Any:
     parties = terms.max_parties
     simulation = Simulation(
         directory,
@@ -118,13 +118,13 @@ def simulate(directory: Path, seed: int, terms: Terms, rounds: int = 2) -> Any:
 
 
 @pytest.mark.parametrize(
-    "terms",
-    [consortium(3), Terms(max_parties=6, participants=3, min_updates=1)],
+    ("terms", "rounds"),
+    [(consortium(3), 1), (Terms(max_parties=6, participants=3, min_updates=1), 2)],
     ids=["everybody", "sampled"],
 )
-def test_one_seed_gives_one_head_and_one_chain(tmp_path: Path, terms: Terms) -> None:
-    reports, block_hash, simulation = simulate(tmp_path / "one", 7, terms)
-    again, same_hash, _ = simulate(tmp_path / "two", 7, terms)
+def test_one_seed_gives_one_head_and_one_chain(tmp_path: Path, terms: Terms, rounds: int) -> None:
+    reports, block_hash, simulation = simulate(tmp_path / "one", 7, terms, rounds)
+    again, same_hash, _ = simulate(tmp_path / "two", 7, terms, rounds)
     assert (reports, block_hash) == (again, same_hash)
     assert all(report.accepted for report in reports)
     drawn = [report.drawn for report in reports]

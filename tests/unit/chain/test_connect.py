@@ -21,7 +21,6 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(module, "_ATTEMPTS", 2)
 
 
@@ -54,7 +53,8 @@ def test_an_endpoint_where_nobody_listens_is_refused() -> None:
     assert refusal.value.hint is not None
 
 
-def test_an_endpoint_that_never_answers_is_asked_once() -> None:
+def test_an_endpoint_that_never_answers_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(RpcUnavailable, match="does not answer"):
