@@ -23,7 +23,7 @@ from fl_orchestrator.cli import (
     verify,
 )
 from fl_orchestrator.cli.console import err
-from fl_orchestrator.errors import ContentError, FloError
+from fl_orchestrator.errors import ContentError, FloError, ToolchainError
 
 _FILE_HINT: Final = "Check that the file system has room and that you may write there."
 _DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
@@ -81,6 +81,13 @@ def main() -> None:
         what = "" if error.filename is None else f"{error.filename}: "
         _explain(f"[bold red]Error:[/] {escape(what)}{error.strerror or error}.", _FILE_HINT)
         sys.exit(ContentError.exit_code)
+    except ModuleNotFoundError as error:
+        _explain(
+            f"[bold red]Error:[/] This needs the Python package {escape(str(error.name))}, which is "
+            "not installed.",
+            "Install it with: pip install 'fl-orchestrator[demo]'.",
+        )
+        sys.exit(ToolchainError.exit_code)
     except Exception as error:
         _explain(
             f"[bold red]Unexpected error:[/] {escape(f'{type(error).__name__}: {error}')}",
