@@ -245,6 +245,11 @@ def test_an_exported_model_that_is_missing_or_foreign_is_refused(run: Path, tmp_
     assert refusal(run, tmp_path) == "Round 2: the exported ../../etc/passwd is missing."
 
 
+def test_a_complete_run_has_all_its_exports(run: Path, tmp_path: Path) -> None:
+    change_history(run, lambda record: record.update(complete=True))
+    assert "does not list the exported models" in refusal(run, tmp_path)
+
+
 # history.json
 
 
@@ -277,6 +282,7 @@ def test_a_flipped_bit_of_a_root_in_the_history_is_named(
         ({"chainHead": "zz"}, "Round 2: no recorded block has the hash zz"),
         ({"federation": "0x" + "00" * 20}, "Round 0: there is no federation at 0x00"),
         ({"federation": "zz"}, "Round 0: there is no federation at zz"),
+        ({"rule": "median"}, "Round 0: history.json has the rule median, the chain weighted-mean"),
         ({"rounds": []}, "Round 2: history.json has the number of rounds 0, the chain 2"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -294,6 +300,10 @@ def test_a_history_that_is_not_the_chains_is_refused(
         ({"accepted": False}, "Round 2: history.json has the acceptance False, the chain True"),
         ({"round": 3}, "Round 2: history.json has the number 3, the chain 2"),
         ({"cid": "bafk"}, "Round 2: history.json has the CID bafk"),
+        (
+            {"included": 1},
+            "Round 2: history.json has the number of included updates 1, the chain 2",
+        ),
     ],
     ids=str,
 )

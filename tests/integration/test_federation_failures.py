@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections import Counter
 
@@ -12,6 +13,7 @@ from support.federation import Build, SmallFederation, consortium
 from support.observations import SOME_CID
 
 from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, Result, Update, included_indices
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentNotFound
@@ -239,7 +241,8 @@ def test_a_node_that_hides_a_reveal_is_not_believed(build: Build) -> None:
     seen, _ = run_to_attest(federation)
     reveals = federation.federation.revealed_updates(0)
     check_reveals(reveals, seen.current.updates_hash)
-    for wrong in (reveals[1:], reveals[:-1], reveals[::-1], []):
+    renumbered = [dataclasses.replace(reveal, index=2 - reveal.index) for reveal in reveals]
+    for wrong in (reveals[1:], reveals[:-1], reveals[::-1], [], renumbered):
         with pytest.raises(InconsistentEvents):
             check_reveals(wrong, seen.current.updates_hash)
 
@@ -414,6 +417,52 @@ def test_a_party_whose_training_diverged_does_not_commit(build: Build) -> None:
     federation.trainers[0] = federation.trainers[1]
     roles[0] = federation.party(0)
     assert federation.run_round(roles, 2).current.commits == 3
+
+
+@pytest.mark.parametrize("next_round", [False, True], ids=["phase", "round"])
+def test_a_party_that_trained_for_too_long_sends_nothing(build: Build, next_round: bool) -> None:
+    """A commitment names no round that the contract could see: it must not land in the next one."""
+    federation = build(parties=1)
+    trainer = federation.trainers[0]
+
+    class Slow:
+        def fit(self, weights: list[np.ndarray], config: dict) -> tuple[object, int, dict]:
+            federation.pass_until(federation.observe().current.commit_end)
+            if next_round:
+                federation.open_round()
+            return trainer.fit(weights, config)
+
+    federation.trainers[0] = Slow()  # type: ignore[assignment]
+    party = federation.party(0)
+    federation.open_round()
+    sent = len(federation.receipts)
+    party.step()
+    assert len(federation.receipts) == sent + 2 * next_round
+    assert federation.observe(federation.parties[0]).committed.round == 0
+    if next_round:
+        federation.trainers[0] = trainer
+        assert federation.party(0).step().action == "commit"
+        assert federation.observe(federation.parties[0]).committed.round == 2
+
+
+def test_a_keeper_that_is_late_by_one_block_goes_on(build: Build) -> None:
+    federation = build(parties=1)
+    contract, faster = federation.federation, federation.outsider
+
+    class Late:
+        """Another keeper opens the round between this one's check and its transaction."""
+
+        address = federation.keeper_key.address
+        sign_typed_data = federation.keeper_key.sign_typed_data
+
+        def sign_transaction(self, transaction: dict) -> bytes:
+            federation.send(faster, contract.open_round())
+            return federation.keeper_key.sign_transaction(transaction)
+
+    late = Sender(federation.chain.web3, Late(), contract.reverts)
+    assert federation.keeper(1, late).step().action is None
+    assert federation.observe().current.phase is Phase.SEEDING
+    federation.run_to(Phase.COMMIT, [federation.keeper(1)], 1)
 
 
 def test_a_party_without_the_base_model_waits_for_it(build: Build) -> None:

@@ -22,6 +22,7 @@ from fl_orchestrator.chain.migrate import (
     DeploymentPending,
     DeploymentRecord,
     UnwritableRecord,
+    is_deployed_here,
     migrate,
     migration_files,
 )
@@ -291,3 +292,27 @@ def test_a_record_that_cannot_be_written_stops_before_anything_is_sent(
     with pytest.raises(UnwritableRecord, match="cannot be written"):
         migrate(sender(chain), PARAMS, DeploymentRecord(tmp_path / "directory", 1))
     assert nonce(chain) == 0
+
+
+def counterfeit(code: bytes, slot: int, value: int) -> bytes:
+    """Creation code that leaves ``code`` behind, with a value in the storage."""
+    store = bytes.fromhex(f"7f{value:064x}60{slot:02x}55")
+    # Copies what follows these fifteen bytes into memory, and returns it.
+    start = len(store) + 15
+    return store + bytes.fromhex(f"63{len(code):08x}8061{start:04x}6000396000f3") + code
+
+
+def test_code_that_another_constructor_left_is_not_a_deployment(
+    chain: DevelopmentChain, record: DeploymentRecord
+) -> None:
+    (genuine,) = migrate(sender(chain), PARAMS, record)
+    federation = Federation(chain.web3, genuine.address)
+    assert is_deployed_here(federation)
+
+    code = bytes(chain.web3.eth.get_code(federation.address))
+    forged = sender(chain).send(Call(None, counterfeit(code, 0, 7), 0, "forge"))
+    assert forged.contract_address is not None
+    address = chain.web3.to_checksum_address(forged.contract_address)
+    assert bytes(chain.web3.eth.get_code(address)) == code
+    # Its code is right, so it is taken for a federation; what it starts from is not.
+    assert not is_deployed_here(Federation(chain.web3, address))
