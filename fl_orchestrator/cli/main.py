@@ -83,8 +83,7 @@ def main() -> None:
         sys.exit(ContentError.exit_code)
     except ModuleNotFoundError as error:
         _explain(
-            f"[bold red]Error:[/] This needs the Python package {escape(str(error.name))}, which is "
-            "not installed.",
+            f"[bold red]Error:[/] The Python package {escape(str(error.name))} is not installed.",
             "Install it with: pip install 'fl-orchestrator[demo]'.",
         )
         sys.exit(ToolchainError.exit_code)
