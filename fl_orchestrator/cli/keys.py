@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,7 @@ from fl_orchestrator.errors import KeyStoreError
 
 app = typer.Typer(help="Make encrypted key files.", no_args_is_help=True)
 
+_CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 FileArgument = Annotated[Path, typer.Argument(help="The keystore file to write.")]
 
 
@@ -42,7 +43,7 @@ def import_(
         secret = bytes.fromhex(typed.strip().removeprefix("0x"))
     except ValueError:
         secret = b""
-    if len(secret) != 32:
+    if len(secret) != 32 or not 0 < int.from_bytes(secret) < _CURVE_ORDER:
         raise KeyStoreError("That is not a private key.", "It has 64 hexadecimal digits.")
     _save(file, secret, password_file, json_output)
 
