@@ -1,0 +1,116 @@
+"""`flo keys`: keys go into files and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+from support.flo import PASSWORD, flo
+
+from fl_orchestrator.chain.keys import LocalSigner, load_keystore
+
+SECRET = bytes(range(1, 33))
+ADDRESS = LocalSigner.from_secret(SECRET).address
+
+
+@pytest.fixture(autouse=True)
+def _fast_key_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Account.encrypt
+    monkeypatch.setattr(
+        Account, "encrypt", lambda secret, password: slow(secret, password, "pbkdf2", 1)
+    )
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text(PASSWORD + "\r\nsecond line\n")
+    return path
+
+
+def test_an_imported_key_opens_with_its_password(tmp_path: Path, password: Path) -> None:
+    key = tmp_path / "keys" / "owner [1].json"
+    imported = flo("keys", "import", key, "--password-file", password, typed=SECRET.hex() + "\n")
+    assert imported.succeeded().out == f"{ADDRESS} written to {key}\n"
+    assert load_keystore(key, PASSWORD).address == ADDRESS
+    assert key.stat().st_mode & 0o077 == 0
+    with_prefix = ["--json", "--password-file", password]
+    other = tmp_path / "other.json"
+    again = flo("keys", "import", other, *with_prefix, typed=f"0x{SECRET.hex()}\n")
+    assert again.succeeded().json == {"address": ADDRESS, "file": str(other)}
+
+
+def test_every_new_key_is_another_one(tmp_path: Path, password: Path) -> None:
+    made = [
+        flo("keys", "new", tmp_path / name, "--password-file", password, "--json").succeeded().json
+        for name in ("a.json", "b.json")
+    ]
+    assert made[0]["address"] != made[1]["address"]
+    for name, one in zip(("a.json", "b.json"), made, strict=True):
+        assert load_keystore(tmp_path / name, PASSWORD).address == one["address"]
+
+
+def test_a_password_and_a_key_can_be_piped_in(tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    flo("keys", "import", key, typed=f"{SECRET.hex()}\n{PASSWORD}\n").succeeded()
+    assert load_keystore(key, PASSWORD).address == ADDRESS
+
+
+@pytest.mark.parametrize(
+    "typed", ["zz" * 32, SECRET.hex()[:-2], SECRET.hex() + "00", "0" * 64, "f" * 64]
+)
+def test_what_is_no_private_key_is_refused(tmp_path: Path, password: Path, typed: str) -> None:
+    key = tmp_path / "key.json"
+    refused = flo("keys", "import", key, "--password-file", password, typed=typed + "\n")
+    refused.refused(6, "That is not a private key")
+    assert typed not in refused.err
+    assert not key.exists()
+
+
+def test_a_key_file_is_never_overwritten(tmp_path: Path, password: Path) -> None:
+    key = tmp_path / "key.json"
+    key.write_text("precious")
+    for command in ("new", "import"):
+        typed = SECRET.hex() + "\n"
+        refused = flo("keys", command, key, "--password-file", password, typed=typed)
+        refused.refused(6, "key.json exists already", "never overwritten")
+    assert key.read_text() == "precious"
+
+
+def test_no_key_is_written_without_a_password(tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    for content in ("", "\n", "\r\nsecond line\n"):
+        (tmp_path / "password").write_text(content)
+        refused = flo("keys", "new", key, "--password-file", tmp_path / "password")
+        refused.refused(6, "The first line of", "is empty")
+    (tmp_path / "password").write_bytes(b"\xff\xfe")
+    flo("keys", "new", key, "--password-file", tmp_path / "password").refused(6, "cannot be read")
+    flo("keys", "new", key, "--password-file", tmp_path / "none").refused(6, "cannot be read")
+    flo("keys", "new", key).refused(6, "nobody is there to type it", "--password-file")
+    flo("keys", "import", key).refused(6, "nobody is there to type it", "Pipe it in")
+    assert not key.exists()
+
+
+def test_a_place_where_no_file_can_be_is_named(tmp_path: Path, password: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = flo("keys", "new", tmp_path / "file" / "key.json", "--password-file", password)
+    refused.refused(6, f"{tmp_path}/file/key.json cannot be written")
+
+
+def test_no_secret_is_ever_shown(tmp_path: Path, password: Path) -> None:
+    key = tmp_path / "key.json"
+    options = ["--password-file", password]
+    typed = SECRET.hex() + "\n"
+    (tmp_path / "wrong").write_text("another secret\n")
+    register = ["party", "register", "--rpc", "http://127.0.0.1:1"]
+    for command in (
+        ["keys", "import", key, *options],  # succeeds
+        ["keys", "import", key, *options],  # exists
+        ["keys", "import", tmp_path / "none" / "\0", *options],  # fails in an unforeseen way
+        [*register, "--key", key, *options],
+        [*register, "--key", key, "--password-file", tmp_path / "wrong"],
+    ):
+        done = flo("--debug", *command, typed=typed)
+        for secret in (SECRET.hex(), PASSWORD, "another secret", str(int(SECRET.hex(), 16))):
+            assert secret not in done.out + done.err
