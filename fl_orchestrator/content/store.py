@@ -179,7 +179,7 @@ def open_store(url: str) -> ContentStore:
 def _shown(parts: SplitResult) -> str:
     """The URL without what may be secret: user, password and query."""
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
+    return parts._replace(netloc=host, query="", fragment="").geturl()
 
 
 def _open_local(parts: SplitResult) -> ContentStore:
