@@ -210,6 +210,8 @@ contract CommitTest is FederationTest {
         signed.r = bytes32(N);
         _expectRefusedBatch(_only(signed), IFederation.InvalidSignature.selector);
         signed = _signedCommit(0);
+        signed.vs ^= bytes32(uint256(1) << 255); // the other v
+        _expectRefusedBatch(_only(signed), IFederation.InvalidSignature.selector);
         signed.vs = 0;
         _expectRefusedBatch(_only(signed), IFederation.InvalidSignature.selector);
         // A signature that recovers to the zero account does not speak for it.
@@ -320,6 +322,35 @@ contract CommitTest is FederationTest {
         CommitView memory seen = federation.observe(_party(0)).committed;
         assertEq(bytes32(seen.commitment), commitment >> 48 << 48);
         assertEq(seen.round, 1);
+    }
+
+    /// @dev The contract draws as the library does, from frozen stakes of any size.
+    /// forge-config: default.fuzz.runs = 64
+    function testFuzz_TheDrawIsTheLibrarys(uint96[4] memory stakes, bytes32 blockHash) public {
+        vm.assume(blockHash != 0);
+        federation = _deploy(_crowd());
+        _populate(0, 1);
+        uint256 total = 0;
+        for (uint256 i = 0; i < 4; ++i) {
+            // From a thousandth to all that fits.
+            stakes[i] = uint96(bound(stakes[i], MIN_STAKE, i % 2 == 0 ? 1_000 ether : 2 ** 95 - 1_000 ether));
+            if (total + stakes[i] > type(uint96).max) stakes[i] = MIN_STAKE;
+            total += stakes[i];
+            _register(_party(i), Role.Party, stakes[i]);
+        }
+        federation.openRound();
+        _deposit(_party(0), 1 ether);
+        vm.roll(_current().seedBlock + 1);
+        vm.setBlockhash(_current().seedBlock, blockHash);
+        federation.openRound();
+        assertEq(_current().partyStake, total);
+        for (uint256 i = 0; i < 4; ++i) {
+            bool drawn = Sortition.drawn(_current().seed, _party(i), stakes[i], total, 4);
+            assertEq(federation.observe(_party(i)).drawn, drawn);
+            if (!drawn) vm.expectRevert(IFederation.NotDrawn.selector);
+            vm.prank(_party(i));
+            federation.commit(SOME);
+        }
     }
 
     // ------------------------------------------------------------------ steps

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Observation, Params, Phase, Role, RoundView} from "../../contracts/interfaces/IFederation.sol";
+import {
+    IFederation,
+    Observation,
+    Params,
+    Phase,
+    Role,
+    RoundView
+} from "../../contracts/interfaces/IFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {Handler} from "./support/Handler.sol";
 import {RoundBook} from "./support/Ledger.sol";
@@ -163,6 +170,41 @@ abstract contract InvariantsTest is FederationTest {
         }
     }
 
+    /// @dev After every run. I19: whatever happened, time alone ends the round, and the next one opens. I20:
+    /// everybody gets out with the whole stake.
+    function afterInvariant() public {
+        skip(30 days);
+        vm.roll(block.number + 10);
+        Phase phase = _current().phase;
+        assertTrue(phase < Phase.Commit || phase >= Phase.Accepted, "I19: a phase without an end");
+        uint256 state = vm.snapshotState();
+        try federation.openRound() {
+            vm.roll(_current().seedBlock + 1);
+            if (_current().phase == Phase.Seeding) federation.openRound();
+            assertPhase(Phase.Commit);
+        } catch (bytes memory reason) {
+            bool none = bytes4(reason) == IFederation.NoAggregators.selector;
+            assertTrue(none || bytes4(reason) == IFederation.NotEnoughParties.selector, "I19: no next round");
+        }
+        vm.revertToState(state);
+        for (uint256 i = 0; i < actors; ++i) {
+            // A request that finds the whole stake owed is refused, and the slash with it.
+            handler.slashUnrevealed(i);
+            handler.requestUnbond(i, false, false);
+            handler.requestUnbond(i, true, true);
+        }
+        handler.wait(5 * 4 days);
+        while (_observe().finalizableAt != 0) handler.settle();
+        for (uint256 i = 0; i < actors; ++i) {
+            handler.withdraw(i, false, 4);
+            handler.withdraw(i, true, 4);
+            if (i == handler.REFUSED()) continue;
+            assertEq(handler.stakeOf(_party(i), Role.Party), 0, "I20: party");
+            assertEq(handler.stakeOf(_party(i), Role.Aggregator), 0, "I20: aggregator");
+        }
+        invariant_all();
+    }
+
     /// @dev The campaign means something: the same actions, at random, reach everything.
     function test_the_handler_reaches_everything() public {
         uint256 random = 1;
@@ -195,6 +237,7 @@ abstract contract InvariantsTest is FederationTest {
         assertGt(handler.burnt(), 0);
         assertGt(handler.height(), 5);
         assertGt(_round(), handler.height(), "void rounds");
+        afterInvariant();
     }
 
     function _act(uint256 action, uint256 x) private {

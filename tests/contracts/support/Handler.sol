@@ -22,7 +22,7 @@ import {Reenterer, Refuser} from "./Receivers.sol";
 contract Handler is Ledger {
     uint256 private constant ACTORS = 7;
     uint256 private constant OUTSIDER = 4;
-    uint256 private constant REFUSED = 5;
+    uint256 public constant REFUSED = 5;
     uint256 private constant REENTERING = 6;
 
     Refuser private refuser = new Refuser();
