@@ -193,7 +193,10 @@ abstract contract InvariantsTest is FederationTest {
             handler.requestUnbond(i, false, false);
             handler.requestUnbond(i, true, true);
         }
-        handler.wait(5 * 4 days);
+        for (uint256 i = 0; i < 2 && _current().phase == Phase.Seeding; ++i) {
+            handler.openRound(2);
+        }
+        handler.wait(20 days);
         while (_observe().finalizableAt != 0) handler.settle();
         for (uint256 i = 0; i < actors; ++i) {
             handler.withdraw(i, false, 4);
