@@ -139,6 +139,11 @@ class KuboStore:
                     "Free some space, and run the command again.",
                 ) from error
             raise StoreUnavailable(f"The IPFS node at {self._address} reports: {error}.") from error
+        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+            raise StoreUnavailable(
+                f"The IPFS node at {self._address} does not answer.",
+                "Start it with `ipfs daemon`, and check the address of its RPC API.",
+            ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise StoreUnavailable(
                 f"The IPFS node at {self._address} does not answer as one: {error}.",
