@@ -143,6 +143,8 @@ def submit(
         base = _base_of(start, base_root)
         if party.has_prepared(start.current.round):
             err.print("Going on with the update that was prepared before; the file is not used.")
+        else:
+            _require_nothing_owed(start, home)
 
         def done(seen: Observation) -> bool:
             nonlocal joined
@@ -189,6 +191,18 @@ def _base_of(seen: Observation, base_root: str) -> bytes:
     if len(root) != 32:
         raise InputError(f"{base_root!r} is not a root.", "It has 64 hexadecimal digits.")
     return root
+
+
+def _require_nothing_owed(seen: Observation, home: Path) -> None:
+    """Raises NotTakingPart when the chain has a commitment that cannot be revealed from here."""
+    current, committed = seen.current, seen.committed
+    if current.round > 0 and committed.round == current.round and not committed.revealed:
+        raise NotTakingPart(
+            f"This account has committed in round {current.round}, and its update is not in "
+            f"{home}.",
+            "Give the --home that it was submitted with: an update that is not revealed costs "
+            "stake.",
+        )
 
 
 def _require_base(seen: Observation, base: bytes) -> None:
