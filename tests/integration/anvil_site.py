@@ -25,11 +25,17 @@ from fl_orchestrator.model.manifest import Manifest
 Weights = dict[str, NDArray[np.float32]]
 
 
+def secret_of(name: str) -> bytes:
+    """The private key of an account."""
+    return hashlib.sha256(f"test key of {name}".encode()).digest()
+
+
 class Site:
     """A directory with everybody's files, and a node. Accounts have a key file and coin."""
 
-    def __init__(self, directory: Path, node: AnvilNode) -> None:
+    def __init__(self, directory: Path, node: AnvilNode, store_url: str = "") -> None:
         self.directory = directory
+        self.store_url = store_url or f"file://{directory}/store"
         self.node = node
         self.manifest: Manifest = small_manifest()
         self.signers: dict[str, LocalSigner] = {}
@@ -44,10 +50,6 @@ class Site:
 
     # ------------------------------------------------------------------ what commands are given
 
-    @property
-    def store_url(self) -> str:
-        return f"file://{self.directory}/store"
-
     def on_chain(self, node: str = "") -> list[str]:
         return ["--rpc", node or self.node.url, "--deployments", f"{self.directory}/deployments"]
 
@@ -55,8 +57,7 @@ class Site:
         """The options for an account's key, which is made and given coin when it is new."""
         path = self.directory / f"{name}.json"
         if name not in self.signers:
-            secret = hashlib.sha256(f"test key of {name}".encode()).digest()
-            self.signers[name] = write_key(path, secret)
+            self.signers[name] = write_key(path, secret_of(name))
             self.node.give(self.address(name))
         return ["--key", str(path), "--password-file", str(self._password)]
 

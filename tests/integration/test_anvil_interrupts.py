@@ -14,10 +14,10 @@ from typing import Literal
 
 import pytest
 from anvil_node import anvil_node
-from anvil_site import Site
+from anvil_site import Site, secret_of
 from held_node import HeldNode, held_node
 from pydantic_core import from_json
-from support.flo import finish, flo, start_flo
+from support.flo import PASSWORD, finish, flo, start_flo
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
@@ -95,6 +95,9 @@ def test_a_submission_killed_at_any_moment_goes_on_with_the_same_update(
     # The commit phase is open: nobody else may have the update yet.
     assert not store.has(Cid.parse(committed["cid"]))
 
+    moved = [*submission, "--home", f"{site.directory}/other"]
+    flo(*moved).refused(3, "has committed in round 1", f"{site.directory}/other", "costs stake")
+
     # It waits for the end of the commit phase, and is killed when it would reveal.
     kill_at_transaction(held, "before", submission, lambda: site.node.pass_time(COMMIT_PERIOD + 1))
     assert store.has(Cid.parse(committed["cid"]))
@@ -122,10 +125,16 @@ def attest_through_kills(site: Site, held: HeldNode) -> None:
     assert flo(*attestation).succeeded().out == "Attested to round 1: accepted.\n"
 
 
+def assert_no_secret(text: str) -> None:
+    assert PASSWORD not in text
+    for name in ("hospital", "university"):
+        assert secret_of(name).hex() not in text
+
+
 def test_ctrl_c_says_how_to_go_on_and_the_command_goes_on(site: Site) -> None:
     submission = site.submission("hospital", site.trained("hospital", 1))
     attestation = ["aggregator", "attest", *site.working("university")]
-    submitting, attesting = start_flo(*submission), start_flo(*attestation)
+    submitting, attesting = start_flo("--debug", *submission), start_flo(*attestation)
     wait_for(submitting, "commit")
     wait_for(attesting, "Round 1: the commit phase ends in 10 min at most.")
     for process in (submitting, attesting):
@@ -136,8 +145,12 @@ def test_ctrl_c_says_how_to_go_on_and_the_command_goes_on(site: Site) -> None:
         assert stopped.err.endswith(
             "Interrupted.\nNothing is lost: run the same command again to go on.\n"
         )
+        assert ("Traceback" in stopped.err) == (process is submitting)
+        assert_no_secret(stopped.err)
     assert not site.observe("hospital").committed.revealed
 
     site.node.pass_time(COMMIT_PERIOD + 1)
-    assert flo(*submission).succeeded().out == "Revealed in round 1.\n"
+    revealed = flo("--debug", *submission).succeeded()
+    assert revealed.out == "Revealed in round 1.\n"
+    assert_no_secret(revealed.err)
     assert flo(*attestation, "--json").succeeded().json["accepted"] is True

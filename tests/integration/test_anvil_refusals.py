@@ -166,6 +166,15 @@ def test_an_endpoint_that_is_no_node_is_refused(
         submit(site, good(site), "--rpc", endpoint.url).refused(2, "no federation on chain 5")
 
 
+@pytest.mark.usefixtures("untouched")
+def test_weights_trained_from_another_model_are_refused(site: Site) -> None:
+    submit(site, good(site), "--base-root", "0x" + "11" * 32).refused(
+        3, "Round 1 starts from another global model than these weights", "flo model get"
+    )
+    for wrong in ("0x12", "model", "0x" + "11" * 33):
+        submit(site, good(site), "--base-root", wrong).refused(2, f"{wrong!r} is not a root")
+
+
 def test_whoever_is_not_registered_is_told_to_register(site: Site) -> None:
     outsider = site.working("outsider")
     submission = flo("party", "submit", good(site), "--samples", "5", *outsider)

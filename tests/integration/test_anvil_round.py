@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from anvil_node import anvil_node
 from anvil_site import Site, Weights
+from kubo_daemon import find_kubo, kubo_daemon
 from safetensors.numpy import load_file
 from support.flo import finish, flo, start_flo
 
@@ -20,12 +22,23 @@ from fl_orchestrator.chain.types import Phase
 SAMPLES = {"hospital": 20, "clinic": 70}
 
 
-@pytest.fixture(params=["anvil's default", "paris"])
+@pytest.fixture(params=["local store", "paris and Kubo"])
 def site(request: pytest.FixtureRequest, tmp_path: Path, checkout: Path) -> Iterator[Site]:
-    """A federation of two parties and an aggregator, before its first round."""
-    hardfork = None if request.param == "anvil's default" else request.param
-    with anvil_node(checkout, tmp_path / "anvil.log", hardfork) as node:
-        site = Site(tmp_path, node)
+    """A federation of two parties and an aggregator, before its first round.
+
+    Once with Anvil's own rules and a directory as the store, once with those of consortium chains
+    and an IPFS node.
+    """
+    with contextlib.ExitStack() as running:
+        hardfork, store = None, f"file://{tmp_path}/store"
+        if request.param == "paris and Kubo":
+            program = find_kubo()
+            if program is None:
+                pytest.skip("no IPFS node program: install Kubo, or run scripts/build_kubo.sh")
+            hardfork = "paris"
+            store = running.enter_context(kubo_daemon(program, tmp_path / "ipfs")).url
+        node = running.enter_context(anvil_node(checkout, tmp_path / "anvil.log", hardfork))
+        site = Site(tmp_path, node, store)
         with node.mining_at_once():
             site.deploy().succeeded()
             site.admit_and_register(parties=list(SAMPLES), aggregators=["university"])
