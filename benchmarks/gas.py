@@ -3,7 +3,7 @@
     python benchmarks/gas.py [--json] [--parties 10000] [--rounds 100]
 
 Everything runs on the deterministic development chain (Prague's gas rules), without any training:
-parties commit to random roots. Most of the time, about two minutes, goes into registering 10,000
+parties commit to random roots. Most of the time, about three minutes, goes into registering 10,000
 parties; fewer with ``--parties``.
 
 A round goes from the first ``openRound`` to acceptance, with ten parties and four aggregators.
