@@ -90,6 +90,16 @@ contract AccountsTest is FederationTest {
         _expectRefusedRegistration(_party(0), Role.Party, STAKE, IFederation.AlreadyRegistered.selector);
     }
 
+    function test_Register_RevertWhen_ThePartyIsUnbondingWithNothingLeft() public {
+        _redeployWithSlash(10_000);
+        _toReveal(3);
+        _requestUnbond(_party(0), Role.Party);
+        _endPhase();
+        federation.slashUnrevealed(_party(0));
+        assertEq(_stakeOf(_party(0)), 0);
+        _expectRefusedRegistration(_party(0), Role.Party, STAKE, IFederation.AlreadyRegistered.selector);
+    }
+
     function test_Register_RevertWhen_TheValueIsBelowTheMinimumOfAParty() public {
         _expectStakeTooLow(Role.Party);
     }
@@ -417,6 +427,22 @@ contract AccountsTest is FederationTest {
         _expectRefusedWithdrawal(_aggregator(0), Role.Aggregator, expected);
         federation.finalize();
         _withdrawBoth(0);
+    }
+
+    function test_Withdraw_WhenOnlyLaterRoundsAreNotFinal() public {
+        _toAccepted(3);
+        _unbondBoth(4);
+        skip(2 days);
+        federation.finalize();
+        _toAccepted(3);
+        assertEq(_observe().finalHeight, 1);
+        _withdrawBoth(4);
+        // Nor does a round in progress hold it.
+        _requestUnbond(_party(3), Role.Party);
+        skip(2 days);
+        federation.finalize();
+        _openRound();
+        _withdraw(_party(3), Role.Party);
     }
 
     function test_Withdraw_RevertWhen_AResultOfTheVoidLastRoundMayStillBeChallenged() public {

@@ -145,6 +145,24 @@ contract StakeAndSeatsTest is FederationTest {
         _withdraw(_aggregator(0), Role.Aggregator);
     }
 
+    /// @dev Somebody slashes a leaving party as late as possible, in a round that is not its own any more: it
+    /// loses what it owes, and no time.
+    function test_a_late_slash_does_not_hold_a_leaving_stake() public {
+        Params memory p = _consortium();
+        (p.unbondPeriod, p.challengePeriod, p.answerPeriod) = (1, 2, 1);
+        federation = _deploy(p);
+        _populate(PARTIES, AGGREGATORS);
+        _toReveal(3);
+        _requestUnbond(_party(0), Role.Party);
+        _endPhase();
+        assertPhase(Phase.Void);
+        _openRound();
+        federation.slashUnrevealed(_party(0));
+        assertEq(_frozenStakeOf(_party(0)), 0);
+        _withdraw(_party(0), Role.Party);
+        assertEq(_beneficiary(_party(0)).balance, STAKE - STAKE / 10);
+    }
+
     /// @dev A seat index is freed with the stake, and not before.
     function test_a_seat_is_not_reused_while_its_holder_may_be_slashed() public {
         _toAccepted(3);
