@@ -431,18 +431,18 @@ contract AccountsTest is FederationTest {
 
     function test_Withdraw_WhenOnlyLaterRoundsAreNotFinal() public {
         _toAccepted(3);
-        _unbondBoth(4);
+        _unbondBoth(3);
         skip(2 days);
         federation.finalize();
         _toAccepted(3);
         assertEq(_observe().finalHeight, 1);
-        _withdrawBoth(4);
+        _withdrawBoth(3);
         // Nor does a round in progress hold it.
-        _requestUnbond(_party(3), Role.Party);
+        _requestUnbond(_party(4), Role.Party);
         skip(2 days);
         federation.finalize();
         _openRound();
-        _withdraw(_party(3), Role.Party);
+        _withdraw(_party(4), Role.Party);
     }
 
     function test_Withdraw_RevertWhen_AResultOfTheVoidLastRoundMayStillBeChallenged() public {
