@@ -103,7 +103,7 @@ class Flower:
     """Flower's aggregation functions in a process and an environment of their own."""
 
     def __init__(self, updates: int, parameters: int) -> None:
-        script = Path(__file__).with_name("flower_worker.py")
+        script = Path(__file__).with_name("_flower_worker.py")
         sizes = [str(updates), str(TENSORS), str(parameters // TENSORS)]
         self._process = subprocess.Popen(
             [flower_python(), script, *sizes],
