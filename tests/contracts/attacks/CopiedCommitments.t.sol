@@ -197,6 +197,24 @@ contract CopiedCommitmentsTest is FederationTest {
         assertEq(_stakeOf(_party(0)), STAKE);
     }
 
+    /// @dev Nor for a later round in which others did not reveal.
+    function test_a_commit_of_a_void_round_is_not_slashed_for_a_later_round() public {
+        _openRound();
+        _commit(0);
+        _endPhase();
+        _openRound();
+        _commit(1);
+        _commit(2);
+        _endPhase();
+        _endPhase();
+        assertPhase(Phase.Void);
+        assertFalse(federation.observe(_party(0)).unrevealedSlashable);
+        _expectNotSlashable();
+        federation.slashUnrevealed(_party(1));
+        _openRound();
+        _expectNotSlashable();
+    }
+
     /// @dev One slash for one commit, by whichever of the four ways comes first.
     function test_a_commit_is_slashed_once() public {
         _toReveal(4);
