@@ -87,6 +87,7 @@ def verify(
         f"[bold green]Verified:[/] {rounds} rounds, head {short(audit.head_root)}, "
         f"in {duration(seconds)}."
     )
-    print_pairs((f"  {name.replace('_', ' ')}", value) for name, value in audit.identity.items())
+    # Short names, so that whole roots fit 80 columns.
+    print_pairs((name.partition("_")[0], value) for name, value in audit.identity.items())
     if not audit.history.complete:
         say("The run was stopped before its end: it has no comparison and no final model.")
