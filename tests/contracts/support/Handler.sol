@@ -105,8 +105,12 @@ contract Handler is Ledger {
         }
     }
 
+    /// @dev By the next account that is leaving, if any is.
     function withdraw(uint256 actor, bool aggregator, uint256 entering) public entered(entering) step {
         actor %= ACTORS;
+        for (uint256 i = 0; i < ACTORS && !_isLeaving(actor, aggregator); ++i) {
+            actor = (actor + 1) % ACTORS;
+        }
         vm.prank(_party(actor));
         try federation.withdraw(_party(actor), _role(aggregator)) {
             ++done["withdraw"];
@@ -287,14 +291,19 @@ contract Handler is Ledger {
 
     // ------------------------------------------------------------------ choices
 
-    /// @dev One's own update, or one whose root others choose too, in this round or another.
+    /// @dev One's own update, or one whose root this account and others choose in every round.
     function _choose(uint256 actor, uint256 kind) private view returns (Update memory) {
         if (kind % 4 != 0) return _update(actor);
-        return _updateOf(_party(actor), bytes32(kind % 3 + 1));
+        return _updateOf(_party(actor), bytes32(actor % 3 + 1));
     }
 
     function _role(bool aggregator) private pure returns (Role) {
         return aggregator ? Role.Aggregator : Role.Party;
+    }
+
+    function _isLeaving(uint256 actor, bool aggregator) private view returns (bool) {
+        Observation memory seen = federation.observe(_party(actor));
+        return (aggregator ? seen.aggregator.unbondAt : seen.party.unbondAt) != 0;
     }
 
     function _payee(uint256 actor) private view returns (address) {
