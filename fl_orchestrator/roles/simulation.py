@@ -1,7 +1,7 @@
 """A whole federation in one process, on a deterministic development chain.
 
-The roles are the real ones; only this driver mines blocks and moves time. With one seed every run
-gives the same blocks, draws and models.
+The roles are the real ones, until one is replaced by another. With one seed every run gives the
+same blocks, draws and models.
 """
 
 from __future__ import annotations
@@ -24,25 +24,20 @@ from fl_orchestrator.chain.reverts import RevertDecoder
 from fl_orchestrator.chain.send import Receipt, Sender
 from fl_orchestrator.chain.types import Observation, Phase, Role, RoundView
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import drawn
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.driver import Turn, run_until
 from fl_orchestrator.roles.keeper import Keeper
 from fl_orchestrator.roles.party import Party, PartySettings
-from fl_orchestrator.roles.relay import Mailbox
+from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.trainer import Trainer
 
 _BALANCE: Final = 1_000 * ETHER
-_MAX_TURNS: Final = 10_000
-
-
-class StuckFederation(ChainError):
-    """No role has anything to do and time does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +76,6 @@ class RoundReport:
 
 
 @dataclass(slots=True)
-class _Turn:
-    """A role, and when it is to be asked again."""
-
-    role: base.Role
-    last: base.Step = field(default_factory=base.Step)
-    asked_in: tuple[int, Phase] = (0, Phase.IDLE)
-
-    def is_due(self, seen: Observation) -> bool:
-        """Whether the role's last answer may have changed by now."""
-        moment = (seen.current.round, seen.current.phase)
-        if seen.current.phase not in self.role.phases:
-            return False
-        if 0 < self.last.wake_at <= seen.timestamp:
-            return True
-        if self.last.action is not None and self.last.wake_at == 0:
-            return True
-        if self.last.round_over and moment[0] == self.asked_in[0]:
-            return False
-        return moment != self.asked_in
-
-
-@dataclass(slots=True)
 class _Accounts:
     owner: LocalSigner
     keeper: LocalSigner
@@ -126,6 +99,15 @@ class _Accounts:
         yield from (self.owner, self.keeper, *self.aggregators, *self.parties)
 
 
+class _Nobody:
+    """Does nothing, ever."""
+
+    phases: frozenset[Phase] = frozenset()
+
+    def step(self) -> base.Step:
+        return base.Step()
+
+
 @dataclass(slots=True)
 class _GasMeter:
     by_label: dict[str, int] = field(default_factory=dict)
@@ -142,7 +124,11 @@ class _GasMeter:
 
 
 class Simulation:
-    """A federation of ``trainers``, one per party, whose files live under ``directory``."""
+    """A federation of ``trainers``, one per party, whose files live under ``directory``.
+
+    `party` and `aggregator` make new objects over the same files: calling one is a restart of that
+    process, once `replace` puts it in the place of the old one.
+    """
 
     def __init__(
         self,
@@ -154,6 +140,8 @@ class Simulation:
     ) -> None:
         self.manifest = manifest
         self.shape = shape
+        self._directory = directory
+        self._trainers = trainers
         self.store = LocalStore(directory / "store")
         self.accounts = _Accounts.of_seed(shape.seed, shape.aggregators, len(trainers))
         self.chain = DevelopmentChain({s.address: _BALANCE for s in self.accounts.all()})
@@ -162,27 +150,24 @@ class Simulation:
         self._mailbox = Mailbox()
         params = federation_params(manifest, publish(self.store, manifest, genesis), shape.terms)
         record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
-        owner = self._sender(self.accounts.owner)
+        owner = self.sender(self.accounts.owner)
         deployment = migrate(owner, params, record)[-1]
         self.federation = Federation(self.chain.web3, deployment.address)
-        self._rounds = RoundIndex(self.federation, deployment.block)
+        self.rounds = RoundIndex(self.federation, deployment.block)
         stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
         self._stakes = {
             signer.address: stake
             for signer, stake in zip(self.accounts.parties, stakes, strict=True)
         }
         self._register(owner, params.reward * shape.rounds)
-        self._keeper = Keeper(
-            self.federation,
-            self._sender(self.accounts.keeper),
-            self._mailbox,
-            deployment.block,
-            lambda round_number: round_number <= self._last_round,
-        )
         self._last_round = 0
-        self._parties = list(self._build_parties(directory, trainers))
-        roles: list[base.Role] = [*self._parties, *self._build_aggregators(directory)]
-        self._turns = [_Turn(role) for role in roles]
+        # In the order in which they act.
+        self._turns: dict[str, Turn] = {}
+        for number, signer in enumerate(self.accounts.parties):
+            self.replace(signer.address, self.party(number))
+        for number, signer in enumerate(self.accounts.aggregators):
+            self.replace(signer.address, self.aggregator(number))
+        self.replace(self.accounts.keeper.address, self._keeper(deployment.block))
         self._vectors = VectorCache(directory / "models", manifest)
         self.setup_gas = self._gas.take()
 
@@ -194,20 +179,34 @@ class Simulation:
     def observe(self, account: str | None = None) -> Observation:
         return self.federation.observe(account or self.accounts.keeper.address)
 
+    def replace(self, account: str, role: base.Role | None) -> None:
+        """Let this role act for an account from now on, or nobody."""
+        self._turns[account] = Turn(role or _Nobody())
+
+    def run_until(self, done: Callable[[Observation], bool]) -> Observation:
+        """Let everybody act, and time pass when nobody does, until ``done``."""
+        return run_until(self.chain, self.observe, self._turns.values(), done)
+
     def run_round(self) -> RoundReport:
         """Open the next round and run it to its end, accepted or void."""
+        self.open_round()
+        return self.finish_round()
+
+    def open_round(self) -> Observation:
+        """Open the next round; nobody has committed yet."""
         self._last_round = self.observe().current.round + 1
-        seen = self._run_until(
-            lambda o: (
-                o.current.round == self._last_round
-                and o.current.phase in (Phase.ACCEPTED, Phase.VOID)
-            )
+        return self.run_until(
+            lambda o: (o.current.round, o.current.phase) == (self._last_round, Phase.COMMIT)
         )
+
+    def finish_round(self) -> RoundReport:
+        """Run the open round to its end."""
+        seen = self.run_until(lambda o: o.current.phase in (Phase.ACCEPTED, Phase.VOID))
         current = seen.current
         accepted = current.phase is Phase.ACCEPTED
         included = 0
         if accepted:
-            result = self._rounds.accepted(current.round, seen.block_number).result
+            result = self.rounds.accepted(current.round, seen.block_number).result
             included = result.included.bit_count()
         return RoundReport(
             current.round,
@@ -215,7 +214,7 @@ class Simulation:
             self._drawn(current),
             current.commits,
             included,
-            max(party.clipped for party in self._parties),
+            self._clipped(),
             seen.head.root,
             str(seen.head.cid),
             self._gas.take(),
@@ -223,8 +222,8 @@ class Simulation:
 
     def settle(self) -> dict[str, int]:
         """Let time pass until every round is final and its rewards are credited; the gas of it."""
-        seen = self._run_until(lambda o: o.final_height == o.head.height)
-        self._run_until(
+        seen = self.run_until(lambda o: o.final_height == o.head.height)
+        self.run_until(
             lambda _: all(map(self.federation.distributed, range(seen.head.height, 0, -1)))
         )
         return self._gas.take()
@@ -236,7 +235,8 @@ class Simulation:
         file = self._vectors.fetch(self.store, head.cid, head.root, origin.state(head.round))
         return float_view(self.manifest.layout, self._vectors.load(file))
 
-    def _sender(self, signer: LocalSigner) -> Sender:
+    def sender(self, signer: LocalSigner) -> Sender:
+        """Sends an account's transactions, whose gas is counted with everybody's."""
         return Sender(self.chain.web3, signer, self._reverts, on_receipt=self._gas.count)
 
     def _register(self, owner: Sender, rewards: int) -> None:
@@ -250,81 +250,53 @@ class Simulation:
             calls.append((owner, federation.admit([s.address for s in parties], Role.PARTY)))
         for signer in parties:
             call = federation.register(Role.PARTY, signer.address, self._stakes[signer.address])
-            calls.append((self._sender(signer), call))
+            calls.append((self.sender(signer), call))
         for signer in aggregators:
             call = federation.register(Role.AGGREGATOR, signer.address, terms.min_aggregator_stake)
-            calls.append((self._sender(signer), call))
+            calls.append((self.sender(signer), call))
         for sender, call in calls:
             sender.send(call)
+
+    def party(self, number: int) -> Party:
+        signer = self.accounts.parties[number]
+        return Party(
+            self.federation,
+            self.sender(signer),
+            self.store,
+            self.manifest,
+            self._trainers[number],
+            self._directory / "parties" / str(number),
+            PartySettings(self.shape.seed, _salts(self.shape.seed, number)),
+            self._relay,
+        )
+
+    def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator:
+        """An aggregator, with a relay of its own if one is given."""
+        return Aggregator(
+            self.federation,
+            self.sender(self.accounts.aggregators[number]),
+            self.store,
+            self.manifest,
+            self._directory / "aggregators" / str(number),
+            relay or self._relay,
+        )
+
+    def _keeper(self, deployed_at: int) -> Keeper:
+        return Keeper(
+            self.federation,
+            self.sender(self.accounts.keeper),
+            self._mailbox,
+            deployed_at,
+            lambda round_number: round_number <= self._last_round,
+        )
 
     @property
     def _relay(self) -> Mailbox | None:
         return self._mailbox if self.shape.relay else None
 
-    def _build_parties(self, directory: Path, trainers: Sequence[Trainer]) -> Iterator[Party]:
-        for number, (signer, trainer) in enumerate(
-            zip(self.accounts.parties, trainers, strict=True)
-        ):
-            yield Party(
-                self.federation,
-                self._sender(signer),
-                self.store,
-                self.manifest,
-                trainer,
-                directory / "parties" / str(number),
-                PartySettings(self.shape.seed, _salts(self.shape.seed, number)),
-                self._relay,
-            )
-
-    def _build_aggregators(self, directory: Path) -> Iterator[Aggregator]:
-        for number, signer in enumerate(self.accounts.aggregators):
-            yield Aggregator(
-                self.federation,
-                self._sender(signer),
-                self.store,
-                self.manifest,
-                directory / "aggregators" / str(number),
-                self._relay,
-            )
-
-    def _run_until(self, done: Callable[[Observation], bool]) -> Observation:
-        for _ in range(_MAX_TURNS):
-            seen = self.observe()
-            if done(seen):
-                return seen
-            if not self._ask_roles(seen):
-                self._pass_time(seen)
-        raise StuckFederation(f"Nothing came of {_MAX_TURNS} turns.")
-
-    def _ask_roles(self, seen: Observation) -> bool:
-        """Give every role that may have something to do one step; whether any of them acted."""
-        acted = False
-        for turn in self._turns:
-            if turn.is_due(seen):
-                turn.last = turn.role.step()
-                turn.asked_in = (seen.current.round, seen.current.phase)
-                acted |= turn.last.action is not None
-        return self._keeper.step().action is not None or acted
-
-    def _pass_time(self, seen: Observation) -> None:
-        """Mine one empty block, at the next moment that changes anything."""
-        current = seen.current
-        if current.phase is Phase.SEEDING:
-            self.chain.mine()
-            return
-        ends = {
-            Phase.COMMIT: current.commit_end,
-            Phase.REVEAL: current.reveal_end,
-            Phase.ATTEST: current.attest_end,
-        }
-        moments = [ends.get(current.phase, 0), seen.finalizable_at]
-        moments += [turn.last.wake_at for turn in self._turns]
-        later = [moment for moment in moments if moment > seen.timestamp]
-        if not later:
-            raise StuckFederation(
-                f"Round {current.round} is in phase {current.phase.name} and nobody can go on."
-            )
-        self.chain.mine(min(later) - seen.timestamp)
+    def _clipped(self) -> float:
+        roles = [turn.role for turn in self._turns.values()]
+        return max((role.clipped for role in roles if isinstance(role, Party)), default=0.0)
 
     def _drawn(self, current: RoundView) -> int:
         terms, stakes = self.shape.terms, self._stakes

@@ -26,6 +26,7 @@ from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.driver import Turn, run_until
 from fl_orchestrator.roles.keeper import Keeper
 from fl_orchestrator.roles.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
@@ -38,7 +39,6 @@ FEATURES = 4
 CLASSES = 2
 ROWS = 24
 ENDED = (Phase.ACCEPTED, Phase.VOID)
-_MAX_TURNS = 200
 
 
 def small_manifest(**changes: Any) -> Manifest:
@@ -212,33 +212,8 @@ class SmallFederation:
         return self.federation.observe((key or self.keeper_key).address)
 
     def run(self, roles: Iterable[base.Role], done: Callable[[Observation], bool]) -> Observation:
-        """Give the roles turns, letting time pass when none of them acts, until `done`.
-
-        Looking at the chain is slow here: whoever had nothing to do is asked again when the phase
-        has changed, or at its own time.
-        """
-        roles = list(roles)
-        asked_in: dict[base.Role, tuple[int, Phase] | None] = {}
-        wake_ats: dict[base.Role, int] = {}
-        for _ in range(_MAX_TURNS):
-            seen = self.observe()
-            if done(seen):
-                return seen
-            moment = (seen.current.round, seen.current.phase)
-            acted = False
-            for role in roles:
-                waits = asked_in.get(role) == moment or seen.current.phase not in role.phases
-                if waits and not 0 < wake_ats.get(role, 0) <= seen.timestamp:
-                    continue
-                step = role.step()
-                acted |= step.action is not None
-                wake_ats[role] = step.wake_at
-                # A keeper waits for blocks and for what the others post, too.
-                idle = step.action is None and role.phases != Keeper.phases
-                asked_in[role] = moment if idle else None
-            if not acted:
-                self.pass_time(list(wake_ats.values()))
-        raise AssertionError(f"nothing came of {_MAX_TURNS} turns: {self.observe().current}")
+        """Give the roles turns, letting time pass when none of them acts, until `done`."""
+        return run_until(self.chain, self.observe, [Turn(role) for role in roles], done)
 
     def run_to(self, phase: Phase, roles: Iterable[base.Role], round_number: int) -> Observation:
         """Run until a round is in a phase."""
@@ -265,22 +240,6 @@ class SmallFederation:
             self.chain.mine()
         self.send(self.keeper_key, self.federation.open_round())
         return self.observe()
-
-    def pass_time(self, wake_ats: Sequence[int] = ()) -> None:
-        """Mine one block at the next moment that changes anything."""
-        seen = self.observe()
-        ends = {
-            Phase.COMMIT: seen.current.commit_end,
-            Phase.REVEAL: seen.current.reveal_end,
-            Phase.ATTEST: seen.current.attest_end,
-        }
-        moments = [ends.get(seen.current.phase, 0), seen.finalizable_at, *wake_ats]
-        if seen.current.phase is Phase.SEEDING:
-            moments.append(seen.timestamp + 1)
-        later = [moment for moment in moments if moment > seen.timestamp]
-        if not later:
-            raise AssertionError(f"nobody has anything to do: {seen.current}")
-        self.pass_until(min(later))
 
     def pass_until(self, timestamp: int) -> None:
         """Mine one block at a time."""
