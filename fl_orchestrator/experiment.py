@@ -34,6 +34,7 @@ from fl_orchestrator.training import datasets
 from fl_orchestrator.training.comparison import train_alone, train_pooled
 from fl_orchestrator.training.data import concatenate
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic
 from fl_orchestrator.training.tasks import Deal, Task, deal, task_named
 from fl_orchestrator.training.weights_file import save_keras, save_safetensors
 
@@ -232,8 +233,8 @@ class Experiment:
         self.history().save(self.directory)
 
 
-def manifest_for(task: Task, model: KerasModel, options: Options) -> Manifest:
-    """The manifest of a task's federation."""
+def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options) -> Manifest:
+    """The manifest of a federation that trains this model for a task."""
     trim_bps = options.trim_bps if options.rule == "trimmed-mean" else 0
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape) for t in model.tensors)
     layout = Layout.of((t.name, t.shape, t.offset) for t in tensors)

@@ -6,18 +6,17 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.units import ether as ether
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 _PIPED_WIDTH: Final = 160
-_LEAST_SHOWN_WEI: Final = 10**12
 
 # Piped output has no width of its own: tables must not cut addresses.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
@@ -61,14 +60,6 @@ def short(text: str) -> str:
     if not out.is_terminal or len(text) <= 16:
         return text
     return f"{text[:8]}…{text[-6:]}"
-
-
-def ether(wei: int) -> str:
-    """An amount for people: in ETH with 6 decimals, or in wei where these would hide it."""
-    if 0 < wei < _LEAST_SHOWN_WEI:
-        return f"{wei:,} wei"
-    amount = (Decimal(wei) / 10**18).quantize(Decimal("0.000001"))
-    return f"{amount.normalize():f} ETH"
 
 
 def duration(seconds: float) -> str:

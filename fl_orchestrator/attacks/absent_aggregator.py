@@ -1,0 +1,137 @@
+"""An aggregator that never appears, and one that dies in the middle of a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.roles import base
+from fl_orchestrator.units import ether
+
+_ROUNDS = 3
+
+
+class _Killed(BaseException):
+    """The process is gone: no handler of the role may catch it."""
+
+
+class _FatalRelay:
+    """Kills whoever posts to it, before the message is out."""
+
+    def _kill(self, *_: Any) -> None:
+        raise _Killed
+
+    post_commit = post_reveal = post_attestation = _kill
+
+
+class _Mortal:
+    """A role that does nothing once it was killed."""
+
+    def __init__(self, role: base.Role) -> None:
+        self.phases = role.phases
+        self._role: base.Role | None = role
+
+    @property
+    def is_dead(self) -> bool:
+        return self._role is None
+
+    def step(self) -> base.Step:
+        if self._role is None:
+            return base.Step()
+        try:
+            return self._role.step()
+        except _Killed:
+            self._role = None
+            return base.Step()
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentAggregator(Attack):
+    """One of several aggregators with equal stakes is not there."""
+
+    name: ClassVar[str] = "absent-aggregator"
+    summary: ClassVar[str] = (
+        "One of four aggregators never signs: published systems of this kind wait for it for ever."
+    )
+    remains: ClassVar[str] = (
+        "With a third of the stake or more absent, rounds are void until the owner admits others; "
+        "nobody is slashed for absence."
+    )
+
+    aggregators: int = 4
+
+    def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
+        setting = Setting(parties=3, aggregators=self.aggregators, rounds=_ROUNDS)
+        scene = Scene(directory, seed, setting)
+        simulation, absent = scene.simulation, scene.aggregators[-1]
+        funded = simulation.observe().free_pot
+        tell(NOBODY, "Round 1")
+        tell(ATTACKER, f"Aggregator {self.aggregators} has registered, and does not appear.")
+        simulation.replace(absent, None)
+        _run_round(scene, tell)
+        tell(NOBODY, "Round 2")
+        tell(ATTACKER, "It starts at last.")
+        mortal = _Mortal(simulation.aggregator(self.aggregators - 1, relay=_FatalRelay()))
+        simulation.replace(absent, mortal)
+        _run_round(scene, tell, mortal)
+        tell(NOBODY, "Round 3")
+        tell(ATTACKER, "It is started again, and this time it signs.")
+        simulation.replace(absent, simulation.aggregator(self.aggregators - 1))
+        _run_round(scene, tell)
+        return self._verdict(scene, absent, funded, mortal)
+
+    def _verdict(self, scene: Scene, absent: str, funded: int, mortal: _Mortal) -> Verdict:
+        others = set(scene.aggregators) - {absent}
+        signers = {number: scene.signers(number) for number in range(1, _ROUNDS + 1)}
+        round_share = max(map(scene.reward, scene.aggregators)) // _ROUNDS
+        credited = sum(map(scene.reward, (*scene.parties, *scene.aggregators)))
+        in_pot = scene.simulation.observe().free_pot
+        facts = (
+            Fact("Round 1 was accepted without it.", signers[1] == others),
+            Fact(
+                "It died in round 2 before it had signed, and the round was accepted without it.",
+                mortal.is_dead and signers[2] == others,
+            ),
+            Fact(
+                f"Those who signed held {len(others)} of {self.aggregators} equal stakes, more "
+                "than two thirds.",
+                3 * scene.frozen_stake(others) > 2 * scene.frozen_stake(scene.aggregators),
+            ),
+            Fact("Started again, it signed round 3.", signers[3] == set(scene.aggregators)),
+            Fact(
+                f"It was paid for one round of three: {ether(scene.reward(absent))}.",
+                scene.reward(absent) == round_share > 0,
+            ),
+            Fact(
+                f"What it did not earn stayed in the pot: {ether(in_pot)}.",
+                in_pot == funded - credited >= 2 * round_share,
+            ),
+        )
+        named = {
+            "the absent one": absent,
+            "an aggregator": scene.aggregators[0],
+            "a party": scene.parties[0],
+            "the keeper": scene.keeper,
+        }
+        figures = {"signers_by_round": {str(n): len(who) for n, who in signers.items()}}
+        return Verdict(facts, scene.costs(named), figures)
+
+
+def _run_round(scene: Scene, tell: Tell, mortal: _Mortal | None = None) -> None:
+    simulation = scene.simulation
+    number = simulation.open_round().current.round
+    if mortal is not None:
+        simulation.run_until(lambda o: mortal.is_dead or o.current.phase is Phase.VOID)
+        tell(ATTACKER, "It fetches the updates, computes the model, and dies before it signs.")
+    report = simulation.finish_round()
+    # So long that nobody can sign this round any more.
+    simulation.settle()
+    if not report.accepted:
+        tell(PROTOCOL, "No quorum: the round is void, and the next one opens.")
+        return
+    signed, stakes = scene.signers(number), len(scene.aggregators)
+    tell(PROTOCOL, f"Accepts the round with the signatures of {len(signed)} of {stakes} stakes.")

@@ -1,0 +1,151 @@
+"""A party without data that replays another party's update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from fl_orchestrator.attacks.adversary import Adversary
+from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.chain.types import Phase, RevealedUpdate
+from fl_orchestrator.units import ether
+
+_VICTIM: Final = 0
+_THIEF: Final = 3
+_PARTIES: Final = 4
+_BPS: Final = 10_000
+_MAX_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copycat(Attack):
+    """Copies a commitment, then a revealed root, then one that is being revealed."""
+
+    name: ClassVar[str] = "copycat"
+    summary: ClassVar[str] = "A party without data replays another party's update, to be paid."
+    remains: ClassVar[str] = (
+        "A copy that is changed by one unit has another root and counts: nothing here can tell an "
+        "update that was trained from one that was made up."
+    )
+
+    def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
+        scene = Scene(directory, seed, Setting(parties=_PARTIES, rounds=2))
+        thief = scene.adversary(_THIEF)
+        tell(NOBODY, "Round 1")
+        unopened = _copy_the_commitment(scene, thief, tell)
+        tell(NOBODY, "Round 2")
+        late = _replay_the_root(scene, thief, tell)
+        scene.simulation.settle()
+        victim = scene.parties[_VICTIM]
+        expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // _BPS
+        lost = scene.stake_lost(thief.address)
+        facts = (
+            Fact("Its copy of a commitment could not be opened.", unopened == "CommitmentMismatch"),
+            Fact(
+                f"It lost {ether(lost)} of its stake for it, all of it burnt.",
+                lost == expected == scene.burnt(thief.address),
+            ),
+            Fact(
+                "Its copy of a root was a duplicate: opened, and not counted.",
+                _is_duplicate(scene, thief.address, 2),
+            ),
+            Fact("Its copy of a fresh root came too late to be committed.", late == "WrongPhase"),
+            Fact(
+                f"It earned {ether(scene.reward(thief.address))}.",
+                scene.reward(thief.address) == 0,
+            ),
+            Fact(
+                f"Both rounds counted the other {_PARTIES - 1} parties; its victim earned "
+                f"{ether(scene.reward(victim))}.",
+                all(scene.included(r) == set(scene.parties) - {thief.address} for r in (1, 2))
+                and scene.reward(victim) == max(map(scene.reward, scene.parties)) > 0,
+            ),
+        )
+        named = {"the copycat": thief.address, "its victim": victim, "the keeper": scene.keeper}
+        figures = {"refusals": {"reveal": unopened, "late_commit": late}, "rounds": 2}
+        return Verdict(facts, scene.costs(named), figures)
+
+
+def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> str:
+    """The first round; the name of the error that the copy could not be opened with."""
+    simulation, federation = scene.simulation, scene.federation
+    simulation.open_round()
+    simulation.run_until(lambda o: o.current.commits == _PARTIES - 1)
+    victim = scene.parties[_VICTIM]
+    (copied,) = (
+        log["args"]["commitment"]
+        for log in scene.events("Committed")
+        if log["args"]["party"] == victim
+    )
+    refused = thief.attempt(federation.commit(copied))
+    tell(ATTACKER, "Sees party 1's commitment on the chain and sends the same one as its own.")
+    if not refused:
+        tell(PROTOCOL, "Takes it: a commitment is a hash, and any could be anybody's.")
+    simulation.run_until(lambda o: o.current.reveals == _PARTIES - 1)
+    update, salt = _revealed(scene, 1)
+    tell(
+        ATTACKER, "Waits until party 1 has opened its commitment, and opens its own with the same."
+    )
+    stolen = thief.claim(update.root, update.cid, update.weight, salt)
+    refused = thief.attempt(federation.reveal([stolen]))
+    tell(PROTOCOL, f"{refused or 'Accepted'}: the committed hash has party 1's address in it.")
+    ended = simulation.run_until(lambda o: o.current.phase is not Phase.REVEAL).current
+    tell(
+        PROTOCOL,
+        f"Waits for the missing reveal until its deadline, {ended.reveal_end - ended.commit_end} "
+        "s, and goes on.",
+    )
+    simulation.finish_round()
+    tell(PROTOCOL, f"Accepts the round with {len(scene.included(1))} updates, not the copycat's.")
+    return refused
+
+
+def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> str:
+    """The second round; the name of the error that a commit after the phase was refused with."""
+    simulation, federation = scene.simulation, scene.federation
+    update, _ = _revealed(scene, 1)
+    simulation.open_round()
+    simulation.run_until(lambda o: o.current.commits == _PARTIES - 1)
+    tell(
+        ATTACKER,
+        "Takes party 1's update of round 1 from the store and commits to it, this time in its own "
+        "name.",
+    )
+    with simulation.store.get(update.cid, _MAX_BYTES) as stream:
+        replayed = thief.update(stream.read(), update.root, update.weight)
+    thief.commit(replayed, 2)
+    tell(
+        PROTOCOL,
+        f"Takes the commitment, and {ether(scene.burnt(thief.address))} of its stake for "
+        "the one of round 1 that it never opened.",
+    )
+    simulation.run_until(lambda o: o.current.reveals == _PARTIES - 1)
+    fresh, _ = _revealed(scene, 2)
+    tell(ATTACKER, "Sees party 1 reveal a new update, and wants to commit to that one instead.")
+    again = thief.claim(fresh.root, fresh.cid, fresh.weight, salt=bytes(32))
+    refused = thief.attempt(federation.commit(thief.commitment(again, 2)))
+    tell(PROTOCOL, f"{refused or 'Accepted'}: reveals begin when commits have ended.")
+    tell(ATTACKER, "Opens its commitment to the update of round 1.")
+    thief.reveal(replayed)
+    if _is_duplicate(scene, thief.address, 2):
+        tell(PROTOCOL, "DuplicateUpdate: a root counts once, for ever, for who revealed it first.")
+    simulation.finish_round()
+    return refused
+
+
+def _revealed(scene: Scene, round_number: int) -> tuple[RevealedUpdate, bytes]:
+    """The victim's update of a round, and its salt, which opening it has made public."""
+    victim = scene.parties[_VICTIM]
+    updates = scene.federation.revealed_updates(0, round_number=round_number)
+    (update,) = (update for update in updates if update.party == victim)
+    (log,) = (log for log in scene.events("UpdateRevealed") if log["args"]["root"] == update.root)
+    opened: list[Any] = scene.calldata(log)["updates"]
+    (salt,) = (item["salt"] for item in opened if item["party"] == victim)
+    return update, salt
+
+
+def _is_duplicate(scene: Scene, party: str, round_number: int) -> bool:
+    duplicates = (log["args"] for log in scene.events("DuplicateUpdate"))
+    return (round_number, party) in {(d["round"], d["party"]) for d in duplicates}

@@ -1,0 +1,158 @@
+"""A party whose committed CIDs lead to junk."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from fl_orchestrator.attacks.adversary import Adversary
+from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.roles.vectors import Origin, VectorCache
+
+_JUNKER: Final = 3
+_PARTIES: Final = 4
+_LENGTH_BYTES: Final = 8
+_EXCESS_BYTES: Final = 1 << 20
+_HOMES: Final = ("store", "deployments", "parties", "aggregators", "models")
+
+Junk = Callable[[bytes, Path], bytes]
+"""Makes junk of a well-formed file; whoever is taken in by it writes the file at the path."""
+
+
+def truncated(content: bytes, _: Path) -> bytes:
+    return content[:-1]
+
+
+def oversized(content: bytes, _: Path) -> bytes:
+    return content + bytes(_EXCESS_BYTES)
+
+
+def wrong_dtype(content: bytes, _: Path) -> bytes:
+    """The same bytes, but they are said to be floats."""
+    return content.replace(b'"I16"', b'"F16"')
+
+
+def pickle(_: bytes, canary: Path) -> bytes:
+    """A pickle that calls `open(canary, "w")` when it is loaded."""
+    return f"cbuiltins\nopen\n(V{canary}\nVw\ntR.".encode()
+
+
+def traversal(content: bytes, _: Path) -> bytes:
+    """A tensor whose name leads out of the directory where somebody might unpack it."""
+    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = content[_LENGTH_BYTES:end].rstrip()
+    header = header.replace(b'"dense/kernel"', b'"../../../../climbed"')
+    header += b" " * (-len(header) % _LENGTH_BYTES)
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + content[end:]
+
+
+KINDS: Final[Mapping[str, Junk]] = {
+    "a file that lacks its last byte": truncated,
+    "a file with a megabyte too much": oversized,
+    "a file of floats": wrong_dtype,
+    "a pickle that writes a file when it is loaded": pickle,
+    "a tensor named ../../../../climbed": traversal,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JunkBytes(Attack):
+    """Reveals well-formed commitments whose CIDs lead to these kinds of junk, a round each."""
+
+    name: ClassVar[str] = "junk-bytes"
+    summary: ClassVar[str] = (
+        "A party reveals updates that are no models, to stop whoever reads them, or to enter there."
+    )
+    remains: ClassVar[str] = (
+        "Junk costs its sender gas and the reward, no stake: else a dishonest quorum could take "
+        "the stake of honest parties by calling their updates junk."
+    )
+
+    kinds: Mapping[str, Junk] = field(default_factory=lambda: KINDS)
+
+    def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
+        # So deep that a path which climbs out of it still arrives in `directory`.
+        canary, run = directory / "canary", directory.joinpath(*"0123", "run")
+        scene = Scene(run, seed, Setting(parties=_PARTIES, rounds=len(self.kinds)))
+        junker = scene.adversary(_JUNKER)
+        refusals = {}
+        for number, (kind, junk) in enumerate(self.kinds.items(), start=1):
+            tell(NOBODY, f"Round {number}")
+            content, root = junker.file(value=number, round_number=number)
+            bad = junk(content, canary)
+            cid = _play_round(scene, junker, bad, root, number)
+            tell(ATTACKER, f"Reveals {kind} ({len(bad):,} bytes).")
+            refusals[kind] = _refusal(scene, directory / "reader", cid, root, number)
+            included = len(scene.included(number))
+            tell(PROTOCOL, f"{refusals[kind] or 'Well-formed.'} Included: {included} updates.")
+        scene.simulation.settle()
+        outside = _files(directory) - _files(directory / "reader", *(run / h for h in _HOMES))
+        return self._verdict(scene, junker, refusals, outside)
+
+    def _verdict(
+        self, scene: Scene, junker: Adversary, refusals: dict[str, str], outside: set[Path]
+    ) -> Verdict:
+        rounds = range(1, len(self.kinds) + 1)
+        honest = set(scene.parties) - {junker.address}
+        facts = (
+            Fact(
+                f"Every kind of junk ({len(self.kinds)}) was refused by the reader of updates.",
+                all(refusals.values()),
+            ),
+            Fact(
+                "Every round was accepted with the honest updates and no other.",
+                all(scene.included(number) == honest for number in rounds),
+            ),
+            Fact(
+                "Every aggregator signed that, in every round.",
+                all(scene.signers(number) == set(scene.aggregators) for number in rounds),
+            ),
+            Fact(
+                "Nothing was unpickled, and nothing written outside of the directories of the "
+                "store and the roles.",
+                not outside,
+            ),
+            Fact("The junk earned nothing.", scene.reward(junker.address) == 0),
+        )
+        named = {
+            "the junk's sender": junker.address,
+            "an honest party": scene.parties[0],
+            "the keeper": scene.keeper,
+        }
+        figures = {"refusals": refusals, "files_outside": sorted(map(str, outside))}
+        return Verdict(facts, scene.costs(named), figures)
+
+
+def _files(*directories: Path) -> set[Path]:
+    return {path for directory in directories for path in directory.rglob("*") if path.is_file()}
+
+
+def _play_round(scene: Scene, junker: Adversary, bad: bytes, root: bytes, number: int) -> Cid:
+    """A round in which a commitment to ``root`` leads to ``bad``, whose CID this is."""
+    simulation = scene.simulation
+    update = junker.update(bad, root, salt=number)
+    simulation.open_round()
+    junker.commit(update, number)
+    simulation.run_until(lambda o: o.current.phase is Phase.REVEAL)
+    simulation.store.put(io.BytesIO(bad))
+    junker.reveal(update)
+    simulation.finish_round()
+    return update.cid
+
+
+def _refusal(scene: Scene, home: Path, cid: Cid, root: bytes, number: int) -> str:
+    """What an aggregator reads of the junk: why it is refused, or "" where it is not."""
+    origin = Origin(scene.federation.chain_id, scene.federation.address)
+    try:
+        cache = VectorCache(home, scene.simulation.manifest)
+        cache.fetch(scene.simulation.store, cid, root, origin.update(number))
+    except FloError as error:
+        return error.message
+    return ""

@@ -1,0 +1,118 @@
+"""Parties that send updates against what their data say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
+
+_POINTS: Final = 100
+_MAX_POINTS_LOST: Final = 5.0
+_FACTOR: Final = 10.0
+_COLUMNS: Final = "{:>5}  {:>9}  {:>9}  {:>13}"
+
+
+class SignFlipping:
+    """A trainer whose updates go the other way, and further: scaled sign flipping (Li et al. 2019).
+
+    What is then out of an update's range is clipped, as for everybody.
+    """
+
+    def __init__(self, honest: Trainer) -> None:
+        self._honest = honest
+
+    def fit(
+        self, weights: list[FloatArray], config: dict[str, Any]
+    ) -> tuple[list[FloatArray], int, Metrics]:
+        trained, rows, metrics = self._honest.fit(weights, config)
+        flipped = [w - _FACTOR * (t - w) for w, t in zip(weights, trained, strict=True)]
+        return [w.astype("float32") for w in flipped], rows, metrics
+
+    def evaluate(
+        self, weights: list[FloatArray], config: dict[str, Any]
+    ) -> tuple[float, int, Metrics]:
+        return self._honest.evaluate(weights, config)
+
+
+@dataclass(frozen=True, slots=True)
+class Poison(Attack):
+    """A fifth of the parties poison three federations, of which one has a ``defence``."""
+
+    name: ClassVar[str] = "poison"
+    summary: ClassVar[str] = (
+        "Two of ten parties send their updates with the sign flipped, ten times as large."
+    )
+    remains: ClassVar[str] = (
+        "This is robustness by rule, not detection: the attackers keep their stakes and are paid. "
+        "The weighted mean has no defence, and where parties' data differ a lot, trimming costs "
+        "accuracy."
+    )
+
+    defence: str = "trimmed-mean"
+    rounds: int = 5
+    parties: int = 10
+
+    @property
+    def attackers(self) -> int:
+        return self.parties // 5
+
+    def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
+        clean = self._scene(directory / "clean", seed, "weighted-mean", poisoned=False)
+        mean = self._scene(directory / "mean", seed, "weighted-mean", poisoned=True)
+        defended = self._scene(directory / "defended", seed, self.defence, poisoned=True)
+        tell(
+            ATTACKER,
+            f"{self.attackers} of {self.parties} parties train like the others, and send "
+            f"{-_FACTOR:.0f} times what they have learnt.",
+        )
+        tell(PROTOCOL, "Takes the updates: nothing about them is malformed.")
+        tell(NOBODY, "Accuracy on the same test pictures of digits")
+        names = ("no attack", "mean", self.defence.replace("-", " "))
+        tell(NOBODY, _COLUMNS.format("round", *names))
+        curves: list[list[float]] = []
+        accepted = True
+        for number in range(1, self.rounds + 1):
+            for scene in (clean, mean, defended):
+                accepted &= scene.simulation.run_round().accepted
+            curves.append([scene.accuracy() for scene in (clean, mean, defended)])
+            tell(NOBODY, _COLUMNS.format(number, *(f"{accuracy:.3f}" for accuracy in curves[-1])))
+        defended.simulation.settle()
+        lost = _POINTS * (curves[-1][0] - curves[-1][1])
+        tell(PROTOCOL, f"The mean has no defence: it ends {lost:.0f} points below no attack.")
+        return self._verdict(defended, dict(zip(names, curves[-1], strict=True)), accepted)
+
+    def _scene(self, directory: Path, seed: int, rule: str, *, poisoned: bool) -> Scene:
+        attackers = range(self.parties - self.attackers, self.parties) if poisoned else ()
+        setting = Setting(self.parties, rounds=self.rounds, dataset="digits", rule=rule)
+        return Scene(directory, seed, setting, dict.fromkeys(attackers, SignFlipping))
+
+    def _verdict(self, defended: Scene, accuracies: dict[str, float], accepted: bool) -> Verdict:
+        clean, mean, robust = accuracies.values()
+        rule = self.defence.replace("-", " ")
+        facts = (
+            Fact("All rounds of the three federations were accepted.", accepted),
+            Fact(
+                f"Attacked, the {rule} ends at {robust:.3f}: at most {_MAX_POINTS_LOST:.0f} points "
+                f"below the {clean:.3f} without an attack.",
+                _POINTS * (clean - robust) <= _MAX_POINTS_LOST,
+            ),
+        )
+        named = {
+            "an attacker": defended.parties[-1],
+            "an honest party": defended.parties[0],
+            "the keeper": defended.keeper,
+        }
+        figures = {
+            "accuracy_clean": clean,
+            "accuracy_mean": mean,
+            "accuracy_defended": robust,
+            "defence": self.defence,
+            "attackers": self.attackers,
+            "parties": self.parties,
+            "rounds": self.rounds,
+        }
+        return Verdict(facts, defended.costs(named), figures)
