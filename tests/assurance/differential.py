@@ -1,0 +1,231 @@
+"""The rules in Solidity against the rules in Python, at many coordinates, to the bit.
+
+    PYTHONPATH=tests python -m assurance.differential --coordinates 100000
+
+Both are what a dispute compares: contracts/libraries (ModelRule, ChunkTree) on the one side,
+fl_orchestrator.aggregation.rules with its kernels on the other. The Solidity runs on Anvil, in
+calls of many coordinates. 100,000 take every trimBps once. Exits 1 if anything differs.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from eth_abi.abi import decode, encode
+from integration.anvil_node import anvil_node
+from numpy.typing import NDArray
+from sha3 import keccak_256
+
+from fl_orchestrator.aggregation.rules import MAX_UPDATES, MAX_WEIGHT, next_global, rule_for
+from fl_orchestrator.chain.compile import Project
+from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
+
+RuleKind = Literal["weighted-mean", "median", "trimmed-mean"]
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+HARNESS: Final = Path("tests", "assurance", "RuleHarness.sol")
+#: Coordinates in an aggregation, and aggregations in a call.
+COORDINATES: Final = 8
+CALL: Final = 64
+KINDS: Final[tuple[RuleKind, ...]] = ("weighted-mean", "median", "trimmed-mean")
+INT16: Final = np.iinfo(np.int16)
+INT32: Final = np.iinfo(np.int32)
+
+Integers = NDArray[np.int64]
+Evaluate = Callable[[list["Aggregation"]], Integers]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """Updates (M x coordinates, int16) with their weights, the base (int32), and the rule."""
+
+    rule: RuleSpec
+    fraction_bits: int
+    weights: list[int]
+    updates: NDArray[np.int16]
+    base: NDArray[np.int32]
+
+    def in_python(self) -> Integers:
+        """For each coordinate the rule's step and the next state, one after the other."""
+        rule, updates = rule_for(self.rule), [[row] for row in self.updates]
+        (step,) = rule.aggregate(updates, self.weights)
+        (state,) = next_global(rule, [self.base], updates, self.weights, self.fraction_bits)
+        return np.stack([step.astype(np.int64), state.astype(np.int64)], axis=1).reshape(-1)
+
+    def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
+        """As the harness takes it."""
+        return (
+            KINDS.index(self.rule.kind),
+            self.rule.trim_bps,
+            self.fraction_bits,
+            self.weights,
+            self.updates.T.astype("<i2").tobytes(),
+            self.base.astype("<i4").tobytes(),
+        )
+
+
+def aggregations(count: int, seed: int) -> Iterator[Aggregation]:
+    """Random ones: of ten, three weighted means, three medians and four trimmed means.
+
+    Each rule goes through all numbers of updates, and the trimmed mean through every trimBps.
+    """
+    rng = np.random.default_rng(seed)
+    trims = rng.permutation(5000)
+    for i in range(count):
+        kind = KINDS[(0, 1, 2, 2)[i % 10 // 3]]
+        trim = int(trims[(i // 10 * 4 + i % 10 - 6) % 5000]) if kind == KINDS[2] else 0
+        rule = RuleSpec(kind=kind, trim_bps=trim)
+        weights = _weights(rng, (i // 10 * 7 + i % 10 * 13) % MAX_UPDATES + 1)
+        columns = [_values(rng, weights) for _ in range(COORDINATES)]
+        updates = np.stack(columns, axis=1).astype(np.int16)
+        bits = int(rng.integers(STATE_FRACTION_BITS + 1))
+        (step,) = rule_for(rule).aggregate([[row] for row in updates], weights.tolist())
+        base = _base(rng, step.astype(np.int64) << STATE_FRACTION_BITS - bits)
+        yield Aggregation(rule, bits, weights.tolist(), updates, base)
+
+
+def _weights(rng: np.random.Generator, updates: int) -> Integers:
+    match rng.integers(3):
+        case 0:
+            return rng.integers(1, MAX_WEIGHT + 1, updates)
+        case 1:
+            return rng.choice([1, MAX_WEIGHT], updates)
+        case _:
+            return np.full(updates, rng.integers(1, MAX_WEIGHT + 1))
+
+
+def _values(rng: np.random.Generator, weights: Integers) -> Integers:
+    """The updates' values at a coordinate: anything, extremes, ties, or a mean near a half."""
+    size = weights.size
+    match rng.integers(5):
+        case 0:
+            return rng.integers(INT16.min, INT16.max + 1, size)
+        case 1:
+            return rng.choice([INT16.min, -INT16.max, -1, 0, 1, INT16.max], size)
+        case 2:
+            return rng.choice(rng.integers(INT16.min, INT16.max + 1, 3), size)
+        case 3:
+            half = rng.integers(INT16.min, INT16.max) + (np.arange(size) < size // 2)
+            return rng.permutation(half)
+        case _:
+            return _near_a_half(rng, weights)
+
+
+def _near_a_half(rng: np.random.Generator, weights: Integers) -> Integers:
+    """Values whose weighted sum is half of the weights, or one beside it, where a weight is 1."""
+    values = rng.integers(INT16.min, INT16.max + 1, weights.size)
+    k, total = int(np.argmin(weights)), int(weights.sum())
+    values[k] += (total // 2 + rng.integers(-1, 2) - values @ weights) % total
+    if values[k] > INT16.max:
+        values[k] -= total
+    return values
+
+
+def _base(rng: np.random.Generator, moves: Integers) -> NDArray[np.int32]:
+    """Anything, small values, and what the moves take to a limit of 32 bits or one beside it."""
+    choices = [
+        rng.integers(INT32.min, INT32.max + 1, moves.size),
+        rng.integers(-2, 3, moves.size),
+        INT32.max - moves + rng.integers(-1, 2, moves.size),
+        INT32.min - moves + rng.integers(-1, 2, moves.size),
+    ]
+    base = np.choose(rng.integers(len(choices), size=moves.size), choices)
+    return np.clip(base, INT32.min, INT32.max).astype(np.int32)
+
+
+def harness_code(replaced: dict[str, tuple[str, str]] | None = None) -> str:
+    """The runtime code of the harness, in hex.
+
+    ``replaced``: for a file, a text that occurs once in it and what to put there, for a test that
+    has to see a difference.
+    """
+    from solcx.main import compile_standard
+
+    project = Project.read(CHECKOUT)
+    files = [HARNESS, *project.source_files()]
+    texts = {file.as_posix(): (CHECKOUT / file).read_text(encoding="utf-8") for file in files}
+    for name, (old, new) in (replaced or {}).items():
+        if texts[name].count(old) != 1:
+            raise ValueError(f"{old!r} does not occur once in {name}.")
+        texts[name] = texts[name].replace(old, new)
+    outputs = {HARNESS.as_posix(): {"RuleHarness": ["evm.deployedBytecode.object"]}}
+    request = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in texts.items()},
+        "settings": {**project.settings, "outputSelection": outputs},
+    }
+    output = compile_standard(request, solc_binary=project.compiler(), base_path=CHECKOUT)
+    contract = output["contracts"][HARNESS.as_posix()]["RuleHarness"]
+    return f"0x{contract['evm']['deployedBytecode']['object']}"
+
+
+@contextmanager
+def in_solidity(code: str) -> Iterator[Evaluate]:
+    """What evaluates aggregations with the harness, on an Anvil of its own."""
+    signature = "(uint8,uint256,uint256,uint256[],bytes,bytes)[]"
+    selector = keccak_256(f"evaluate({signature})".encode()).digest()[:4]
+    to = "0x" + "11" * 20
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        anvil_node(CHECKOUT, Path(directory, "anvil.log")) as node,
+    ):
+
+        def evaluate(batch: list[Aggregation]) -> Integers:
+            data = selector + encode([signature], [[a.encoded() for a in batch]])
+            call = {"to": to, "data": f"0x{data.hex()}", "gas": hex(1 << 40)}
+            answer: Any = node.rpc("eth_call", call, "latest", {to: {"code": code}})
+            (results,) = decode(["int256[]"], bytes.fromhex(answer[2:]))
+            return np.array(results, np.int64)
+
+        yield evaluate
+
+
+def differences(evaluate: Evaluate, cases: list[Aggregation]) -> list[str]:
+    """Every coordinate at which Solidity and Python differ, in words."""
+    found = []
+    for start in range(0, len(cases), CALL):
+        batch = cases[start : start + CALL]
+        python = np.concatenate([case.in_python() for case in batch])
+        solidity = evaluate(batch)
+        if solidity.shape != python.shape:
+            raise ValueError(f"The harness gives {solidity.shape}, Python {python.shape} numbers.")
+        for at in np.unique(np.flatnonzero(solidity != python) // 2):
+            case, column = batch[at // COORDINATES], at % COORDINATES
+            got = [tuple(side[2 * at : 2 * at + 2].tolist()) for side in (solidity, python)]
+            found.append(
+                f"{case.rule.kind}, trimBps {case.rule.trim_bps}, e {case.fraction_bits}:"
+                f" values {case.updates[:, column].tolist()}, weights {case.weights},"
+                f" base {case.base[column]}:"
+                f" step and state are {got[0]} in Solidity, {got[1]} in Python"
+            )
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, report, and return the exit code."""
+    parser = argparse.ArgumentParser(description="The rules in Solidity against those in Python.")
+    parser.add_argument("--coordinates", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=3)
+    options = parser.parse_args(arguments)
+    cases = list(aggregations(-(-options.coordinates // COORDINATES), options.seed))
+    with in_solidity(harness_code()) as evaluate:
+        found = differences(evaluate, cases)
+    for difference in found[:10]:
+        print(difference)
+    print(
+        f"{COORDINATES * len(cases)} coordinates, {len(found)} differences:"
+        f" {len({len(case.weights) for case in cases})} numbers of updates,"
+        f" {len({case.fraction_bits for case in cases})} values of e,"
+        f" {len({case.rule.trim_bps for case in cases})} of trimBps"
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
