@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene, Setting
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base
@@ -69,16 +69,16 @@ class AbsentAggregator(Attack):
         scene = Scene(directory, seed, setting)
         simulation, absent = scene.simulation, scene.aggregators[-1]
         funded = simulation.observe().free_pot
-        tell(NOBODY, "Round 1")
+        tell(HEADING, "Round 1")
         tell(ATTACKER, f"Aggregator {self.aggregators} has registered, and does not appear.")
         simulation.replace(absent, None)
         _run_round(scene, tell)
-        tell(NOBODY, "Round 2")
+        tell(HEADING, "Round 2")
         tell(ATTACKER, "It starts at last.")
         mortal = _Mortal(simulation.aggregator(self.aggregators - 1, relay=_FatalRelay()))
         simulation.replace(absent, mortal)
         _run_round(scene, tell, mortal)
-        tell(NOBODY, "Round 3")
+        tell(HEADING, "Round 3")
         tell(ATTACKER, "It is started again, and this time it signs.")
         simulation.replace(absent, simulation.aggregator(self.aggregators - 1))
         _run_round(scene, tell)
@@ -134,4 +134,4 @@ def _run_round(scene: Scene, tell: Tell, mortal: _Mortal | None = None) -> None:
         tell(PROTOCOL, "No quorum: the round is void, and the next one opens.")
         return
     signed, stakes = scene.signers(number), len(scene.aggregators)
-    tell(PROTOCOL, f"Accepts the round with the signatures of {len(signed)} of {stakes} stakes.")
+    tell(PROTOCOL, f"Accepts the round, signed by {len(signed)} of {stakes} equal stakes.")

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 Tell = Callable[[str, str], None]
-"""Takes a line of the story: who acts, and what they do. Nobody acts in a heading."""
+"""Takes a line of the story: who acts, and what they do; or what else the line is."""
 
 ATTACKER: Final = "attacker"
 PROTOCOL: Final = "protocol"
-NOBODY: Final = ""
+HEADING: Final = "heading"
+TABLE: Final = "table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Attack(ABC):
     summary: ClassVar[str]
     """One sentence: what the attacker does, and what for."""
     remains: ClassVar[str]
-    """What the protocol does not promise against it."""
+    """What an attacker of this kind can still do, said honestly."""
 
     @abstractmethod
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:

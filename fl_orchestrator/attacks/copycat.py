@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from fl_orchestrator.attacks.adversary import Adversary
-from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene, Setting
 from fl_orchestrator.chain.types import Phase, RevealedUpdate
 from fl_orchestrator.units import ether
@@ -33,9 +33,9 @@ class Copycat(Attack):
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
         scene = Scene(directory, seed, Setting(parties=_PARTIES, rounds=2))
         thief = scene.adversary(_THIEF)
-        tell(NOBODY, "Round 1")
+        tell(HEADING, "Round 1")
         unopened = _copy_the_commitment(scene, thief, tell)
-        tell(NOBODY, "Round 2")
+        tell(HEADING, "Round 2")
         late = _replay_the_root(scene, thief, tell)
         scene.simulation.settle()
         victim = scene.parties[_VICTIM]

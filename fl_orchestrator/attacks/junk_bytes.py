@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from fl_orchestrator.attacks.adversary import Adversary
-from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene, Setting
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
@@ -84,14 +84,15 @@ class JunkBytes(Attack):
         junker = scene.adversary(_JUNKER)
         refusals = {}
         for number, (kind, junk) in enumerate(self.kinds.items(), start=1):
-            tell(NOBODY, f"Round {number}")
+            tell(HEADING, f"Round {number}")
             content, root = junker.file(value=number, round_number=number)
             bad = junk(content, canary)
             cid = _play_round(scene, junker, bad, root, number)
-            tell(ATTACKER, f"Reveals {kind} ({len(bad):,} bytes).")
+            tell(ATTACKER, f"Reveals a CID that leads to {kind} ({len(bad):,} bytes).")
             refusals[kind] = _refusal(scene, directory / "reader", cid, root, number)
             included = len(scene.included(number))
-            tell(PROTOCOL, f"{refusals[kind] or 'Well-formed.'} Included: {included} updates.")
+            tell(PROTOCOL, refusals[kind] or "A well-formed update.")
+            tell(PROTOCOL, f"Accepts the round with {included} updates.")
         scene.simulation.settle()
         outside = _files(directory) - _files(directory / "reader", *(run / h for h in _HOMES))
         return self._verdict(scene, junker, refusals, outside)
@@ -122,7 +123,7 @@ class JunkBytes(Attack):
             Fact("The junk earned nothing.", scene.reward(junker.address) == 0),
         )
         named = {
-            "the junk's sender": junker.address,
+            "the junk sender": junker.address,
             "an honest party": scene.parties[0],
             "the keeper": scene.keeper,
         }

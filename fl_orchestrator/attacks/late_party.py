@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene, Setting
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.units import ether
@@ -33,9 +33,9 @@ class LateParty(Attack):
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
         scene = Scene(directory, seed, Setting(parties=_PARTIES, rounds=2))
         killed, late = scene.parties[_KILLED], scene.parties[_LATE]
-        tell(NOBODY, "Round 1")
+        tell(HEADING, "Round 1")
         refused, on_time = _miss_a_round(scene, tell)
-        tell(NOBODY, "Round 2")
+        tell(HEADING, "Round 2")
         tell(ATTACKER, "Both parties are started again, with the files they had.")
         scene.simulation.replace(killed, scene.simulation.party(_KILLED))
         scene.simulation.replace(late, scene.simulation.party(_LATE))

@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from fl_orchestrator.attacks.base import ATTACKER, NOBODY, PROTOCOL, Attack, Fact, Tell, Verdict
+from fl_orchestrator.attacks.base import (
+    ATTACKER,
+    HEADING,
+    PROTOCOL,
+    TABLE,
+    Attack,
+    Fact,
+    Tell,
+    Verdict,
+)
 from fl_orchestrator.attacks.scene import Scene, Setting
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 _POINTS: Final = 100
 _MAX_POINTS_LOST: Final = 5.0
 _FACTOR: Final = 10.0
-_COLUMNS: Final = "{:>5}  {:>9}  {:>9}  {:>13}"
+_COLUMNS: Final = "  {:>5}  {:>9}  {:>9}  {:>13}"
 
 
 class SignFlipping:
@@ -44,7 +53,7 @@ class Poison(Attack):
 
     name: ClassVar[str] = "poison"
     summary: ClassVar[str] = (
-        "Two of ten parties send their updates with the sign flipped, ten times as large."
+        "A fifth of the parties send their updates with the sign flipped, ten times as large."
     )
     remains: ClassVar[str] = (
         "This is robustness by rule, not detection: the attackers keep their stakes and are paid. "
@@ -70,16 +79,16 @@ class Poison(Attack):
             f"{-_FACTOR:.0f} times what they have learnt.",
         )
         tell(PROTOCOL, "Takes the updates: nothing about them is malformed.")
-        tell(NOBODY, "Accuracy on the same test pictures of digits")
+        tell(HEADING, "Accuracy on the same test pictures of digits")
         names = ("no attack", "mean", self.defence.replace("-", " "))
-        tell(NOBODY, _COLUMNS.format("round", *names))
+        tell(TABLE, _COLUMNS.format("round", *names))
         curves: list[list[float]] = []
         accepted = True
         for number in range(1, self.rounds + 1):
             for scene in (clean, mean, defended):
                 accepted &= scene.simulation.run_round().accepted
             curves.append([scene.accuracy() for scene in (clean, mean, defended)])
-            tell(NOBODY, _COLUMNS.format(number, *(f"{accuracy:.3f}" for accuracy in curves[-1])))
+            tell(TABLE, _COLUMNS.format(number, *map("{:.3f}".format, curves[-1])))
         defended.simulation.settle()
         lost = _POINTS * (curves[-1][0] - curves[-1][1])
         tell(PROTOCOL, f"The mean has no defence: it ends {lost:.0f} points below no attack.")

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from fl_orchestrator.cli.attack import attack as perform
+from fl_orchestrator.cli.attack import refuse_other_options
 from fl_orchestrator.cli.console import (
     JsonOption,
     duration,
@@ -35,6 +37,7 @@ _COLUMNS: Final = "{:>5} {:>5} {:>8} {:>8} {:>6} {:>9}  {} {}"
 
 
 def demo(
+    context: typer.Context,
     dataset: Annotated[
         str,
         typer.Option(
@@ -61,6 +64,13 @@ def demo(
     output: Annotated[
         Path, typer.Option("--out", help="Where the record and the models go.")
     ] = Path("flo-demo"),
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="See an attack fail instead: copycat, poison, absent-aggregator, late-party or "
+            "junk-bytes. Exits 1 if the protocol does not win."
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Train a model across parties that share no data, where nobody has to be trusted.
@@ -69,6 +79,10 @@ def demo(
 
     Example: flo demo --dataset breast-cancer --parties 10 --rounds 10
     """
+    if attack is not None:
+        refuse_other_options(context)
+        perform(attack, seed, json_output, debug=context.find_root().params["debug"])
+        return
     started = time.monotonic()
     console = Console(quiet=True) if json_output else out
     with (

@@ -24,3 +24,8 @@ def configure(debug: bool) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def silence() -> None:
+    """Log nothing but what ends the command."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -12,6 +12,7 @@ from support.adversary import Adversary, DeafRelay, PartialStore
 from support.federation import Build, SmallFederation, consortium
 from support.observations import SOME_CID
 
+from fl_orchestrator.attacks.junk_bytes import KINDS
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, Result, Update, included_indices
@@ -112,25 +113,21 @@ def test_a_keeper_carries_signatures_that_come_after_acceptance(build: Build) ->
 # Updates that cannot be used
 
 
-def junk(adversary: Adversary, kind: str) -> tuple[bytes, bytes]:
+def junk(federation: SmallFederation, adversary: Adversary, kind: str) -> tuple[bytes, bytes]:
     """A file that is not what was committed to, and the root that was."""
     content, root = adversary.file(value=3)
-    return {
-        "truncated": (content[:-1], root),
-        "oversized": (content + bytes(1 << 20), root),
-        "pickle": (b"\x80\x04K\x01." + bytes(100), root),
-        "another root": (content, adversary.file(value=4)[1]),
-        "another round": adversary.file(value=3, round_number=2),
-    }[kind]
+    if kind == "another root":
+        return content, adversary.file(value=4)[1]
+    if kind == "another round":
+        return adversary.file(value=3, round_number=2)
+    return KINDS[kind](content, federation.directory / "canary"), root
 
 
-@pytest.mark.parametrize(
-    "kind", ["missing", "truncated", "oversized", "pickle", "another root", "another round"]
-)
+@pytest.mark.parametrize("kind", ["missing", "another root", "another round", *KINDS])
 def test_an_update_that_cannot_be_used_is_left_out(build: Build, kind: str) -> None:
     federation = build(parties=3)
     adversary = Adversary(federation, 2)
-    content, root = adversary.file() if kind == "missing" else junk(adversary, kind)
+    content, root = adversary.file() if kind == "missing" else junk(federation, adversary, kind)
     update = adversary.update(content, root)
     honest = federation.everybody()[:2]
 
@@ -144,6 +141,7 @@ def test_an_update_that_cannot_be_used_is_left_out(build: Build, kind: str) -> N
 
     assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 3)
     assert included_parties(federation) == addresses(federation, 0, 1)
+    assert not (federation.directory / "canary").exists()
     # It broke no rule that the chain could check: its stake is not touched.
     stake = federation.observe(federation.parties[2]).party
     assert stake.stake == federation.terms.min_party_stake

@@ -1,0 +1,137 @@
+"""`flo demo --attack`: people see an attack fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fl_orchestrator.cli import logs
+from fl_orchestrator.cli.console import duration, ether, interruptible, out, print_json, say
+from fl_orchestrator.errors import InputError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.attacks.base import Cost, Verdict
+
+_COMBINES: Final = frozenset({"attack", "seed", "json_output"})
+_COLOURS: Final = {"attacker": "red", "protocol": "green"}
+_NOT_WON: Final = 1
+
+
+class NotWithAttack(InputError):
+    """An attack sets its own scene."""
+
+
+def refuse_other_options(context: typer.Context) -> None:
+    """Raises NotWithAttack where an option was given that an attack would not heed."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        typed = source is not None and source.name == "COMMANDLINE"
+        if typed and parameter.name not in _COMBINES:
+            raise NotWithAttack(
+                f"{parameter.opts[0]} does not go with --attack, which sets its own scene.",
+                "Leave it out; --seed and --json go with it.",
+            )
+
+
+def attack(name: str, seed: int, json_output: bool, debug: bool) -> None:
+    """Perform an attack, show it, and exit with 1 unless the protocol has won."""
+    started = time.monotonic()
+    console = Console(quiet=True) if json_output else out
+    if not debug:
+        # What the roles warn of is what the story tells.
+        logs.silence()
+    with (
+        interruptible("An attack leaves no files; run it again."),
+        tempfile.TemporaryDirectory(prefix="flo-attack-") as workspace,
+        console.status("Loading the data and the contracts …") as status,
+    ):
+        from fl_orchestrator.attacks.registry import attack_named
+
+        chosen = attack_named(name)
+        _hanging(console, f"{chosen.name}: ", "bold", chosen.summary)
+
+        def tell(who: str, what: str) -> None:
+            _tell(console, who, what)
+            status.update("Going on …")
+
+        verdict = chosen.run(Path(workspace), seed, tell)
+    seconds = time.monotonic() - started
+    if json_output:
+        print_json(_as_json(chosen.name, seed, verdict, seconds))
+    else:
+        _conclude(verdict, chosen.remains, seconds)
+    if not verdict.won:
+        raise typer.Exit(_NOT_WON)
+
+
+def _tell(console: Console, who: str, what: str) -> None:
+    """Print a line of the story."""
+    from fl_orchestrator.attacks.base import HEADING, TABLE
+
+    if who == HEADING:
+        console.print(f"\n[bold]{what}[/]")
+    elif who == TABLE:
+        console.print(what, soft_wrap=True, markup=False)
+    else:
+        _hanging(console, f"  {who:<8}  ", _COLOURS[who], what)
+
+
+def _hanging(console: Console, head: str, style: str, text: str) -> None:
+    """Print a text beside its head: a terminal breaks it between words, a pipe gets one line."""
+    width = console.width - len(head) if console.is_terminal else max(1, len(text))
+    for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False):
+        console.print(Text.assemble((head, style), line), soft_wrap=True)
+        head = " " * len(head)
+
+
+def _conclude(verdict: Verdict, remains: str, seconds: float) -> None:
+    out.print("\n[italic]What it cost[/]")
+    out.print(_costs(verdict.costs))
+    word = "[bold green]won[/]" if verdict.won else "[bold red]did not win[/]"
+    say(f"\nThe protocol {word}, in {duration(seconds)}:")
+    for fact in verdict.facts:
+        _hanging(out, *(("  yes  ", "green") if fact.holds else ("  NO   ", "red")), fact.text)
+    out.print()
+    _hanging(out, "What remains: ", "bold", remains)
+
+
+def _costs(costs: tuple[Cost, ...]) -> Table:
+    """Amounts with their units; the gas is paid at the price of the development chain."""
+    table = Table()
+    table.add_column("who")
+    for name in ("stake lost", "gas paid", "reward", "reward forgone"):
+        table.add_column(name, justify="right")
+    for cost in costs:
+        amounts = (cost.stake_lost, cost.gas_paid, cost.reward, cost.reward_forgone)
+        table.add_row(cost.who, *map(ether, amounts))
+    return table
+
+
+def _as_json(name: str, seed: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    return {
+        "attack": name,
+        "seed": seed,
+        "won": verdict.won,
+        "facts": [dataclasses.asdict(fact) for fact in verdict.facts],
+        "costs": [
+            {
+                "who": cost.who,
+                "stake_lost_wei": cost.stake_lost,
+                "gas_paid_wei": cost.gas_paid,
+                "reward_wei": cost.reward,
+                "reward_forgone_wei": cost.reward_forgone,
+            }
+            for cost in verdict.costs
+        ],
+        "figures": verdict.figures,
+        "seconds": round(seconds, 1),
+    }
