@@ -15,6 +15,7 @@ abstract contract Attestation is Rounds, Rewards {
         if (signatures.length == 0) revert EmptyBatch();
         bytes32 digest = _resultDigest(result);
         Tally memory tally = tallies[digest];
+        if (tally.fraudulent) revert FraudulentResult();
         uint32 round = uint32(result.round);
         if (tally.accepted) {
             if (!_isAlive(round) || block.timestamp >= rounds[round].attestEnd) revert WrongPhase();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Attestation} from "./Attestation.sol";
+import {Disputes} from "./Disputes.sol";
 import {
     CommitView,
     IFederation,
@@ -23,8 +23,9 @@ import {Aggregator, Commit, Current, Party, Payee, State, Totals} from "./State.
 /// - {Rounds}: opening, the draw, commits and reveals.
 /// - {Rewards}: the pot and its distribution.
 /// - {Attestation}: from signed results to the history of accepted models.
+/// - {Disputes}: how a wrong model is undone, and its signers pay.
 /// Here: the views.
-contract Federation is Attestation {
+contract Federation is Disputes {
     constructor(Params memory p) State(p) {}
 
     /// @inheritdoc IFederation

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {Cid, IFederation, Params, Rule} from "./interfaces/IFederation.sol";
+import {Cid, IFederation, Params} from "./interfaces/IFederation.sol";
 
 uint256 constant BPS = 10_000;
 
@@ -44,19 +44,13 @@ abstract contract Parameters is IFederation {
     uint256 internal immutable attestPeriod;
     uint256 internal immutable challengePeriod;
     uint256 internal immutable unbondPeriod;
-    uint256 internal immutable answerPeriod;
-    Rule internal immutable rule;
-    uint256 internal immutable trimBps;
-    uint256 internal immutable updateFractionBits;
-    uint256 internal immutable depth;
     uint256 internal immutable reward;
     uint256 internal immutable aggregatorShareBps;
     uint256 internal immutable unrevealedSlashBps;
-    uint256 internal immutable fraudSlashBps;
-    uint256 internal immutable demandBond;
 
-    /// @dev All of them together, as the code of a contract: reading back each immutable takes 2 KB of code.
-    address private immutable encodedParams;
+    /// @dev All parameters, as the code of a contract: reading them from immutables takes 2 KB of code. What only
+    /// disputes need is only here.
+    address internal immutable encodedParams;
 
     /// @dev A consortium: every active party is drawn.
     bool internal immutable everybodyDrawn;
@@ -81,16 +75,9 @@ abstract contract Parameters is IFederation {
         attestPeriod = p.attestPeriod;
         challengePeriod = p.challengePeriod;
         unbondPeriod = p.unbondPeriod;
-        answerPeriod = p.answerPeriod;
-        rule = p.rule;
-        trimBps = p.trimBps;
-        updateFractionBits = p.updateFractionBits;
-        depth = p.depth;
         reward = p.reward;
         aggregatorShareBps = p.aggregatorShareBps;
         unrevealedSlashBps = p.unrevealedSlashBps;
-        fraudSlashBps = p.fraudSlashBps;
-        demandBond = p.demandBond;
         encodedParams = address(new Blob(abi.encode(p)));
         everybodyDrawn = p.maxParties <= p.participants;
         unbondDelay = Math.max(p.unbondPeriod, p.challengePeriod);

@@ -80,7 +80,7 @@ abstract contract Rewards is StakeAccounts {
         }
     }
 
-    function _updatesHash(CountedUpdate[] calldata updates) private pure returns (bytes32 hash) {
+    function _updatesHash(CountedUpdate[] calldata updates) internal pure returns (bytes32 hash) {
         for (uint256 i = 0; i < updates.length; ++i) {
             hash = _extendUpdatesHash(hash, updates[i].partyAndWeight, updates[i].root);
         }
@@ -115,10 +115,10 @@ abstract contract Rewards is StakeAccounts {
         }
     }
 
-    function _credit(uint256 round, address account, uint256 amount) private returns (uint256) {
+    function _credit(uint256 round, address account, uint256 amount) internal returns (uint256) {
         if (amount != 0) {
             payees[account].credit += uint96(amount);
-            emit RewardCredited(uint32(round), account, amount);
+            emit Credited(uint32(round), account, amount);
         }
         return amount;
     }

@@ -79,12 +79,12 @@ abstract contract StakeAccounts is State, Ownable2Step {
             _slashIfUnrevealed(account, _loadCommit(account));
             Party storage party = parties[account];
             // Nothing is frozen for an unbonding stake: `changedAt` is the round of the request.
-            _requireReleased(role, party.unbondAt, party.changedAt);
+            _requireReleased(party.unbondAt, party.changedAt);
             amount = party.stake;
             delete parties[account];
         } else {
             Aggregator storage aggregator = aggregators[account];
-            _requireReleased(role, aggregator.unbondAt, aggregator.activeUntil);
+            _requireReleased(aggregator.unbondAt, aggregator.activeUntil);
             amount = aggregator.stake;
             delete seats[aggregator.seat];
             occupiedSeats &= ~(1 << aggregator.seat);
@@ -192,27 +192,26 @@ abstract contract StakeAccounts is State, Ownable2Step {
 
     /// @dev Requires that a stake which counted up to `lastRound` can no longer be slashed: that round is
     /// over, every accepted round up to it is final, and no result in it can be challenged. (What was signed
-    /// and not accepted in an earlier round was signed before the request to unbond: `unbondDelay` covers it.)
-    function _requireReleased(Role role, uint256 unbondAt, uint32 lastRound) private view {
+    /// and not accepted in an earlier round was signed before the request to unbond: `unbondDelay` covers it;
+    /// what a revocation took, `heldUntil` covers.)
+    function _requireReleased(uint256 unbondAt, uint32 lastRound) private view {
         if (unbondAt == 0) revert NotUnbonding();
         if (block.timestamp < unbondAt) revert StillUnbonding(unbondAt);
         Current memory round = _loadCurrent();
         bool over = lastRound < round.round || _hasEnded(_phase(round));
         uint256 nextHeight = uint256(treasury.finalHeight) + 1;
         bool allFinal = nextHeight > round.headHeight || history[nextHeight].round > lastRound;
-        if (!over || !allFinal || block.timestamp < _disputableUntil(role, lastRound)) {
+        uint256 attestEnd = rounds[lastRound].attestEnd;
+        uint256 disputableUntil = attestEnd == 0 ? 0 : attestEnd + challengePeriod;
+        if (!over || !allFinal || block.timestamp < Math.max(disputableUntil, heldUntil)) {
             revert StakeStillCounts(lastRound);
         }
     }
 
-    /// @dev Until when a stake that counted up to `lastRound` may be slashed for a dispute.
-    function _disputableUntil(Role, uint32 lastRound) internal view virtual returns (uint256) {
-        uint256 attestEnd = rounds[lastRound].attestEnd;
-        return attestEnd == 0 ? 0 : attestEnd + challengePeriod;
-    }
-
     function _requireAccountOrBeneficiary(address account) internal view returns (address beneficiary) {
         beneficiary = payees[account].beneficiary;
+        // Who never registered is paid itself: a watcher, say.
+        if (beneficiary == address(0)) beneficiary = account;
         if (msg.sender != account && msg.sender != beneficiary) revert NotAccountOrBeneficiary();
     }
 

@@ -75,11 +75,15 @@ struct Current {
 
 /// @dev What outlives the current slot: written when a round's first attestation arrives (what is attested
 /// can be disputed), completed by its acceptance.
+/// @param extendedTo When the round may become final, once somebody demanded its tree; zero before.
+/// @param openDescents Descents that wait for an answer, or may still be continued.
 struct Round {
     uint40 attestEnd;
     uint32 height;
     uint96 aggregatorStake;
     uint8 cidCodec;
+    uint40 extendedTo;
+    uint32 openDescents;
 }
 
 /// @dev `reservedSum` is what this round and all below it reserved. The sums wrap; only their differences
@@ -95,6 +99,7 @@ struct Tally {
     uint64 signers;
     uint96 stake;
     bool accepted;
+    bool fraudulent;
 }
 
 /// @dev `pot` holds the rewards nobody has been credited with. `released` is the part of the reserved sums
@@ -138,6 +143,8 @@ abstract contract State is Parameters {
     mapping(uint256 seat => address account) internal seats;
     /// @dev A bitmap.
     uint256 internal occupiedSeats;
+    /// @dev No stake leaves before, so that the slashes for a proven fraud arrive first.
+    uint256 internal heldUntil;
 
     // ------------------------------------------------------------------ history
 
@@ -295,7 +302,8 @@ abstract contract State is Parameters {
     }
 
     /// @dev When the challenge window of an accepted round is over.
-    function _windowEnd(uint256 round) internal view virtual returns (uint256) {
-        return rounds[round].attestEnd + challengePeriod;
+    function _windowEnd(uint256 round) internal view returns (uint256) {
+        uint256 extendedTo = rounds[round].extendedTo;
+        return extendedTo != 0 ? extendedTo : rounds[round].attestEnd + challengePeriod;
     }
 }

@@ -233,7 +233,7 @@ interface IFederation {
     event RoundAccepted(uint32 indexed round, uint32 indexed height, bytes32 digest, uint256 reserved);
     event RoundFinal(uint32 indexed round, uint32 indexed height);
     event RewardsFunded(address indexed from, uint256 amount);
-    event RewardCredited(uint32 indexed round, address indexed account, uint256 amount);
+    event Credited(uint32 indexed round, address indexed account, uint256 amount);
     event RewardsDistributed(uint32 indexed round, uint256 credited);
     event RewardsWithdrawn(address indexed account, address beneficiary, uint256 amount);
 
@@ -301,6 +301,8 @@ interface IFederation {
     error NotAnAggregator();
     error AlreadyAttested();
     error UnknownResult();
+    /// @notice The result is proven wrong.
+    error FraudulentResult();
     error NotFinalizable();
     error BeyondHead(uint32 headHeight);
     error NotFinal();

@@ -38,6 +38,52 @@ library ChunkTree {
         return node;
     }
 
+    /// @notice The node above `2^levels` neighbours, packed from the left.
+    function subtreeRoot(bytes calldata nodes, uint256 levels) internal pure returns (bytes32) {
+        if (nodes.length != 32 << levels) revert WrongProofLength(nodes.length);
+        bytes32[] memory level = new bytes32[](1 << levels);
+        for (uint256 i = 0; i < level.length; ++i) {
+            level[i] = bytes32(nodes[32 * i:]);
+        }
+        for (uint256 width = level.length / 2; width > 0; width /= 2) {
+            for (uint256 i = 0; i < width; ++i) {
+                level[i] = _hash(level[2 * i], level[2 * i + 1]);
+            }
+        }
+        return level[0];
+    }
+
+    /// @notice The length of a chunk of values of `valueBytes` bytes with its path.
+    function proofLength(uint256 valueBytes, uint256 depth) internal pure returns (uint256) {
+        return CHUNK_VALUES * valueBytes + 32 * depth;
+    }
+
+    /// @notice The int16 at a coordinate, and the root of the tree that has it there.
+    /// @param proof Begins with the chunk with the coordinate and its siblings.
+    function openInt16(bytes calldata proof, uint256 coordinate, uint256 depth)
+        internal
+        pure
+        returns (bytes32 root, int256 value)
+    {
+        bytes calldata chunk = proof[:CHUNK_VALUES * 2];
+        root =
+            rootOf(leafOf(chunk, 2), coordinate / CHUNK_VALUES, depth, proof[CHUNK_VALUES * 2:][:32 * depth]);
+        value = int16At(chunk, coordinate % CHUNK_VALUES);
+    }
+
+    /// @notice The int32 at a coordinate, and the root of the tree that has it there.
+    /// @param proof Begins with the chunk with the coordinate and its siblings.
+    function openInt32(bytes calldata proof, uint256 coordinate, uint256 depth)
+        internal
+        pure
+        returns (bytes32 root, int256 value)
+    {
+        bytes calldata chunk = proof[:CHUNK_VALUES * 4];
+        root =
+            rootOf(leafOf(chunk, 4), coordinate / CHUNK_VALUES, depth, proof[CHUNK_VALUES * 4:][:32 * depth]);
+        value = int32At(chunk, coordinate % CHUNK_VALUES);
+    }
+
     /// @notice The int16 at a position of a chunk.
     function int16At(bytes calldata chunk, uint256 position) internal pure returns (int256) {
         uint256 offset = 2 * position;

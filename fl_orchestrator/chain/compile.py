@@ -21,7 +21,8 @@ from sha3 import keccak_256
 
 from fl_orchestrator.errors import InputError, ToolchainError
 
-#: What the migrations deploy. Libraries that these link are written too.
+#: What the migrations deploy, each in the file of its name. Libraries that these link are written
+#: too.
 DEPLOYED: Final = ("Federation",)
 
 _ARTIFACTS: Final = Path("fl_orchestrator", "artifacts")
@@ -76,7 +77,12 @@ class Project:
                 "remappings": sorted(profile["remappings"]),
                 "viaIR": profile["via_ir"],
             }
-            return cls(root, Path(profile["src"]), profile["solc"], settings)
+            sources = Path(profile["src"])
+            shipped = [(sources / f"{name}.sol").as_posix() for name in DEPLOYED]
+            for restriction in profile["compilation_restrictions"]:
+                if restriction["paths"] in shipped:
+                    settings["viaIR"] = restriction["via_ir"]
+            return cls(root, sources, profile["solc"], settings)
         except FileNotFoundError as error:
             raise NoProjectError(
                 f"{root} has no foundry.toml.", "Run this in a checkout of the project."
@@ -89,6 +95,17 @@ class Project:
         return sorted(
             file.relative_to(self.root) for file in (self.root / self.sources).rglob("*.sol")
         )
+
+    def deployed_files(self) -> list[Path]:
+        """The files of DEPLOYED, relative to ``root``. Raises NoProjectError."""
+        files = [self.sources / f"{name}.sol" for name in DEPLOYED]
+        missing = [str(file) for file in files if not (self.root / file).is_file()]
+        if missing:
+            raise NoProjectError(
+                f"{self.root} has no {', '.join(missing)}.",
+                "Run this in a checkout of the project.",
+            )
+        return files
 
     def compiler(self) -> Path:
         """The compiler to use. Raises CompilerNotFoundError."""
@@ -207,9 +224,7 @@ def _compile(project: Project) -> dict[str, Any]:
     from solcx.exceptions import SolcError
     from solcx.main import compile_standard
 
-    files = project.source_files()
-    if not files:
-        raise NoProjectError(f"There is no contract in {project.root / project.sources}.")
+    files = project.deployed_files()
     outputs = ["abi", "evm.bytecode", "evm.deployedBytecode"]
     request = {
         "language": "Solidity",

@@ -210,7 +210,7 @@ contract RewardsTest is FederationTest {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         assertEq(logs.length, 9);
         for (uint256 i = 0; i < 8; ++i) {
-            assertEq(logs[i].topics[0], IFederation.RewardCredited.selector);
+            assertEq(logs[i].topics[0], IFederation.Credited.selector);
         }
         assertEq(logs[8].topics[0], IFederation.RewardsDistributed.selector);
         assertEq(abi.decode(logs[8].data, (uint256)), REWARD);

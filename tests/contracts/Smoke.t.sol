@@ -3,10 +3,10 @@ pragma solidity 0.8.30;
 
 import {Test} from "forge-std/Test.sol";
 
-import {Federation} from "../../contracts/Federation.sol";
 import {
     Cid,
     CountedUpdate,
+    IFederation,
     Observation,
     Params,
     Phase,
@@ -26,12 +26,12 @@ contract SmokeTest is Test {
     uint96 internal constant REWARD = 10 ether;
     uint8 internal constant RAW = 0x55;
 
-    Federation internal federation;
+    IFederation internal federation;
     uint256 internal gasUsed;
 
     function setUp() public {
         vm.warp(1_700_000_000);
-        federation = new Federation(_params());
+        federation = IFederation(deployCode("Federation.sol:Federation", abi.encode(_params())));
         address[] memory parties = new address[](PARTIES);
         address[] memory aggregators = new address[](AGGREGATORS);
         for (uint256 i = 0; i < PARTIES; ++i) {

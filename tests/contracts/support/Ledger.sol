@@ -137,7 +137,7 @@ abstract contract Ledger is FederationTest {
         else if (kind == IFederation.RoundAccepted.selector) _roundAccepted(log);
         else if (kind == IFederation.RoundFinal.selector) _roundFinal(log);
         else if (kind == IFederation.RewardsFunded.selector) funded += abi.decode(log.data, (uint256));
-        else if (kind == IFederation.RewardCredited.selector) _rewardCredited(log);
+        else if (kind == IFederation.Credited.selector) _rewardCredited(log);
         else if (kind == IFederation.RewardsDistributed.selector) _distributed(log);
         else if (kind == IFederation.RewardsWithdrawn.selector) _rewardsWithdrawn(log);
     }

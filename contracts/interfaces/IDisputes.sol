@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {CountedUpdate, Result} from "./IFederation.sol";
+
+/// @notice A demand that the signers of an accepted result show a node of its model's tree.
+/// @param bond What the demander paid, in wei.
+/// @param answerer Zero until it is answered.
+/// @param until Before: when it must be answered. After: until when the demander may descend from it.
+/// @param level The height of the node above the chunks; level 0 is a chunk itself.
+/// @param index The position of the node among those of its level.
+/// @param ended Whether the descent goes on from another demand, or not at all.
+struct Demand {
+    address demander;
+    uint96 bond;
+    address answerer;
+    uint40 until;
+    uint32 round;
+    uint8 level;
+    bool ended;
+    uint256 index;
+}
+
+/// @notice A result that is proven wrong, or whose signers would not show it.
+/// @param challenger Who proved it, and gets half of every slash; zero when nothing is proven.
+/// @param slashed The signers slashed for it so far, as a bitmap of seats.
+struct Fraud {
+    address challenger;
+    uint32 round;
+    uint64 slashed;
+}
+
+/// @notice When the results of a round may be disputed.
+/// @param alive Whether the round was accepted and not revoked.
+/// @param attestEnd Zero when nothing was attested in this round.
+/// @param windowEnd New demands, and challenges of results that were not accepted, have to come before.
+/// @param finalAt Challenges of the accepted result have to come before; later than `windowEnd` where a demand
+/// was made.
+/// @param openDescents Multiplies the bond of a new demand.
+struct Window {
+    bool alive;
+    uint40 attestEnd;
+    uint40 windowEnd;
+    uint40 finalAt;
+    uint32 openDescents;
+}
+
+/// @title Disputes: how anybody undoes a wrong result and makes its signers pay
+/// @notice See docs/protocol.md, section 6.
+interface IDisputes {
+    event ChallengeRegistered(bytes32 indexed hash, address indexed by);
+    /// @notice The rule gives `expected` at this coordinate of the model, where the result has `claimed`.
+    event ChallengeProven(bytes32 indexed digest, uint256 coordinate, int256 expected, int256 claimed);
+    /// @param challenger Gets half of every slash.
+    event FraudProven(uint32 indexed round, bytes32 indexed digest, address indexed challenger);
+    /// @notice The history ends below this height; the rounds from it on, and the one in progress, are dead.
+    event RoundRevoked(uint32 indexed round, uint32 indexed height);
+    event FinalityExtended(uint32 indexed round, uint256 until);
+    /// @param previous The demand that this one descends from; zero when it begins a descent.
+    /// @param deadline Unless it is answered before, the result is guilty.
+    event Demanded(
+        uint32 indexed round,
+        uint256 indexed id,
+        address indexed demander,
+        uint8 level,
+        uint256 index,
+        uint256 previous,
+        uint256 bond,
+        uint256 deadline
+    );
+    /// @param content The 2^min(6, level) nodes below the demanded one, or the chunk.
+    event Answered(uint32 indexed round, uint256 indexed id, address indexed answerer, bytes content);
+    event DescentClosed(uint32 indexed round, uint256 indexed id);
+    /// @param paid Credited to `to`, in wei; the rest of the bond is burnt.
+    event BondSettled(uint32 indexed round, uint256 indexed id, address indexed to, uint256 paid);
+
+    error AlreadyFraudulent();
+    error ChallengeNotRegistered();
+    error DisputeWindowClosed(uint256 end);
+    /// @param update The update's bit in `Result.included`.
+    error InvalidUpdateProof(uint256 update);
+    error InvalidBaseProof();
+    error InvalidModelProof();
+    error WrongProofsLength(uint256 given, uint256 expected);
+    /// @notice The result is right at this coordinate.
+    error NotFraud();
+    error RoundNotAlive();
+    error NoSuchNode(uint8 level, uint256 index);
+    error BondTooLow(uint256 paid, uint256 bond);
+    error UnknownDemand();
+    error AlreadyAnswered();
+    error NotAnswered();
+    error AnswerOverdue(uint256 deadline);
+    error WrongAnswer();
+    error NotDemander();
+    /// @notice The descent has reached a chunk, went on from another demand, or was left for too long.
+    error DescentEnded();
+    error NotBelow(uint256 index);
+    error NotOverdue(uint256 deadline);
+
+    /// @notice Registers a challenge, at least one block before it is made, so that nobody can take it over.
+    /// @param hash `keccak256(abi.encode(challenger, round, result digest, coordinate, salt))`, the types being
+    /// `(address, uint64, bytes32, uint256, bytes32)`.
+    function registerChallenge(bytes32 hash) external;
+
+    /// @notice Proves that an attested result is not the federation's rule applied to its updates.
+    /// @param updates All counted reveals of the round, in their order.
+    /// @param coordinate Where the model is wrong, in the padded model.
+    /// @param proofs For every included update in order, then for the base and for the global model: the chunk
+    /// with the coordinate (512 bytes of an update, 1,024 of a model) and its `depth` siblings, from the leaf
+    /// upwards. All packed.
+    function challenge(
+        Result calldata result,
+        CountedUpdate[] calldata updates,
+        uint256 coordinate,
+        bytes calldata proofs,
+        bytes32 salt
+    ) external;
+
+    /// @notice Takes its share of the stake of an aggregator who signed a fraudulent result. By anyone, once
+    /// for each.
+    function slashSigner(bytes32 digest, uint8 seat) external;
+
+    /// @notice Begins a descent into the tree of an accepted model: its signers have to show what is below this
+    /// node. Costs a bond that grows with the number of open descents; what is paid above it is credited.
+    function demand(uint32 round, uint8 level, uint256 index) external payable returns (uint256 id);
+
+    /// @notice Continues a descent from an answered demand, for the same bond, at a node that the answer shows.
+    /// By the demander, within an answer period.
+    function descend(uint256 previous, uint256 index) external payable returns (uint256 id);
+
+    /// @notice Shows what was demanded. By anyone.
+    /// @param content The nodes `min(6, level)` levels below the demanded one, 32 bytes each, from the left; or
+    /// the chunk at level 0.
+    /// @param path The siblings from the demanded node up to the root.
+    function answer(uint256 id, bytes calldata content, bytes calldata path) external;
+
+    /// @notice A demand was not answered in time: the result is guilty. By anyone; the demander is the
+    /// challenger.
+    /// @param result The accepted result of the round.
+    function expire(uint256 id, Result calldata result) external;
+
+    /// @notice Ends a descent that its demander did not continue in time. By anyone.
+    function closeDescent(uint256 id) external;
+
+    /// @notice Credits the bond of a demand, when its round is final or dead. By anyone.
+    function settleBond(uint256 id) external;
+
+    function demandById(uint256 id) external view returns (Demand memory);
+
+    function fraud(bytes32 digest) external view returns (Fraud memory);
+
+    function window(uint32 round) external view returns (Window memory);
+
+    /// @notice The block in which a challenge was registered; zero when it was not.
+    function registeredAt(bytes32 hash) external view returns (uint256);
+}
