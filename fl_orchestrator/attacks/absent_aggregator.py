@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
-from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.experiment import Options
 from fl_orchestrator.roles import base
 from fl_orchestrator.units import ether
 
@@ -54,9 +55,7 @@ class AbsentAggregator(Attack):
     """One of several aggregators with equal stakes is not there."""
 
     name: ClassVar[str] = "absent-aggregator"
-    summary: ClassVar[str] = (
-        "One of four aggregators never signs: published systems of this kind wait for it for ever."
-    )
+    summary: ClassVar[str] = "One of four aggregators never signs, so that no round can end."
     remains: ClassVar[str] = (
         "With a third of the stake or more absent, rounds are void until the owner admits others; "
         "nobody is slashed for absence."
@@ -65,8 +64,8 @@ class AbsentAggregator(Attack):
     aggregators: int = 4
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
-        setting = Setting(parties=3, aggregators=self.aggregators, rounds=_ROUNDS)
-        scene = Scene(directory, seed, setting)
+        options = Options(parties=3, aggregators=self.aggregators, rounds=_ROUNDS, seed=seed)
+        scene = Scene(directory, options)
         simulation, absent = scene.simulation, scene.aggregators[-1]
         funded = simulation.observe().free_pot
         tell(HEADING, "Round 1")

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Final
 
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
-from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase, RevealedUpdate
+from fl_orchestrator.experiment import Options
 from fl_orchestrator.units import ether
 
 _VICTIM: Final = 0
@@ -31,7 +32,7 @@ class Copycat(Attack):
     )
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
-        scene = Scene(directory, seed, Setting(parties=_PARTIES, rounds=2))
+        scene = Scene(directory, Options(parties=_PARTIES, rounds=2, seed=seed))
         thief = scene.adversary(_THIEF)
         tell(HEADING, "Round 1")
         unopened = _copy_the_commitment(scene, thief, tell)

@@ -10,10 +10,11 @@ from typing import ClassVar, Final
 
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
-from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.experiment import Options
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 
 _JUNKER: Final = 3
@@ -80,7 +81,7 @@ class JunkBytes(Attack):
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
         # So deep that a path which climbs out of it still arrives in `directory`.
         canary, run = directory / "canary", directory.joinpath(*"0123", "run")
-        scene = Scene(run, seed, Setting(parties=_PARTIES, rounds=len(self.kinds)))
+        scene = Scene(run, Options(parties=_PARTIES, rounds=len(self.kinds), seed=seed))
         junker = scene.adversary(_JUNKER)
         refusals = {}
         for number, (kind, junk) in enumerate(self.kinds.items(), start=1):

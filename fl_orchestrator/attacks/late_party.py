@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
-from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.experiment import Options
 from fl_orchestrator.units import ether
 
 _KILLED: Final = 0
@@ -31,7 +32,7 @@ class LateParty(Attack):
     )
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
-        scene = Scene(directory, seed, Setting(parties=_PARTIES, rounds=2))
+        scene = Scene(directory, Options(parties=_PARTIES, rounds=2, seed=seed))
         killed, late = scene.parties[_KILLED], scene.parties[_LATE]
         tell(HEADING, "Round 1")
         refused, on_time = _miss_a_round(scene, tell)

@@ -16,7 +16,8 @@ from fl_orchestrator.attacks.base import (
     Tell,
     Verdict,
 )
-from fl_orchestrator.attacks.scene import Scene, Setting
+from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.experiment import Options
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 _POINTS: Final = 100
@@ -96,8 +97,8 @@ class Poison(Attack):
 
     def _scene(self, directory: Path, seed: int, rule: str, *, poisoned: bool) -> Scene:
         attackers = range(self.parties - self.attackers, self.parties) if poisoned else ()
-        setting = Setting(self.parties, rounds=self.rounds, dataset="digits", rule=rule)
-        return Scene(directory, seed, setting, dict.fromkeys(attackers, SignFlipping))
+        options = Options("digits", self.parties, rounds=self.rounds, rule=rule, seed=seed)
+        return Scene(directory, options, dict.fromkeys(attackers, SignFlipping))
 
     def _verdict(self, defended: Scene, accuracies: dict[str, float], accepted: bool) -> Verdict:
         clean, mean, robust = accuracies.values()

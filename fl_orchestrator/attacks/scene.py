@@ -27,17 +27,6 @@ from fl_orchestrator.training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """How many take part in how many rounds, on what data, by what rule."""
-
-    parties: int = 4
-    aggregators: int = 4
-    rounds: int = 1
-    dataset: str = "breast-cancer"
-    rule: str = "weighted-mean"
-
-
-@dataclass(frozen=True, slots=True)
 class _Holdings:
     """What an account has, in wei: coin, both stakes, and rewards not withdrawn yet."""
 
@@ -47,7 +36,7 @@ class _Holdings:
 
 
 class Scene:
-    """A federation before its first round, its data dealt evenly.
+    """A federation before its first round, its rows dealt evenly.
 
     Every stake is twice the minimum, so that a slashed party still counts. ``hostile`` gives some
     parties, by number from 0, another trainer than their honest one.
@@ -56,40 +45,30 @@ class Scene:
     def __init__(
         self,
         directory: Path,
-        seed: int,
-        setting: Setting,
+        options: Options,
         hostile: Mapping[int, Callable[[Trainer], Trainer]] | None = None,
     ) -> None:
-        parties, data = setting.parties, datasets.load(setting.dataset)
-        task = task_named(setting.dataset)
-        task = dataclasses.replace(
-            task, training=dataclasses.replace(task.training, loss=CATEGORICAL)
-        )
-        dealt = deal(task, data, "iid", parties, seed)
-        self._evaluator = NumpyLogistic(dealt.test, data.classes)
+        data = datasets.load(options.dataset)
+        task = task_named(options.dataset)
+        training = dataclasses.replace(task.training, loss=CATEGORICAL)
+        task = dataclasses.replace(task, training=training)
+        dealt = deal(task, data, "iid", options.parties, options.seed)
         trainers: list[Trainer] = [NumpyLogistic(rows, data.classes) for rows in dealt.parties]
         for number, corrupt in (hostile or {}).items():
             trainers[number] = corrupt(trainers[number])
-        options = Options(
-            dataset=setting.dataset,
-            parties=parties,
-            aggregators=setting.aggregators,
-            rounds=setting.rounds,
-            rule=setting.rule,
-            seed=seed,
-        )
-        self.terms = Terms(max_parties=parties, participants=parties)
+        self._evaluator = NumpyLogistic(dealt.test, data.classes)
+        self.terms = Terms(max_parties=options.parties, participants=options.parties)
         self.simulation = Simulation(
             directory,
             manifest_for(task, self._evaluator, options),
             initial_weights(dealt.test.x.shape[1], data.classes),
             trainers,
             Shape(
-                setting.aggregators,
-                setting.rounds,
-                seed,
+                options.aggregators,
+                options.rounds,
+                options.seed,
                 self.terms,
-                party_stakes=[2 * self.terms.min_party_stake] * parties,
+                party_stakes=[2 * self.terms.min_party_stake] * options.parties,
             ),
         )
         accounts = self.simulation.accounts

@@ -42,7 +42,7 @@ def refuse_other_options(context: typer.Context) -> None:
             )
 
 
-def attack(name: str, seed: int, json_output: bool, debug: bool) -> None:
+def perform(name: str, seed: int, json_output: bool, debug: bool) -> None:
     """Perform an attack, show it, and exit with 1 unless the protocol has won."""
     started = time.monotonic()
     console = Console(quiet=True) if json_output else out
@@ -105,8 +105,7 @@ def _conclude(verdict: Verdict, remains: str, seconds: float) -> None:
 
 
 def _costs(costs: tuple[Cost, ...]) -> Table:
-    """Amounts with their units; the gas is paid at the price of the development chain."""
-    table = Table()
+    table = Table(caption="gas at the development chain's price, about 1 gwei")
     table.add_column("who")
     for name in ("stake lost", "gas paid", "reward", "reward forgone"):
         table.add_column(name, justify="right")

@@ -14,8 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from fl_orchestrator.cli.attack import attack as perform
-from fl_orchestrator.cli.attack import refuse_other_options
+from fl_orchestrator.cli.attack import perform, refuse_other_options
 from fl_orchestrator.cli.console import (
     JsonOption,
     duration,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from fl_orchestrator.chain.types import Phase
+
+#: The phases of a role that also waits for blocks and for what the others post: it has to be asked
+#: all the time.
+EVERY_PHASE: Final = frozenset(Phase)
 
 
 @dataclass(frozen=True, slots=True)

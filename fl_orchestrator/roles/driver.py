@@ -14,10 +14,6 @@ from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.roles import base
 
-#: The phases of a role that has to be asked all the time, because it also waits for blocks and for
-#: what the others post.
-EVERY_PHASE: Final = frozenset(Phase)
-
 _MAX_TURNS: Final = 10_000
 
 
@@ -35,7 +31,7 @@ class Turn:
 
     def is_due(self, seen: Observation) -> bool:
         """Whether the role's last answer may have changed by now."""
-        if self.role.phases == EVERY_PHASE:
+        if self.role.phases == base.EVERY_PHASE:
             return True
         moment = (seen.current.round, seen.current.phase)
         if seen.current.phase not in self.role.phases:

@@ -16,7 +16,7 @@ from fl_orchestrator.chain.federation import Call, Federation
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.send import Sender, TransactionFailed
 from fl_orchestrator.chain.types import Observation, Phase
-from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.relay import Mailbox
 
 _log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ def decide(seen: Observation, open_rounds: bool = True) -> Decision:
 class Keeper:
     """A keeper of one federation. ``wants_round(n)`` says whether round n is to be opened."""
 
-    phases = frozenset(Phase)
+    phases = EVERY_PHASE
 
     def __init__(
         self,

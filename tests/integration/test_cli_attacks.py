@@ -6,6 +6,7 @@ The commands run in this process, so that a test can look at the chain of an att
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from fl_orchestrator.training.numpy_logistic import NumpyLogistic
 from fl_orchestrator.training.scales import DIGITS
 
 STAKE = 2 * ETHER // 10
-SMALL_POISON = Poison(rounds=2, parties=5)
+SMALL_POISON = Poison(rounds=1, parties=5)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_the_trimmed_mean_withstands_poison_and_the_mean_does_not(
         figures["accuracy_defended"],
     )
     for simulation in stages:
-        assert [len(included(simulation, number)) for number in (1, 2)] == [5, 5]
+        assert len(included(simulation, 1)) == 5
 
 
 def test_poison_is_told_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,15 +314,29 @@ def test_an_option_that_an_attack_does_not_heed_is_refused(option: tuple[str, st
     refused.refused(2, f"{option[0]} does not go with --attack", "--seed and --json")
 
 
+def test_an_impossible_seed_is_refused() -> None:
+    flo("demo", "--attack", "copycat", "--seed", "-1").refused(2, "--seed is -1; it has to be 0 to")
+
+
 def test_help_names_every_attack() -> None:
     shown = " ".join(flo("demo", "--help").succeeded().out.replace("│", " ").split())
     assert [name for name in ATTACKS if name not in shown] == []
 
 
-def test_no_attack_needs_tensorflow() -> None:
-    script = (
-        "import sys; import fl_orchestrator.attacks.registry as r; "
-        "print([n for n in ('tensorflow', 'keras', 'matplotlib') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
+ALONE = """
+import sys
+from fl_orchestrator.cli.main import main
+sys.argv = ["flo", "demo", "--attack", "late-party", "--json"]
+try:
+    main()
+finally:
+    print([name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules])
+"""
+
+
+def test_an_attack_runs_in_a_process_of_its_own_without_tensorflow() -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    said, loaded = done.stdout.splitlines()
+    assert json.loads(said)["won"] is True
+    assert loaded == "[]"

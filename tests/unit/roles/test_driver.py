@@ -9,8 +9,8 @@ import pytest
 from support.observations import seen
 
 from fl_orchestrator.chain.types import Observation, Phase
-from fl_orchestrator.roles.base import Step
-from fl_orchestrator.roles.driver import EVERY_PHASE, StuckFederation, Turn, pass_time, run_until
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.driver import StuckFederation, Turn, pass_time, run_until
 
 
 class Scripted:
