@@ -143,18 +143,27 @@ def tree_of(layout: Layout, vector: NDArray[Any]) -> ChunkTree:
     return hasher.finish()
 
 
-def chunk(layout: Layout, vector: NDArray[Any], index: int) -> bytes:
-    """Return the bytes of the chunk at an index, 0 <= index < 2^depth, of a flat vector."""
+def chunk_slice(layout: Layout, index: int) -> slice:
+    """Return the values of a flat vector that the chunk at an index holds before its zeros.
+
+    0 <= index < 2^depth; a chunk of padding holds none.
+    """
     if not 0 <= index < 1 << layout.depth:
         raise IndexError(f"no chunk {index} in a tree of depth {layout.depth}")
-    values = np.zeros(CHUNK_VALUES, vector.dtype.newbyteorder("<"))
     first = index * CHUNK_VALUES
+    if first >= layout.padded_size:
+        return slice(layout.parameters, layout.parameters)
     place = bisect.bisect_right(layout.tensors, first, key=lambda t: t.padded_start) - 1
-    if first < layout.padded_size:
-        tensor = layout.tensors[place]
-        start = tensor.start + first - tensor.padded_start
-        held = vector[start : min(start + CHUNK_VALUES, tensor.stop)]
-        values[: held.size] = held
+    tensor = layout.tensors[place]
+    start = tensor.start + first - tensor.padded_start
+    return slice(start, min(start + CHUNK_VALUES, tensor.stop))
+
+
+def chunk(layout: Layout, vector: NDArray[Any], index: int) -> bytes:
+    """Return the bytes of the chunk at an index, 0 <= index < 2^depth, of a flat vector."""
+    values = np.zeros(CHUNK_VALUES, vector.dtype.newbyteorder("<"))
+    held = vector[chunk_slice(layout, index)]
+    values[: held.size] = held
     return values.tobytes()
 
 

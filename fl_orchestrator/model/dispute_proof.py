@@ -1,0 +1,143 @@
+"""What disputes are about: one chunk of a vector with its path, and the nodes below a node.
+
+Whoever challenges a result shows the chunk of one coordinate of every vector. Whoever answers a
+demand shows the nodes below the demanded one; the answers of a whole descent give the path of the
+chunk at its end. Source: docs/protocol.md, section 6; contracts/interfaces/IDisputes.sol.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.model.chunk_tree import (
+    ChunkTree,
+    TreeHasher,
+    chunk_slice,
+    keccak256,
+    root_from_proof,
+)
+from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
+from fl_orchestrator.model.vector_file import VectorMeta, VectorReader
+
+LEVELS_PER_ANSWER: Final = 6
+_HASH_BYTES: Final = 32
+_INT32: Final = np.dtype("<i4")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkProof:
+    """A chunk of a vector, its index, and the siblings of its path, from the leaf upwards."""
+
+    index: int
+    chunk: bytes
+    siblings: tuple[bytes, ...]
+
+    @property
+    def root(self) -> bytes:
+        """The root of the vector that has this chunk at this index."""
+        return root_from_proof(keccak256(self.chunk), self.index, self.siblings)
+
+    def packed(self) -> bytes:
+        """As ``IDisputes.challenge`` takes it."""
+        return self.chunk + b"".join(self.siblings)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the answer to a demand for the node (level, index) shows: see `nodes_below`."""
+
+    level: int
+    index: int
+    content: bytes
+
+
+def prove_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) -> ChunkProof:
+    """Prove one chunk of a canonical file, in one pass and constant memory.
+
+    The stream is seekable and stands at the start of the file. Raises VectorFileError.
+    """
+    reader = VectorReader(stream, layout, meta)
+    data_start = stream.tell()
+    hasher = TreeHasher(layout, meta.kind.dtype)
+    for block in reader.blocks():
+        hasher.update(block)
+    width = meta.kind.dtype.itemsize
+    held = chunk_slice(layout, index)
+    stream.seek(data_start + held.start * width)
+    chunk = stream.read((held.stop - held.start) * width).ljust(CHUNK_VALUES * width, b"\0")
+    return ChunkProof(index, chunk, hasher.finish().proof(index))
+
+
+def first_wrong_coordinate(
+    layout: Layout, claimed: Iterable[NDArray[Any]], right: Iterable[NDArray[Any]]
+) -> int | None:
+    """The first coordinate at which two vectors differ that come in blocks alike; None if none."""
+    start = 0
+    for ours, theirs in zip(right, claimed, strict=True):
+        wrong = np.flatnonzero(ours != theirs)
+        if wrong.size:
+            return layout.coordinate(start + int(wrong[0]))
+        start += ours.size
+    return None
+
+
+def wrong_coordinate_of_chunk(claimed: ChunkProof, right: ChunkProof) -> int | None:
+    """The first coordinate at which two chunks of global states differ; None if there is none."""
+    ours, theirs = (np.frombuffer(proof.chunk, _INT32) for proof in (right, claimed))
+    wrong = np.flatnonzero(ours != theirs)
+    return right.index * CHUNK_VALUES + int(wrong[0]) if wrong.size else None
+
+
+# What an answer shows.
+
+
+def levels_shown(level: int) -> int:
+    """How far below a demanded node its answer reaches."""
+    return min(LEVELS_PER_ANSWER, level)
+
+
+def nodes_below(tree: ChunkTree, level: int, index: int) -> bytes:
+    """The 2^min(6, level) nodes that an answer shows below the node (level, index), level > 0."""
+    levels = levels_shown(level)
+    first = index << levels
+    return b"".join(tree.node(level - levels, first + i) for i in range(1 << levels))
+
+
+def path_above(tree: ChunkTree, level: int, index: int) -> bytes:
+    """The siblings from the node (level, index) up to the root."""
+    return b"".join(
+        tree.node(height, index >> height - level ^ 1) for height in range(level, tree.depth)
+    )
+
+
+def first_wrong_node(tree: ChunkTree, answer: Answer) -> int | None:
+    """The index of the first node shown, ``levels_shown`` below, that the right tree has not."""
+    right = nodes_below(tree, answer.level, answer.index)
+    first = answer.index << levels_shown(answer.level)
+    for start in range(0, len(right), _HASH_BYTES):
+        if answer.content[start : start + _HASH_BYTES] != right[start : start + _HASH_BYTES]:
+            return first + start // _HASH_BYTES
+    return None
+
+
+def proof_from_answers(answers: Sequence[Answer]) -> ChunkProof:
+    """The chunk at the end of a descent from the root, proven by what its answers have shown.
+
+    ``answers`` are those of the descent, from the root's to the chunk's.
+    """
+    *nodes, last = answers
+    siblings: list[bytes] = []
+    for shown in reversed(nodes):
+        levels = levels_shown(shown.level)
+        level = [
+            shown.content[i : i + _HASH_BYTES] for i in range(0, len(shown.content), _HASH_BYTES)
+        ]
+        within = (last.index >> len(siblings)) - (shown.index << levels)
+        for _ in range(levels):
+            siblings.append(level[within ^ 1])
+            level = [keccak256(a + b) for a, b in zip(level[::2], level[1::2], strict=True)]
+            within >>= 1
+    return ChunkProof(last.index, last.content, tuple(siblings))
