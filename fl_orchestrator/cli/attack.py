@@ -94,7 +94,7 @@ def _hanging(console: Console, head: str, style: str, text: str) -> None:
 
 
 def _conclude(verdict: Verdict, remains: str, seconds: float) -> None:
-    out.print("\n[italic]What it cost[/]")
+    out.print("\n[italic]What it cost; gas is about 1 gwei on this chain[/]")
     out.print(_costs(verdict.costs))
     word = "[bold green]won[/]" if verdict.won else "[bold red]did not win[/]"
     say(f"\nThe protocol {word}, in {duration(seconds)}:")
@@ -105,7 +105,7 @@ def _conclude(verdict: Verdict, remains: str, seconds: float) -> None:
 
 
 def _costs(costs: tuple[Cost, ...]) -> Table:
-    table = Table(caption="gas at the development chain's price, about 1 gwei")
+    table = Table()
     table.add_column("who")
     for name in ("stake lost", "gas paid", "reward", "reward forgone"):
         table.add_column(name, justify="right")
