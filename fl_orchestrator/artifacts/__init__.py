@@ -35,9 +35,10 @@ class Artifact:
     """A compiled contract.
 
     ``creation_code`` holds zeros where the addresses of libraries belong (``links``: the holes of
-    each, by its name); ``runtime_code`` holds zeros in all its ``runtime_holes``, which deployment
-    fills with libraries' addresses and immutable values. ``runtime_code_hash`` is the keccak256 of
-    ``runtime_code`` as it stands here. ``compiler`` is solc's version and settings.
+    each, by its name). ``runtime_code`` holds zeros there too (``runtime_links``, in which a
+    library counts as linked to itself: its code has its own address), and in its
+    ``runtime_holes``, which deployment fills with immutable values. ``runtime_code_hash`` is the
+    keccak256 of ``runtime_code`` as it stands here. ``compiler`` is solc's version and settings.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Artifact:
     runtime_code: bytes
     runtime_code_hash: bytes
     runtime_holes: tuple[Hole, ...]
+    runtime_links: Mapping[str, tuple[Hole, ...]]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -60,10 +62,11 @@ class Artifact:
             compiler=data["compiler"],
             abi=data["abi"],
             creation_code=bytes.fromhex(data["creationCode"][2:]),
-            links={library: _holes(places) for library, places in data["links"].items()},
+            links=_links(data["links"]),
             runtime_code=bytes.fromhex(data["runtimeCode"][2:]),
             runtime_code_hash=bytes.fromhex(data["runtimeCodeHash"][2:]),
             runtime_holes=_holes(data["runtimeHoles"]),
+            runtime_links=_links(data["runtimeLinks"]),
         )
 
     def linked(self, libraries: Mapping[str, bytes]) -> bytes:
@@ -71,26 +74,33 @@ class Artifact:
 
         Raises UnlinkedLibraryError when one is missing.
         """
-        code = bytearray(self.creation_code)
-        for library, holes in self.links.items():
-            address = libraries.get(library, b"")
-            if len(address) != _ADDRESS_BYTES:
+        for library in self.links:
+            if len(libraries.get(library, b"")) != _ADDRESS_BYTES:
                 raise UnlinkedLibraryError(
                     f"{self.name} needs the address of the library {library}.",
                     "Deploy the library first.",
                 )
-            for hole in holes:
-                code[hole.start : hole.start + hole.length] = address
-        return bytes(code)
+        return _with_links(self.creation_code, self.links, libraries)
 
     def runs_as(self, code: bytes) -> bool:
-        """Whether the deployed ``code`` is this contract's, whatever stands in its holes."""
+        """Whether the deployed ``code`` is this contract's, linked to whichever libraries.
+
+        That says nothing of what they do, and so of what the contract does: see ``libraries_of``.
+        """
         if len(code) != len(self.runtime_code):
             return False
+        filled = _with_links(self.runtime_code, self.runtime_links, self.libraries_of(code))
         blank = bytearray(code)
         for hole in self.runtime_holes:
             blank[hole.start : hole.start + hole.length] = bytes(hole.length)
-        return blank == self.runtime_code
+        return blank == filled
+
+    def libraries_of(self, code: bytes) -> dict[str, bytes]:
+        """The address that ``code``, which ``runs_as`` this contract, has of each library."""
+        return {
+            library: code[holes[0].start : holes[0].start + holes[0].length]
+            for library, holes in self.runtime_links.items()
+        }
 
 
 def load_artifact(name: str) -> Artifact:
@@ -106,3 +116,18 @@ def load_artifact(name: str) -> Artifact:
 
 def _holes(items: list[list[int]]) -> tuple[Hole, ...]:
     return tuple(Hole(start, length) for start, length in items)
+
+
+def _links(items: dict[str, list[list[int]]]) -> dict[str, tuple[Hole, ...]]:
+    return {library: _holes(places) for library, places in items.items()}
+
+
+def _with_links(
+    code: bytes, links: Mapping[str, tuple[Hole, ...]], libraries: Mapping[str, bytes]
+) -> bytes:
+    """The code with the address of each library in all its places."""
+    filled = bytearray(code)
+    for library, holes in links.items():
+        for hole in holes:
+            filled[hole.start : hole.start + hole.length] = libraries[library]
+    return bytes(filled)

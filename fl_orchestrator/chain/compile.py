@@ -29,9 +29,10 @@ _ARTIFACTS: Final = Path("fl_orchestrator", "artifacts")
 _WRAPPER: Final = Path("scripts", "solc")
 _VERSION_SECONDS: Final = 60
 _DOWNLOAD_SECONDS: Final = 60
-# A library's runtime code starts with PUSH20 and its own address, written at deployment, so that
-# it can refuse direct calls (Solidity documentation, "Call Protection For Libraries").
-_LIBRARY_PROLOGUE: Final = "0x73" + "00" * 20
+# The immutable in which a library compiled through the IR keeps its own address, so that it can
+# refuse direct calls (Solidity documentation, "Call Protection For Libraries").
+_OWN_ADDRESS: Final = "library_deploy_address"
+_ADDRESS_BYTES: Final = 20
 _PLACEHOLDER: Final = re.compile(r"__\$[0-9a-f]{34}\$__")
 
 _log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def compile_artifacts(root: Path) -> dict[str, str]:
     compiler = {"version": project.solc_version, "settings": project.settings}
     return {
         name: json.dumps(
-            {"name": name, "source": source, "compiler": compiler, **_artifact(contract)},
+            {"name": name, "source": source, "compiler": compiler, **_artifact(name, contract)},
             indent=1,
             sort_keys=True,
         )
@@ -265,22 +266,29 @@ def _deployed(
         queue.extend((source, name) for source, names in references.items() for name in names)
 
 
-def _artifact(contract: dict[str, Any]) -> dict[str, Any]:
+def _artifact(name: str, contract: dict[str, Any]) -> dict[str, Any]:
     """The parts of solc's output that deployment and verification need."""
     creation = contract["evm"]["bytecode"]
     runtime = contract["evm"]["deployedBytecode"]
     runtime_code = _blank(runtime["object"])
-    holes = [*runtime["immutableReferences"].values(), *_links(runtime).values()]
-    if runtime_code.startswith(_LIBRARY_PROLOGUE):
-        holes.append([{"start": 1, "length": 20}])
+    immutables = dict(runtime["immutableReferences"])
+    own = immutables.pop(_OWN_ADDRESS, [])
+    links = _links(runtime)
+    if own:
+        links[name] = [_last_bytes(word, _ADDRESS_BYTES) for word in own]
     return {
         "abi": contract["abi"],
         "creationCode": _blank(creation["object"]),
-        "links": {name: _places([places]) for name, places in _links(creation).items()},
+        "links": {library: _places([places]) for library, places in _links(creation).items()},
         "runtimeCode": runtime_code,
         "runtimeCodeHash": "0x" + keccak_256(bytes.fromhex(runtime_code[2:])).hexdigest(),
-        "runtimeHoles": _places(holes),
+        "runtimeHoles": _places([*immutables.values()]),
+        "runtimeLinks": {library: _places([places]) for library, places in links.items()},
     }
+
+
+def _last_bytes(place: dict[str, int], length: int) -> dict[str, int]:
+    return {"start": place["start"] + place["length"] - length, "length": length}
 
 
 def _blank(code: str) -> str:

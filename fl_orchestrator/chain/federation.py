@@ -49,7 +49,7 @@ _COMMIT_TYPES: Final = {
 
 
 class NoFederation(ChainError):
-    """There is no federation of this code at the address."""
+    """There is no federation of this code, linked to this code's libraries, at the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,10 @@ class Attestation:
 
 
 class Federation:
-    """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself."""
+    """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
+
+    ``libraries`` has the address of each library it is linked to.
+    """
 
     def __init__(self, web3: Web3, address: str) -> None:
         self.web3 = web3
@@ -80,12 +83,28 @@ class Federation:
         self.chain_id = web3.eth.chain_id
         artifact = load_artifact("Federation")
         self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
-        self.reverts = RevertDecoder(artifact.abi)
-        if not artifact.runs_as(bytes(web3.eth.get_code(self.address))):
+        self.reverts = RevertDecoder.of_artifact("Federation")
+        code = bytes(web3.eth.get_code(self.address))
+        if not artifact.runs_as(code):
             raise NoFederation(
                 f"There is no federation of this version at {self.address} on chain "
                 f"{self.chain_id}.",
                 "Check the address and the RPC endpoint.",
+            )
+        self.libraries = artifact.libraries_of(code)
+        for name, address_of_library in self.libraries.items():
+            self._require_library(name, address_of_library)
+
+    def _require_library(self, name: str, address: bytes) -> None:
+        """What a federation calls there acts on its storage, and decides its disputes."""
+        artifact = load_artifact(name)
+        code = bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
+        links_only_itself = artifact.libraries_of(code).items() <= {name: address}.items()
+        if not artifact.runs_as(code) or not links_only_itself:
+            raise NoFederation(
+                f"The federation at {self.address} is linked to another {name} than this version's,"
+                f" at {Web3.to_checksum_address(address)}: it could decide disputes as it likes.",
+                "Do not use it.",
             )
 
     # ------------------------------------------------------------------ state

@@ -8,14 +8,17 @@ deployment is recorded before it is sent, so that even an interrupted one is fou
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final
 
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -99,20 +102,25 @@ def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[De
     """Run every migration that this chain does not have yet; return all deployments in order.
 
     Raises DeploymentMismatch when the chain holds other code than it should, DeploymentPending
-    when an earlier attempt may still be mined, DamagedRecord, and what Sender raises.
+    when an earlier attempt may still be mined, DamagedRecord, and what Sender raises. Nothing is
+    sent when any of the migrations would fail.
     """
-    done = record.load()
+    gas_to_migrate(sender, params, record)
+    done = _recorded(record)
     deployments = []
+    libraries: dict[str, bytes] = {}
     for path in migration_files():
         module = _load(path)
         artifact = load_artifact(module.CONTRACT)
         earlier = done.get(path.stem)
-        deployment = None if earlier is None else _check(sender, earlier, artifact)
+        deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
         if deployment is None:
-            deployment = _deploy(sender, path.stem, artifact, module, params, record)
+            call = _deployment(sender, artifact, module, params, libraries)
+            deployment = _deploy(sender, path.stem, artifact, call, record)
         if deployment != earlier:
             record.save(deployment)
         deployments.append(deployment)
+        libraries[artifact.name] = to_canonical_address(deployment.address)
     return deployments
 
 
@@ -121,14 +129,19 @@ def gas_to_migrate(sender: Sender, params: Params, record: DeploymentRecord) -> 
 
     Raises what `migrate` would raise before it sends anything.
     """
-    done = record.load()
+    done = _recorded(record)
     gas = 0
+    libraries: dict[str, bytes] = {}
+    addresses = _next_addresses(sender)
     for path in migration_files():
         module = _load(path)
         artifact = load_artifact(module.CONTRACT)
         earlier = done.get(path.stem)
-        if earlier is None or _check(sender, earlier, artifact) is None:
-            gas += sender.check(_deployment(sender, artifact, module, params))
+        deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
+        if deployment is None:
+            gas += sender.check(_deployment(sender, artifact, module, params, libraries))
+        address = next(addresses) if deployment is None else deployment.address
+        libraries[artifact.name] = to_canonical_address(address)
     return gas
 
 
@@ -142,6 +155,17 @@ def migration_files() -> Sequence[Path]:
     raise ToolchainError("The package has no migrations.", "Install fl-orchestrator again.")
 
 
+def _recorded(record: DeploymentRecord) -> dict[str, Deployment]:
+    done = record.load()
+    if unknown := done.keys() - {path.stem for path in migration_files()}:
+        raise DeploymentMismatch(
+            f"{record.path} records migrations that this version of the package does not have: "
+            f"{', '.join(sorted(unknown))}.",
+            "Use the version that deployed them, or another --deployments directory.",
+        )
+    return done
+
+
 def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"migration_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -151,7 +175,9 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _check(sender: Sender, earlier: Deployment, artifact: Artifact) -> Deployment | None:
+def _check(
+    sender: Sender, earlier: Deployment, artifact: Artifact, libraries: Mapping[str, bytes]
+) -> Deployment | None:
     """The recorded deployment as the chain has it; None when it was never sent."""
     web3 = sender.web3
     code = bytes(web3.eth.get_code(Web3.to_checksum_address(earlier.address)))
@@ -163,7 +189,9 @@ def _check(sender: Sender, earlier: Deployment, artifact: Artifact) -> Deploymen
             )
         return None
     code_hash = "0x" + keccak(code).hex()
-    if not artifact.runs_as(code) or (earlier.block and code_hash != earlier.code_hash):
+    addresses = {**libraries, artifact.name: to_canonical_address(earlier.address)}
+    genuine = artifact.runs_as(code) and (artifact.libraries_of(code).items() <= addresses.items())
+    if not genuine or (earlier.block and code_hash != earlier.code_hash):
         raise DeploymentMismatch(
             f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} does not have "
             "the recorded code.",
@@ -186,7 +214,8 @@ def is_deployed_here(federation: Federation) -> bool:
     """
     web3 = federation.web3
     artifact = load_artifact("Federation")
-    factory = web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked({}))
+    bytecode = artifact.linked(federation.libraries)
+    factory = web3.eth.contract(abi=artifact.abi, bytecode=bytecode)
     wanted = factory.constructor(to_abi(federation.params())).data_in_transaction
     for number in range(1, web3.eth.block_number + 1):
         for sent in web3.eth.get_block(number, full_transactions=True)["transactions"]:
@@ -205,26 +234,30 @@ def _pending_addresses(sender: Sender) -> list[str]:
     return [get_create_address(account, Nonce(nonce)) for nonce in range(*nonces)]
 
 
-def _deployment(sender: Sender, artifact: Artifact, module: Any, params: Params) -> Call:
-    factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked({}))
+def _next_addresses(sender: Sender) -> Iterator[ChecksumAddress]:
+    """Where the account's next transactions deploy."""
+    account = Web3.to_checksum_address(sender.address)
+    nonce = sender.web3.eth.get_transaction_count(account, "pending")
+    return (get_create_address(account, Nonce(n)) for n in itertools.count(nonce))
+
+
+def _deployment(
+    sender: Sender,
+    artifact: Artifact,
+    module: Any,
+    params: Params,
+    libraries: Mapping[str, bytes],
+) -> Call:
+    factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked(libraries))
     constructor = factory.constructor(*module.constructor_arguments(to_abi(params)))
     data = bytes.fromhex(constructor.data_in_transaction[2:])
     return Call(None, data, 0, f"deploy {artifact.name}")
 
 
 def _deploy(
-    sender: Sender,
-    migration: str,
-    artifact: Artifact,
-    module: Any,
-    params: Params,
-    record: DeploymentRecord,
+    sender: Sender, migration: str, artifact: Artifact, call: Call, record: DeploymentRecord
 ) -> Deployment:
-    call = _deployment(sender, artifact, module, params)
-    sender.check(call)
-    account = Web3.to_checksum_address(sender.address)
-    nonce = sender.web3.eth.get_transaction_count(account, "pending")
-    expected = get_create_address(account, nonce)
+    expected = next(_next_addresses(sender))
     record.save(Deployment(migration, artifact.name, expected, 0, ""))
     receipt = sender.send(call)
     if receipt.contract_address != expected:

@@ -110,7 +110,10 @@ class RevertDecoder:
 
     @classmethod
     def of_artifact(cls, name: str) -> RevertDecoder:
-        return cls(load_artifact(name).abi)
+        """With the errors of the libraries that it links: what these revert with, it does."""
+        artifact = load_artifact(name)
+        abis = [load_artifact(library).abi for library in artifact.links]
+        return cls([entry for abi in (artifact.abi, *abis) for entry in abi])
 
     def name(self, selector: bytes) -> str:
         """The name of the error with this selector, or the selector itself in hexadecimal."""

@@ -15,6 +15,7 @@ from web3 import EthereumTesterProvider, Web3
 from fl_orchestrator.artifacts import (
     Artifact,
     ArtifactNotFoundError,
+    Hole,
     UnlinkedLibraryError,
     load_artifact,
 )
@@ -39,12 +40,15 @@ contract Federation {
     uint256 public immutable start;
     constructor(uint256 start_) { start = start_; }
     function grown() external view returns (uint256) { return Doubler.double(Math.max(start, 3)); }
+    uint256[] private kept;
+    function keep(uint256 x) external { Doubler.keep(kept, x); }
 }
 """
 DOUBLER = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 library Doubler {
     function double(uint256 x) external pure returns (uint256) { return 2 * x; }
+    function keep(uint256[] storage kept, uint256 x) external { kept.push(x); }
 }
 """
 
@@ -105,21 +109,20 @@ def fake_solc() -> Callable[[Path, str], Path]:
     return write
 
 
-def forge_output(root: Path, checkout: Path) -> dict[str, dict]:
-    """What `forge build` makes of ``root``, by the contract's name."""
+def forge_output(root: Path, checkout: Path, scratch: Path) -> dict[str, dict]:
+    """What `forge build` makes of what ``root`` deploys, by the contract's name."""
     forge = shutil.which("forge", path=f"{checkout}/node_modules/.bin:{os.environ['PATH']}")
     if forge is None:
         pytest.skip("forge is not installed: run npm ci")
+    out = scratch / "forge"
+    places = ["--root", root, "--out", out, "--cache-path", scratch / "forge-cache"]
     subprocess.run(
-        [forge, "build", "--root", str(root)],
+        [forge, "build", *map(str, places), "contracts/Federation.sol"],
         env={**os.environ, "FOUNDRY_SOLC": str(find_solc(VERSION, checkout))},
         check=True,
         capture_output=True,
     )
-    outputs = sorted((root / "out").glob("*.sol/*.json"))
-    # What is compiled with the settings of the contracts that are deployed ("small", see
-    # foundry.toml) comes last where a library is compiled for the tests too.
-    return {file.name.split(".")[0]: json.loads(file.read_text()) for file in outputs}
+    return {file.stem: json.loads(file.read_text()) for file in out.glob("*.sol/*.json")}
 
 
 def entries(abi: list[dict]) -> list[str]:
@@ -158,17 +161,17 @@ def test_the_committed_artifacts_equal_a_fresh_build(
 
 
 def test_the_committed_artifacts_equal_forges_output(
-    committed: dict[str, str], checkout: Path
+    committed: dict[str, str], checkout: Path, tmp_path: Path
 ) -> None:
-    assert "Federation" in committed
-    assert_equal_to_forge(committed, forge_output(checkout, checkout))
+    assert set(committed) == {"Federation", "DisputeLogic"}
+    assert_equal_to_forge(committed, forge_output(checkout, checkout, tmp_path))
 
 
 def test_a_linked_library_and_its_contract_equal_forges_output(
-    compiled: dict[str, str], project: Path, checkout: Path
+    compiled: dict[str, str], project: Path, checkout: Path, tmp_path: Path
 ) -> None:
     assert set(compiled) == {"Federation", "Doubler"}
-    assert_equal_to_forge(compiled, forge_output(project, checkout))
+    assert_equal_to_forge(compiled, forge_output(project, checkout, tmp_path))
 
 
 def test_the_artifacts_depend_neither_on_the_directory_nor_on_comments(
@@ -192,6 +195,11 @@ def test_a_build_writes_its_artifacts_and_removes_stale_ones(project: Path) -> N
         assert artifact.compiler["settings"]["evmVersion"] == "paris"
 
 
+def holes_of(artifact: Artifact) -> list[Hole]:
+    links = artifact.runtime_links.values()
+    return [*artifact.runtime_holes, *(hole for holes in links for hole in holes)]
+
+
 def test_a_linked_contract_deploys_runs_and_is_recognised_by_its_code(project: Path) -> None:
     artifacts = {
         name: Artifact.from_json(text) for name, text in compile_artifacts(project).items()
@@ -211,10 +219,13 @@ def test_a_linked_contract_deploys_runs_and_is_recognised_by_its_code(project: P
     code = bytes(w3.eth.get_code(address))
     assert code != federation.runtime_code
     assert federation.runs_as(code)
-    assert doubler.runs_as(bytes(w3.eth.get_code(library)))
+    assert federation.libraries_of(code) == {"Doubler": bytes.fromhex(library[2:])}
+    library_code = bytes(w3.eth.get_code(library))
+    assert doubler.runs_as(library_code)
+    assert doubler.libraries_of(library_code) == {"Doubler": bytes.fromhex(library[2:])}
     assert not doubler.runs_as(code)
     assert not federation.runs_as(code + b"\0")
-    holes = {hole.start + i for hole in federation.runtime_holes for i in range(hole.length)}
+    holes = {hole.start + i for hole in holes_of(federation) for i in range(hole.length)}
     solid = next(i for i in range(len(code)) if i not in holes)
     assert not federation.runs_as(code[:solid] + bytes([code[solid] ^ 1]) + code[solid + 1 :])
 
@@ -272,7 +283,7 @@ def test_a_directory_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
 
 def test_a_project_without_contracts_is_refused(project: Path) -> None:
     shutil.rmtree(project / "contracts")
-    with pytest.raises(NoProjectError, match="no contract in"):
+    with pytest.raises(NoProjectError, match=r"has no contracts/Federation\.sol"):
         compile_artifacts(project)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 from support.federation import consortium, signer, small_manifest
 
@@ -22,18 +23,19 @@ from fl_orchestrator.chain.migrate import (
     DeploymentPending,
     DeploymentRecord,
     UnwritableRecord,
+    gas_to_migrate,
     is_deployed_here,
     migrate,
     migration_files,
 )
 from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder
-from fl_orchestrator.chain.send import Sender, TransactionFailed
+from fl_orchestrator.chain.send import Receipt, Sender, TransactionFailed
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.roles.setup import ETHER, Genesis, federation_params
 
 OWNER = signer("owner")
-MIGRATION = migration_files()[0].stem
+LIBRARY, FEDERATION = (path.stem for path in migration_files())
 REVERTS = RevertDecoder.of_artifact("Federation")
 PARAMS: Params = federation_params(
     small_manifest(), Genesis(b"\1" * 32, Cid(b"\2" * 32, 0x55)), consortium(3)
@@ -58,22 +60,26 @@ def nonce(chain: DevelopmentChain) -> int:
     return int(chain.web3.eth.get_transaction_count(OWNER.address))  # type: ignore[arg-type]
 
 
-def save(record: DeploymentRecord, **changes: Any) -> None:
-    (deployment,) = record.load().values()
-    record.save(dataclasses.replace(deployment, **changes))
+def save(record: DeploymentRecord, migration: str, **changes: Any) -> None:
+    record.save(dataclasses.replace(record.load()[migration], **changes))
 
 
-def test_a_migration_deploys_and_records_what_it_deployed(
+def test_the_migrations_deploy_and_record_what_they_deployed(
     chain: DevelopmentChain, record: DeploymentRecord
 ) -> None:
-    (deployment,) = migrate(sender(chain), PARAMS, record)
-    code = bytes(chain.web3.eth.get_code(deployment.address))  # type: ignore[arg-type]
-    assert deployment == Deployment(
-        MIGRATION, "Federation", deployment.address, 1, "0x" + keccak(code).hex()
-    )
-    assert record.load() == {MIGRATION: deployment}
+    deployments = migrate(sender(chain), PARAMS, record)
+    named = ((LIBRARY, "DisputeLogic"), (FEDERATION, "Federation"))
+    for block, (deployment, (migration, contract)) in enumerate(
+        zip(deployments, named, strict=True), start=1
+    ):
+        code = bytes(chain.web3.eth.get_code(deployment.address))  # type: ignore[arg-type]
+        code_hash = "0x" + keccak(code).hex()
+        assert deployment == Deployment(migration, contract, deployment.address, block, code_hash)
+    assert record.load() == {deployment.migration: deployment for deployment in deployments}
     assert record.path.name == f"{chain.web3.eth.chain_id}.json"
-    assert Federation(chain.web3, deployment.address).params() == PARAMS
+    federation = Federation(chain.web3, deployments[-1].address)
+    assert federation.params() == PARAMS
+    assert federation.libraries == {"DisputeLogic": to_canonical_address(deployments[0].address)}
 
 
 def test_running_the_migrations_again_changes_nothing(
@@ -83,13 +89,25 @@ def test_running_the_migrations_again_changes_nothing(
     text = record.path.read_text()
     assert migrate(sender(chain), PARAMS, record) == first
     assert record.path.read_text() == text
-    assert nonce(chain) == 1
+    assert nonce(chain) == 2
+
+
+def test_the_gas_of_the_migrations_is_told_before_anything_is_sent(
+    chain: DevelopmentChain, record: DeploymentRecord
+) -> None:
+    receipts: list[Receipt] = []
+    told = gas_to_migrate(sender(chain), PARAMS, record)
+    assert nonce(chain) == 0
+    assert not record.path.exists()
+    migrate(Sender(chain.web3, OWNER, REVERTS, on_receipt=receipts.append), PARAMS, record)
+    assert told == sum(receipt.gas_used for receipt in receipts)
+    assert gas_to_migrate(sender(chain), PARAMS, record) == 0
 
 
 def test_chains_are_recorded_apart(tmp_path: Path) -> None:
-    deployment = Deployment(MIGRATION, "Federation", "0x" + "ab" * 20, 7, "0x00")
+    deployment = Deployment(FEDERATION, "Federation", "0x" + "ab" * 20, 7, "0x00")
     DeploymentRecord(tmp_path, 1).save(deployment)
-    assert DeploymentRecord(tmp_path, 1).load() == {MIGRATION: deployment}
+    assert DeploymentRecord(tmp_path, 1).load() == {FEDERATION: deployment}
     assert DeploymentRecord(tmp_path, 2).load() == {}
 
 
@@ -103,25 +121,50 @@ def test_another_chain_with_the_same_id_is_refused(
     assert nonce(other) == 0
 
 
+@pytest.mark.parametrize("migration", [LIBRARY, FEDERATION])
 def test_a_recorded_contract_whose_code_differs_is_refused(
-    chain: DevelopmentChain, record: DeploymentRecord
+    chain: DevelopmentChain, record: DeploymentRecord, migration: str
 ) -> None:
     migrate(sender(chain), PARAMS, record)
-    save(record, code_hash="0x" + "00" * 32)
+    save(record, migration, code_hash="0x" + "00" * 32)
     with pytest.raises(DeploymentMismatch, match="does not have the recorded code"):
         migrate(sender(chain), PARAMS, record)
 
 
+@pytest.mark.parametrize("migration", [LIBRARY, FEDERATION])
 def test_another_contract_at_the_recorded_address_is_refused(
-    chain: DevelopmentChain, record: DeploymentRecord
+    chain: DevelopmentChain, record: DeploymentRecord, migration: str
 ) -> None:
     migrate(sender(chain), PARAMS, record)
     other = sender(chain).send(Call(None, bytes.fromhex("6001600c60003960016000f300"), 0, "other"))
     code_hash = "0x" + keccak(b"\0").hex()
     for block in (0, other.block_number):
-        save(record, address=other.contract_address, code_hash=code_hash, block=block)
+        save(record, migration, address=other.contract_address, code_hash=code_hash, block=block)
         with pytest.raises(DeploymentMismatch):
             migrate(sender(chain), PARAMS, record)
+    assert nonce(chain) == 3
+
+
+def test_a_recorded_federation_that_links_another_library_is_refused(
+    chain: DevelopmentChain, record: DeploymentRecord, tmp_path: Path
+) -> None:
+    migrate(sender(chain), PARAMS, record)
+    elsewhere = DeploymentRecord(tmp_path / "elsewhere", chain.web3.eth.chain_id)
+    other = migrate(sender(chain), PARAMS, elsewhere)[-1]
+    for block in (0, other.block):
+        record.save(dataclasses.replace(other, block=block))
+        with pytest.raises(DeploymentMismatch, match="does not have the recorded code"):
+            migrate(sender(chain), PARAMS, record)
+
+
+def test_a_record_of_another_versions_migrations_is_refused(
+    chain: DevelopmentChain, record: DeploymentRecord
+) -> None:
+    record.save(Deployment("0001_federation", "Federation", "0x" + "ab" * 20, 7, "0x00"))
+    for run in (migrate, gas_to_migrate):
+        with pytest.raises(DeploymentMismatch, match=r"does not have: 0001_federation\."):
+            run(sender(chain), PARAMS, record)
+    assert nonce(chain) == 0
 
 
 def test_a_federation_of_another_version_is_refused(
@@ -130,46 +173,54 @@ def test_a_federation_of_another_version_is_refused(
     migrate(sender(chain), PARAMS, record)
     artifact = load_artifact("Federation")
     changed = dataclasses.replace(artifact, runtime_code=artifact.runtime_code[:-1] + b"\xff")
-    monkeypatch.setattr(module, "load_artifact", lambda _: changed)
+    other = {"Federation": changed, "DisputeLogic": load_artifact("DisputeLogic")}
+    monkeypatch.setattr(module, "load_artifact", other.__getitem__)
     with pytest.raises(DeploymentMismatch, match="another version of the package"):
         migrate(sender(chain), PARAMS, record)
 
 
 class Interrupting(Sender):
-    """A sender whose process dies before, or right after, it has sent."""
+    """A sender whose process dies before, or right after, its last deployment is sent."""
 
-    def __init__(self, inner: Sender, after: bool) -> None:
+    def __init__(self, inner: Sender, deployments: int, after: bool) -> None:
         super().__init__(inner.web3, inner.signer, REVERTS)
+        self._left = deployments
         self._after = after
 
     def send(self, call: Call) -> Any:
-        if self._after:
-            super().send(call)
+        self._left -= 1
+        if self._left or self._after:
+            receipt = super().send(call)
+        if self._left:
+            return receipt
         raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize(("deployments", "migration"), [(1, LIBRARY), (2, FEDERATION)])
 def test_an_interruption_after_sending_deploys_nothing_twice(
-    chain: DevelopmentChain, record: DeploymentRecord
+    chain: DevelopmentChain, record: DeploymentRecord, deployments: int, migration: str
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        migrate(Interrupting(sender(chain), after=True), PARAMS, record)
-    assert record.load()[MIGRATION].block == 0
-    (deployment,) = migrate(sender(chain), PARAMS, record)
-    assert nonce(chain) == 1
-    assert deployment.block == 1
-    assert migrate(sender(chain), PARAMS, record) == [deployment]
-    assert Federation(chain.web3, deployment.address).params() == PARAMS
+        migrate(Interrupting(sender(chain), deployments, after=True), PARAMS, record)
+    assert len(record.load()) == deployments
+    assert record.load()[migration].block == 0
+    done = migrate(sender(chain), PARAMS, record)
+    assert nonce(chain) == 2
+    assert [deployment.block for deployment in done] == [1, 2]
+    assert migrate(sender(chain), PARAMS, record) == done
+    assert Federation(chain.web3, done[-1].address).params() == PARAMS
 
 
+@pytest.mark.parametrize("deployments", [1, 2])
 def test_an_interruption_before_sending_is_repeated(
-    chain: DevelopmentChain, record: DeploymentRecord
+    chain: DevelopmentChain, record: DeploymentRecord, deployments: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        migrate(Interrupting(sender(chain), after=False), PARAMS, record)
-    assert nonce(chain) == 0
-    (deployment,) = migrate(sender(chain), PARAMS, record)
-    assert nonce(chain) == 1
-    assert deployment.block == 1
+        migrate(Interrupting(sender(chain), deployments, after=False), PARAMS, record)
+    assert nonce(chain) == deployments - 1
+    done = migrate(sender(chain), PARAMS, record)
+    assert nonce(chain) == 2
+    assert [deployment.block for deployment in done] == [1, 2]
 
 
 def test_a_deployment_that_waits_for_its_block_is_not_sent_again(
@@ -195,10 +246,11 @@ def test_a_deployment_that_waits_for_its_block_is_not_sent_again(
     assert len(waiting) == 1
 
     send(waiting.pop())
-    (deployment,) = migrate(sender(chain), PARAMS, record)
-    assert nonce(chain) == 1
+    monkeypatch.setattr(eth, "send_raw_transaction", send)
+    done = migrate(sender(chain), PARAMS, record)
+    assert nonce(chain) == 2
     assert waiting == []
-    assert deployment.block == 1
+    assert [deployment.block for deployment in done] == [1, 2]
 
 
 class Racing:
@@ -235,7 +287,7 @@ def test_parameters_that_the_contract_refuses_leave_no_record(
 
 
 GOOD = {
-    "migration": MIGRATION,
+    "migration": FEDERATION,
     "contract": "Federation",
     "address": "0x" + "ab" * 20,
     "block": 1,
@@ -305,7 +357,7 @@ def counterfeit(code: bytes, slot: int, value: int) -> bytes:
 def test_code_that_another_constructor_left_is_not_a_deployment(
     chain: DevelopmentChain, record: DeploymentRecord
 ) -> None:
-    (genuine,) = migrate(sender(chain), PARAMS, record)
+    genuine = migrate(sender(chain), PARAMS, record)[-1]
     federation = Federation(chain.web3, genuine.address)
     assert is_deployed_here(federation)
 
