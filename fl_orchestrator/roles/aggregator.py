@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -22,27 +20,22 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.errors import ContentError, FloError, VerificationError
-from fl_orchestrator.model.digests import ZERO_HASH, result_digest, updates_hash
+from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.relay import Relay
+from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 
 _log = structlog.get_logger(__name__)
 
-_PARALLEL_FETCHES: Final = 8
 # In the second half of the attest phase, what others proposed counts as much as one's own result.
 _OWN_RESULT_SHARE: Final = 0.5
 # An update that could not be had is asked for again after this share of the attest phase.
 _RETRY_SHARE: Final = 0.1
 # Whoever proposes one set of updates after the other does not make others compute them all.
 _MAX_RESULTS: Final = 16
-
-
-class InconsistentEvents(VerificationError):
-    """The reveals that the node reports are not those that the contract counted."""
 
 
 class Decision(Enum):
@@ -138,15 +131,19 @@ class Aggregator:
 
     def _begin(self, seen: Observation) -> _Work:
         current = seen.current
-        self._vectors.forget_rounds_before(current.base)
+        self._vectors.forget_rounds_before(min(current.base, self._first_disputable(seen)))
         reveals = self._federation.revealed_updates(current.seed_block, round_number=current.round)
         check_reveals(reveals, current.updates_hash)
         return _Work(current.round, current.updates_hash, reveals)
 
+    def _first_disputable(self, seen: Observation) -> int:
+        """The first round that is not final: whoever signed its result may have to show it."""
+        height = min(seen.final_height + 1, seen.head.height)
+        return self._federation.model(height).round
+
     def _fetch_missing(self, seen: Observation, work: _Work) -> None:
         """Fetch and check the updates that are not held yet; those that are malformed never are."""
-        with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
-            files = list(pool.map(self._fetch, work.missing))
+        files = fetch_updates(self._vectors, self._store, self._origin, work.missing)
         asked, work.missing = work.missing, []
         for reveal, file in zip(asked, files, strict=True):
             if isinstance(file, VectorFile):
@@ -159,14 +156,6 @@ class Aggregator:
         work.retry_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
         if len(work.held) < self._min_updates:
             _log.error("too few updates", round=work.round, held=len(work.held))
-
-    def _fetch(self, reveal: RevealedUpdate) -> VectorFile | FloError:
-        try:
-            return self._vectors.fetch(
-                self._store, reveal.cid, reveal.root, self._origin.update(reveal.round)
-            )
-        except (ContentError, RootMismatch) as error:
-            return error
 
     def _consider_others(self, seen: Observation, work: _Work) -> None:
         """Compute what is right for the updates that others have proposed and that are held here.
@@ -233,16 +222,3 @@ class Aggregator:
             return Step("post attestation", self._midway(seen))
         self._sender.send(self._federation.attest(result, [signature]))
         return Step("attest")
-
-
-def check_reveals(reveals: Sequence[RevealedUpdate], expected: bytes) -> None:
-    """Refuse a list of reveals whose rolling hash is not the contract's."""
-    rolling = ZERO_HASH
-    for reveal in reveals:
-        rolling = updates_hash(rolling, reveal.party, reveal.weight, reveal.root)
-    in_order = [reveal.index for reveal in reveals] == list(range(len(reveals)))
-    if rolling != expected or not in_order:
-        raise InconsistentEvents(
-            "The node's list of reveals does not have the contract's hash.",
-            "The node is out of step or lies: use another RPC endpoint.",
-        )

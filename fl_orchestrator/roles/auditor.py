@@ -32,10 +32,10 @@ from fl_orchestrator.report.history import (
     UnreadableRun,
     file_sha256,
 )
-from fl_orchestrator.roles.aggregator import check_reveals
 from fl_orchestrator.roles.difference import describe, first_difference, flipped_bit
 from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
 from fl_orchestrator.roles.recording import WrongRecord, replay
+from fl_orchestrator.roles.updates import check_reveals
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 from fl_orchestrator.training.trainer import TensorSpec
 from fl_orchestrator.training.weights_file import load_weights

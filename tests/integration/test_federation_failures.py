@@ -18,8 +18,9 @@ from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, Result, Update, included_indices
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentNotFound
-from fl_orchestrator.roles.aggregator import Aggregator, InconsistentEvents, check_reveals
+from fl_orchestrator.roles.aggregator import Aggregator
 from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.updates import InconsistentEvents, check_reveals
 
 
 def accepted_result(federation: SmallFederation, round_number: int = 1) -> Result:
