@@ -286,12 +286,6 @@ contract RevealTest is FederationTest {
         return update;
     }
 
-    function _commitTo(Update memory update) private {
-        bytes32 commitment = _commitment(update);
-        vm.prank(update.party);
-        federation.commit(commitment);
-    }
-
     function _openWithRoot(bytes32 root) private returns (Update memory) {
         return _toRevealOf(_updateOf(_party(0), root));
     }

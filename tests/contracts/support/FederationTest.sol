@@ -199,8 +199,13 @@ abstract contract FederationTest is Test {
     }
 
     function _commit(uint256 i) internal {
-        bytes32 commitment = _commitment(_update(i));
-        vm.prank(_party(i));
+        _commitTo(_update(i));
+    }
+
+    /// @dev By its own party.
+    function _commitTo(Update memory update) internal {
+        bytes32 commitment = _commitment(update);
+        vm.prank(update.party);
         federation.commit(commitment);
     }
 

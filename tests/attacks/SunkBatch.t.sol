@@ -9,11 +9,12 @@ import {
     Signature,
     SignedCommit,
     Update
-} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "../support/FederationTest.sol";
+} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "../contracts/support/FederationTest.sol";
 
-/// @notice One item of a batch, bad or done before, does not stop the others.
-contract BatchesTest is FederationTest {
+/// @notice Somebody puts one bad item into a batch, or sends one of its items first, so that the others are lost
+/// with it.
+contract SunkBatchTest is FederationTest {
     /// @dev Somebody sends one item of each batch first, to make the keeper's transaction fail.
     function test_a_front_run_item_does_not_sink_a_batch() public {
         _openRound();

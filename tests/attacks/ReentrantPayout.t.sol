@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {
-    CountedUpdate,
-    IFederation,
-    Result,
-    Role,
-    Update
-} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "../support/FederationTest.sol";
-import {Reenterer, Refuser} from "../support/Receivers.sol";
+import {CountedUpdate, IFederation, Result, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "../contracts/support/FederationTest.sol";
+import {Reenterer} from "../contracts/support/Receivers.sol";
 
-/// @notice Payments that are re-entered or refused.
-contract PayoutsTest is FederationTest {
+/// @notice The beneficiary of a payment is a contract that enters the federation again, in every payout and with
+/// every call.
+contract ReentrantPayoutTest is FederationTest {
     uint256 internal constant CALLS = 12;
     /// @dev Of ten ether: eight for four parties, two for five aggregators.
     uint256 internal constant PARTY_SHARE = 2 ether;
@@ -66,31 +61,6 @@ contract PayoutsTest is FederationTest {
         assertTrue(attacker.tried());
         assertFalse(attacker.succeeded());
         assertEq(federation.observe(account).credit, 0);
-    }
-
-    /// @dev A beneficiary that refuses its money holds up itself alone.
-    function test_a_refusing_receiver_holds_up_nobody_else() public {
-        address refuser = address(new Refuser());
-        account = _aggregator(AGGREGATORS + 1);
-        _enter(refuser);
-        _takePart();
-        federation.finalize();
-        federation.distribute(result, updates);
-        vm.startPrank(account);
-        vm.expectPartialRevert(IFederation.PaymentFailed.selector);
-        federation.withdrawRewards(account);
-        federation.requestUnbond(account, Role.Aggregator);
-        skip(2 days);
-        vm.expectPartialRevert(IFederation.PaymentFailed.selector);
-        federation.withdraw(account, Role.Aggregator);
-        vm.stopPrank();
-
-        // Its seat and stake stay where they are; the others are paid, and rounds go on.
-        assertEq(federation.observe(account).aggregator.stake, STAKE);
-        vm.prank(_party(0));
-        federation.withdrawRewards(_party(0));
-        assertGt(_beneficiary(_party(0)).balance, 0);
-        _toFinal(3);
     }
 
     function _reenter(uint256 payout, uint256 call) private {

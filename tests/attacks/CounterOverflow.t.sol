@@ -11,11 +11,12 @@ import {
     Signature,
     SignedCommit,
     Update
-} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "../support/FederationTest.sol";
+} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "../contracts/support/FederationTest.sol";
 
-/// @notice Counters and bitmaps at their limits: 100 updates, 64 aggregators; and what a block can hold.
-contract LimitsTest is FederationTest {
+/// @notice So many come that a counter or a bitmap overflows, or that a block cannot hold what is due: 100 parties and
+/// updates and 64 aggregators are the most, and they fit.
+contract CounterOverflowTest is FederationTest {
     uint256 internal constant MANY = 100;
     uint256 internal constant SEATS = 64;
     uint256 internal constant BLOCK_GAS = 30_000_000;

@@ -3,18 +3,17 @@ pragma solidity 0.8.30;
 
 import {
     IFederation,
-    Params,
-    Phase,
     Result,
     Role,
     Signature,
     SignedCommit,
     Update
-} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "../support/FederationTest.sol";
+} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "../contracts/support/FederationTest.sol";
 
-/// @notice A signature speaks for one account, in one role, in one round of one federation on one chain.
-contract SignaturesTest is FederationTest {
+/// @notice Somebody carries a signature to another place. It speaks for one account, in one role, in one round of one
+/// federation on one chain.
+contract ReplayedSignatureTest is FederationTest {
     function test_a_commit_of_another_round_is_refused() public {
         _openRound();
         SignedCommit memory old = _signedCommit(0);
@@ -112,26 +111,6 @@ contract SignaturesTest is FederationTest {
         federation.attest(result, signatures);
     }
 
-    /// @dev A reorg reorders the reveals: the aggregators' signatures name the order they saw, so that they
-    /// neither count for another nor can be called false.
-    function test_an_attestation_of_reveals_in_another_order_is_refused() public {
-        _toReveal(3);
-        uint256 fork = vm.snapshotState();
-        _revealFirst(3);
-        Result memory seen = _result();
-        Signature[] memory signatures = _signatures(seen, AGGREGATORS);
-        vm.revertToState(fork);
-        Update[] memory reordered = _updates(3);
-        (reordered[0], reordered[2]) = (reordered[2], reordered[0]);
-        federation.reveal(reordered);
-        assertPhase(Phase.Attest);
-        vm.expectRevert(IFederation.StaleResult.selector);
-        federation.attest(seen, signatures);
-        seen.updatesHash = _current().updatesHash;
-        _expectNothingAccepted(IFederation.NotAnAggregator.selector);
-        federation.attest(seen, signatures);
-    }
-
     /// @dev One account in both roles: what it signs as a party says nothing as an aggregator.
     function test_a_signature_of_another_role_is_refused() public {
         _join(_aggregator(0), Role.Party, STAKE);
@@ -155,32 +134,6 @@ contract SignaturesTest is FederationTest {
         _openRound();
         bytes32 resultDigest = federation.resultDigest(result);
         _expectRefused(SignedCommit(_aggregator(0), resultDigest, attestation.r, attestation.vs));
-    }
-
-    /// @dev Whoever holds a seat signs; that its predecessor did does not count for it, nor against it.
-    function test_a_seat_does_not_inherit_signatures() public {
-        Params memory p = _consortium();
-        p.unbondPeriod = 1;
-        federation = _deploy(p);
-        _populate(PARTIES, AGGREGATORS);
-        _toAttest(3);
-        Result memory result = _result();
-        _attest(result, 3);
-        _requestUnbond(_aggregator(0), Role.Aggregator);
-        skip(30 days);
-        federation.finalize();
-        _withdraw(_aggregator(0), Role.Aggregator);
-        _join(_aggregator(9), Role.Aggregator, STAKE);
-        assertEq(federation.seatHolder(0), _aggregator(9));
-
-        _toAttest(3);
-        result = _result();
-        federation.attest(result, _only(_sign(_aggregatorKey(9), result)));
-        Signature[] memory old = _only(_sign(_aggregatorKey(0), result));
-        _expectNothingAccepted(IFederation.NotAnAggregator.selector);
-        federation.attest(result, old);
-        (uint64 signers,,) = federation.attestation(federation.resultDigest(result));
-        assertEq(signers, 1);
     }
 
     function _expectRefused(SignedCommit memory signed) private {

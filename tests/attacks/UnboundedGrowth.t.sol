@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {CountedUpdate, Params, Result, Role, Update} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "../support/FederationTest.sol";
+import {CountedUpdate, Params, Result, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "../contracts/support/FederationTest.sol";
 
-/// @notice Nothing gets dearer with the number of rounds or of accounts. Gas of whole transactions (`isolate`).
-contract GrowthTest is FederationTest {
+/// @notice Time, or somebody with many accounts, makes every call dearer until none fits a block. Nothing gets dearer
+/// with the number of rounds or of accounts. Gas of whole transactions (`isolate`).
+contract UnboundedGrowthTest is FederationTest {
     uint256 private used;
 
     /// @dev Up to the zero bytes of hashes in calldata.
-    function test_round_20_costs_what_round_3_did() public {
-        _fund(20 * REWARD);
+    function test_round_100_costs_what_round_3_did() public {
+        _fund(100 * REWARD);
         uint256 third = 0;
-        for (uint256 round = 1; round < 20; ++round) {
+        for (uint256 round = 1; round < 100; ++round) {
             uint256 cost = _costOfRound();
             if (round == 3) third = cost;
         }

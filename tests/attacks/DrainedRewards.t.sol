@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {
-    CountedUpdate,
-    IFederation,
-    Params,
-    Result,
-    Role
-} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "../support/FederationTest.sol";
+import {CountedUpdate, IFederation, Params, Result, Role} from "../../contracts/interfaces/IFederation.sol";
+import {FederationTest} from "../contracts/support/FederationTest.sol";
 
-/// @notice Who gets what of a round is fixed by the round: when `distribute` is called changes nothing.
-contract RewardTimingTest is FederationTest {
+/// @notice Somebody chooses the moment at which `distribute` is called, and what happens before, to get more of the
+/// pot. Who gets what of a round is fixed by the round.
+contract DrainedRewardsTest is FederationTest {
     /// @dev Two rounds, distributed in either order, at any time, with the pot filled or not in between.
     function test_the_order_of_distribution_does_not_matter() public {
         Params memory p = _consortium();
