@@ -97,7 +97,7 @@ class Poison(Attack):
 
     def _scene(self, directory: Path, seed: int, rule: str, *, poisoned: bool) -> Scene:
         attackers = range(self.parties - self.attackers, self.parties) if poisoned else ()
-        options = Options("digits", self.parties, rounds=self.rounds, rule=rule, seed=seed)
+        options = Options("digits", self.parties, 1, self.rounds, rule=rule, seed=seed)
         return Scene(directory, options, dict.fromkeys(attackers, SignFlipping))
 
     def _verdict(self, defended: Scene, accuracies: dict[str, float], accepted: bool) -> Verdict:

@@ -16,8 +16,10 @@ from web3 import Web3
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import Cost
+from fl_orchestrator.chain.events import AcceptedRound, MissingEvents
 from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.experiment import Options, manifest_for
+from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.roles.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
@@ -104,26 +106,31 @@ class Scene:
         transaction = self.federation.web3.eth.get_transaction(log["transactionHash"])
         return dict(self._contract.decode_function_input(transaction["input"])[1])
 
-    def is_accepted(self, round_number: int) -> bool:
-        return round_number in self.federation.accepted_digests(0)
-
     def included(self, round_number: int) -> set[str]:
         """The parties whose updates are in the accepted result of a round; none if it is void."""
-        if not self.is_accepted(round_number):
+        accepted = self._accepted(round_number)
+        if accepted is None:
             return set()
-        seen = self.simulation.observe()
-        accepted = self.simulation.rounds.accepted(round_number, seen.block_number)
         chosen = included_indices(accepted.result.included)
         return {update.party for update in accepted.updates if update.index in chosen}
 
     def signers(self, round_number: int) -> set[str]:
         """The aggregators that signed the accepted result of a round; none if it is void."""
-        digest = self.federation.accepted_digests(0).get(round_number)
-        if digest is None:
+        accepted = self._accepted(round_number)
+        if accepted is None:
             return set()
-        signed = self.federation.attestation(digest).signers
+        federation = self.federation
+        digest = result_digest(federation.chain_id, federation.address, accepted.result)
+        signed = federation.attestation(digest).signers
         seats = {a: self.simulation.observe(a).aggregator.seat for a in self.aggregators}
         return {address for address, seat in seats.items() if signed >> seat & 1}
+
+    def _accepted(self, round_number: int) -> AcceptedRound | None:
+        try:
+            last = self.simulation.observe().block_number
+            return self.simulation.rounds.accepted(round_number, last)
+        except MissingEvents:
+            return None
 
     def reward(self, address: str) -> int:
         """What an account has been credited with, in wei."""
