@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.types import Result, RevealedUpdate
+from fl_orchestrator.chain.types import (
+    Answered,
+    Demanded,
+    FraudProven,
+    Result,
+    RevealedUpdate,
+    RoundRevoked,
+)
 from fl_orchestrator.errors import ChainError
 
 
@@ -24,8 +33,10 @@ class AcceptedRound:
 class RoundIndex:
     """An index of a federation's rounds, from the block of its deployment on.
 
-    It asks the node for the blocks that are new since the last time. It does not notice a
-    reorganisation: ask it for final rounds.
+    It asks the node for the blocks that are new since the last time, and knows of no later ones.
+    Everything goes by round: after a revocation another round has the same height. It does not
+    notice a reorganisation: let it search no block that may still be replaced, or ask it for final
+    rounds.
     """
 
     def __init__(self, federation: Federation, from_block: int) -> None:
@@ -34,6 +45,26 @@ class RoundIndex:
         self._results: dict[bytes, Result] = {}
         self._updates: dict[int, list[RevealedUpdate]] = {}
         self._accepted: dict[int, bytes] = {}
+        self._demands: dict[int, Demanded] = {}
+        self._answers: dict[int, Answered] = {}
+        self._frauds: dict[bytes, FraudProven] = {}
+        self._revocations: dict[int, RoundRevoked] = {}
+
+    def search_to(self, block_number: int) -> None:
+        """Read the events up to a block, which is included."""
+        first, last = self._next_block, block_number
+        if first > last:
+            return
+        federation = self._federation
+        self._results |= federation.proposed_results(first, last)
+        for update in federation.revealed_updates(first, last):
+            self._updates.setdefault(update.round, []).append(update)
+        self._accepted |= federation.accepted_digests(first, last)
+        self._demands |= {demand.id: demand for demand in federation.demands(first, last)}
+        self._answers |= {answer.id: answer for answer in federation.answers(first, last)}
+        self._frauds |= {fraud.digest: fraud for fraud in federation.frauds(first, last)}
+        self._revocations |= {r.round: r for r in federation.revocations(first, last)}
+        self._next_block = last + 1
 
     def accepted(self, round_number: int, block_number: int) -> AcceptedRound:
         """An accepted round, of which ``block_number`` and earlier blocks have all events.
@@ -41,7 +72,7 @@ class RoundIndex:
         Raises MissingEvents.
         """
         if round_number not in self._accepted:
-            self._search_to(block_number)
+            self.search_to(block_number)
         try:
             result = self._results[self._accepted[round_number]]
             return AcceptedRound(result, self._updates[round_number])
@@ -51,12 +82,52 @@ class RoundIndex:
                 "Use an RPC endpoint that keeps all logs.",
             ) from error
 
-    def _search_to(self, last: int) -> None:
-        first = self._next_block
-        if first > last:
-            return
-        self._results |= self._federation.proposed_results(first, last)
-        for update in self._federation.revealed_updates(first, last):
-            self._updates.setdefault(update.round, []).append(update)
-        self._accepted |= self._federation.accepted_digests(first, last)
-        self._next_block = last + 1
+    # ------------------------------------------------------------------ rounds
+
+    @property
+    def results(self) -> Mapping[bytes, Result]:
+        """Every result that anybody signed, by its digest; few of them were accepted."""
+        return MappingProxyType(self._results)
+
+    @property
+    def accepted_digests(self) -> Mapping[int, bytes]:
+        """The accepted result's digest by its round, revoked rounds included."""
+        return MappingProxyType(self._accepted)
+
+    def proposed(self, round_number: int) -> dict[bytes, Result]:
+        """Every result of a round that anybody signed, the accepted one included, by digest."""
+        return {d: result for d, result in self._results.items() if result.round == round_number}
+
+    def updates(self, round_number: int) -> list[RevealedUpdate]:
+        """The counted reveals of a round, in their order."""
+        return list(self._updates.get(round_number, ()))
+
+    # ------------------------------------------------------------------ disputes
+
+    @property
+    def demands(self) -> Mapping[int, Demanded]:
+        """Every demand, by its id; those of revoked rounds too."""
+        return MappingProxyType(self._demands)
+
+    @property
+    def answers(self) -> Mapping[int, Answered]:
+        """Every answer, by the id of its demand."""
+        return MappingProxyType(self._answers)
+
+    def open_demands(self, round_number: int) -> list[Demanded]:
+        """The demands of a round that were not answered, overdue ones too, in their order."""
+        demands = (d for d in self._demands.values() if d.round == round_number)
+        return [demand for demand in demands if demand.id not in self._answers]
+
+    @property
+    def frauds(self) -> Mapping[bytes, FraudProven]:
+        """The results that are proven fraudulent, accepted or not, by their digest."""
+        return MappingProxyType(self._frauds)
+
+    @property
+    def revocations(self) -> Mapping[int, RoundRevoked]:
+        """The revoked rounds.
+
+        Later rounds that were accepted on top of one died with it; they are not among these.
+        """
+        return MappingProxyType(self._revocations)

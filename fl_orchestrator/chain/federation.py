@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth_typing import ChecksumAddress
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.contract import Call
+from fl_orchestrator.chain.disputes import Disputes
 from fl_orchestrator.chain.keys import Signer
-from fl_orchestrator.chain.reverts import RevertDecoder
 from fl_orchestrator.chain.types import (
     ModelView,
     Observation,
@@ -22,11 +22,14 @@ from fl_orchestrator.chain.types import (
     Signature,
     SignedCommit,
     Update,
+    counted,
     from_abi,
     to_abi,
 )
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ChainError
+
+__all__ = ["Attestation", "Call", "Federation", "NoFederation"]
 
 _RESULT_TYPES: Final = {
     "Result": [
@@ -53,16 +56,6 @@ class NoFederation(ChainError):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A contract call that can be sent. ``label`` names it in reports; ``value`` is in wei."""
-
-    to: ChecksumAddress | None
-    data: bytes
-    value: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class Attestation:
     """The signers of a result as a bitmap of seats, their stake in wei, and whether it won."""
 
@@ -71,19 +64,15 @@ class Attestation:
     accepted: bool
 
 
-class Federation:
+class Federation(Disputes):
     """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
 
     ``libraries`` has the address of each library it is linked to.
     """
 
     def __init__(self, web3: Web3, address: str) -> None:
-        self.web3 = web3
-        self.address = Web3.to_checksum_address(address)
-        self.chain_id = web3.eth.chain_id
         artifact = load_artifact("Federation")
-        self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
-        self.reverts = RevertDecoder.of_artifact("Federation")
+        super().__init__(web3, address, artifact)
         code = bytes(web3.eth.get_code(self.address))
         if not artifact.runs_as(code):
             raise NoFederation(
@@ -109,11 +98,6 @@ class Federation:
 
     # ------------------------------------------------------------------ state
 
-    def _read(self, function: str, *arguments: Any) -> Any:
-        with self.reverts.translated():
-            # For a call without a sender web3 asks the development chain for its accounts.
-            return self._contract.functions[function](*arguments).call({"from": self.address})
-
     def observe(self, account: str) -> Observation:
         """Everything that a role of this account decides on, at the latest block."""
         return from_abi(Observation, self._read("observe", account))
@@ -138,19 +122,6 @@ class Federation:
     # ------------------------------------------------------------------ events
 
     # From a first block to a last one, None being the latest, and of one round or of all.
-
-    def _events(
-        self, name: str, first: int, last: int | None, round_number: int | None
-    ) -> list[Any]:
-        event = self._contract.events[name]
-        filters = {} if round_number is None else {"round": round_number}
-        with self.reverts.translated():
-            logs = event.get_logs(
-                from_block=first,
-                to_block="latest" if last is None else last,
-                argument_filters=filters,
-            )
-            return list(logs)
 
     def revealed_updates(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -216,10 +187,6 @@ class Federation:
 
     # ------------------------------------------------------------------ calls
 
-    def _call(self, function: str, *arguments: Any, value: int = 0) -> Call:
-        data = self._contract.encode_abi(function, args=list(arguments))
-        return Call(self.address, bytes.fromhex(data[2:]), value, function)
-
     def admit(self, accounts: Sequence[str], role: Role) -> Call:
         return self._call("admit", list(accounts), int(role))
 
@@ -263,8 +230,7 @@ class Federation:
         return self._call("fundRewards", value=amount)
 
     def distribute(self, result: Result, updates: Sequence[RevealedUpdate]) -> Call:
-        counted = [(int(u.party, 16) << 96 | u.weight, u.root) for u in updates]
-        return self._call("distribute", to_abi(result), counted)
+        return self._call("distribute", to_abi(result), counted(updates))
 
 
 def _values(struct: Any) -> Any:

@@ -1,16 +1,25 @@
-"""The federation's state as frozen dataclasses, field for field as ``IFederation.sol`` has it."""
+"""The federation's state as frozen dataclasses.
+
+Field for field as ``IFederation.sol`` and ``IDisputes.sol`` have it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Iterable
 from typing import Any, TypeVar, get_type_hints
 
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.digests import Result
 
 __all__ = [
+    "Answered",
     "CommitView",
+    "Demand",
+    "Demanded",
+    "Fraud",
+    "FraudProven",
     "ModelView",
     "Observation",
     "Params",
@@ -18,12 +27,16 @@ __all__ = [
     "Result",
     "RevealedUpdate",
     "Role",
+    "RoundRevoked",
     "RoundView",
     "RuleKind",
     "Signature",
     "SignedCommit",
+    "Slashed",
     "StakeView",
     "Update",
+    "Window",
+    "counted",
     "from_abi",
     "included_indices",
     "to_abi",
@@ -200,13 +213,124 @@ class Signature:
     vs: bytes
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demand:
+    """That the signers of an accepted result show the node (level, index) of its model's tree.
+
+    ``bond`` in wei; ``answerer`` is None until it is answered, and ``until`` when that is due,
+    afterwards until when the demander may descend. ``ended``: the descent does not go on from here.
+    """
+
+    demander: str
+    bond: int
+    answerer: str | None
+    until: int
+    round: int
+    level: int
+    ended: bool
+    index: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fraud:
+    """A proven fraud: ``challenger`` is None while there is none; ``slashed`` a bitmap of seats."""
+
+    challenger: str | None
+    round: int
+    slashed: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Window:
+    """When the results of a round may be disputed; times are 0 when nothing was attested in it.
+
+    Before ``window_end`` come demands, and challenges of results that were not accepted; before
+    ``final_at`` challenges of the accepted one. ``alive``: it was accepted and not revoked. A new
+    descent costs ``demand_bond * (1 + open_descents)``.
+    """
+
+    alive: bool
+    attest_end: int
+    window_end: int
+    final_at: int
+    open_descents: int
+
+
+# Events of disputes, each with the number of its block.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demanded:
+    """``previous`` is the demand that this one descends from, or 0. ``bond`` in wei."""
+
+    round: int
+    id: int
+    demander: str
+    level: int
+    index: int
+    previous: int
+    bond: int
+    deadline: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answered:
+    """``content``: the 2^min(6, level) nodes below the demanded one, or the chunk."""
+
+    round: int
+    id: int
+    answerer: str
+    content: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FraudProven:
+    """A result is proven fraudulent: by its digest, which need not be the accepted one's."""
+
+    round: int
+    digest: bytes
+    challenger: str
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundRevoked:
+    """The history ends below ``height``, which a later round takes."""
+
+    round: int
+    height: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slashed:
+    """``amount`` wei left the account's stake, ``burnt`` of it for nobody."""
+
+    account: str
+    role: Role
+    round: int
+    amount: int
+    burnt: int
+    block_number: int
+
+
+def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
+    """The counted reveals of a round as the contract takes them back: 64 bytes each."""
+    return [(int(update.party, 16) << 96 | update.weight, update.root) for update in updates]
+
+
 def included_indices(included: int) -> list[int]:
     """The set bits of a bitmap, lowest first."""
     return [i for i in range(included.bit_length()) if included >> i & 1]
 
 
 def from_abi(cls: type[T], values: Any) -> T:
-    """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included."""
+    """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included.
+
+    An address or a CID that may be None is so when it is zero.
+    """
     hints = get_type_hints(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     arguments = {}
@@ -214,6 +338,8 @@ def from_abi(cls: type[T], values: Any) -> T:
         kind = hints[field.name]
         if kind == Cid | None:
             value = from_abi(Cid, value) if any(value[0]) else None
+        elif kind == str | None:
+            value = value if int(value, 16) else None
         elif dataclasses.is_dataclass(kind):
             value = from_abi(kind, value)  # type: ignore[arg-type]
         elif isinstance(kind, type) and issubclass(kind, enum.Enum):

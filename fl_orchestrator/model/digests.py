@@ -119,6 +119,19 @@ def commit_digest(
     return _typed(chain_id, federation, struct_hash)
 
 
+def challenge_hash(
+    challenger: str, round_number: int, digest: bytes, coordinate: int, salt: bytes
+) -> bytes:
+    """Return what registers a challenge of the result with this digest (section 6)."""
+    return keccak256(
+        _address(challenger)
+        + _uint(round_number, 64)
+        + _bytes32(digest)
+        + _uint(coordinate, 256)
+        + _bytes32(salt)
+    )
+
+
 def _typed(chain_id: int, federation: str, struct_hash: bytes) -> bytes:
     return keccak256(b"\x19\x01" + domain_separator(chain_id, federation) + struct_hash)
 

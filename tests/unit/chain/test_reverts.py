@@ -14,8 +14,9 @@ from fl_orchestrator.chain.reverts import (
     revert_data,
 )
 
-ABI = load_artifact("Federation").abi
-DECODER = RevertDecoder(ABI)
+DECODER = RevertDecoder.of_artifact("Federation")
+ABIS = [load_artifact(name).abi for name in ("Federation", "DisputeLogic")]
+ERRORS = sorted({item["name"] for abi in ABIS for item in abi if item["type"] == "error"})
 # Of OpenZeppelin's ShortStrings, which only a longer name or version in the source could raise.
 UNREACHABLE = {"InvalidShortString", "StringTooLong"}
 
@@ -78,9 +79,14 @@ def test_truncated_revert_data_is_shown_as_it_came(cut: int) -> None:
     assert DECODER.decode(data).name == "0x" + data.hex()
 
 
-@pytest.mark.parametrize(
-    "name", [item["name"] for item in ABI if item["type"] == "error"], ids=lambda name: name
-)
+def test_an_error_of_a_linked_library_is_named() -> None:
+    error = DECODER.decode(data_of("IndexOutOfTree", ("uint256", "uint256"), (5, 2)))
+    assert str(error) == "The tree has no chunk at that index. [IndexOutOfTree(5, 2)]"
+    with pytest.raises(StopIteration):
+        RevertDecoder(ABIS[0]).selector("IndexOutOfTree")
+
+
+@pytest.mark.parametrize("name", ERRORS)
 def test_every_error_of_the_contract_has_a_sentence(name: str) -> None:
     if name not in UNREACHABLE:
         assert not ContractReverted(name).message.startswith("The contract refused the call.")
