@@ -277,7 +277,7 @@ abstract contract FederationTest is Test {
     // ------------------------------------------------------------------ updates and results
 
     /// @dev The update of a party in the current round.
-    function _update(uint256 i) internal view returns (Update memory) {
+    function _update(uint256 i) internal view virtual returns (Update memory) {
         return _updateOf(_party(i), keccak256(abi.encode("root", _round(), i)));
     }
 
