@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Cid, IFederation, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {IDisputes} from "../../contracts/interfaces/IDisputes.sol";
+import {Cid, CountedUpdate, IFederation, Role, Update} from "../../contracts/interfaces/IFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {
+    ChallengeRow,
     CommitmentRow,
     CommitRow,
     GoldenHashes,
@@ -58,6 +60,22 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
         }
     }
 
+    /// @dev A challenge that is registered fails for the next reason: nobody has signed the result.
+    function test_a_golden_challenge_is_registered() public {
+        ResultRow[] memory results = _resultRows();
+        ChallengeRow[] memory rows = _challengeRows();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            ChallengeRow memory row = rows[i];
+            ResultRow memory result = results[row.result];
+            _deployAt(result.chainId, result.federation);
+            IDisputes disputes = IDisputes(result.federation);
+            disputes.registerChallenge(row.challenge);
+            vm.roll(block.number + 1);
+            _expectRefusal(disputes, row, result, IDisputes.ChallengeNotRegistered.selector, address(this));
+            _expectRefusal(disputes, row, result, IFederation.UnknownResult.selector, row.challenger);
+        }
+    }
+
     function test_the_golden_seeds() public {
         SeedRow[] memory rows = _seedRows();
         for (uint256 i = 0; i < rows.length; ++i) {
@@ -97,6 +115,18 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
             _reveal(updates[i]);
             assertEq(_current().updatesHash, rows[i].updatesHash);
         }
+    }
+
+    function _expectRefusal(
+        IDisputes disputes,
+        ChallengeRow memory row,
+        ResultRow memory result,
+        bytes4 why,
+        address by
+    ) private {
+        vm.expectRevert(why);
+        vm.prank(by);
+        disputes.challenge(_resultOf(result), new CountedUpdate[](0), uint256(row.coordinate), "", row.salt);
     }
 
     function _deployAt(uint256 chainId, address where) private {

@@ -8,8 +8,8 @@ fl_orchestrator. From the checkout:
 
 The JSON suits Foundry's vm.parseJson: every group is an array of objects with the same keys, sorted
 (parseJson decodes struct fields in alphabetical order); hashes, addresses and bytes are 0x-hex;
-numbers below 2^63 are JSON numbers, larger ones 32-byte hex words (stake, totalStake, included) or
-decimal strings (the round of a file); no array is empty.
+numbers below 2^63 are JSON numbers, larger ones 32-byte hex words (stake, totalStake, included,
+coordinate) or decimal strings (the round of a file); no array is empty.
 """
 
 import json
@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).with_name("golden.json")
 
 def golden() -> dict[str, list[Json]]:
     return {
+        "challenges": hashes.challenges(),
         "commitments": hashes.commitments(),
         "commits": hashes.commits(),
         "conversions": models.conversions(),

@@ -1,4 +1,4 @@
-"""Golden vectors of the hashes, the EIP-712 digests and the draw (sections 5.2, 5.3, 5.4, 10)."""
+"""Golden vectors of the hashes, the EIP-712 digests and the draw (sections 5.2 to 5.4, 6, 10)."""
 
 from eth_abi import encode
 from eth_account.messages import encode_typed_data
@@ -123,6 +123,34 @@ def results() -> list[Json]:
                 "round": number,
                 "updatesHash": hexed(some(f"updates {i}")),
                 **typed_digest(chain, federation, "Result", types, message),
+            }
+        )
+    return rows
+
+
+def challenges() -> list[Json]:
+    """What registers a challenge; ``result`` is the row of ``results`` that it is about."""
+    rows = []
+    types = ["address", "uint64", "bytes32", "uint256", "bytes32"]
+    coordinates = (0, 1_000_003, 256 * 2**21 - 1, 2**256 - 1)
+    for i, coordinate in enumerate(coordinates):
+        number = i % len(CHAINS)
+        result, challenger, salt = (
+            results()[number],
+            some_address(f"challenger {i}"),
+            some(f"s {i}"),
+        )
+        values = [challenger, result["round"], bytes.fromhex(result["digest"][2:])]
+        found = keccak(encode(types, [*values, coordinate, salt]))
+        rows.append(
+            {
+                "challenge": hexed(found),
+                "challenger": challenger,
+                "coordinate": word(coordinate),
+                "digest": result["digest"],
+                "result": number,
+                "round": result["round"],
+                "salt": hexed(salt),
             }
         )
     return rows

@@ -4,6 +4,16 @@ pragma solidity 0.8.30;
 import {Cid, Result} from "../../../contracts/interfaces/IFederation.sol";
 import {GoldenTest} from "./GoldenTest.sol";
 
+struct ChallengeRow {
+    bytes32 challenge;
+    address challenger;
+    bytes32 coordinate;
+    bytes32 digest;
+    uint256 result;
+    uint64 round;
+    bytes32 salt;
+}
+
 struct CommitmentRow {
     uint256 chainId;
     uint8 cidCodec;
@@ -61,6 +71,12 @@ struct SeedRow {
 
 /// @notice The golden vectors of hashes.
 abstract contract GoldenHashes is GoldenTest {
+    function _challengeRows() internal view returns (ChallengeRow[] memory) {
+        string memory row =
+            "C(bytes32 challenge,address challenger,bytes32 coordinate,bytes32 digest,uint256 result,uint64 round,bytes32 salt)";
+        return abi.decode(vm.parseJsonTypeArray(golden, ".challenges", row), (ChallengeRow[]));
+    }
+
     function _commitmentRows() internal view returns (CommitmentRow[] memory) {
         string memory row =
             "C(uint256 chainId,uint8 cidCodec,bytes32 cidDigest,bytes32 commitment,address federation,address party,bytes32 root,uint32 round,bytes32 salt,bytes slot,uint16 weight)";

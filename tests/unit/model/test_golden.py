@@ -103,6 +103,16 @@ def test_a_result_digest_is_the_golden_one(row: dict[str, Any]) -> None:
     assert digest == unhex(row["digest"])
 
 
+@each("challenges")
+def test_what_registers_a_challenge_is_the_golden_hash(row: dict[str, Any]) -> None:
+    digest, salt = unhex(row["digest"]), unhex(row["salt"])
+    found = digests.challenge_hash(
+        row["challenger"], row["round"], digest, int(row["coordinate"], 16), salt
+    )
+    assert found == unhex(row["challenge"])
+    assert row["digest"] == GOLDEN["results"][row["result"]]["digest"]
+
+
 @each("commits")
 def test_a_commit_digest_is_the_golden_one(row: dict[str, Any]) -> None:
     found = digests.commit_digest(
