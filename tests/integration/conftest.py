@@ -1,20 +1,5 @@
 """What the integration tests share: small federations in this process, by the test's directory."""
 
-from pathlib import Path
-from typing import Any
+from support.fixtures import build
 
-import pytest
-from support.federation import Build, SmallFederation
-
-
-@pytest.fixture
-def build(tmp_path: Path) -> Build:
-    """Builds federations (see SmallFederation), each in a directory of its own."""
-    count = 0
-
-    def build(*arguments: Any, **keywords: Any) -> SmallFederation:
-        nonlocal count
-        count += 1
-        return SmallFederation(tmp_path / str(count), *arguments, **keywords)
-
-    return build
+__all__ = ["build"]

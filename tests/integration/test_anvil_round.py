@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from anvil_node import anvil_node
 from anvil_site import Site, Weights
-from kubo_daemon import find_kubo, kubo_daemon
+from support.kubo_daemon import find_kubo, kubo_daemon
 from safetensors.numpy import load_file
 from support.flo import finish, flo, start_flo
 

@@ -16,7 +16,7 @@ import pytest
 from cid_vectors import VectorFile, cid_vectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kubo_daemon import KuboNode, find_kubo, kubo_daemon
+from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon
 
 from fl_orchestrator.content import cid as cid_module
 from fl_orchestrator.content import kubo as kubo_module

@@ -6,9 +6,11 @@ import io
 from typing import Any
 
 from fl_orchestrator.attacks import adversary
+from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentNotFound, StoreUnavailable
+from fl_orchestrator.roles.aggregator import Aggregator
 from support.federation import SmallFederation
 
 
@@ -50,3 +52,21 @@ class PartialStore(LocalStore):
         if cid in self.denied:
             raise ContentNotFound(f"Nobody has {cid}.")
         return super().get(cid, max_bytes)
+
+
+def run_to_attest(federation: SmallFederation) -> tuple[Observation, list[Cid]]:
+    """Run until the updates are revealed; the CIDs of the updates in the parties' order."""
+    parties = [federation.party(i) for i in range(len(federation.parties))]
+    seen = federation.run_to(Phase.ATTEST, [*parties, federation.keeper(1)], 1)
+    cids = {update.party: update.cid for update in federation.federation.revealed_updates(0)}
+    return seen, [cids[key.address] for key in federation.parties]
+
+
+def aggregators_without(
+    federation: SmallFederation, denied: list[set[Cid]]
+) -> tuple[list[Aggregator], list[PartialStore]]:
+    """Aggregators, one for each set, who cannot get the files in it; and their stores."""
+    stores = [PartialStore(federation) for _ in denied]
+    for store, cids in zip(stores, denied, strict=True):
+        store.denied = cids
+    return [federation.aggregator(i, store=s) for i, s in enumerate(stores)], stores

@@ -19,7 +19,7 @@ from fl_orchestrator.chain.keys import LocalSigner
 from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.reverts import RevertDecoder
 from fl_orchestrator.chain.send import Receipt, Sender
-from fl_orchestrator.chain.types import Observation, Params, Phase, Role
+from fl_orchestrator.chain.types import Observation, Params, Phase, Role, included_indices
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.layout import Layout
@@ -210,6 +210,14 @@ class SmallFederation:
 
     def observe(self, key: LocalSigner | None = None) -> Observation:
         return self.federation.observe((key or self.keeper_key).address)
+
+    def included(self, round_number: int = 1) -> set[int]:
+        """The numbers of the parties whose updates are in a round's accepted result."""
+        digest = self.federation.accepted_digests(0)[round_number]
+        included = included_indices(self.federation.proposed_results(0)[digest].included)
+        updates = self.federation.revealed_updates(0, round_number=round_number)
+        parties = {update.party for update in updates if update.index in included}
+        return {number for number, key in enumerate(self.parties) if key.address in parties}
 
     def run(self, roles: Iterable[base.Role], done: Callable[[Observation], bool]) -> Observation:
         """Give the roles turns, letting time pass when none of them acts, until `done`."""

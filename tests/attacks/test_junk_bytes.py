@@ -1,0 +1,56 @@
+"""A party reveals bytes that are no update: to stop whoever reads them, or to enter there.
+
+It is left out; nothing is unpickled, and nothing is written where a name in it leads.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from support.adversary import Adversary
+from support.federation import Build, SmallFederation
+
+from fl_orchestrator.attacks.junk_bytes import KINDS
+from fl_orchestrator.chain.types import Phase
+
+
+def junk(federation: SmallFederation, adversary: Adversary, kind: str) -> tuple[bytes, bytes]:
+    """A file that is not what was committed to, and the root that was."""
+    content, root = adversary.file(value=3)
+    if kind == "another root":
+        return content, adversary.file(value=4)[1]
+    if kind == "another round":
+        return adversary.file(value=3, round_number=2)
+    if kind == "NaN":
+        tensors = federation.manifest.tensors
+        return safetensors.numpy.save(
+            {tensor.name: np.full(tensor.shape, np.nan, np.float32) for tensor in tensors}
+        ), root
+    return KINDS[kind](content, federation.directory / "canary"), root
+
+
+@pytest.mark.parametrize("kind", ["another root", "another round", "NaN", *KINDS])
+def test_an_update_that_cannot_be_used_is_left_out(build: Build, kind: str) -> None:
+    federation = build(parties=3)
+    adversary = Adversary(federation, 2)
+    content, root = junk(federation, adversary, kind)
+    update = adversary.update(content, root)
+    honest = federation.everybody()[:2]
+
+    federation.open_round()
+    adversary.commit(update)
+    federation.run_to(Phase.REVEAL, honest, 1)
+    federation.store.put(io.BytesIO(content))
+    adversary.reveal(update)
+    seen = federation.run_round([*honest, federation.aggregator(0)])
+
+    assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 3)
+    assert federation.included() == {0, 1}
+    assert not list(federation.directory.rglob("canary"))
+    assert not list(federation.directory.rglob("climbed"))
+    # It broke no rule that the chain could check: it costs its reward and the gas, no stake.
+    stake = federation.observe(federation.parties[2]).party
+    assert stake.stake == federation.terms.min_party_stake

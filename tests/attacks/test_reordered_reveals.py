@@ -1,0 +1,51 @@
+"""A reorganisation puts the reveals into another order after the aggregators have signed. Somebody
+has kept a signature and brings it: to have it count for what it does not say, or to call it false.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from support.federation import Build
+from support.reorg import Fork
+
+from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.model.digests import result_digest
+
+
+def test_a_signature_of_reveals_in_another_order_says_nothing(build: Build) -> None:
+    federation = build(parties=3, aggregators=4)
+    contract = federation.federation
+    parties = [federation.party(i) for i in range(3)]
+    federation.run_to(Phase.REVEAL, [*parties, federation.keeper(1)], 1)
+    fork = Fork(federation.chain)
+    for party in parties:
+        assert party.step().action == "reveal"
+    aggregators = [federation.aggregator(i, relay=federation.mailbox) for i in range(4)]
+    for aggregator in aggregators:
+        assert aggregator.step().action == "post attestation"
+    ((old, signatures),) = federation.mailbox.attestations.items()
+    signatures = list(signatures)
+
+    fork.reorganise()
+    for party in reversed(parties):
+        assert party.step().action == "reveal"
+    assert federation.observe().current.updates_hash != old.updates_hash
+    with pytest.raises(ContractReverted, match="StaleResult"):
+        federation.send(federation.outsider, contract.attest(old, signatures))
+    # Said of the new order, it is not what they have signed.
+    changed = dataclasses.replace(old, updates_hash=federation.observe().current.updates_hash)
+    with pytest.raises(ContractReverted, match="NotAnAggregator"):
+        federation.send(federation.outsider, contract.attest(changed, signatures))
+    # A keeper that still holds them is not stopped by that either.
+    assert federation.keeper(1).step().action is None
+
+    # The same processes see the other order, and sign that.
+    seen = federation.run_round(aggregators)
+    assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 3)
+    assert federation.included() == {0, 1, 2}
+    # What was signed of the other order has no signer, whom one could slash.
+    digest = result_digest(contract.chain_id, contract.address, old)
+    assert contract.attestation(digest).signers == 0
