@@ -157,6 +157,15 @@ class Federation(Disputes):
         logs = self._events("RoundAccepted", first, last, round_number)
         return {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs}
 
+    def signers(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> dict[bytes, list[str]]:
+        """The aggregators that signed each result, by its digest."""
+        signers: dict[bytes, list[str]] = {}
+        for log in self._events("Attested", first, last, round_number):
+            signers.setdefault(bytes(log["args"]["digest"]), []).append(log["args"]["aggregator"])
+        return signers
+
     # ------------------------------------------------------------------ signatures
 
     @property

@@ -107,7 +107,7 @@ class Site:
     def federation(self) -> Federation:
         web3 = Web3(Web3.HTTPProvider(self.node.url))
         record = DeploymentRecord(self.directory / "deployments", web3.eth.chain_id)
-        (deployment,) = record.load().values()
+        *_, deployment = record.load().values()
         return Federation(web3, deployment.address)
 
     def observe(self, name: str = "owner") -> Observation:

@@ -86,20 +86,35 @@ def test_a_chain_whose_code_is_not_the_recorded_one_is_refused(deployed: Site) -
         shown.refused(3, "no federation of this version", address)
 
 
-def test_a_deployment_killed_while_it_waits_for_its_block_is_found_again(site: Site) -> None:
+def test_deployments_killed_while_they_wait_for_their_blocks_are_found_again(site: Site) -> None:
     site.key("owner")
-    with held_node(site.node.url) as held:
-        held.hold("after")
-        process = start_flo(
-            "deploy", *site.deploy_options(), *site.key("owner"), *site.on_chain(held.url)
-        )
-        held.wait()
-        process.kill()
-        process.communicate()
     sent = sent_by(site, "owner")
+    with held_node(site.node.url) as held:
+        # The first process is killed at the library, the second at the federation.
+        for deployments in (1, 2):
+            held.hold("after")
+            process = start_flo(
+                "deploy", *site.deploy_options(), *site.key("owner"), *site.on_chain(held.url)
+            )
+            held.wait()
+            process.kill()
+            process.communicate()
+            assert sent_by(site, "owner") == sent + deployments
     found = site.deploy("--json").succeeded().json["federation"]
-    assert sent_by(site, "owner") == sent
+    assert sent_by(site, "owner") == sent + 2
     assert site.federation.address == found
+
+
+def test_a_federation_whose_library_is_another_is_refused(deployed: Site) -> None:
+    address = deployed.federation.address
+    (library,) = deployed.federation.libraries.values()
+    at = "0x" + library.hex()
+    code = deployed.node.rpc("eth_getCode", at, "latest")
+    for wrong in (code[:-2] + "00", "0x"):
+        deployed.node.rpc("anvil_setCode", at, wrong)
+        deployed.deploy().refused(3, "DisputeLogic at", "does not have the recorded code")
+        shown = flo("federation", "show", *deployed.on_chain())
+        shown.refused(3, f"The federation at {address} is linked to another DisputeLogic")
 
 
 def test_a_dry_run_checks_everything_and_sends_nothing(site: Site) -> None:
@@ -116,7 +131,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(site: Site) -> None:
 
     site.deploy("--dry-run", "--party-stake", "0").refused(3, "InvalidParams(minPartyStake)")
     site.node.give(owner, ether=0)
-    site.deploy("--dry-run").refused(3, f"{owner} has 0 ETH and deploy Federation needs up to")
+    site.deploy("--dry-run").refused(3, f"{owner} has 0 ETH and deploy DisputeLogic needs")
     site.node.give(owner)
     assert sent_by(site, "owner") == sent
 
