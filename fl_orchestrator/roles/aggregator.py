@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -23,7 +24,8 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorFileError
-from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.relay import Relay
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
@@ -76,9 +78,10 @@ class _Work:
 
 
 class Aggregator:
-    """One aggregator of one federation; ``home`` is its directory."""
+    """One aggregator of one federation; ``home`` is its directory.
 
-    phases = frozenset({Phase.ATTEST, Phase.ACCEPTED})
+    With an ``answerer`` it also shows what it has signed to whoever demands it, at any time.
+    """
 
     def __init__(
         self,
@@ -88,7 +91,10 @@ class Aggregator:
         manifest: Manifest,
         home: Path,
         relay: Relay | None = None,
+        answerer: Answerer | None = None,
     ) -> None:
+        self.phases = EVERY_PHASE if answerer else frozenset({Phase.ATTEST, Phase.ACCEPTED})
+        self._answerer = answerer
         self._federation = federation
         self._sender = sender
         self._store = store
@@ -112,6 +118,14 @@ class Aggregator:
         return any(self._signers(result) >> seat & 1 for result in work.results.values())
 
     def step(self) -> Step:
+        answered = self._answerer.step() if self._answerer else Step()
+        if answered.action:
+            return answered
+        attested = self._step()
+        wake_ats = (answered.wake_at, attested.wake_at)
+        return dataclasses.replace(attested, wake_at=min(filter(None, wake_ats), default=0))
+
+    def _step(self) -> Step:
         seen = self._federation.observe(self.address)
         if decide(seen) is Decision.NOTHING:
             return Step()

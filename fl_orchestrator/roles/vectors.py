@@ -78,9 +78,9 @@ class VectorCache:
         Raises ContentError when the store cannot give it, VectorFileError when it is malformed and
         RootMismatch when it is another vector.
         """
+        if held := self.held(root, meta):
+            return held
         path = self._path(meta, root)
-        if path.exists():
-            return VectorFile(path, meta, root)
         limit = max_file_bytes(self._manifest.layout, meta.kind)
         with self._temporary() as (temporary, file):
             with store.get(cid, limit) as source:
@@ -94,6 +94,11 @@ class VectorCache:
                 )
             self._keep(temporary, file, path)
         return VectorFile(path, meta, root)
+
+    def held(self, root: bytes, meta: VectorMeta) -> VectorFile | None:
+        """The vector if it is here."""
+        path = self._path(meta, root)
+        return VectorFile(path, meta, root) if path.exists() else None
 
     def write(self, meta: VectorMeta, blocks: Iterable[NDArray[Any]]) -> VectorFile:
         """Write a canonical file of these flat blocks."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fl_orchestrator.chain.development import DevelopmentChain
 from fl_orchestrator.chain.federation import Call, Federation
@@ -100,6 +101,7 @@ class SmallFederation:
         manifest: Manifest | None = None,
         register: bool = True,
         stakes: Sequence[int] | None = None,
+        weights: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:
         self.directory = directory
         self.terms = terms or consortium(parties)
@@ -121,7 +123,7 @@ class SmallFederation:
         self.reverts = RevertDecoder.of_artifact("Federation")
         self.receipts: list[Receipt] = []
         self.genesis: Genesis = publish(
-            self.store, self.manifest, initial_weights(FEATURES, CLASSES)
+            self.store, self.manifest, weights or initial_weights(FEATURES, CLASSES)
         )
         self.params: Params = federation_params(self.manifest, self.genesis, self.terms)
         record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)

@@ -1,0 +1,238 @@
+"""Computes again what a result should have been, by the aggregator's own code."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic_core import from_json
+
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.types import Result, RevealedUpdate, included_indices
+from fl_orchestrator.content.cid import RAW, Cid, cid_of
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import ContentError, FloError, VerificationError
+from fl_orchestrator.files import write_whole
+from fl_orchestrator.model.chunk_tree import ChunkTree
+from fl_orchestrator.model.digests import ZERO_HASH, result_digest
+from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorReader, read_tree
+from fl_orchestrator.roles.updates import check_reveals, fetch_updates
+from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+
+_NO_CID: Final = Cid(ZERO_HASH, RAW)
+
+
+class UnavailableUpdates(VerificationError):
+    """Included updates that cannot be had; ``missing`` has each with the reason."""
+
+    def __init__(self, missing: Sequence[tuple[RevealedUpdate, FloError]]) -> None:
+        named = "; ".join(
+            f"update {reveal.cid} of {reveal.party}: {reason.message}" for reveal, reason in missing
+        )
+        super().__init__(f"Round {missing[0][0].round} cannot be computed again: {named}")
+        self.missing = tuple(missing)
+
+
+class UnavailableBase(VerificationError):
+    """The model that a round started from cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class RightModel:
+    """What a result should have been: its model's root, and the CID of the canonical file."""
+
+    root: bytes
+    cid: Cid
+
+
+@dataclass(frozen=True, slots=True)
+class _BaseModel:
+    """An accepted model; ``result`` is None for genesis."""
+
+    round: int
+    cid: Cid
+    result: Result | None
+
+
+class _KnownModels:
+    """Right models on disk, by what identifies their computation."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._models: dict[str, RightModel] = {}
+        # Whatever is wrong with the file: then everything is computed again.
+        with contextlib.suppress(OSError, ValueError, TypeError, ContentError):
+            for task, (root, cid) in from_json(path.read_bytes()).items():
+                self._models[task] = RightModel(bytes.fromhex(root), Cid.parse(cid))
+
+    def get(self, task: str) -> RightModel | None:
+        return self._models.get(task)
+
+    def add(self, task: str, model: RightModel) -> None:
+        self._models[task] = model
+        lines = {task: [m.root.hex(), str(m.cid)] for task, m in self._models.items()}
+        write_whole(self._path, json.dumps(lines, indent=0) + "\n")
+
+
+class Recomputation:
+    """Right models, and proofs against wrong ones, with files under ``home``.
+
+    What was computed is remembered there, so that a process that starts again need not repeat it;
+    all of it is safe to delete.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        rounds: RoundIndex,
+        store: ContentStore,
+        manifest: Manifest,
+        home: Path,
+    ) -> None:
+        params = federation.params()
+        self._genesis = RightModel(params.genesis_root, params.genesis_cid)
+        self._rounds = rounds
+        self._store = store
+        self._layout = manifest.layout
+        self._origin = Origin(federation.chain_id, federation.address)
+        self._vectors = VectorCache(home / "vectors", manifest)
+        self._tree: ChunkTree | None = None
+        self._known = _KnownModels(home / "right-models.json")
+
+    def known(self, result: Result) -> RightModel | None:
+        """What was computed before."""
+        return self._known.get(self._task(result))
+
+    def compute(self, result: Result) -> RightModel:
+        """What the result should have been.
+
+        Raises UnavailableUpdates, UnavailableBase and InconsistentEvents.
+        """
+        return self.known(result) or self._compute_anew(result)[1]
+
+    def right_file(self, result: Result) -> VectorFile:
+        """The model that the result should have been. Raises what ``compute`` raises."""
+        known = self.known(result)
+        held = known and self._vectors.held(known.root, self._origin.state(result.round))
+        return held or self._compute_anew(result)[0]
+
+    def _compute_anew(self, result: Result) -> tuple[VectorFile, RightModel]:
+        base = self._base(result)
+        meta = self._origin.state(result.round)
+        file = self._vectors.aggregate(base, self._updates(result), meta)
+        with file.path.open("rb") as stream:
+            right = RightModel(file.root, cid_of(stream))
+        self._known.add(self._task(result), right)
+        return file, right
+
+    def claimed_file(self, result: Result) -> VectorFile:
+        """The model that the result claims.
+
+        Raises ContentError when nobody shows it, and RootMismatch when it is another one.
+        """
+        meta = self._origin.state(result.round)
+        return self._vectors.fetch(self._store, result.global_cid, result.global_root, meta)
+
+    def base_round(self, result: Result) -> int:
+        """The round whose model the result starts from; 0 for genesis."""
+        return max((model.round for model in self._base_models(result)), default=0)
+
+    def forget_rounds_before(self, round_number: int) -> None:
+        """Delete the files of earlier rounds."""
+        self._vectors.forget_rounds_before(round_number)
+
+    # ------------------------------------------------------------------ proofs
+
+    def first_wrong_coordinate(self, claimed: VectorFile, right: VectorFile) -> int:
+        with claimed.path.open("rb") as one, right.path.open("rb") as other:
+            found = first_wrong_coordinate(
+                self._layout,
+                VectorReader(one, self._layout, claimed.meta).blocks(),
+                VectorReader(other, self._layout, right.meta).blocks(),
+            )
+        if found is None:
+            raise ValueError(f"{claimed.path} and {right.path} do not differ")
+        return found
+
+    def tree(self, file: VectorFile) -> ChunkTree:
+        """The tree of a file; the last one is kept, since a descent asks for it again and again."""
+        if self._tree is None or self._tree.root != file.root:
+            with file.path.open("rb") as stream:
+                self._tree = read_tree(stream, self._layout, file.meta)
+        return self._tree
+
+    def prove_chunk(self, file: VectorFile, index: int) -> ChunkProof:
+        """Raises RootMismatch when the file was damaged on this disk."""
+        with file.path.open("rb") as stream:
+            proof = prove_chunk(stream, self._layout, file.meta, index)
+        if proof.root != file.root:
+            raise RootMismatch(
+                f"The file {file.path} was damaged on this disk.", "Delete it, and run again."
+            )
+        return proof
+
+    def challenge_proofs(self, result: Result, claimed: ChunkProof) -> bytes:
+        """The chunk of every included update, of the base and of the claimed model.
+
+        Raises what ``compute`` raises, and RootMismatch.
+        """
+        files = [*(file for file, _ in self._updates(result)), self._base(result)]
+        proofs = [self.prove_chunk(file, claimed.index) for file in files]
+        return b"".join(proof.packed() for proof in (*proofs, claimed))
+
+    # ------------------------------------------------------------------ inputs
+
+    def _updates(self, result: Result) -> list[tuple[VectorFile, int]]:
+        """The included updates, in their order, with their weights."""
+        reveals = self._rounds.updates(result.round)
+        check_reveals(reveals, result.updates_hash)
+        included = [reveals[index] for index in included_indices(result.included)]
+        files = fetch_updates(self._vectors, self._store, self._origin, included)
+        found = list(zip(included, files, strict=True))
+        missing = [(reveal, f) for reveal, f in found if not isinstance(f, VectorFile)]
+        if missing:
+            raise UnavailableUpdates(missing)
+        return [(f, reveal.weight) for reveal, f in found if isinstance(f, VectorFile)]
+
+    def _base(self, result: Result) -> VectorFile:
+        """The model that the result starts from: as it is stored, or else computed again itself."""
+        models = self._base_models(result)
+        reason = "no accepted round has it"
+        for model in models:
+            try:
+                meta = self._origin.state(model.round)
+                return self._vectors.fetch(self._store, model.cid, result.base_root, meta)
+            except (ContentError, RootMismatch) as error:
+                reason = error.message
+        for model in models:
+            earlier = model.result
+            if earlier is not None and self.compute(earlier).root == result.base_root:
+                return self.right_file(earlier)
+        raise UnavailableBase(
+            f"Round {result.round} cannot be computed again: the model it starts from, "
+            f"0x{result.base_root.hex()}, cannot be had: {reason}"
+        )
+
+    def _base_models(self, result: Result) -> list[_BaseModel]:
+        """The accepted models, genesis included, with the base's root; the last one first."""
+        models = [_BaseModel(0, self._genesis.cid, None)]
+        if result.base_root != self._genesis.root:
+            models = []
+        for number, digest in self._rounds.accepted_digests.items():
+            earlier = self._rounds.results[digest]
+            if number < result.round and earlier.global_root == result.base_root:
+                models.append(_BaseModel(number, earlier.global_cid, earlier))
+        return sorted(models, key=lambda model: model.round, reverse=True)
+
+    def _task(self, result: Result) -> str:
+        """What identifies the computation, whatever the result claims of its outcome."""
+        task = dataclasses.replace(result, global_root=ZERO_HASH, global_cid=_NO_CID)
+        return result_digest(self._origin.chain_id, self._origin.federation, task).hex()

@@ -1,0 +1,387 @@
+"""The watcher: computes every result again, proves the wrong ones, and makes their signers pay.
+
+Anyone can be one, and one honest one is enough: docs/protocol.md, section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fl_orchestrator.chain.contract import Call
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.send import Sender, TransactionFailed
+from fl_orchestrator.chain.types import Observation, Phase, Result
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.alerts import Alert, AlertKind, Alerts
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.collection import Bonds, Slashes
+from fl_orchestrator.roles.descent import BondTooHigh, Descents, TooLate
+from fl_orchestrator.roles.prosecution import Prosecution, Unprovable, kept_secret
+from fl_orchestrator.roles.recomputation import (
+    Recomputation,
+    RightModel,
+    UnavailableBase,
+    UnavailableUpdates,
+)
+from fl_orchestrator.roles.updates import InconsistentEvents
+
+_log = structlog.get_logger(__name__)
+
+# The default for what one demand may cost, in bonds.
+_MAX_BONDS: Final = 100
+# Whoever proposes one set of updates after the other does not make watchers compute them all:
+# nothing follows from a result that was not accepted.
+_MAX_PROPOSALS: Final = 16
+
+# The contract says so when somebody was faster, or when it has to be looked at again.
+_NOT_NOW: Final = frozenset(
+    {
+        "AlreadyAnswered",
+        "AlreadyFraudulent",
+        "BondTooLow",
+        "ChallengeNotRegistered",
+        "DescentEnded",
+        "DisputeWindowClosed",
+        "NotOverdue",
+        "NotSlashable",
+        "RoundNotAlive",
+        "UnknownDemand",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherSettings:
+    """A watcher's own choices.
+
+    ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least. What
+    cannot be had is asked for again every ``retry_seconds`` of the chain's time, and an alert after
+    so many ``attempts``. Without a ``secret`` of its own the watcher draws and keeps one.
+    """
+
+    max_bond: int | None = None
+    retry_seconds: int = 30
+    attempts: int = 3
+    secret: bytes | None = None
+
+
+_ALERTS: Final[dict[type[FloError], AlertKind]] = {
+    UnavailableBase: AlertKind.BASE_UNAVAILABLE,
+    BondTooHigh: AlertKind.BOND_TOO_HIGH,
+    TooLate: AlertKind.TOO_LATE,
+    ContractReverted: AlertKind.REFUSED,
+}
+
+
+class _State(Enum):
+    UNCHECKED = auto()
+    WRONG = auto()
+    DONE = auto()
+
+
+@dataclass(slots=True)
+class _Case:
+    """A result that somebody signed, and how far this process is with it."""
+
+    digest: bytes
+    result: Result
+    state: _State = _State.UNCHECKED
+    attempts: int = 0
+    retry_at: int = 0
+
+
+class Watcher:
+    """A watcher of one federation; ``home`` is its directory.
+
+    ``deployed_at`` is the block of the federation's deployment. Except for its secret, it keeps
+    nothing that it could not read or compute again.
+    """
+
+    phases = EVERY_PHASE
+
+    def __init__(
+        self,
+        federation: Federation,
+        sender: Sender,
+        store: ContentStore,
+        manifest: Manifest,
+        home: Path,
+        deployed_at: int,
+        settings: WatcherSettings | None = None,
+    ) -> None:
+        self._federation = federation
+        self._sender = sender
+        self._store = store
+        self._manifest = manifest
+        self._home = home
+        self._deployed_at = deployed_at
+        self._settings = settings or WatcherSettings()
+        self._secret = self._settings.secret or kept_secret(home / "private")
+        self._alerts = Alerts(federation, deployed_at)
+        self._misread = 0
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        """Forget what the node has said."""
+        federation, address, max_bond = self._federation, self.address, self._settings.max_bond
+        if max_bond is None:
+            max_bond = _MAX_BONDS * federation.params().demand_bond
+        self._rounds = RoundIndex(federation, self._deployed_at)
+        self._recomputation = Recomputation(
+            federation, self._rounds, self._store, self._manifest, self._home
+        )
+        self._prosecution = Prosecution(
+            federation,
+            self._rounds,
+            self._recomputation,
+            Descents(federation, self._rounds, address, max_bond),
+            address,
+            self._secret,
+        )
+        self._slashes = Slashes(federation, self._rounds, address, self._deployed_at)
+        self._bonds = Bonds(federation, self._rounds, address)
+        self._cases: dict[bytes, _Case] = {}
+        self._complete_to = 0
+        self._busy = True
+
+    @property
+    def address(self) -> str:
+        return self._sender.address
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What people have to look at."""
+        return self._alerts.all()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last step has left something to check, to prove or to collect."""
+        return self._busy
+
+    def step(self) -> Step:
+        seen = self._federation.observe(self.address)
+        self._rounds.search_to(seen.block_number)
+        self._require_events(seen)
+        for digest, result in self._rounds.results.items():
+            self._cases.setdefault(digest, _Case(digest, result))
+        wake_ats: list[int] = []
+        try:
+            step = self._act(seen, wake_ats)
+        except InconsistentEvents as error:
+            # A reorganisation may have replaced what was read before.
+            self._misread += 1
+            if self._misread == self._settings.attempts:
+                raise
+            _log.warning("reading the chain anew", reason=error.message)
+            self._read_anew()
+            return Step(wake_at=seen.timestamp + self._settings.retry_seconds)
+        self._busy = step is not None or any(self._is_pending(c) for c in self._cases.values())
+        return step or Step(wake_at=min(wake_ats, default=0))
+
+    def _require_events(self, seen: Observation) -> None:
+        """Make sure that no round of the history goes unchecked. Raises MissingEvents."""
+        self._complete_to = min(self._complete_to, seen.head.height)
+        for height in range(self._complete_to + 1, seen.head.height + 1):
+            self._rounds.accepted(self._federation.model(height).round, seen.block_number)
+            self._complete_to = height
+
+    def _act(self, seen: Observation, wake_ats: list[int]) -> Step | None:
+        """Do the first thing that is due: what has a deadline comes first."""
+        wrong = [case for case in self._cases.values() if case.state is _State.WRONG]
+        accepted = [case for case in wrong if self._is_accepted(case)]
+        proposed = [case for case in wrong if not self._is_accepted(case)]
+        return (
+            self._prove_one(seen, accepted, wake_ats)
+            or self._send_one(self._slashes.due(seen, wake_ats))
+            or self._prove_one(seen, filter(self._has_stake, proposed), wake_ats)
+            or self._check_one(seen, wake_ats)
+            or self._send_one(self._bonds.due(seen))
+            or self._send_one(self._rewards(seen))
+        )
+
+    def _send_one(self, calls: Iterable[Call]) -> Step | None:
+        """Send the first of these calls that the contract takes."""
+        for call in calls:
+            try:
+                receipt = self._sender.send(call)
+            except ContractReverted as error:
+                if error.cause_name not in _NOT_NOW:
+                    raise
+                _log.info("refused", call=call.label, reason=str(error))
+            except TransactionFailed as error:
+                _log.warning("failed", call=call.label, reason=str(error))
+            else:
+                _log.info("sent", call=call.label, gas=receipt.gas_used)
+                return Step(call.label)
+        return None
+
+    def _rewards(self, seen: Observation) -> Iterator[Call]:
+        """What disputes have earned; the rewards of other roles are not a watcher's business."""
+        challenged = any(f.challenger == self.address for f in self._rounds.frauds.values())
+        if seen.credit and (challenged or self._bonds.own()):
+            yield self._federation.withdraw_rewards(self.address)
+
+    # ------------------------------------------------------------------ checking
+
+    def _check_one(self, seen: Observation, wake_ats: list[int]) -> Step | None:
+        """Compute the next result again; those that were computed before take no time."""
+        final = self._federation.model(seen.final_height).round
+        unchecked = [c for c in self._cases.values() if c.state is _State.UNCHECKED]
+        # What can still be disputed comes first.
+        for case in sorted(unchecked, key=lambda c: (c.result.round <= final, c.result.round)):
+            if self._check(seen, case, wake_ats):
+                return Step("check")
+        return None
+
+    def _check(self, seen: Observation, case: _Case, wake_ats: list[int]) -> bool:
+        """Whether the result was computed, or found wrong."""
+        if case.digest in self._rounds.frauds:
+            self._close(case)
+            return False
+        if known := self._recomputation.known(case.result):
+            self._conclude(case, known)
+            return case.state is _State.WRONG
+        if seen.timestamp < case.retry_at:
+            wake_ats.append(case.retry_at)
+            return False
+        if self._may_still_win(seen, case):
+            return False
+        if not self._matters(seen, case):
+            self._close(case)
+            return False
+        try:
+            right = self._recomputation.compute(case.result)
+        except (UnavailableUpdates, UnavailableBase) as error:
+            self._postpone(seen, case, error, wake_ats)
+            return False
+        self._conclude(case, right)
+        self._forget_files(case)
+        return True
+
+    def _is_accepted(self, case: _Case) -> bool:
+        """Whether it was accepted in its round, which may be revoked since."""
+        return self._rounds.accepted_digests.get(case.result.round) == case.digest
+
+    def _may_still_win(self, seen: Observation, case: _Case) -> bool:
+        """Whether it is one of the results that the current round chooses among."""
+        moment = (seen.current.round, seen.current.phase)
+        return moment == (case.result.round, Phase.ATTEST)
+
+    def _matters(self, seen: Observation, case: _Case) -> bool:
+        """Whether the result is part of the history, or its signers can still be slashed."""
+        window = self._federation.window(case.result.round)
+        if self._is_accepted(case) and window.alive:
+            return True
+        proposed = list(self._rounds.proposed(case.result.round))
+        return seen.timestamp < window.window_end and case.digest in proposed[:_MAX_PROPOSALS]
+
+    def _has_stake(self, case: _Case) -> bool:
+        """Whether a signer has something left to lose; if not, the case is closed."""
+        if any(self._federation.observe(a).aggregator.stake for a in self._signers(case)):
+            return True
+        self._close(case)
+        return False
+
+    def _signers(self, case: _Case) -> list[str]:
+        signers = self._federation.signers(self._deployed_at, round_number=case.result.round)
+        return signers[case.digest]
+
+    def _close(self, case: _Case) -> None:
+        case.state = _State.DONE
+        self._alerts.clear(case.digest)
+
+    def _conclude(self, case: _Case, right: RightModel) -> None:
+        result = case.result
+        self._close(case)
+        if result.global_root != right.root:
+            _log.error("wrong result", round=result.round, digest=case.digest.hex())
+            case.state, case.attempts, case.retry_at = _State.WRONG, 0, 0
+            return
+        if self._is_accepted(case) and result.global_cid != right.cid:
+            self._alerts.wrong_cid(case.digest, result, str(right.cid))
+
+    def _forget_files(self, checked: _Case) -> None:
+        """Delete what no later round and no pending proof needs."""
+        pending = [c for c in self._cases.values() if self._is_begun(c)]
+        needed = [self._recomputation.base_round(c.result) for c in (checked, *pending)]
+        self._recomputation.forget_rounds_before(min(needed))
+
+    # ------------------------------------------------------------------ proving
+
+    def _prove_one(
+        self, seen: Observation, wrong: Iterable[_Case], wake_ats: list[int]
+    ) -> Step | None:
+        for case in sorted(wrong, key=lambda c: c.result.round):
+            if case.digest in self._rounds.frauds:
+                self._close(case)
+            elif seen.timestamp < case.retry_at:
+                wake_ats.append(case.retry_at)
+            elif sent := self._prove(seen, case, wake_ats):
+                return sent
+        return None
+
+    def _prove(self, seen: Observation, case: _Case, wake_ats: list[int]) -> Step | None:
+        try:
+            call = self._prosecution.next(seen, case.digest, case.result, wake_ats)
+            return None if call is None else self._send_one([call])
+        except (UnavailableUpdates, UnavailableBase, BondTooHigh) as error:
+            self._postpone(seen, case, error, wake_ats)
+        except TooLate as error:
+            self._close(case)
+            if self._is_accepted(case) and self._federation.window(case.result.round).alive:
+                self._alert(case, error)
+        except Unprovable as error:
+            self._close(case)
+            _log.warning("unprovable", round=case.result.round, reason=error.message)
+        except ContractReverted as error:
+            # Wrong by this watcher's account, but not by the contract's.
+            self._close(case)
+            self._alert(case, error)
+        return None
+
+    # ------------------------------------------------------------------ what has to wait
+
+    def _is_begun(self, case: _Case) -> bool:
+        postponed = case.state is _State.UNCHECKED and case.attempts > 0
+        return case.state is _State.WRONG or postponed
+
+    def _is_pending(self, case: _Case) -> bool:
+        """Whether this case will go on by itself; after too many attempts it is for people."""
+        return self._is_begun(case) and case.attempts < self._settings.attempts
+
+    def _postpone(
+        self, seen: Observation, case: _Case, error: FloError, wake_ats: list[int]
+    ) -> None:
+        """Try again later, as long as that can change anything; and in time tell people."""
+        case.attempts += 1
+        case.retry_at = seen.timestamp + self._settings.retry_seconds
+        _log.warning("postponed", round=case.result.round, reason=error.message)
+        if case.attempts >= self._settings.attempts:
+            window = self._federation.window(case.result.round)
+            if self._is_accepted(case) and window.alive:
+                self._alert(case, error)
+            if seen.timestamp >= max(window.window_end, window.final_at):
+                case.state = _State.DONE
+                return
+        wake_ats.append(case.retry_at)
+
+    def _alert(self, case: _Case, error: FloError) -> None:
+        if isinstance(error, UnavailableUpdates):
+            for reveal, reason in error.missing:
+                self._alerts.unavailable(case.digest, reveal, reason)
+        else:
+            kind = _ALERTS[type(error)]
+            self._alerts.add(kind, case.result.round, case.digest, str(error))
+
+
+__all__ = ["Alert", "AlertKind", "Watcher", "WatcherSettings"]

@@ -1,0 +1,208 @@
+"""Aggregators that sign wrong models or hide them, and those who watch them.
+
+The updates are vectors made here, not trained: only their number and their size matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Observation, Phase, Result, Update
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.digests import commitment
+from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec
+from fl_orchestrator.model.vector_file import in_blocks, write_vector
+from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.vectors import Origin
+from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+from support.federation import SmallFederation, consortium, small_manifest
+
+Lie = Callable[[NDArray[np.int32]], NDArray[np.int32]]
+RULES = {
+    "mean": RuleSpec(kind="weighted-mean"),
+    "median": RuleSpec(kind="median"),
+    "trimmed": RuleSpec(kind="trimmed-mean", trim_bps=2000),
+}
+
+
+def off_by_one(position: int = 0, unit: int = 1) -> Lie:
+    """A model that is wrong by one unit in one coordinate."""
+
+    def lie(vector: NDArray[np.int32]) -> NDArray[np.int32]:
+        wrong = vector.copy()
+        wrong[position] += unit
+        return wrong
+
+    return lie
+
+
+# ------------------------------------------------------------------ a federation without training
+
+
+def vector_manifest(parameters: int, rule: str = "mean") -> Manifest:
+    """A model of two tensors, the second one of seven values: its chunk ends in padding."""
+    shapes = (("body", (parameters - 7,)), ("tail", (7,)))
+    return small_manifest(
+        tensors=tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes),
+        depth=Layout.of((name, shape, 0) for name, shape in shapes).depth,
+        rule=RULES[rule],
+    )
+
+
+def vector_federation(
+    directory: Path,
+    *,
+    parameters: int = 1_000,
+    rule: str = "mean",
+    updates: int = 3,
+    aggregators: int = 1,
+    **terms: Any,
+) -> SmallFederation:
+    manifest = vector_manifest(parameters, rule)
+    weights = [np.full(t.shape, 0.25, np.float32) for t in manifest.layout.tensors]
+    return SmallFederation(
+        directory,
+        updates,
+        aggregators,
+        consortium(updates, **terms),
+        manifest=manifest,
+        weights=weights,
+    )
+
+
+def update_vector(federation: SmallFederation, party: int, round_number: int) -> NDArray[np.int16]:
+    generator = np.random.default_rng([party, round_number])
+    size = federation.manifest.layout.parameters
+    return generator.integers(-32_768, 32_768, size, np.int16)
+
+
+def submit_updates(federation: SmallFederation, round_number: int = 1) -> Observation:
+    """Open a round and have every party commit and reveal, in one transaction each."""
+    layout, contract = federation.manifest.layout, federation.federation
+    origin = Origin(contract.chain_id, contract.address)
+    federation.open_round()
+    updates, commits = [], []
+    for number, key in enumerate(federation.parties):
+        stream = io.BytesIO()
+        vector = update_vector(federation, number, round_number)
+        tree = write_vector(stream, layout, origin.update(round_number), in_blocks(vector))
+        stream.seek(0)
+        cid = federation.store.put(stream)
+        update = Update(key.address, 1 + number % 255, tree.root, cid, bytes([number]) * 32)
+        hidden = commitment(
+            chain_id=origin.chain_id,
+            federation=origin.federation,
+            round_number=round_number,
+            party=update.party,
+            root=update.root,
+            cid=update.cid,
+            weight=update.weight,
+            salt=update.salt,
+        )
+        updates.append(update)
+        commits.append(contract.sign_commit(key, round_number, hidden))
+    federation.send(federation.keeper_key, contract.commit_for(commits))
+    federation.send(federation.keeper_key, contract.reveal(updates))
+    seen = federation.observe()
+    assert seen.current.phase is Phase.ATTEST, seen.current.phase
+    return seen
+
+
+# ------------------------------------------------------------------ those who lie
+
+
+class LyingAggregator(Aggregator):
+    """Signs the model that a lie makes of the right one, and stores it like an honest one."""
+
+    lie: Lie
+
+    def _compute(self, seen: Observation, work: Any, included: int) -> Result:
+        right = super()._compute(seen, work, included)
+        meta = self._origin.state(right.round)
+        held = self._vectors.held(right.global_root, meta)
+        assert held is not None
+        wrong = self._vectors.write(meta, in_blocks(self.lie(self._vectors.load(held))))
+        with wrong.path.open("rb") as stream:
+            return dataclasses.replace(right, global_root=wrong.root, global_cid=cid_of(stream))
+
+
+class SilentStore(LocalStore):
+    """A store that takes everything and keeps nothing of it."""
+
+    def put(self, stream: BinaryIO) -> Cid:
+        return cid_of(stream)
+
+
+def liar(
+    federation: SmallFederation, number: int = 0, lie: Lie | None = None, withhold: bool = False
+) -> LyingAggregator:
+    """One of the aggregators, run by somebody else."""
+    store = SilentStore(federation.directory / "store") if withhold else federation.store
+    aggregator = LyingAggregator(
+        federation.federation,
+        federation.sender(federation.aggregators[number]),
+        store,
+        federation.manifest,
+        federation.home("aggregators", number),
+    )
+    aggregator.lie = lie or off_by_one()
+    return aggregator
+
+
+def accept_a_lie(
+    federation: SmallFederation, lie: Lie | None = None, *, withhold: bool = False
+) -> Observation:
+    """Let all aggregators sign the same wrong model in the current round."""
+    numbers = range(len(federation.aggregators))
+    liars = [liar(federation, i, lie, withhold) for i in numbers]
+    return federation.run(liars, lambda o: o.current.phase is Phase.ACCEPTED)
+
+
+def answerer(federation: SmallFederation, number: int = 0) -> Answerer:
+    """Answers with the files of an aggregator, right or wrong."""
+    return Answerer(
+        federation.federation,
+        federation.sender(federation.aggregators[number]),
+        federation.store,
+        federation.manifest,
+        federation.home("aggregators", number),
+        RoundIndex(federation.federation, federation.deployment.block),
+    )
+
+
+# ------------------------------------------------------------------ those who watch
+
+
+def watcher(
+    federation: SmallFederation,
+    key: LocalSigner | None = None,
+    *,
+    store: ContentStore | None = None,
+    sender: Sender | None = None,
+    settings: WatcherSettings | None = None,
+    home: str = "0",
+) -> Watcher:
+    """A watcher; called again with the same home, it is a restart of that process."""
+    return Watcher(
+        federation.federation,
+        sender or federation.sender(key or federation.outsider),
+        store or federation.store,
+        federation.manifest,
+        federation.directory / "watchers" / home,
+        federation.deployment.block,
+        settings or WatcherSettings(secret=b"\5" * 32),
+    )
