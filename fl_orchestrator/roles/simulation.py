@@ -29,12 +29,14 @@ from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.answering import Answerer
 from fl_orchestrator.roles.driver import Turn, run_until
 from fl_orchestrator.roles.keeper import Keeper
 from fl_orchestrator.roles.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
 from fl_orchestrator.training.trainer import Trainer
 
 _BALANCE: Final = 1_000 * ETHER
@@ -42,7 +44,10 @@ _BALANCE: Final = 1_000 * ETHER
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many take part in a simulation, and on what terms."""
+    """How many take part in a simulation, and on what terms.
+
+    Where there are watchers, the aggregators answer their demands.
+    """
 
     aggregators: int
     rounds: int
@@ -50,6 +55,7 @@ class Shape:
     terms: Terms
     relay: bool = True
     party_stakes: Sequence[int] = ()
+    watchers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +87,10 @@ class _Accounts:
     keeper: LocalSigner
     aggregators: list[LocalSigner]
     parties: list[LocalSigner]
+    watchers: list[LocalSigner]
 
     @classmethod
-    def of_seed(cls, seed: int, aggregators: int, parties: int) -> _Accounts:
+    def of_seed(cls, seed: int, aggregators: int, parties: int, watchers: int) -> _Accounts:
         def signer(name: str) -> LocalSigner:
             text = f"fl-orchestrator development key\n{seed}\n{name}"
             return LocalSigner.from_secret(hashlib.sha256(text.encode()).digest())
@@ -93,10 +100,12 @@ class _Accounts:
             signer("keeper"),
             [signer(f"aggregator {i}") for i in range(aggregators)],
             [signer(f"party {i}") for i in range(parties)],
+            [signer(f"watcher {i}") for i in range(watchers)],
         )
 
     def all(self) -> Iterator[LocalSigner]:
-        yield from (self.owner, self.keeper, *self.aggregators, *self.parties)
+        yield from (self.owner, self.keeper)
+        yield from (*self.aggregators, *self.parties, *self.watchers)
 
 
 class _Nobody:
@@ -126,8 +135,8 @@ class _GasMeter:
 class Simulation:
     """A federation of ``trainers``, one per party, whose files live under ``directory``.
 
-    `party` and `aggregator` make new objects over the same files: calling one is a restart of that
-    process, once `replace` puts it in the place of the old one.
+    `party`, `aggregator` and `watcher` make new objects over the same files: calling one is a
+    restart of that process, once `replace` puts it in the place of the old one.
     """
 
     def __init__(
@@ -143,7 +152,9 @@ class Simulation:
         self._directory = directory
         self._trainers = trainers
         self.store = LocalStore(directory / "store")
-        self.accounts = _Accounts.of_seed(shape.seed, shape.aggregators, len(trainers))
+        self.accounts = _Accounts.of_seed(
+            shape.seed, shape.aggregators, len(trainers), shape.watchers
+        )
         self.chain = DevelopmentChain({s.address: _BALANCE for s in self.accounts.all()})
         self._gas = _GasMeter()
         self._reverts = RevertDecoder.of_artifact("Federation")
@@ -153,6 +164,7 @@ class Simulation:
         owner = self.sender(self.accounts.owner)
         deployment = migrate(owner, params, record)[-1]
         self.federation = Federation(self.chain.web3, deployment.address)
+        self._deployed_at = deployment.block
         self.rounds = RoundIndex(self.federation, deployment.block)
         stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
         self._stakes = {
@@ -167,7 +179,9 @@ class Simulation:
             self.replace(signer.address, self.party(number))
         for number, signer in enumerate(self.accounts.aggregators):
             self.replace(signer.address, self.aggregator(number))
-        self.replace(self.accounts.keeper.address, self._keeper(deployment.block))
+        for number, signer in enumerate(self.accounts.watchers):
+            self.replace(signer.address, self.watcher(number))
+        self.replace(self.accounts.keeper.address, self._keeper())
         self._vectors = VectorCache(directory / "models", manifest)
         self.setup_gas = self._gas.take()
 
@@ -272,21 +286,37 @@ class Simulation:
 
     def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator:
         """An aggregator, with a relay of its own if one is given."""
+        sender = self.sender(self.accounts.aggregators[number])
+        home = self._directory / "aggregators" / str(number)
+        answerer = Answerer(self.federation, sender, self.store, self.manifest, home, self.rounds)
         return Aggregator(
             self.federation,
-            self.sender(self.accounts.aggregators[number]),
+            sender,
             self.store,
             self.manifest,
-            self._directory / "aggregators" / str(number),
+            home,
             relay or self._relay,
+            answerer if self.shape.watchers else None,
         )
 
-    def _keeper(self, deployed_at: int) -> Keeper:
+    def watcher(self, number: int) -> Watcher:
+        signer = self.accounts.watchers[number]
+        return Watcher(
+            self.federation,
+            self.sender(signer),
+            self.store,
+            self.manifest,
+            self._directory / "watchers" / str(number),
+            self._deployed_at,
+            WatcherSettings(secret=hashlib.sha256(signer.address.encode()).digest()),
+        )
+
+    def _keeper(self) -> Keeper:
         return Keeper(
             self.federation,
             self.sender(self.accounts.keeper),
             self._mailbox,
-            deployed_at,
+            self._deployed_at,
             lambda round_number: round_number <= self._last_round,
         )
 

@@ -235,8 +235,10 @@ class Watcher:
 
     def _check_one(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         """Compute the next result again; those that were computed before take no time."""
-        final = self._federation.model(seen.final_height).round
         unchecked = [c for c in self._cases.values() if c.state is _State.UNCHECKED]
+        if not unchecked:
+            return None
+        final = self._federation.model(seen.final_height).round
         # What can still be disputed comes first.
         for case in sorted(unchecked, key=lambda c: (c.result.round <= final, c.result.round)):
             if self._check(seen, case, wake_ats):
