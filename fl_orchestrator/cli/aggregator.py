@@ -1,4 +1,4 @@
-"""`flo aggregator`: register, look, and attest to the current round."""
+"""`flo aggregator`: register, look, attest to the current round, and answer demands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.service import serve
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     HOME_DEFAULT,
@@ -21,6 +22,7 @@ from fl_orchestrator.cli.site import (
     RpcOption,
     StoreOption,
     TimeoutOption,
+    deployed_at,
     follow,
     head_json,
     open_federation,
@@ -160,3 +162,48 @@ def _may_attest(seen: Observation, round_number: int) -> bool:
             f"The stake does not count in round {round_number}.", "Attest in the next round."
         )
     return current.phase is not Phase.ACCEPTED or seen.timestamp < current.attest_end
+
+
+@app.command()
+def answer(
+    key: KeyOption,
+    store: StoreOption,
+    once: Annotated[
+        bool, typer.Option("--once", help="Answer what is open now, and stop.")
+    ] = False,
+    rpc: RpcOption = RPC_DEFAULT,
+    federation: FederationOption = None,
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    home: HomeOption = HOME_DEFAULT,
+    password_file: PasswordOption = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for a block.")
+    ] = TIMEOUT_DEFAULT,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what is demanded of accepted models, until interrupted.
+
+    Whoever has signed a model owes this until it is final: unanswered, the model counts as wrong
+    and its signers are slashed. Anybody who can get the model may answer. Safe to repeat.
+
+    Example: flo aggregator answer --key aggregator.json --store file:///srv/flo
+    """
+    with interruptible("Demands go on: run the same command again in time."):
+        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.chain.events import RoundIndex
+        from fl_orchestrator.content.store import open_store
+        from fl_orchestrator.roles.answering import Answerer
+        from fl_orchestrator.roles.manifests import fetch_manifest
+
+        chain = open_federation(connect(rpc), federation, deployments)
+        content = open_store(store)
+        manifest = fetch_manifest(content, chain.params())
+        sender = open_sender(chain, key, password_file)
+        directory = role_home(home, chain, sender.address)
+        rounds = RoundIndex(chain, deployed_at(chain, deployments))
+        role = Answerer(chain, sender, content, manifest, directory, rounds)
+        sent = serve(chain, role, lambda: once, timeout)
+    if json_output:
+        print_json({"sent": dict(sent)})
+        return
+    say(f"Answered {sent['answer']} demands.")

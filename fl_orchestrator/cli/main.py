@@ -21,6 +21,7 @@ from fl_orchestrator.cli import (
     model,
     party,
     verify,
+    watcher,
 )
 from fl_orchestrator.cli.console import err
 from fl_orchestrator.errors import ContentError, FloError, ToolchainError
@@ -44,6 +45,7 @@ app.add_typer(federation.app, name="federation")
 app.add_typer(party.app, name="party")
 app.add_typer(aggregator.app, name="aggregator")
 app.add_typer(keeper.app, name="keeper")
+app.add_typer(watcher.app, name="watcher")
 app.add_typer(model.app, name="model")
 app.add_typer(keys.app, name="keys")
 app.add_typer(contracts.app, name="contracts")

@@ -1,0 +1,120 @@
+"""`flo watcher`: compute every model again, and undo the wrong ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json, say
+from fl_orchestrator.cli.service import serve
+from fl_orchestrator.cli.site import (
+    DEPLOYMENTS_DEFAULT,
+    HOME_DEFAULT,
+    RPC_DEFAULT,
+    TIMEOUT_DEFAULT,
+    DeploymentsOption,
+    FederationOption,
+    HomeOption,
+    KeyOption,
+    PasswordOption,
+    RpcOption,
+    StoreOption,
+    deployed_at,
+    head_json,
+    open_federation,
+    open_sender,
+    role_home,
+)
+from fl_orchestrator.cli.stake import parse_ether
+from fl_orchestrator.errors import VerificationError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.roles.watcher import Alert
+
+app = typer.Typer(help="Check every model, and undo the wrong ones. Anyone can.")
+
+
+@app.callback()
+def _noun() -> None:
+    """Check every model, and undo the wrong ones. Anyone can."""
+
+
+@app.command()
+def run(
+    key: KeyOption,
+    store: StoreOption,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop when everything is checked, proven and collected.")
+    ] = False,
+    max_bond: Annotated[
+        str,
+        typer.Option(
+            metavar="ETH",
+            help="The most to pay for one demand. It comes back if the model was wrong. "
+            "Default: 100 times the least.",
+        ),
+    ] = "",
+    rpc: RpcOption = RPC_DEFAULT,
+    federation: FederationOption = None,
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    home: HomeOption = HOME_DEFAULT,
+    password_file: PasswordOption = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for a block.")
+    ] = TIMEOUT_DEFAULT,
+    json_output: JsonOption = False,
+) -> None:
+    """Compute every accepted model again, from the first round on, and every new one.
+
+    A wrong one is proven to the contract, which revokes it; its signers are slashed, and half of
+    that is this account's. It needs coin for gas, and for bonds where nobody shows a model. What
+    cannot be checked is an alert, on stderr; with --once it also makes the exit code 1. Safe to
+    interrupt and to repeat.
+
+    Example: flo watcher run --key watcher.json --store file:///srv/flo
+    """
+    with interruptible("Nothing is lost: run the same command again to go on."):
+        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.content.store import open_store
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+
+        chain = open_federation(connect(rpc), federation, deployments)
+        content = open_store(store)
+        manifest = fetch_manifest(content, chain.params())
+        settings = WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None)
+        sender = open_sender(chain, key, password_file)
+        role = Watcher(
+            chain,
+            sender,
+            content,
+            manifest,
+            role_home(home, chain, sender.address) / "watcher",
+            deployed_at(chain, deployments),
+            settings,
+        )
+        done = serve(chain, role, lambda: once and not role.busy, timeout)
+    seen = chain.observe(sender.address)
+    checked, alerts = done.pop("check", 0), role.alerts
+    if json_output:
+        shown = [alert.to_json() for alert in alerts]
+        print_json({"checked": checked, "sent": dict(done), "alerts": shown, **head_json(seen)})
+    else:
+        _show(checked, done, alerts)
+    if alerts:
+        raise typer.Exit(VerificationError.exit_code)
+
+
+def _show(checked: int, sent: dict[str, int], alerts: tuple[Alert, ...]) -> None:
+    say(f"Computed {checked} models again.")
+    if sent:
+        say("Sent: " + ", ".join(f"{label} {count}" for label, count in sent.items()) + ".")
+    for alert in alerts:
+        out.print(f"[bold red]Alert[/] ({alert.kind}): {escape(alert.message)}", soft_wrap=True)
+        for signer in alert.signers:
+            seat = "has left" if signer.seat is None else f"seat {signer.seat}"
+            out.print(f"  signed by {signer.address} ({seat})", soft_wrap=True)
+    if not alerts:
+        say("[green]Every model that stands is right.[/]")
