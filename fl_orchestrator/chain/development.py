@@ -86,8 +86,13 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
 
     def estimate_gas(self, transaction: dict[str, Any], block_number: Any = "latest") -> int:
         """Gas before refunds, from one execution instead of eth-tester's binary search."""
+        from eth.vm.forks.prague.state import PragueTransactionExecutor
+
         limited = {**transaction, "gas": BLOCK_GAS_LIMIT}
-        return BLOCK_GAS_LIMIT - int(self._execute(limited, block_number).get_gas_remaining())
+        used = BLOCK_GAS_LIMIT - int(self._execute(limited, block_number).get_gas_remaining())
+        unsigned = self._get_normalized_and_unsigned_evm_transaction(limited, "latest")
+        # What calldata costs at least (EIP-7623), py-evm adds only when it mines.
+        return used + int(PragueTransactionExecutor.calc_data_floor_gas(unsigned, used, 0))
 
 
 class DevelopmentChain:

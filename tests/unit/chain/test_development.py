@@ -110,6 +110,13 @@ def test_looking_at_the_chain_is_free_and_changes_nothing() -> None:
     assert chain.head_hash() == before
 
 
+@pytest.mark.parametrize("data", [b"\1" * 5_000, bytes(5_000), b"\0\1" * 500, b""])
+def test_an_estimate_is_what_a_transaction_takes_however_much_data_it_has(data: bytes) -> None:
+    sender = Sender(new_chain().web3, ALICE, REVERTS)
+    call = Call(Web3.to_checksum_address(BOB.address), data, 0, "data")
+    assert sender.check(call) == sender.send(call).gas_used
+
+
 def test_a_call_sees_the_time_of_the_latest_block() -> None:
     chain = new_chain()
     # TIMESTAMP, MSTORE at 0, RETURN 32 bytes.
