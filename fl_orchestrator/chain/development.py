@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from eth.exceptions import HeaderNotFound
+from eth.exceptions import TransactionNotFound as EthTransactionNotFound
 from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.backends.pyevm.serializers import serialize_transaction_receipt
 from eth_utils.address import to_canonical_address
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractLogicError
@@ -57,6 +60,23 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         else:
             self.set_next_timestamp(self.chain.get_canonical_head().timestamp + BLOCK_SECONDS)
         return super().send_raw_transaction(raw_transaction)
+
+    def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
+        """As eth-tester gives it, which looks for a transaction in every block from the head down:
+        a search for events, which asks for every receipt, would take the square of that.
+        """
+        try:
+            number, index = self.chain.get_canonical_transaction_index(transaction_hash)
+            block = self.chain.get_canonical_block_by_number(number)
+            transaction = block.transactions[index]
+        except (EthTransactionNotFound, HeaderNotFound, IndexError):
+            return super().get_transaction_receipt(transaction_hash)
+        if transaction.hash != transaction_hash:
+            return super().get_transaction_receipt(transaction_hash)
+        receipts = block.get_receipts(self.chain.chaindb)
+        return serialize_transaction_receipt(
+            block, receipts, transaction, index, False, self.chain.get_vm()
+        )
 
     def _execute(self, transaction: dict[str, Any], block_number: Any) -> Any:
         from eth.vm.spoof import SpoofTransaction
