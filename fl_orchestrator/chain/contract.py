@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,21 @@ class Contract:
                 argument_filters=filters,
             )
             return list(logs)
+
+    def _events_of(self, names: Sequence[str], first: int, last: int) -> list[Any]:
+        """All events of these names, in the order of the chain, by one request."""
+        events = {
+            bytes.fromhex(e.topic[2:]): e for e in map(self._contract.events.__getitem__, names)
+        }
+        wanted: Any = {
+            "address": self.address,
+            "fromBlock": first,
+            "toBlock": last,
+            "topics": [["0x" + topic.hex() for topic in events]],
+        }
+        with self.reverts.translated():
+            logs = self.web3.eth.get_logs(wanted)
+        return [events[bytes(log["topics"][0])].process_log(log) for log in logs]
 
     def _call(self, function: str, *arguments: Any, value: int = 0) -> Call:
         data = self._contract.encode_abi(function, args=list(arguments))

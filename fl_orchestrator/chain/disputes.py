@@ -55,7 +55,7 @@ class Disputes(Contract):
         self, cls: type[_Event], first: int, last: int | None, round_number: int | None
     ) -> list[_Event]:
         logs = self._events(cls.__name__, first, last, round_number)
-        return [cls(**log["args"], block_number=log["blockNumber"]) for log in logs]
+        return [typed(cls, log) for log in logs]
 
     def demands(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -128,6 +128,11 @@ class Disputes(Contract):
 
     def settle_bond(self, demand_id: int) -> Call:
         return self._call("settleBond", demand_id)
+
+
+def typed(cls: type[_Event], log: Any) -> _Event:
+    """The event as the class of its name."""
+    return cls(**log["args"], block_number=log["blockNumber"])
 
 
 def _slashed(args: Any, block_number: int) -> Slashed:

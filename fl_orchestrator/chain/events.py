@@ -55,15 +55,15 @@ class RoundIndex:
         first, last = self._next_block, block_number
         if first > last:
             return
-        federation = self._federation
-        self._results |= federation.proposed_results(first, last)
-        for update in federation.revealed_updates(first, last):
+        found = self._federation.round_events(first, last)
+        self._results |= found.results
+        for update in found.updates:
             self._updates.setdefault(update.round, []).append(update)
-        self._accepted |= federation.accepted_digests(first, last)
-        self._demands |= {demand.id: demand for demand in federation.demands(first, last)}
-        self._answers |= {answer.id: answer for answer in federation.answers(first, last)}
-        self._frauds |= {fraud.digest: fraud for fraud in federation.frauds(first, last)}
-        self._revocations |= {r.round: r for r in federation.revocations(first, last)}
+        self._accepted |= found.accepted
+        self._demands |= {demand.id: demand for demand in found.demands}
+        self._answers |= {answer.id: answer for answer in found.answers}
+        self._frauds |= {fraud.digest: fraud for fraud in found.frauds}
+        self._revocations |= {revocation.round: revocation for revocation in found.revocations}
         self._next_block = last + 1
 
     def accepted(self, round_number: int, block_number: int) -> AcceptedRound:

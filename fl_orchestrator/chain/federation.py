@@ -10,15 +10,20 @@ from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.disputes import Disputes
+from fl_orchestrator.chain.disputes import Disputes, typed
 from fl_orchestrator.chain.keys import Signer
 from fl_orchestrator.chain.types import (
+    Answered,
+    Demanded,
+    FraudProven,
     ModelView,
     Observation,
     Params,
     Result,
     RevealedUpdate,
     Role,
+    RoundEvents,
+    RoundRevoked,
     Signature,
     SignedCommit,
     Update,
@@ -49,6 +54,17 @@ _COMMIT_TYPES: Final = {
         {"name": "commitment", "type": "bytes32"},
     ]
 }
+
+
+_ROUND_EVENTS: Final = (
+    "ResultProposed",
+    "UpdateRevealed",
+    "RoundAccepted",
+    "Demanded",
+    "Answered",
+    "FraudProven",
+    "RoundRevoked",
+)
 
 
 class NoFederation(ChainError):
@@ -128,27 +144,14 @@ class Federation(Disputes):
     ) -> list[RevealedUpdate]:
         """The counted reveals, in their order."""
         logs = self._events("UpdateRevealed", first, last, round_number)
-        return [
-            RevealedUpdate(
-                args["round"],
-                args["party"],
-                args["index"],
-                args["weight"],
-                args["root"],
-                from_abi(Cid, tuple(args["cid"].values())),
-            )
-            for args in (log["args"] for log in logs)
-        ]
+        return [_revealed(log["args"]) for log in logs]
 
     def proposed_results(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> dict[bytes, Result]:
         """Every result with a valid signature, by its digest."""
         logs = self._events("ResultProposed", first, last, round_number)
-        return {
-            bytes(log["args"]["digest"]): from_abi(Result, _values(log["args"]["result"]))
-            for log in logs
-        }
+        return dict(_proposed(log["args"]) for log in logs)
 
     def accepted_digests(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -165,6 +168,21 @@ class Federation(Disputes):
         for log in self._events("Attested", first, last, round_number):
             signers.setdefault(bytes(log["args"]["digest"]), []).append(log["args"]["aggregator"])
         return signers
+
+    def round_events(self, first: int, last: int) -> RoundEvents:
+        """Everything that a range of blocks says of rounds, by one request."""
+        logs: dict[str, list[Any]] = {name: [] for name in _ROUND_EVENTS}
+        for log in self._events_of(_ROUND_EVENTS, first, last):
+            logs[log["event"]].append(log)
+        return RoundEvents(
+            dict(_proposed(log["args"]) for log in logs["ResultProposed"]),
+            [_revealed(log["args"]) for log in logs["UpdateRevealed"]],
+            {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs["RoundAccepted"]},
+            [typed(Demanded, log) for log in logs["Demanded"]],
+            [typed(Answered, log) for log in logs["Answered"]],
+            [typed(FraudProven, log) for log in logs["FraudProven"]],
+            [typed(RoundRevoked, log) for log in logs["RoundRevoked"]],
+        )
 
     # ------------------------------------------------------------------ signatures
 
@@ -240,6 +258,21 @@ class Federation(Disputes):
 
     def distribute(self, result: Result, updates: Sequence[RevealedUpdate]) -> Call:
         return self._call("distribute", to_abi(result), counted(updates))
+
+
+def _revealed(args: Any) -> RevealedUpdate:
+    return RevealedUpdate(
+        args["round"],
+        args["party"],
+        args["index"],
+        args["weight"],
+        args["root"],
+        from_abi(Cid, _values(args["cid"])),
+    )
+
+
+def _proposed(args: Any) -> tuple[bytes, Result]:
+    return bytes(args["digest"]), from_abi(Result, _values(args["result"]))
 
 
 def _values(struct: Any) -> Any:

@@ -27,6 +27,7 @@ __all__ = [
     "Result",
     "RevealedUpdate",
     "Role",
+    "RoundEvents",
     "RoundRevoked",
     "RoundView",
     "RuleKind",
@@ -314,6 +315,23 @@ class Slashed:
     amount: int
     burnt: int
     block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundEvents:
+    """What a range of blocks says of rounds, each kind in its order.
+
+    ``results`` are all that anybody signed, by their digest, ``accepted`` the accepted ones'
+    digests by their round.
+    """
+
+    results: dict[bytes, Result]
+    updates: list[RevealedUpdate]
+    accepted: dict[int, bytes]
+    demands: list[Demanded]
+    answers: list[Answered]
+    frauds: list[FraudProven]
+    revocations: list[RoundRevoked]
 
 
 def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:

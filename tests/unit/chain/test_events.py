@@ -14,6 +14,7 @@ from fl_orchestrator.chain.types import (
     FraudProven,
     Result,
     RevealedUpdate,
+    RoundEvents,
     RoundRevoked,
 )
 
@@ -32,40 +33,32 @@ class Node:
         self.asked: list[tuple[int, int]] = []
         self.hidden: set[str] = set()
 
-    def _between(self, what: str, first: int, last: int, *events: tuple[int, Any]) -> list[Any]:
-        if what in self.hidden:
-            return []
-        return [event for block, event in events if first <= block <= last]
-
-    def proposed_results(self, first: int, last: int) -> dict[bytes, Result]:
+    def round_events(self, first: int, last: int) -> RoundEvents:
         self.asked.append((first, last))
-        results = (
-            (12, (b"one", result(1))),
-            (21, (b"other", result(2, 9))),
-            (22, (b"two", result(2))),
+
+        def between(kind: str, *events: tuple[int, Any]) -> list[Any]:
+            events = () if kind in self.hidden else events
+            return [event for block, event in events if first <= block <= last]
+
+        return RoundEvents(
+            dict(
+                between(
+                    "results",
+                    (12, (b"one", result(1))),
+                    (21, (b"other", result(2, 9))),
+                    (22, (b"two", result(2))),
+                    (32, (b"three", result(3))),
+                )
+            ),
+            between(
+                "updates", (11, update(1)), (21, update(2)), (21, update(2, 1)), (31, update(3))
+            ),
+            dict(between("digests", (12, (1, b"one")), (22, (2, b"two")), (32, (3, b"three")))),
+            between("demands", (23, demand(1, 23)), (24, demand(2, 24)), (33, demand(3, 33, 3))),
+            between("answers", (25, ANSWER)),
+            between("frauds", (26, FRAUD)),
+            between("revocations", (26, REVOCATION)),
         )
-        return dict(self._between("results", first, last, *results, (32, (b"three", result(3)))))
-
-    def revealed_updates(self, first: int, last: int) -> list[RevealedUpdate]:
-        updates = (11, update(1)), (21, update(2)), (21, update(2, 1)), (31, update(3))
-        return self._between("updates", first, last, *updates)
-
-    def accepted_digests(self, first: int, last: int) -> dict[int, bytes]:
-        digests = (12, (1, b"one")), (22, (2, b"two")), (32, (3, b"three"))
-        return dict(self._between("digests", first, last, *digests))
-
-    def demands(self, first: int, last: int) -> list[Demanded]:
-        made = (23, demand(1, 23)), (24, demand(2, 24)), (33, demand(3, 33, round_number=3))
-        return self._between("demands", first, last, *made)
-
-    def answers(self, first: int, last: int) -> list[Answered]:
-        return self._between("answers", first, last, (25, ANSWER))
-
-    def frauds(self, first: int, last: int) -> list[FraudProven]:
-        return self._between("frauds", first, last, (26, FRAUD))
-
-    def revocations(self, first: int, last: int) -> list[RoundRevoked]:
-        return self._between("revocations", first, last, (26, REVOCATION))
 
 
 def result(round_number: int, root: int = 3) -> Result:
@@ -163,7 +156,7 @@ def test_a_revoked_round_is_told_from_the_one_that_takes_its_height() -> None:
     assert dict(index.revocations) == {2: REVOCATION}
     assert index.accepted(2, 40).result == result(2)
     assert index.accepted(3, 40).result == result(3)
-    assert index.open_demands(3) == [demand(3, 33, round_number=3)]
+    assert index.open_demands(3) == [demand(3, 33, 3)]
 
 
 def test_what_an_index_lists_cannot_be_changed() -> None:
