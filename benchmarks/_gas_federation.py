@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import tempfile
 from collections import Counter
@@ -28,6 +29,7 @@ from _gas_floor import (
 from hexbytes import HexBytes
 from rich.console import Console
 from rich.progress import track
+from web3 import Web3
 
 from fl_orchestrator.chain.development import DevelopmentChain
 from fl_orchestrator.chain.federation import Call, Federation
@@ -44,7 +46,8 @@ AGGREGATORS: Final = 4
 ETHER: Final = 10**18
 PERIOD: Final = 600
 CHALLENGE_PERIOD: Final = 3600
-GAS_LIMIT: Final = 15_000_000
+# Of every transaction, in Osaka (EIP-7825).
+GAS_LIMIT: Final = 2**24
 MAX_FEE: Final = 10**10
 # Fewer registrations are over before anyone wonders.
 MANY: Final = 500
@@ -82,10 +85,10 @@ def parameters(parties: int, crowd: bool) -> Params:
         min_party_stake=ETHER // 10,
         min_aggregator_stake=ETHER,
         max_parties=2**32 - 1 if crowd else parties,
-        participants=PARTIES,
+        participants=PARTIES if crowd else parties,
         min_updates=1,
         # Room for four standard deviations above the ten of a draw.
-        max_updates=PARTIES + 13 if crowd else PARTIES,
+        max_updates=PARTIES + 13 if crowd else parties,
         open_admission=crowd,
         commit_period=PERIOD,
         reveal_period=PERIOD,
@@ -109,32 +112,41 @@ def parameters(parties: int, crowd: bool) -> Params:
 
 
 class Bench:
-    """A federation on a chain of its own, with everybody registered."""
+    """A federation on a chain of its own, with everybody registered.
 
-    def __init__(self, parties: int, aggregators: int, crowd: bool = False) -> None:
+    ``changes`` are made to its parameters.
+    """
+
+    def __init__(self, parties: int, aggregators: int, crowd: bool = False, **changes: Any) -> None:
         self.owner, self.keeper = signers("owner", 1)[0], signers("keeper", 1)[0]
         self.parties, self.aggregators = signers("party", parties), signers("signer", aggregators)
-        self.params = parameters(parties, crowd)
+        self.params = dataclasses.replace(parameters(parties, crowd), **changes)
         everybody = [self.owner, self.keeper, *self.parties, *self.aggregators]
         self.chain = DevelopmentChain({key.address: 1_000 * ETHER for key in everybody})
         self.nonces: Counter[str] = Counter()
         self.deployment = self._deploy()
         self.registration = self._register()
 
-    def _deploy(self) -> Cost:
+    def _deploy(self) -> dict[str, Cost]:
+        """Run the migrations; return the cost of each contract."""
         web3, receipts = self.chain.web3, list[Receipt]()
         reverts = RevertDecoder.of_artifact("Federation")
         sender = Sender(web3, self.owner, reverts, on_receipt=receipts.append)
         with tempfile.TemporaryDirectory() as directory:
             record = DeploymentRecord(Path(directory), web3.eth.chain_id)
-            address = migrate(sender, self.params, record)[-1].address
-        self.federation = Federation(web3, address)
+            deployments = migrate(sender, self.params, record)
+        self.federation = Federation(web3, deployments[-1].address)
         self.nonces[self.owner.address] = len(receipts)
-        sent = HexBytes(receipts[-1].transaction)
-        creation_code = bytes(web3.eth.get_transaction(sent)["input"])
-        logs = web3.eth.get_transaction_receipt(sent)["logs"]
-        work = deploy_work(creation_code, web3.eth.get_code(self.federation.address))
-        return Cost(receipts[-1].gas_used, least_gas(creation_code, logs, work), work)
+        costs = {}
+        for deployment, receipt in zip(deployments, receipts, strict=True):
+            sent = HexBytes(receipt.transaction)
+            creation_code = bytes(web3.eth.get_transaction(sent)["input"])
+            logs = web3.eth.get_transaction_receipt(sent)["logs"]
+            code = web3.eth.get_code(Web3.to_checksum_address(deployment.address))
+            work = deploy_work(deployment.contract, creation_code, code)
+            floor = least_gas(creation_code, logs, work)
+            costs[deployment.contract] = Cost(receipt.gas_used, floor, work)
+        return costs
 
     def _register(self) -> dict[Role, Cost]:
         """Register everybody; return what the last of each role paid."""
@@ -177,7 +189,8 @@ class Bench:
         receipt = web3.eth.get_transaction_receipt(web3.eth.send_raw_transaction(raw))
         if receipt["status"] != 1:
             raise RuntimeError(f"{call.label} reverted")
-        return Cost(receipt["gasUsed"], least_gas(call.data, receipt["logs"], work), work)
+        floor = least_gas(call.data, receipt["logs"], work)
+        return Cost(receipt["gasUsed"], floor, work, len(raw))
 
     def run_round(self, relayed: bool = False) -> Round:
         """Run a round to its acceptance."""
@@ -199,13 +212,21 @@ class Bench:
             seen.updates_hash,
             seen.base_root,
             (1 << len(updates)) - 1,
-            random_bytes("global root", number),
+            self.model_root(number),
             Cid(random_bytes("global cid", number), RAW),
         )
         signatures = [federation.sign_result(key, result) for key in self.aggregators]
         attest = federation.attest(result, signatures)
         cost = self.send(self.keeper, attest, attest_work(len(signatures)))
         return Round(result, updates, opening, commits, reveals, cost)
+
+    def update_root(self, number: int, key: LocalSigner) -> bytes:
+        """Return the root of a party's update in a round."""
+        return random_bytes("root", number, key.address)
+
+    def model_root(self, number: int) -> bytes:
+        """Return the root of the model that a round's aggregators sign."""
+        return random_bytes("global root", number)
 
     def _commit(
         self, number: int, keys: Sequence[LocalSigner], updates: Sequence[Update], relayed: bool
@@ -263,7 +284,7 @@ class Bench:
         name = (number, key.address)
         cid = Cid(random_bytes("cid", *name), RAW)
         return Update(
-            key.address, 200, random_bytes("root", *name), cid, random_bytes("salt", *name)
+            key.address, 200, self.update_root(number, key), cid, random_bytes("salt", *name)
         )
 
     def _commitment(self, number: int, update: Update) -> bytes:

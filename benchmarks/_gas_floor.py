@@ -41,13 +41,39 @@ REGISTER: Final = {
         1,
     ),
 }
+REGISTER_CHALLENGE: Final = Work("registerChallenge: adds the hash", 1)
+CHALLENGE: Final = Work(
+    "challenge: adds the challenger; changes the round, the tally and until when stakes are held; "
+    "reads the registration, the round's record and its place in the history",
+    1,
+    3,
+    3,
+)
+SLASH: Final = Work(
+    "slashSigner: changes the stake, the totals, the bitmap of the slashed and the challenger's "
+    "credit; reads the tally and the seat",
+    0,
+    4,
+    2,
+)
+DEMAND: Final = Work(
+    "demand, descend: adds who demands what, and until when; changes the counter and the round's "
+    "record, or the demand before",
+    2,
+    2,
+)
+ANSWER: Final = Work(
+    "answer: changes the demand; reads what was demanded and the model's root", 0, 1, 2
+)
 
 
-def deploy_work(creation_code: bytes, runtime_code: bytes) -> Work:
-    """Return the work of leaving this code."""
+def deploy_work(contract: str, creation_code: bytes, runtime_code: bytes) -> Work:
+    """Return the work of leaving a contract's code."""
     words = -(-len(creation_code) // 32)
     code_gas = 32_000 + 2 * words + 200 * len(runtime_code)
-    return Work("deploy: leaves the code; adds owner, genesis root and CID", 4, other_gas=code_gas)
+    slots = 4 if contract == "Federation" else 0
+    why = "deploy: leaves the code; adds a federation's owner, genesis root and CID"
+    return Work(why, slots, other_gas=code_gas)
 
 
 def commit_work(commits: int, signed: bool, sampled: bool) -> Work:
@@ -86,11 +112,15 @@ def distribute_work(updates: int, signers: int) -> Work:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Gas used, and the least possible, of one transaction; or, without its work, of several."""
+    """Gas used, and the least possible, of one transaction; or, without its work, of several.
+
+    ``size`` is that of the signed transaction, in bytes.
+    """
 
     gas: int
     floor: int
     work: Work | None = None
+    size: int = 0
 
     @classmethod
     def total(cls, costs: Sequence[Cost]) -> Cost:

@@ -13,6 +13,10 @@ signatures come in one ``attest``. Figures are those of the steady state, in whi
 rounds share have been written before; the first round is listed too. Of what a round repeats, the
 median counts (the last commit, for one, also ends a phase).
 
+Disputes are about a model that is wrong by one unit in one coordinate, with trees of depth 17. Its
+vectors are random: next to no byte of a proof is a zero, which costs a quarter of another. A
+challenge costs its calldata (at EIP-7623's 40 a byte) and nothing else where its gas is the floor.
+
 The floor of a transaction is what no contract with the same guarantees, calldata and events could
 avoid: 21,000; its calldata (4 a zero byte, 16 any other, EIP-2028; in all at least 10 and 40,
 EIP-7623); its events (375, and 375 a topic, 8 a byte); 3,000 a signature; and the slots that it has
@@ -30,6 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from _gas_disputes import Disputed
 from _gas_federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
 from _gas_floor import Cost
 from rich import box
@@ -42,9 +47,24 @@ from fl_orchestrator.chain.types import Role
 # These rounds of the main federation are direct, and the last one; all others are relayed.
 FIRST, SECOND, STEADY = 1, 2, 3
 RELAYED: Final = 4
-ROUND_GOALS: Final = {"round_10_direct": 1_450_000, "round_10_relayed": 900_000}
+DEPTH: Final = 17
+DEEP: Final = 19
+MANY_UPDATES: Final = 100
+# The last one is what a transaction may take (EIP-7825: 2^24).
+GAS_GOALS: Final = {
+    "round_10_direct": 1_450_000,
+    "round_10_relayed": 900_000,
+    f"challenge_{PARTIES}": 550_000,
+    f"challenge_{MANY_UPDATES}": 4_900_000,
+    f"challenge_{MANY_UPDATES}_depth_{DEEP}": 16_700_000,
+}
+# What nodes take: 4 slots of 32 KiB.
+MAX_TRANSACTION_BYTES: Final = 131_072
 OPEN_GOAL: Final = 1.02
 LATE_GOAL: Final = 1.01
+# A direct round of ten parties before there were disputes, and how many times as much it may cost.
+BEFORE_DISPUTES: Final = Cost(1_362_908, 0)
+DISPUTES_GOAL: Final = 1.02
 # The table's, also where the output is no terminal.
 WIDTH: Final = 96
 
@@ -87,7 +107,8 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
     steady, relayed = done[STEADY], done[RELAYED]
     few, many = crowd_round(PARTIES), crowd_round(parties)
     rows = [
-        Row("deploy_federation", "deploy Federation", main.deployment),
+        Row("deploy_library", "deploy DisputeLogic", main.deployment["DisputeLogic"]),
+        Row("deploy_federation", "deploy Federation", main.deployment["Federation"]),
         Row("register_party", "register, a party", main.registration[Role.PARTY]),
         Row("register_aggregator", "register, an aggregator", main.registration[Role.AGGREGATOR]),
         Row("open_first", "openRound, first call", steady.opening[0]),
@@ -108,8 +129,16 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
         Row("round_10_relayed", "round, relayed", relayed.cost),
         Row("open_10", f"openRound, {PARTIES} registered", opening(few)),
         Row(f"open_{short(parties)}", f"the same, {parties:,} registered", opening(many)),
+        *disputes(),
     ]
     ratios = [
+        Ratio(
+            "round_over_before_disputes",
+            "round, direct, over before disputes",
+            steady.cost,
+            BEFORE_DISPUTES,
+            DISPUTES_GOAL,
+        ),
         Ratio(
             f"open_ratio_{short(parties)}",
             f"openRound, {parties:,} over {PARTIES}",
@@ -126,6 +155,30 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
         ),
     ]
     return rows, ratios
+
+
+def disputes() -> list[Row]:
+    """Challenge wrong models, slash their signers, and walk down the tree of a withheld one."""
+    few, many, deep = (
+        Disputed(parties, depth)
+        for parties, depth in ((PARTIES, DEPTH), (MANY_UPDATES, DEPTH), (MANY_UPDATES, DEEP))
+    )
+    registration, challenge = few.challenge()
+    demands, answers = zip(*Disputed(PARTIES, DEPTH).descend(), strict=True)
+    words = f"challenge, {MANY_UPDATES} updates"
+    key = f"challenge_{MANY_UPDATES}"
+    return [
+        Row("register_challenge", "registerChallenge", registration),
+        Row(f"challenge_{PARTIES}", f"challenge, {PARTIES} updates", challenge),
+        Row(key, words, many.challenge()[1]),
+        Row(f"{key}_depth_{DEEP}", f"{words}, depth {DEEP}", deep.challenge()[1]),
+        Row("slash_signer", "slashSigner", Cost.median(few.slash())),
+        Row("demand", "demand, the first of a round", demands[0]),
+        Row("descend", "descend", demands[1]),
+        # The second has the longest path of those that show 64 nodes.
+        Row("answer", "answer, 6 levels below", answers[1]),
+        Row("answer_chunk", "answer, a chunk", answers[-1]),
+    ]
 
 
 def crowd_round(parties: int) -> Round:
@@ -165,7 +218,7 @@ def show(rows: Sequence[Row], ratios: Sequence[Ratio]) -> None:
         table.add_column(heading, justify="center", no_wrap=True)
     for row in rows:
         gas, floor, work = row.cost.gas, row.cost.floor, row.cost.work
-        limit = ROUND_GOALS.get(row.key)
+        limit = GAS_GOALS.get(row.key)
         table.add_row(
             row.words,
             f"{gas:,}",
@@ -182,6 +235,13 @@ def show(rows: Sequence[Row], ratios: Sequence[Ratio]) -> None:
     console.print(table)
     for why in dict.fromkeys(row.cost.work.why for row in rows if row.cost.work):
         console.print(f"Floor of {why}.", highlight=False)
+    largest = max(rows, key=lambda row: row.cost.size)
+    met = verdict(largest.cost.size <= MAX_TRANSACTION_BYTES).strip()
+    console.print(
+        f"The largest signed transaction ({largest.words}): {largest.cost.size:,} bytes, at most "
+        f"{MAX_TRANSACTION_BYTES:,}: {met}.",
+        highlight=False,
+    )
 
 
 def verdict(met: bool) -> str:
@@ -190,10 +250,11 @@ def verdict(met: bool) -> str:
 
 
 def as_json(rows: Sequence[Row], ratios: Sequence[Ratio]) -> str:
-    """Return gas by operation, the ratios, and the floors apart."""
+    """Return gas by operation and the ratios; floors and the sizes of transactions apart."""
     figures: dict[str, Any] = {row.key: row.cost.gas for row in rows}
     figures |= {ratio.key: ratio.value for ratio in ratios}
     figures["floors"] = {row.key: row.cost.floor for row in rows if row.cost.floor}
+    figures["sizes"] = {row.key: row.cost.size for row in rows if row.cost.size}
     return json.dumps(figures, indent=2)
 
 

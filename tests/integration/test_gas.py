@@ -37,6 +37,24 @@ def test_a_round_of_ten_parties_meets_its_goal(
     assert figures[round_kind] <= goal
 
 
+def test_disputes_add_next_to_nothing_to_a_round(figures: dict[str, Any]) -> None:
+    assert figures["round_over_before_disputes"] <= 1.02
+
+
+@pytest.mark.parametrize("updates", ["10", "100", "100_depth_19"])
+def test_a_challenge_costs_its_calldata_and_nothing_else(
+    figures: dict[str, Any], updates: str
+) -> None:
+    key = f"challenge_{updates}"
+    assert figures[key] == figures["floors"][key]
+
+
+def test_a_challenge_of_a_hundred_updates_fits_a_transaction(figures: dict[str, Any]) -> None:
+    assert figures["challenge_100"] <= 4_900_000
+    assert figures["challenge_100_depth_19"] <= 16_700_000
+    assert figures["sizes"]["challenge_100_depth_19"] <= 131_072
+
+
 def test_nothing_costs_less_than_its_floor(figures: dict[str, Any]) -> None:
     floors = figures["floors"]
     assert {"commit", "reveal", "deploy_federation", "round_10_direct"} <= floors.keys()

@@ -1,0 +1,146 @@
+"""A federation whose accepted model is wrong, and what disputing it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from _gas_federation import AGGREGATORS, Bench, Round, random_bytes
+from _gas_floor import (
+    ANSWER,
+    CHALLENGE,
+    DEMAND,
+    REGISTER_CHALLENGE,
+    SLASH,
+    Cost,
+)
+from numpy.typing import NDArray
+
+from fl_orchestrator.aggregation.rules import next_global, rule_for
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.types import RevealedUpdate, RuleKind
+from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
+from fl_orchestrator.model.digests import challenge_hash, result_digest
+from fl_orchestrator.model.dispute_proof import ChunkProof, levels_shown, nodes_below, path_above
+from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
+from fl_orchestrator.model.manifest import RuleSpec
+
+WEIGHT: Final = 200
+COORDINATE: Final = 77
+RULES: Final = {
+    RuleKind.WEIGHTED_MEAN: RuleSpec(kind="weighted-mean"),
+    RuleKind.MEDIAN: RuleSpec(kind="median"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A vector of one chunk, and padding, in a tree of any depth."""
+
+    layout: Layout
+    values: NDArray[Any]
+    tree: ChunkTree
+
+    @classmethod
+    def of(cls, depth: int, values: NDArray[Any]) -> Vector:
+        layout = Layout.of([("w", [CHUNK_VALUES], 0)], depth=depth)
+        return cls(layout, values, tree_of(layout, values))
+
+    @classmethod
+    def random(cls, depth: int, dtype: type[np.integer[Any]], *name: object) -> Vector:
+        generator = np.random.default_rng(list(random_bytes(*name)))
+        info = np.iinfo(dtype)
+        return cls.of(depth, generator.integers(info.min, info.max, CHUNK_VALUES, dtype, True))
+
+    def proof(self) -> bytes:
+        return ChunkProof(0, chunk(self.layout, self.values, 0), self.tree.proof(0)).packed()
+
+
+class Disputed(Bench):
+    """A federation whose aggregators sign a model that is wrong by one unit in one coordinate.
+
+    Its vectors are random: next to no byte of a proof is a zero, which would be cheaper. Of trained
+    updates, 15 to 30 bytes in a hundred are.
+    """
+
+    def __init__(self, parties: int, depth: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN) -> None:
+        self.genesis = Vector.random(depth, np.int32, "genesis")
+        self._updates = [Vector.random(depth, np.int16, "update", i) for i in range(parties)]
+        super().__init__(
+            parties, AGGREGATORS, depth=depth, rule=rule, genesis_root=self.genesis.tree.root
+        )
+        self.watcher = self.keeper
+        self.done: Round = self.run_round(relayed=True)
+        self.digest = result_digest(
+            self.federation.chain_id, self.federation.address, self.done.result
+        )
+
+    @cached_property
+    def wrong(self) -> Vector:
+        """The model that all aggregators sign."""
+        (state,) = next_global(
+            rule_for(RULES[self.params.rule]),
+            [self.genesis.values],
+            [[update.values] for update in self._updates],
+            [WEIGHT] * len(self._updates),
+            self.params.update_fraction_bits,
+        )
+        # Where a coordinate is saturated, there is one unit more below it only.
+        state[COORDINATE] += 1 if state[COORDINATE] < 0 else -1
+        return Vector.of(self.params.depth, state)
+
+    def update_root(self, _number: int, key: LocalSigner) -> bytes:
+        return self._updates[self.parties.index(key)].tree.root
+
+    def model_root(self, _number: int) -> bytes:
+        return self.wrong.tree.root
+
+    # ------------------------------------------------------------------ disputes
+
+    def challenge(self) -> tuple[Cost, Cost]:
+        """Register a challenge and prove the fraud; return what both cost."""
+        federation, result = self.federation, self.done.result
+        salt = random_bytes("challenge")
+        registered = challenge_hash(
+            self.watcher.address, result.round, self.digest, COORDINATE, salt
+        )
+        call = federation.register_challenge(registered)
+        registration = self.send(self.watcher, call, REGISTER_CHALLENGE)
+        updates = [
+            RevealedUpdate(result.round, u.party, i, u.weight, u.root, u.cid)
+            for i, u in enumerate(self.done.updates)
+        ]
+        proofs = b"".join(v.proof() for v in (*self._updates, self.genesis, self.wrong))
+        call = federation.challenge(result, updates, COORDINATE, proofs, salt)
+        proof = self.send(self.watcher, call, CHALLENGE)
+        if federation.window(result.round).alive:
+            raise RuntimeError("the wrong model is still part of the history")
+        return registration, proof
+
+    def slash(self) -> list[Cost]:
+        """Slash every signer of the challenged result."""
+        calls = [
+            self.federation.slash_signer(self.digest, seat) for seat in range(len(self.aggregators))
+        ]
+        return [self.send(self.watcher, call, SLASH) for call in calls]
+
+    def descend(self) -> Iterator[tuple[Cost, Cost]]:
+        """Demand and answer from the root to the chunk; yield what both cost at each step."""
+        federation, tree = self.federation, self.wrong.tree
+        level, bond = self.params.depth, self.params.demand_bond
+        call = federation.demand(self.done.result.round, level, 0, bond)
+        demand = self.send(self.watcher, call, DEMAND)
+        for number in range(1, self.params.depth):
+            content = nodes_below(tree, level, 0) if level else self._model_chunk()
+            call = federation.answer(number, content, path_above(tree, level, 0))
+            yield demand, self.send(self.keeper, call, ANSWER)
+            if level == 0:
+                return
+            level -= levels_shown(level)
+            demand = self.send(self.watcher, federation.descend(number, 0, bond), DEMAND)
+
+    def _model_chunk(self) -> bytes:
+        return chunk(self.wrong.layout, self.wrong.values, 0)
