@@ -18,6 +18,26 @@ contract ChunkTreeCaller {
         return ChunkTree.rootOf(node, index, depth, siblings);
     }
 
+    function subtreeRoot(bytes calldata nodes, uint256 levels) external pure returns (bytes32) {
+        return ChunkTree.subtreeRoot(nodes, levels);
+    }
+
+    function openInt16(bytes calldata proof, uint256 coordinate, uint256 depth)
+        external
+        pure
+        returns (bytes32, int256)
+    {
+        return ChunkTree.openInt16(proof, coordinate, depth);
+    }
+
+    function openInt32(bytes calldata proof, uint256 coordinate, uint256 depth)
+        external
+        pure
+        returns (bytes32, int256)
+    {
+        return ChunkTree.openInt32(proof, coordinate, depth);
+    }
+
     function int16At(bytes calldata chunk, uint256 position) external pure returns (int256) {
         return ChunkTree.int16At(chunk, position);
     }
@@ -125,6 +145,74 @@ contract ChunkTreeTest is GoldenTest {
         assertGt(proofs.length, 20);
     }
 
+    // ------------------------------------------------------------------ subtreeRoot
+
+    function test_SubtreeRoot_RevertWhen_TheNumberOfNodesIsAnother() public {
+        uint256[5] memory lengths = [uint256(0), 32, 96, 127, 160];
+        for (uint256 i = 0; i < lengths.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(ChunkTree.WrongProofLength.selector, lengths[i]));
+            tree.subtreeRoot(new bytes(lengths[i]), 2);
+        }
+    }
+
+    function test_SubtreeRoot_WhenThereIsOneNode() public view {
+        assertEq(tree.subtreeRoot(abi.encode(bytes32("node")), 0), "node");
+    }
+
+    function test_SubtreeRoot_WhenThereAreMoreNodes() public view {
+        for (uint256 levels = 1; levels <= 6; ++levels) {
+            bytes32[] memory row = _row("seed", levels);
+            bytes memory nodes = abi.encodePacked(row);
+            while (row.length > 1) row = _parents(row);
+            assertEq(tree.subtreeRoot(nodes, levels), row[0]);
+        }
+    }
+
+    // ------------------------------------------------------------------ a value and its root
+
+    function test_ProofLength_WhenADepthIsGiven() public view {
+        Proof[] memory proofs = _proofs();
+        for (uint256 i = 0; i < proofs.length; ++i) {
+            assertEq(ChunkTree.proofLength(proofs[i].bits / 8, proofs[i].depth), _packed(proofs[i]).length);
+        }
+    }
+
+    function test_OpenInt16_RevertWhen_TheProofIsTooShort() public {
+        uint256[3] memory lengths = [uint256(0), 511, 575];
+        for (uint256 i = 0; i < lengths.length; ++i) {
+            vm.expectRevert();
+            tree.openInt16(new bytes(lengths[i]), 0, 2);
+        }
+    }
+
+    function test_OpenInt16_RevertWhen_TheCoordinateIsOutsideOfTheTree() public {
+        tree.openInt16(new bytes(576), 1_023, 2);
+        vm.expectRevert(abi.encodeWithSelector(ChunkTree.IndexOutOfTree.selector, 4, 2));
+        tree.openInt16(new bytes(576), 1_024, 2);
+    }
+
+    function test_OpenInt16_WhenTheGoldenProofsAreGiven() public view {
+        assertGt(_openAll(16), 10);
+    }
+
+    function test_OpenInt32_RevertWhen_TheProofIsTooShort() public {
+        uint256[3] memory lengths = [uint256(0), 1023, 1087];
+        for (uint256 i = 0; i < lengths.length; ++i) {
+            vm.expectRevert();
+            tree.openInt32(new bytes(lengths[i]), 0, 2);
+        }
+    }
+
+    function test_OpenInt32_RevertWhen_TheCoordinateIsOutsideOfTheTree() public {
+        tree.openInt32(new bytes(1088), 1_023, 2);
+        vm.expectRevert(abi.encodeWithSelector(ChunkTree.IndexOutOfTree.selector, 4, 2));
+        tree.openInt32(new bytes(1088), 1_024, 2);
+    }
+
+    function test_OpenInt32_WhenTheGoldenProofsAreGiven() public view {
+        assertGt(_openAll(32), 10);
+    }
+
     // ------------------------------------------------------------------ values
 
     function test_Int16At_RevertWhen_ThePositionIsOutsideOfTheChunk() public {
@@ -200,10 +288,7 @@ contract ChunkTreeTest is GoldenTest {
     function testFuzz_ALeafProvesItsPlaceOnly(bytes32 seed, uint256 depth, uint256 index) public view {
         depth = bound(depth, 1, 5);
         index = bound(index, 0, (1 << depth) - 1);
-        bytes32[] memory row = new bytes32[](1 << depth);
-        for (uint256 i = 0; i < row.length; ++i) {
-            row[i] = keccak256(abi.encode(seed, i));
-        }
+        bytes32[] memory row = _row(seed, depth);
         bytes32 leaf = row[index];
         bytes memory siblings;
         for (uint256 level = 0; level < depth; ++level) {
@@ -228,6 +313,33 @@ contract ChunkTreeTest is GoldenTest {
         );
     }
 
+    /// @dev Opens every golden proof of values of so many bits, at each position, with something behind it.
+    function _openAll(uint256 bits) private view returns (uint256 opened) {
+        Proof[] memory proofs = _proofs();
+        for (uint256 i = 0; i < proofs.length; ++i) {
+            if (proofs[i].bits != bits) continue;
+            ++opened;
+            bytes memory packed = abi.encodePacked(_packed(proofs[i]), "behind");
+            for (uint256 position = 0; position < 256; position += 51) {
+                uint256 coordinate = 256 * proofs[i].index + position;
+                (bytes32 root, int256 value) = bits == 16
+                    ? tree.openInt16(packed, coordinate, proofs[i].depth)
+                    : tree.openInt32(packed, coordinate, proofs[i].depth);
+                assertEq(root, proofs[i].root);
+                assertEq(
+                    value,
+                    bits == 16
+                        ? tree.int16At(proofs[i].chunk, position)
+                        : tree.int32At(proofs[i].chunk, position)
+                );
+            }
+        }
+    }
+
+    function _packed(Proof memory proof) private pure returns (bytes memory) {
+        return abi.encodePacked(proof.chunk, proof.proof);
+    }
+
     /// @dev As docs/protocol.md, section 4, says it: tensors padded to chunks, chunks to 2^depth.
     function _rootOf(Vector memory v) private pure returns (bytes32) {
         uint256 width = v.bits / 8;
@@ -249,6 +361,13 @@ contract ChunkTreeTest is GoldenTest {
         while (filled < row.length) row[filled++] = zero;
         while (row.length > 1) row = _parents(row);
         return row[0];
+    }
+
+    function _row(bytes32 seed, uint256 levels) private pure returns (bytes32[] memory row) {
+        row = new bytes32[](1 << levels);
+        for (uint256 i = 0; i < row.length; ++i) {
+            row[i] = keccak256(abi.encode(seed, i));
+        }
     }
 
     function _parents(bytes32[] memory row) private pure returns (bytes32[] memory parents) {

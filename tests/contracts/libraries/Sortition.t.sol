@@ -48,6 +48,17 @@ contract SortitionTest is GoldenTest {
         }
     }
 
+    /// @dev Of 2^128 tickets the share has those below it. Here ticket * 2^111 = (22776 * stake) << 128.
+    function test_Drawn_WhenTheTicketIsExactlyTheShare() public pure {
+        bytes32 seed = bytes32(uint256(240_738));
+        address party = address(0xC0FFEE);
+        uint96 stake = 0xccb110aa64298dd91110f933;
+        uint256 ticket = uint256(keccak256(abi.encode(seed, party))) >> 128;
+        assertEq(ticket, uint256(22_776) * stake << 17);
+        assertFalse(Sortition.drawn(seed, party, stake, 2 ** 111, 22_776));
+        assertTrue(Sortition.drawn(seed, party, stake + 1, 2 ** 111, 22_776));
+    }
+
     function test_Drawn_WhenTheGoldenDrawsAreGiven() public view {
         Draw[] memory draws = abi.decode(
             vm.parseJsonTypeArray(

@@ -5,8 +5,27 @@ import {Cid, Result} from "../../../contracts/interfaces/IFederation.sol";
 import {TypedData} from "../../../contracts/libraries/TypedData.sol";
 import {CommitRow, GoldenHashes, ResultRow} from "../support/GoldenHashes.sol";
 
+/// @dev The separator is the one of the contract that runs this.
+contract DomainSeparatorCaller {
+    function domainSeparator() external view returns (bytes32) {
+        return TypedData.domainSeparator();
+    }
+}
+
 /// @notice See TypedData.tree.
 contract TypedDataTest is GoldenHashes {
+    function test_DomainSeparator_WhenTheContractsOfTheGoldenResultsCall() public {
+        bytes memory code = address(new DomainSeparatorCaller()).code;
+        ResultRow[] memory rows = _resultRows();
+        for (uint256 i = 0; i < rows.length; ++i) {
+            vm.chainId(rows[i].chainId);
+            vm.etch(rows[i].federation, code);
+            bytes32 separator = DomainSeparatorCaller(rows[i].federation).domainSeparator();
+            assertEq(separator, rows[i].domainSeparator);
+        }
+        assertNotEq(rows.length, 0);
+    }
+
     function test_HashResult_WhenTheGoldenResultsAreGiven() public view {
         ResultRow[] memory rows = _resultRows();
         for (uint256 i = 0; i < rows.length; ++i) {
