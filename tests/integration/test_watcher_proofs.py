@@ -2,27 +2,188 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.disputes import (
     accept_a_lie,
+    balance,
+    events,
+    liar,
     off_by_one,
+    run_watchers,
+    stakes,
     submit_updates,
     vector_federation,
     watcher,
 )
+from support.federation import SmallFederation
+
+from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.roles.setup import ETHER
 
 
-@pytest.mark.parametrize("rule", ["mean", "median", "trimmed"])
-def test_a_wrong_model_is_revoked_and_its_signers_are_slashed(tmp_path: Path, rule: str) -> None:
-    federation = vector_federation(tmp_path, rule=rule, aggregators=3)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    rule: str
+    updates: int
+    parameters: int
+    aggregators: int
+
+
+PAIRWISE = [
+    Shape("mean", 3, 1_000, 1),
+    Shape("mean", 10, 1_000_000, 7),
+    Shape("mean", 100, 1_000, 7),
+    Shape("median", 3, 1_000_000, 7),
+    Shape("median", 10, 1_000, 1),
+    Shape("median", 100, 1_000_000, 1),
+    Shape("trimmed", 3, 1_000, 7),
+    Shape("trimmed", 10, 1_000_000, 1),
+    Shape("trimmed", 100, 1_000, 1),
+]
+
+
+def test_the_selection_has_every_pair_of_values() -> None:
+    values = (("mean", "median", "trimmed"), (3, 10, 100), (1_000, 1_000_000), (1, 7))
+    rows = [astuple(shape) for shape in PAIRWISE]
+    for one, other in itertools.combinations(range(len(values)), 2):
+        wanted = set(itertools.product(values[one], values[other]))
+        assert {(row[one], row[other]) for row in rows} == wanted
+
+
+@pytest.mark.parametrize("shape", PAIRWISE, ids=lambda s: "-".join(map(str, astuple(s))))
+def test_a_wrong_model_is_found_proved_revoked_and_its_signers_slashed(
+    tmp_path: Path, shape: Shape
+) -> None:
+    federation = vector_federation(
+        tmp_path,
+        parameters=shape.parameters,
+        rule=shape.rule,
+        updates=shape.updates,
+        aggregators=shape.aggregators,
+    )
+    rng = np.random.default_rng(PAIRWISE.index(shape))
+    position, unit = int(rng.integers(shape.parameters)), int(rng.choice([-1, 1]))
     submit_updates(federation)
-    accept_a_lie(federation, off_by_one(999))
+    accept_a_lie(federation, off_by_one(position, unit))
     assert federation.observe().head.round == 1
+    before = balance(federation, federation.outsider)
+
     role = watcher(federation)
-    federation.run([role], lambda o: o.head.round == 0)
-    while role.busy:
-        role.step()
-    stakes = [federation.observe(key).aggregator.stake for key in federation.aggregators]
-    assert stakes == [0, 0, 0]
+    done = run_watchers(federation, role)
+
+    proof = ["check", "registerChallenge", "challenge"]
+    assert done == [*proof, *["slashSigner"] * shape.aggregators, "withdrawRewards"]
+    seen = federation.observe()
+    assert (seen.head.height, seen.current.phase) == (0, Phase.VOID)
+    (proven,) = events(federation, "ChallengeProven")
+    layout = federation.manifest.layout
+    assert proven["coordinate"] == layout.coordinate(position)
+    assert proven["claimed"] - proven["expected"] == unit
+    assert stakes(federation) == [0] * shape.aggregators
+    gained = balance(federation, federation.outsider) - before
+    assert 0 < shape.aggregators * ETHER // 2 - gained < ETHER // 10  # the gas
+    assert (role.alerts, role.busy) == ((), False)
+
+
+# Later rounds
+
+
+def accept_rounds(federation: SmallFederation, lies: list[bool]) -> None:
+    """Accept a round for each of these, honest or not."""
+    for round_number, lies_now in enumerate(lies, start=1):
+        submit_updates(federation, round_number)
+        if lies_now:
+            accept_a_lie(federation)
+        else:
+            roles = [federation.aggregator(i) for i in range(len(federation.aggregators))]
+            federation.run(roles, lambda o: o.current.phase is Phase.ACCEPTED)
+
+
+def test_a_later_round_dies_with_its_base_and_its_signers_are_spared(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, fraud_slash_bps=5_000)
+    accept_rounds(federation, [False, True, False, False])
+    role = watcher(federation)
+    done = run_watchers(federation, role)
+    assert federation.observe().head.round == 1
+    # What was computed from the wrong model is right for what it was computed from.
+    assert Counter(done)["check"] == 4
+    assert Counter(done)["challenge"] == 1
+    assert stakes(federation) == [ETHER // 2]
+    assert role.alerts == ()
+
+
+def test_a_wrong_result_on_top_of_a_wrong_one_is_paid_for_too(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, fraud_slash_bps=5_000)
+    accept_rounds(federation, [True, True])
+    done = run_watchers(federation, watcher(federation))
+    assert Counter(done)["challenge"] == 2
+    assert federation.observe().head.round == 0
+    assert stakes(federation) == [ETHER // 4]
+
+
+def test_a_round_after_a_revocation_is_watched_like_any_other(tmp_path: Path) -> None:
+    # What is left of the stakes has to reach the minimum, or no round would open.
+    federation = vector_federation(
+        tmp_path, min_aggregator_stake=ETHER // 2, fraud_slash_bps=2_500, aggregator_stake=ETHER
+    )
+    role = watcher(federation)
+    for round_number in (1, 2):
+        submit_updates(federation, round_number)
+        accept_a_lie(federation)
+        run_watchers(federation, role)
+        assert federation.observe().head.round == 0
+    submit_updates(federation, 3)
+    honest = federation.aggregator(0)
+    federation.run([honest], lambda o: o.current.phase is Phase.ACCEPTED)
+    assert run_watchers(federation, role) == ["check"]
+    assert federation.observe().head.round == 3
+
+
+# Results that were not accepted
+
+
+def test_a_wrong_result_that_was_never_accepted_costs_its_signer_the_stake(
+    tmp_path: Path,
+) -> None:
+    federation = vector_federation(tmp_path, aggregators=4)
+    submit_updates(federation)
+    assert liar(federation, 0).step().action == "attest"
+    role = watcher(federation)
+    # It may still win, or not: there is time for it later.
+    assert role.step().action is None
+    honest = [federation.aggregator(i) for i in range(1, 4)]
+    federation.run(honest, lambda o: o.current.phase is Phase.ACCEPTED)
+    done = run_watchers(federation, role)
+    assert Counter(done) == Counter(
+        ["check", "registerChallenge", "challenge", "slashSigner", "withdrawRewards"]
+    )
+    assert stakes(federation) == [0, ETHER, ETHER, ETHER]
+    assert federation.observe().head.round == 1
+
+
+def test_who_has_nothing_left_to_lose_is_not_proven_wrong_again(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, aggregators=4)
+    submit_updates(federation)
+    for unit in (1, 2, 3):
+        assert liar(federation, 0, off_by_one(0, unit)).step().action == "attest"
+    honest = [federation.aggregator(i) for i in range(1, 4)]
+    federation.run(honest, lambda o: o.current.phase is Phase.ACCEPTED)
+    done = Counter(run_watchers(federation, watcher(federation)))
+    assert (done["challenge"], done["slashSigner"]) == (1, 1)
+
+
+def test_a_wrong_result_of_a_void_round_is_paid_for(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, aggregators=4)
+    seen = submit_updates(federation)
+    assert liar(federation, 2).step().action == "attest"
+    federation.pass_until(seen.current.attest_end)
+    assert federation.observe().current.phase is Phase.VOID
+    done = Counter(run_watchers(federation, watcher(federation)))
+    assert (done["challenge"], done["slashSigner"]) == (1, 1)
+    assert stakes(federation) == [ETHER, ETHER, 0, ETHER]

@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from web3 import Web3
 
+from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.keys import LocalSigner
 from fl_orchestrator.chain.send import Sender
@@ -25,8 +27,10 @@ from fl_orchestrator.model.digests import commitment
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
+from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator import Aggregator
 from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.vectors import Origin
 from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
 from support.federation import SmallFederation, consortium, small_manifest
@@ -70,6 +74,7 @@ def vector_federation(
     rule: str = "mean",
     updates: int = 3,
     aggregators: int = 1,
+    aggregator_stake: int = 0,
     **terms: Any,
 ) -> SmallFederation:
     manifest = vector_manifest(parameters, rule)
@@ -81,6 +86,7 @@ def vector_federation(
         consortium(updates, **terms),
         manifest=manifest,
         weights=weights,
+        aggregator_stake=aggregator_stake,
     )
 
 
@@ -148,7 +154,12 @@ class SilentStore(LocalStore):
 
 
 def liar(
-    federation: SmallFederation, number: int = 0, lie: Lie | None = None, withhold: bool = False
+    federation: SmallFederation,
+    number: int = 0,
+    lie: Lie | None = None,
+    *,
+    withhold: bool = False,
+    relay: Relay | None = None,
 ) -> LyingAggregator:
     """One of the aggregators, run by somebody else."""
     store = SilentStore(federation.directory / "store") if withhold else federation.store
@@ -158,6 +169,7 @@ def liar(
         store,
         federation.manifest,
         federation.home("aggregators", number),
+        relay,
     )
     aggregator.lie = lie or off_by_one()
     return aggregator
@@ -165,11 +177,22 @@ def liar(
 
 def accept_a_lie(
     federation: SmallFederation, lie: Lie | None = None, *, withhold: bool = False
-) -> Observation:
-    """Let all aggregators sign the same wrong model in the current round."""
-    numbers = range(len(federation.aggregators))
-    liars = [liar(federation, i, lie, withhold) for i in numbers]
-    return federation.run(liars, lambda o: o.current.phase is Phase.ACCEPTED)
+) -> Result:
+    """Let the first aggregator compute a wrong model, and all of them sign it."""
+    mailbox = Mailbox()
+    step = liar(federation, 0, lie, withhold=withhold, relay=mailbox).step()
+    assert step.action == "post attestation"
+    (result,) = mailbox.attestations
+    sign_and_accept(federation, result)
+    return result
+
+
+def sign_and_accept(federation: SmallFederation, result: Result) -> None:
+    """Have all aggregators sign a result, whatever it is."""
+    contract = federation.federation
+    signatures = [contract.sign_result(key, result) for key in federation.aggregators]
+    federation.send(federation.keeper_key, contract.attest(result, signatures))
+    assert federation.observe().current.phase is Phase.ACCEPTED
 
 
 def answerer(federation: SmallFederation, number: int = 0) -> Answerer:
@@ -206,3 +229,38 @@ def watcher(
         federation.deployment.block,
         settings or WatcherSettings(secret=b"\5" * 32),
     )
+
+
+def run_watchers(federation: SmallFederation, *roles: base.Role, steps: int = 300) -> list[str]:
+    """Give these roles turns until nothing is left for the watchers among them; what they did."""
+    done: list[str] = []
+    watchers = [role for role in roles if isinstance(role, Watcher)]
+    for _ in range(steps):
+        taken = [role.step() for role in roles]
+        actions = [step.action for step in taken if step.action is not None]
+        done += actions
+        if actions:
+            continue
+        if not any(role.busy for role in watchers):
+            return done
+        later = [s.wake_at for s in taken if s.wake_at > federation.chain.now]
+        federation.pass_until(min(later, default=federation.chain.now + 1))
+    raise AssertionError(f"the watchers never came to an end: {done[-10:]}")
+
+
+def stakes(federation: SmallFederation) -> list[int]:
+    """The aggregators' stakes, in wei."""
+    return [federation.observe(key).aggregator.stake for key in federation.aggregators]
+
+
+def balance(federation: SmallFederation, key: LocalSigner) -> int:
+    """An account's coin, in wei."""
+    return int(federation.chain.web3.eth.get_balance(Web3.to_checksum_address(key.address)))
+
+
+def events(federation: SmallFederation, name: str) -> list[Any]:
+    """The arguments of all events of one kind."""
+    contract = federation.chain.web3.eth.contract(
+        address=federation.federation.address, abi=load_artifact("Federation").abi
+    )
+    return [log["args"] for log in contract.events[name].get_logs(from_block=0)]

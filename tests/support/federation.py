@@ -102,6 +102,7 @@ class SmallFederation:
         register: bool = True,
         stakes: Sequence[int] | None = None,
         weights: Sequence[NDArray[np.float32]] | None = None,
+        aggregator_stake: int = 0,
     ) -> None:
         self.directory = directory
         self.terms = terms or consortium(parties)
@@ -130,9 +131,10 @@ class SmallFederation:
         self.deployment = migrate(self.sender(self.owner), self.params, record)[-1]
         self.federation = Federation(self.chain.web3, self.deployment.address)
         if register:
-            self._register(stakes or [self.terms.min_party_stake] * parties)
+            party_stakes = stakes or [self.terms.min_party_stake] * parties
+            self._register(party_stakes, aggregator_stake or self.terms.min_aggregator_stake)
 
-    def _register(self, stakes: Sequence[int]) -> None:
+    def _register(self, stakes: Sequence[int], aggregator_stake: int) -> None:
         federation = self.federation
         self.send(self.owner, federation.fund_rewards(100 * self.terms.reward))
         for role, members in ((Role.AGGREGATOR, self.aggregators), (Role.PARTY, self.parties)):
@@ -140,8 +142,8 @@ class SmallFederation:
         for key, stake in zip(self.parties, stakes, strict=True):
             self.send(key, federation.register(Role.PARTY, key.address, stake))
         for key in self.aggregators:
-            stake = self.terms.min_aggregator_stake
-            self.send(key, federation.register(Role.AGGREGATOR, key.address, stake))
+            call = federation.register(Role.AGGREGATOR, key.address, aggregator_stake)
+            self.send(key, call)
 
     # ------------------------------------------------------------------ processes
 
