@@ -240,7 +240,7 @@ class Bench:
             work = commit_work(len(batch), True, sampled)
             return [self.send(self.keeper, federation.commit_for(batch), work)]
         work = commit_work(1, False, sampled)
-        return [self.send(key, federation.commit(digest), work) for key, digest in pairs]
+        return [self.send(key, federation.commit(number, digest), work) for key, digest in pairs]
 
     def _reveal(
         self, keys: Sequence[LocalSigner], updates: Sequence[Update], relayed: bool

@@ -148,7 +148,7 @@ abstract contract Disputes is Attestation, IDisputes {
     /// @dev Gives the slashes of every round that a revocation may kill time to arrive.
     function _holdStakes(Current memory present) private {
         uint256 attestEnd = rounds[history[present.headHeight].round].attestEnd;
-        uint256 last = Math.max(block.timestamp, Math.max(attestEnd, _attestEnd(present)));
+        uint256 last = Math.max(block.timestamp, Math.max(attestEnd, rounds[present.round].attestEnd));
         heldUntil = Math.max(heldUntil, last + challengePeriod);
     }
 

@@ -125,7 +125,9 @@ abstract contract Parameters is IFederation {
         _require(p.depth <= DEPTH_LIMIT, "depth");
         _require(p.aggregatorShareBps <= BPS, "aggregatorShareBps");
         _require(p.unrevealedSlashBps <= BPS, "unrevealedSlashBps");
-        _require(p.fraudSlashBps <= BPS, "fraudSlashBps");
+        // A fraud and a demand that cost nothing could be repeated for ever.
+        _require(0 < p.fraudSlashBps && p.fraudSlashBps <= BPS, "fraudSlashBps");
+        _require(p.demandBond > 0, "demandBond");
         _require(p.genesisRoot != 0, "genesisRoot");
         _require(isValidCid(p.genesisCid), "genesisCid");
         _require(p.manifestDigest != 0, "manifestDigest");

@@ -7,7 +7,7 @@ import {CountedUpdate, IFederation, Result} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {BPS} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
-import {Tally} from "./State.sol";
+import {Payee, Tally} from "./State.sol";
 
 /// @title Rewards: the pot, what rounds reserve of it, and what accounts are credited with
 /// @dev Pays round down: what is not credited stays in the pot.
@@ -117,7 +117,9 @@ abstract contract Rewards is StakeAccounts {
 
     function _credit(uint256 round, address account, uint256 amount) internal returns (uint256) {
         if (amount != 0) {
-            payees[account].credit += uint96(amount);
+            // Nobody may make a slash or a distribution fail by filling a credit to the brim.
+            Payee storage payee = payees[account];
+            payee.credit = uint96(Math.min(payee.credit + amount, type(uint96).max));
             emit Credited(uint32(round), account, amount);
         }
         return amount;

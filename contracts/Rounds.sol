@@ -76,8 +76,9 @@ abstract contract Rounds is StakeAccounts {
     // ------------------------------------------------------------------ commit
 
     /// @inheritdoc IFederation
-    function commit(bytes32 commitment) external {
+    function commit(uint32 number, bytes32 commitment) external {
         Current memory round = _loadCurrent();
+        if (number != round.round) revert WrongRound(round.round);
         bytes4 reason = _commit(round, msg.sender, commitment);
         if (reason != 0) _revertWith(reason);
         _storeCurrent(round);

@@ -143,8 +143,8 @@ abstract contract State is Parameters {
     mapping(uint256 seat => address account) internal seats;
     /// @dev A bitmap.
     uint256 internal occupiedSeats;
-    /// @dev No stake leaves before, so that the slashes for a proven fraud arrive first.
-    uint256 internal heldUntil;
+    /// @notice No stake leaves before, so that the slashes for a proven fraud arrive first.
+    uint256 public heldUntil;
 
     // ------------------------------------------------------------------ history
 

@@ -342,7 +342,9 @@ interface IFederation {
     function openRound() external;
 
     /// @notice Commits the caller to an update. See docs/protocol.md for the preimage.
-    function commit(bytes32 commitment) external;
+    /// @param round The one that the commitment is for: a transaction that comes too late does not count in
+    /// another, where it could not be opened.
+    function commit(uint32 round, bytes32 commitment) external;
 
     /// @notice Commits parties to their updates by their signatures (EIP-712 `Commit`). By anyone.
     function commitFor(SignedCommit[] calldata commits) external;

@@ -59,7 +59,8 @@ class Adversary:
         )
 
     def commit(self, update: Update, round_number: int = 1) -> Receipt:
-        return self._sender.send(self.federation.commit(self.commitment(update, round_number)))
+        commitment = self.commitment(update, round_number)
+        return self._sender.send(self.federation.commit(round_number, commitment))
 
     def reveal(self, update: Update) -> Receipt:
         return self._sender.send(self.federation.reveal([update]))

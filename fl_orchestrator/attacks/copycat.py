@@ -80,7 +80,7 @@ def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> str:
         for log in scene.events("Committed")
         if log["args"]["party"] == victim
     )
-    refused = thief.attempt(federation.commit(copied))
+    refused = thief.attempt(federation.commit(1, copied))
     tell(ATTACKER, "Sees party 1's commitment on the chain and sends the same one as its own.")
     if not refused:
         tell(PROTOCOL, "Takes it: a commitment is a hash, and any could be anybody's.")
@@ -126,7 +126,7 @@ def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> str:
     fresh, _ = _revealed(scene, 2)
     tell(ATTACKER, "Sees party 1 reveal a new update, and wants to commit to that one instead.")
     again = thief.claim(fresh.root, fresh.cid, fresh.weight, salt=bytes(32))
-    refused = thief.attempt(federation.commit(thief.commitment(again, 2)))
+    refused = thief.attempt(federation.commit(2, thief.commitment(again, 2)))
     tell(PROTOCOL, f"{refused or 'Accepted'}: reveals begin when commits have ended.")
     tell(ATTACKER, "Opens its commitment to the update of round 1.")
     thief.reveal(replayed)

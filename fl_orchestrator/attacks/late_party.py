@@ -81,7 +81,7 @@ def _miss_a_round(scene: Scene, tell: Tell) -> tuple[str, bool]:
     simulation.run_until(lambda o: o.current.phase is Phase.REVEAL)
     tell(PROTOCOL, f"Ends the commit phase at its deadline: {scene.terms.commit_period} s.")
     update = late.update(*late.file())
-    refused = late.attempt(scene.federation.commit(late.commitment(update)))
+    refused = late.attempt(scene.federation.commit(1, late.commitment(update)))
     tell(ATTACKER, "Party 2 sends its commit.")
     tell(PROTOCOL, f"{refused or 'Accepted'}: it cannot take part any more.")
     ended = simulation.run_until(lambda o: o.current.phase is not Phase.REVEAL).current

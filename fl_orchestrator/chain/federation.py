@@ -238,8 +238,8 @@ class Federation(Disputes):
     def open_round(self) -> Call:
         return self._call("openRound")
 
-    def commit(self, commitment: bytes) -> Call:
-        return self._call("commit", commitment)
+    def commit(self, round_number: int, commitment: bytes) -> Call:
+        return self._call("commit", round_number, commitment)
 
     def commit_for(self, commits: Sequence[SignedCommit]) -> Call:
         return self._call("commitFor", to_abi(list(commits)))

@@ -194,7 +194,7 @@ class Party:
 
     def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
         if self._relay is None or self._relay_failed(seen, Decision.COMMIT):
-            self._sender.send(self._federation.commit(entry.commitment))
+            self._sender.send(self._federation.commit(entry.round, entry.commitment))
             return Step("commit")
         if self._is_posted(seen, Decision.COMMIT):
             return Step(wake_at=self._patience.until)

@@ -38,7 +38,7 @@ contract FreeStakeTest is FederationTest {
         _join(mallory, Role.Party, MIN_STAKE);
         _openRound();
         vm.prank(mallory);
-        federation.commit("junk");
+        federation.commit(1, "junk");
         _commitFirst(2);
         _endPhase();
         _revealFirst(2);
@@ -50,6 +50,6 @@ contract FreeStakeTest is FederationTest {
         assertEq(_stakeOf(mallory), MIN_STAKE * 9 / 10);
         vm.expectRevert(IFederation.NotActive.selector);
         vm.prank(mallory);
-        federation.commit("more junk");
+        federation.commit(2, "more junk");
     }
 }

@@ -16,7 +16,7 @@ contract FrontRunCommitmentTest is FederationTest {
         Update memory update = _update(VICTIM);
         bytes32 commitment = _commitment(update);
         vm.prank(_party(THIEF));
-        federation.commit(commitment);
+        federation.commit(1, commitment);
         _commit(VICTIM);
         _commit(2);
         _endPhase();

@@ -22,7 +22,7 @@ contract LateStakeTest is FederationTest {
         federation.openRound();
         vm.expectRevert(IFederation.NotActive.selector);
         vm.prank(mallory);
-        federation.commit("some");
+        federation.commit(1, "some");
         uint256 drawn = 0;
         for (uint256 i = 0; i < 20; ++i) {
             assertEq(_frozenStakeOf(_party(i)), STAKE);

@@ -19,7 +19,7 @@ contract OutsiderTest is FederationTest {
         _openRound();
         vm.expectRevert(IFederation.NotRegistered.selector);
         vm.prank(mallory);
-        federation.commit("some");
+        federation.commit(1, "some");
         _commitFirst(3);
         _endPhase();
         _expectNothingAccepted(IFederation.NoCommitment.selector);
@@ -37,6 +37,6 @@ contract OutsiderTest is FederationTest {
         _openRound();
         vm.expectRevert(IFederation.NotRegistered.selector);
         vm.prank(_aggregator(0));
-        federation.commit("some");
+        federation.commit(1, "some");
     }
 }

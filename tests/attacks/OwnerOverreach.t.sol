@@ -29,7 +29,7 @@ contract OwnerOverreachTest is FederationTest {
         _openRound();
         vm.expectRevert(IFederation.NotRegistered.selector);
         vm.prank(owner);
-        federation.commit("some");
+        federation.commit(1, "some");
         _commitFirst(3);
         _endPhase();
         _revealFirst(3);

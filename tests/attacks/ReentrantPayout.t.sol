@@ -121,8 +121,9 @@ contract ReentrantPayoutTest is FederationTest {
         }
         all[3] = _updateOf(account, keccak256(abi.encode("root", account, _round())));
         bytes32 commitment = _commitment(all[3]);
+        uint32 round = _round();
         vm.prank(account);
-        federation.commit(commitment);
+        federation.commit(round, commitment);
         _commitFirst(3);
         _endPhase();
         federation.reveal(all);

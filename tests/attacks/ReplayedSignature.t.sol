@@ -36,6 +36,18 @@ contract ReplayedSignatureTest is FederationTest {
         assertEq(_current().commits, 1);
     }
 
+    /// @dev A block producer holds a party's own transaction back until the next round, in which the party could not
+    /// open what it has committed to, and would be slashed.
+    function test_a_commit_that_is_mined_a_round_late_is_refused() public {
+        _openRound();
+        bytes32 commitment = _commitment(_update(0));
+        _endPhase();
+        _openRound();
+        vm.expectRevert(abi.encodeWithSelector(IFederation.WrongRound.selector, 2));
+        vm.prank(_party(0));
+        federation.commit(1, commitment);
+    }
+
     function test_a_commit_of_another_federation_is_refused() public {
         IFederation first = federation;
         _openRound();
@@ -65,7 +77,7 @@ contract ReplayedSignatureTest is FederationTest {
         bytes32 commitment = _commitment(_update(0));
         vm.chainId(chain);
         vm.prank(_party(0));
-        federation.commit(commitment);
+        federation.commit(1, commitment);
         _commit(1);
         _endPhase();
         Update memory update = _update(0);

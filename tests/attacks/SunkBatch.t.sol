@@ -47,7 +47,7 @@ contract SunkBatchTest is FederationTest {
             commits[i] = _signedCommit(i);
         }
         vm.prank(_party(0));
-        federation.commit("another");
+        federation.commit(1, "another");
         federation.commitFor(commits);
         assertEq(_current().commits, 3);
         assertEq(federation.observe(_party(0)).committed.commitment, bytes26("another"));

@@ -25,7 +25,7 @@ contract SybilRoundCloseTest is FederationTest {
             bool drawn = federation.observe(_party(i)).drawn;
             if (!drawn) vm.expectRevert(IFederation.NotDrawn.selector);
             vm.prank(_party(i));
-            federation.commit("junk");
+            federation.commit(1, "junk");
         }
         assertPhase(Phase.Commit);
         uint256 junk = _current().commits;
@@ -49,7 +49,7 @@ contract SybilRoundCloseTest is FederationTest {
         for (uint256 i = HONEST; i < HONEST + SYBILS && junk < 3; ++i) {
             if (!federation.observe(_party(i)).drawn) continue;
             vm.prank(_party(i));
-            federation.commit("junk");
+            federation.commit(1, "junk");
             ++junk;
         }
         assertEq(junk, 3);

@@ -46,13 +46,13 @@ contract ZeroSentinelsTest is FederationTest {
         _openRound();
         vm.startPrank(_party(0));
         vm.expectRevert(IFederation.ZeroCommitment.selector);
-        federation.commit(0);
+        federation.commit(1, 0);
         // Zero in the bits that are kept.
         vm.expectRevert(IFederation.ZeroCommitment.selector);
-        federation.commit(bytes32(uint256(type(uint48).max)));
-        federation.commit(bytes32(uint256(1) << 48));
+        federation.commit(1, bytes32(uint256(type(uint48).max)));
+        federation.commit(1, bytes32(uint256(1) << 48));
         vm.expectRevert(IFederation.AlreadyCommitted.selector);
-        federation.commit("again");
+        federation.commit(1, "again");
         vm.stopPrank();
     }
 

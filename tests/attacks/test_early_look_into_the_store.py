@@ -71,6 +71,6 @@ def test_nothing_of_an_update_is_there_before_the_commit_phase_has_closed(
     assert str(reveal.cid) in shared.listed() - before
     with shared.store.get(reveal.cid, 1 << 20) as stream:
         copy = thief.update(stream.read(), reveal.root)
-    late = federation.federation.commit(thief.commitment(copy))
+    late = federation.federation.commit(1, thief.commitment(copy))
     assert thief.attempt(late) == "WrongPhase"
     assert federation.observe().current.phase is Phase.REVEAL

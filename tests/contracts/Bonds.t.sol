@@ -148,20 +148,6 @@ contract BondsTest is DisputeTest {
         assertEq(_creditOf(watcher), BOND);
     }
 
-    function test_SettleBond_WhenTheBondWasZero() public {
-        Params memory p = _consortium();
-        p.demandBond = 0;
-        _start(p);
-        Evidence memory e = _acceptRight();
-        uint256 id = _demandFor(0, 1, 10, 0);
-        _answer(id, e.model);
-        _makeFinal(e);
-        vm.recordLogs();
-        disputes.settleBond(id);
-        assertEq(vm.getRecordedLogs().length, 1);
-        assertEq(_creditOf(stranger), 0);
-    }
-
     // ------------------------------------------------------------------ steps
 
     function _answered() private returns (Evidence memory e, uint256 id) {

@@ -38,6 +38,15 @@ contract CommitTest is FederationTest {
         _expectRefused(_party(2), SOME, IFederation.WrongPhase.selector);
     }
 
+    function test_Commit_RevertWhen_ItIsForAnotherRound() public {
+        _openRound();
+        for (uint32 round = 0; round <= 2; round += 2) {
+            vm.expectRevert(abi.encodeWithSelector(IFederation.WrongRound.selector, 1));
+            vm.prank(_party(0));
+            federation.commit(round, SOME);
+        }
+    }
+
     function test_Commit_RevertWhen_WhatIsKeptOfTheCommitmentIsZero() public {
         _openRound();
         _expectRefused(_party(0), 0, IFederation.ZeroCommitment.selector);
@@ -109,7 +118,7 @@ contract CommitTest is FederationTest {
         Reenterer wallet = new Reenterer();
         _join(address(wallet), Role.Party, STAKE);
         _openRound();
-        wallet.execute(address(federation), 0, abi.encodeCall(IFederation.commit, (SOME)));
+        wallet.execute(address(federation), 0, abi.encodeCall(IFederation.commit, (1, SOME)));
         assertEq(federation.observe(address(wallet)).committed.commitment, bytes26(SOME));
     }
 
@@ -146,7 +155,7 @@ contract CommitTest is FederationTest {
         for (uint256 i = 0; i < 8; ++i) {
             assertPhase(Phase.Commit);
             vm.prank(drawn[i]);
-            federation.commit(SOME);
+            federation.commit(1, SOME);
         }
         assertPhase(Phase.Reveal);
         assertEq(_current().commitEnd, block.timestamp);
@@ -157,7 +166,7 @@ contract CommitTest is FederationTest {
         vm.expectEmit(address(federation));
         emit IFederation.Committed(1, _party(0), SOME);
         vm.prank(_party(0));
-        federation.commit(SOME);
+        federation.commit(1, SOME);
         CommitView memory seen = federation.observe(_party(0)).committed;
         assertEq(seen.commitment, bytes26(SOME));
         assertEq(seen.round, 1);
@@ -318,7 +327,7 @@ contract CommitTest is FederationTest {
         vm.assume(bytes26(commitment) != 0);
         _openRound();
         vm.prank(_party(0));
-        federation.commit(commitment);
+        federation.commit(1, commitment);
         CommitView memory seen = federation.observe(_party(0)).committed;
         assertEq(bytes32(seen.commitment), commitment >> 48 << 48);
         assertEq(seen.round, 1);
@@ -349,7 +358,7 @@ contract CommitTest is FederationTest {
             assertEq(federation.observe(_party(i)).drawn, drawn);
             if (!drawn) vm.expectRevert(IFederation.NotDrawn.selector);
             vm.prank(_party(i));
-            federation.commit(SOME);
+            federation.commit(1, SOME);
         }
     }
 
@@ -403,9 +412,10 @@ contract CommitTest is FederationTest {
     // ------------------------------------------------------------------ expectations
 
     function _expectRefused(address party, bytes32 commitment, bytes4 reason) private {
+        uint32 round = _round();
         vm.expectRevert(reason);
         vm.prank(party);
-        federation.commit(commitment);
+        federation.commit(round, commitment);
     }
 
     function _expectRefusedBatch(SignedCommit[] memory batch, bytes4 reason) private {

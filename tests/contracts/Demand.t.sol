@@ -91,17 +91,6 @@ contract DemandTest is DisputeTest {
         assertEq(_creditOf(watcher), 3);
     }
 
-    function test_Demand_WhenTheBondIsZero() public {
-        Params memory p = _consortium();
-        p.demandBond = 0;
-        _start(p);
-        _acceptRight();
-        _demandFor(0, 1, 0, 0);
-        uint256 id = _demandFor(5, 1, 0, 0);
-        assertEq(disputes.demandById(id).bond, 0);
-        assertEq(_creditOf(watcher), 5);
-    }
-
     function test_Demand_WhenTheWindowIsAlmostOver() public {
         Evidence memory e = _acceptRight();
         uint256 end = _window(e).windowEnd;

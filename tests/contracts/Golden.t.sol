@@ -34,7 +34,7 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
                 _openRound();
             }
             vm.prank(row.party);
-            federation.commit(row.commitment);
+            federation.commit(uint32(row.round), row.commitment);
             _commitFirst(2);
             assertEq(abi.encodePacked(federation.observe(row.party).committed.commitment), row.slot);
             _reveal(update);
@@ -107,7 +107,7 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
         for (uint256 i = 0; i < rows.length; ++i) {
             bytes32 commitment = _commitment(updates[i]);
             vm.prank(rows[i].party);
-            federation.commit(commitment);
+            federation.commit(1, commitment);
         }
         _endPhase();
         for (uint256 i = 0; i < rows.length; ++i) {

@@ -65,6 +65,15 @@ contract ParamsTest is FederationTest {
         _expectInvalid(p, "fraudSlashBps");
     }
 
+    function test_Constructor_RevertWhen_AFraudOrADemandCostsNothing() public {
+        Params memory p = _consortium();
+        p.fraudSlashBps = 0;
+        _expectInvalid(p, "fraudSlashBps");
+        p = _consortium();
+        p.demandBond = 0;
+        _expectInvalid(p, "demandBond");
+    }
+
     function test_Constructor_RevertWhen_HalfOfTheUpdatesOrMoreAreTrimmed() public {
         Params memory p = _consortium();
         p.trimBps = 5_000;
@@ -173,7 +182,7 @@ contract ParamsTest is FederationTest {
         (p.commitPeriod, p.revealPeriod, p.attestPeriod) = (1, 1, 1);
         (p.challengePeriod, p.unbondPeriod, p.answerPeriod) = (2, 1, 1);
         (p.trimBps, p.updateFractionBits, p.depth) = (0, 0, 0);
-        (p.minPartyStake, p.minAggregatorStake, p.reward, p.demandBond) = (1, 1, 0, 0);
+        (p.minPartyStake, p.minAggregatorStake, p.reward, p.demandBond) = (1, 1, 0, 1);
         assertEq(abi.encode(_deploy(p).params()), abi.encode(p));
     }
 

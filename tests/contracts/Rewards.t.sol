@@ -187,7 +187,7 @@ contract RewardsTest is FederationTest {
         Update memory update = _updateOf(_aggregator(0), "root");
         bytes32 commitment = _commitment(update);
         vm.prank(_aggregator(0));
-        federation.commit(commitment);
+        federation.commit(1, commitment);
         _commit(1);
         _endPhase();
         Update[] memory updates = new Update[](2);

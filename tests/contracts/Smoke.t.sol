@@ -140,7 +140,7 @@ contract SmokeTest is Test {
         for (uint256 i = 0; i < PARTIES; ++i) {
             bytes32 commitment = _commitment(round, updates[i]);
             vm.prank(_party(i));
-            federation.commit(commitment);
+            federation.commit(round, commitment);
             _meter("commit");
         }
     }

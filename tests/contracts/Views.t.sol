@@ -143,7 +143,7 @@ contract ViewsTest is FederationTest {
             if (may) ++drawn;
             else vm.expectRevert(IFederation.NotDrawn.selector);
             vm.prank(_party(i));
-            federation.commit("some");
+            federation.commit(1, "some");
         }
         assertEq(_current().commits, drawn);
         assertGt(drawn, 0);

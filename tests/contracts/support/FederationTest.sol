@@ -205,8 +205,9 @@ abstract contract FederationTest is Test {
     /// @dev By its own party.
     function _commitTo(Update memory update) internal {
         bytes32 commitment = _commitment(update);
+        uint32 round = _round();
         vm.prank(update.party);
-        federation.commit(commitment);
+        federation.commit(round, commitment);
     }
 
     function _commitFirst(uint256 count) internal {

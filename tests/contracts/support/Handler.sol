@@ -163,8 +163,9 @@ contract Handler is Ledger {
         Update memory update = _choose(actor, kind);
         bytes32 commitment = _commitment(update);
         bool drawn = federation.observe(_party(actor)).drawn;
+        uint32 round = _round();
         vm.prank(_party(actor));
-        try federation.commit(commitment) {
+        try federation.commit(round, commitment) {
             ++done["commit"];
             assertTrue(drawn, "I18: not drawn");
             committedTo[_round()][actor] = update;
