@@ -142,7 +142,7 @@ def attesting(tmp_path_factory: pytest.TempPathFactory) -> Standing:
 
 
 def commit(federation: SmallFederation, commitment: bytes = COMMITMENT) -> Call:
-    return federation.federation.commit(1, commitment)
+    return federation.federation.commit(federation.observe().current.round, commitment)
 
 
 def test_an_unregistered_account_cannot_commit(small: Standing) -> None:
