@@ -26,7 +26,13 @@ from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import read_tree
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.collection import Bonds
-from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+from fl_orchestrator.roles.vectors import (
+    Origin,
+    RootMismatch,
+    VectorCache,
+    VectorFile,
+    require_root,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -115,6 +121,7 @@ class Answerer:
         if demand.level == 0:
             with file.path.open("rb") as stream:
                 proof = prove_chunk(stream, self._layout, file.meta, demand.index)
+            require_root(file, proof.root)
             return proof.chunk, b"".join(proof.siblings)
         tree = self._tree_of(file)
         return (
@@ -132,4 +139,5 @@ class Answerer:
         if self._tree is None or self._tree.root != file.root:
             with file.path.open("rb") as stream:
                 self._tree = read_tree(stream, self._layout, file.meta)
+            require_root(file, self._tree.root)
         return self._tree

@@ -97,12 +97,13 @@ class Prosecution:
         if digest not in self._withheld and not descending:
             try:
                 claimed = self._recomputation.claimed_file(result)
-                coordinate = self._recomputation.first_wrong_coordinate(claimed, right)
-                return self._recomputation.prove_chunk(claimed, coordinate // CHUNK_VALUES)
             except (ContentError, RootMismatch) as error:
                 _log.warning("withheld", round=result.round, reason=error.message)
                 if window is not None:
                     self._withheld.add(digest)
+            else:
+                coordinate = self._recomputation.first_wrong_coordinate(claimed, right)
+                return self._recomputation.prove_chunk(claimed, coordinate // CHUNK_VALUES)
         if window is None:
             raise Unprovable(
                 f"Nobody shows the model of a wrong result of round {result.round}, which is not "

@@ -25,7 +25,13 @@ from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordina
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
-from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+from fl_orchestrator.roles.vectors import (
+    Origin,
+    RootMismatch,
+    VectorCache,
+    VectorFile,
+    require_root,
+)
 
 _NO_CID: Final = Cid(ZERO_HASH, RAW)
 
@@ -163,20 +169,21 @@ class Recomputation:
         return found
 
     def tree(self, file: VectorFile) -> ChunkTree:
-        """The tree of a file; the last one is kept, since a descent asks for it again and again."""
+        """The tree of a file; the last one is kept, since a descent asks for it again and again.
+
+        Raises RootMismatch when the file was damaged on this disk.
+        """
         if self._tree is None or self._tree.root != file.root:
             with file.path.open("rb") as stream:
                 self._tree = read_tree(stream, self._layout, file.meta)
+            require_root(file, self._tree.root)
         return self._tree
 
     def prove_chunk(self, file: VectorFile, index: int) -> ChunkProof:
         """Raises RootMismatch when the file was damaged on this disk."""
         with file.path.open("rb") as stream:
             proof = prove_chunk(stream, self._layout, file.meta, index)
-        if proof.root != file.root:
-            raise RootMismatch(
-                f"The file {file.path} was damaged on this disk.", "Delete it, and run again."
-            )
+        require_root(file, proof.root)
         return proof
 
     def challenge_proofs(self, result: Result, claimed: ChunkProof) -> bytes:

@@ -64,6 +64,14 @@ class VectorFile:
     root: bytes
 
 
+def require_root(file: VectorFile, found: bytes) -> None:
+    """Raise RootMismatch unless a file that was checked once still has its root."""
+    if found != file.root:
+        raise RootMismatch(
+            f"The file {file.path} was damaged on this disk.", "Delete it, and run again."
+        )
+
+
 class VectorCache:
     """A directory of verified vector files, named by their roots. Safe to delete at any time."""
 

@@ -335,6 +335,8 @@ class Watcher:
     def _prove(self, seen: Observation, case: _Case, wake_ats: list[int]) -> Step | None:
         try:
             call = self._prosecution.next(seen, case.digest, case.result, wake_ats)
+            case.attempts = case.retry_at = 0
+            self._alerts.clear(case.digest)
             return None if call is None else self._send_one([call])
         except (UnavailableUpdates, UnavailableBase, BondTooHigh) as error:
             self._postpone(seen, case, error, wake_ats)

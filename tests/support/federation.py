@@ -27,6 +27,7 @@ from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.answering import Answerer
 from fl_orchestrator.roles.driver import Turn, run_until
 from fl_orchestrator.roles.keeper import Keeper
 from fl_orchestrator.roles.party import Party, PartySettings
@@ -180,6 +181,7 @@ class SmallFederation:
         relay: Relay | None = None,
         store: ContentStore | None = None,
         sender: Sender | None = None,
+        answerer: Answerer | None = None,
     ) -> Aggregator:
         return Aggregator(
             self.federation,
@@ -188,6 +190,7 @@ class SmallFederation:
             self.manifest,
             self.home("aggregators", number),
             relay,
+            answerer,
         )
 
     def home(self, role: str, number: int) -> Path:
