@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from anvil_node import anvil_node
 from anvil_site import Site, Weights
-from support.kubo_daemon import find_kubo, kubo_daemon
 from safetensors.numpy import load_file
 from support.flo import finish, flo, start_flo
+from support.kubo_daemon import find_kubo, kubo_daemon
 
 from fl_orchestrator.chain.types import Phase
 
