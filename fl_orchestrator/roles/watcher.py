@@ -172,8 +172,7 @@ class Watcher:
         seen = self._federation.observe(self.address)
         self._rounds.search_to(seen.block_number)
         self._require_events(seen)
-        for digest, result in self._rounds.results.items():
-            self._cases.setdefault(digest, _Case(digest, result))
+        self._look()
         wake_ats: list[int] = []
         try:
             step = self._act(seen, wake_ats)
@@ -194,6 +193,17 @@ class Watcher:
         for height in range(self._complete_to + 1, seen.head.height + 1):
             self._rounds.accepted(self._federation.model(height).round, seen.block_number)
             self._complete_to = height
+
+    def _look(self) -> None:
+        """Take in the results that are new, and what is known of them already."""
+        for digest, result in self._rounds.results.items():
+            case = self._cases.setdefault(digest, _Case(digest, result))
+            if case.state is not _State.UNCHECKED:
+                continue
+            if digest in self._rounds.frauds:
+                self._close(case)
+            elif known := self._recomputation.known(result):
+                self._conclude(case, known)
 
     def _act(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         """Do the first thing that is due: what has a deadline comes first."""
@@ -234,7 +244,7 @@ class Watcher:
     # ------------------------------------------------------------------ checking
 
     def _check_one(self, seen: Observation, wake_ats: list[int]) -> Step | None:
-        """Compute the next result again; those that were computed before take no time."""
+        """Compute the next result again."""
         unchecked = [c for c in self._cases.values() if c.state is _State.UNCHECKED]
         if not unchecked:
             return None
@@ -246,13 +256,7 @@ class Watcher:
         return None
 
     def _check(self, seen: Observation, case: _Case, wake_ats: list[int]) -> bool:
-        """Whether the result was computed, or found wrong."""
-        if case.digest in self._rounds.frauds:
-            self._close(case)
-            return False
-        if known := self._recomputation.known(case.result):
-            self._conclude(case, known)
-            return case.state is _State.WRONG
+        """Whether the result was computed."""
         if seen.timestamp < case.retry_at:
             wake_ats.append(case.retry_at)
             return False

@@ -16,6 +16,7 @@ from support.disputes import (
     events,
     liar,
     off_by_one,
+    right_result,
     run_watchers,
     sign_and_accept,
     stakes,
@@ -32,20 +33,11 @@ from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.roles.alerts import AlertKind
 from fl_orchestrator.roles.answering import Answerer
-from fl_orchestrator.roles.relay import Mailbox
 from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.vectors import RootMismatch
 from fl_orchestrator.roles.watcher import WatcherSettings
 
 BOND = ETHER // 100
-
-
-def right_result(federation: SmallFederation) -> Result:
-    """The result that an honest aggregator would sign in the current round; it is not sent."""
-    mailbox = Mailbox()
-    liar(federation, 0, lambda vector: vector, relay=mailbox, withhold=True).step()
-    (result,) = mailbox.attestations
-    return result
 
 
 def test_signers_who_never_answer_lose_their_stakes(tmp_path: Path) -> None:

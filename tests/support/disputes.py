@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,18 +97,29 @@ def update_vector(federation: SmallFederation, party: int, round_number: int) ->
 
 
 def submit_updates(federation: SmallFederation, round_number: int = 1) -> Observation:
-    """Open a round and have every party commit and reveal, in one transaction each."""
+    """Open a round and have every party commit to and reveal a random update."""
+    parties = range(len(federation.parties))
+    vectors = [update_vector(federation, party, round_number) for party in parties]
+    return submit_vectors(federation, round_number, vectors, [1 + p % 255 for p in parties])
+
+
+def submit_vectors(
+    federation: SmallFederation,
+    round_number: int,
+    vectors: Sequence[NDArray[np.int16]],
+    weights: Sequence[int],
+) -> Observation:
+    """Open a round and have the first parties commit and reveal, in one transaction each."""
     layout, contract = federation.manifest.layout, federation.federation
     origin = Origin(contract.chain_id, contract.address)
-    federation.open_round()
+    seen = federation.open_round()
     updates, commits = [], []
-    for number, key in enumerate(federation.parties):
+    for key, vector, weight in zip(federation.parties, vectors, weights, strict=False):
         stream = io.BytesIO()
-        vector = update_vector(federation, number, round_number)
         tree = write_vector(stream, layout, origin.update(round_number), in_blocks(vector))
         stream.seek(0)
         cid = federation.store.put(stream)
-        update = Update(key.address, 1 + number % 255, tree.root, cid, bytes([number]) * 32)
+        update = Update(key.address, weight, tree.root, cid, bytes(32))
         hidden = commitment(
             chain_id=origin.chain_id,
             federation=origin.federation,
@@ -122,6 +133,8 @@ def submit_updates(federation: SmallFederation, round_number: int = 1) -> Observ
         updates.append(update)
         commits.append(contract.sign_commit(key, round_number, hidden))
     federation.send(federation.keeper_key, contract.commit_for(commits))
+    if len(vectors) < len(federation.parties):
+        federation.pass_until(seen.current.commit_end)
     federation.send(federation.keeper_key, contract.reveal(updates))
     seen = federation.observe()
     assert seen.current.phase is Phase.ATTEST, seen.current.phase
@@ -193,6 +206,14 @@ def sign_and_accept(federation: SmallFederation, result: Result) -> None:
     signatures = [contract.sign_result(key, result) for key in federation.aggregators]
     federation.send(federation.keeper_key, contract.attest(result, signatures))
     assert federation.observe().current.phase is Phase.ACCEPTED
+
+
+def right_result(federation: SmallFederation) -> Result:
+    """The result that an honest aggregator would sign in the current round; it is not sent."""
+    mailbox = Mailbox()
+    liar(federation, 0, lambda vector: vector, relay=mailbox, withhold=True).step()
+    (result,) = mailbox.attestations
+    return result
 
 
 def answerer(federation: SmallFederation, number: int = 0) -> Answerer:

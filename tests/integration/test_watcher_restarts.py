@@ -1,0 +1,157 @@
+"""Watchers that are killed at any moment, that are not alone, and that come after others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.crashes import CrashPoints, MortalSender, MortalStore, Restarted
+from support.disputes import (
+    accept_a_lie,
+    answerer,
+    balance,
+    events,
+    run_watchers,
+    stakes,
+    submit_updates,
+    vector_federation,
+    watcher,
+)
+from support.federation import SmallFederation
+
+from fl_orchestrator.roles import base
+from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+
+#: A secret of its own, which it has to keep on disk.
+OWN = WatcherSettings()
+ENDING = ("slashSigner", "withdrawRewards")
+
+
+def mortal_watcher(federation: SmallFederation, points: CrashPoints) -> Watcher:
+    return watcher(
+        federation,
+        sender=MortalSender(federation.sender(federation.outsider), points),
+        store=MortalStore(federation.directory / "store", points),
+        settings=OWN,
+    )
+
+
+def run_until_over(federation: SmallFederation, *roles: base.Role) -> None:
+    """Run until the lie is undone and nobody has anything to do any more."""
+    for _ in range(100):
+        taken = [role.step() for role in roles]
+        if any(step.action for step in taken):
+            continue
+        if federation.observe().head.round == 0:
+            return
+        later = [s.wake_at for s in taken if s.wake_at > federation.chain.now]
+        federation.pass_until(min(later, default=federation.chain.now + 1))
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("shown", ["in the store", "by answers", "never"])
+def test_a_watcher_killed_between_any_two_transactions_still_wins(
+    tmp_path: Path, shown: str
+) -> None:
+    federation = vector_federation(tmp_path, aggregators=2)
+    submit_updates(federation)
+    accept_a_lie(federation, withhold=shown != "in the store")
+    points = CrashPoints()
+    role = Restarted(lambda: mortal_watcher(federation, points))
+    before = balance(federation, federation.outsider)
+    run_until_over(federation, role, *([answerer(federation)] if shown == "by answers" else []))
+
+    sent = Counter(receipt.label for receipt in federation.receipts)
+    calls = {
+        "in the store": ["registerChallenge", "challenge"],
+        "by answers": ["demand", "descend", "registerChallenge", "challenge", "settleBond"],
+        "never": ["demand", "expire", "settleBond"],
+    }[shown]
+    deaths = [f"{when} {c}" for c in (*calls, *ENDING) for when in ("before", "after")]
+    assert set(deaths) <= set(points.passed)
+    assert role.deaths >= len(deaths)
+    # Nothing was sent twice.
+    assert [sent[call] for call in ("registerChallenge", "challenge", "demand")] == [
+        int(call in calls) for call in ("registerChallenge", "challenge", "demand")
+    ]
+    assert sent["slashSigner"] == 2
+    assert stakes(federation) == [0, 0]
+    assert 0 < before + ETHER - balance(federation, federation.outsider) < ETHER // 100
+
+
+def test_a_watcher_keeps_its_secret_from_others(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    one, other = (watcher(federation, settings=OWN, home=home) for home in ("one", "other"))
+    again = watcher(federation, settings=OWN, home="one")
+    assert one._secret == again._secret != other._secret
+    private = tmp_path / "watchers" / "one" / "private"
+    assert private.stat().st_mode & 0o777 == 0o700
+    # A secret that was cut off by a crash is drawn anew.
+    (private / "secret").write_text("12")
+    assert len(watcher(federation, settings=OWN, home="one")._secret) == 32
+
+
+@pytest.mark.parametrize("shown", ["in the store", "by answers", "never"])
+def test_two_watchers_at_once_undo_a_model_once(tmp_path: Path, shown: str) -> None:
+    federation = vector_federation(tmp_path, aggregators=3)
+    submit_updates(federation)
+    accept_a_lie(federation, withhold=shown != "in the store")
+    keys = (federation.outsider, federation.keeper_key)
+    before = [balance(federation, key) for key in keys]
+    roles = [watcher(federation, key, home=key.address) for key in keys]
+    signer = [answerer(federation)] if shown == "by answers" else []
+    run_watchers(federation, *roles, *signer)
+    assert len(events(federation, "FraudProven")) == 1
+    assert stakes(federation) == [0, 0, 0]
+    gained = [balance(federation, key) - old for key, old in zip(keys, before, strict=True)]
+    # The one has half of the stakes, the other pays for its gas; all bonds have come back.
+    assert 3 * ETHER // 2 - ETHER // 100 < max(gained) < 3 * ETHER // 2
+    assert -ETHER // 100 < min(gained) < 0
+    assert all(role.alerts == () for role in roles)
+
+
+def test_a_fraud_that_others_have_proven_is_theirs_to_collect(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, aggregators=2)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    first = watcher(federation, federation.keeper_key, home="first")
+    while first.step().action != "challenge":
+        federation.chain.mine()
+    late = watcher(federation)
+    assert run_watchers(federation, late) == []
+    assert run_watchers(federation, first, late) == [
+        "slashSigner",
+        "slashSigner",
+        "withdrawRewards",
+    ]
+
+
+def test_signers_who_prove_their_own_fraud_are_slashed_by_anybody(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, aggregators=2)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    puppet = watcher(federation, federation.keeper_key, home="puppet")
+    while puppet.step().action != "challenge":
+        federation.chain.mine()
+    # The signers' own account gets half of a slash, so it does not ask for one.
+    honest = watcher(federation)
+    step = honest.step()
+    assert (step.action, stakes(federation)) == (None, [ETHER, ETHER])
+    federation.pass_until(step.wake_at)
+    assert run_watchers(federation, honest) == ["slashSigner", "slashSigner"]
+    assert stakes(federation) == [0, 0]
+
+
+def test_a_watcher_that_starts_again_computes_nothing_twice(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    for number in (1, 2):
+        submit_updates(federation, number)
+        federation.aggregator(0).step()
+    assert run_watchers(federation, watcher(federation)) == ["check", "check"]
+    assert run_watchers(federation, watcher(federation)) == []
+    # Without what it remembers, it does.
+    memory = tmp_path / "watchers" / "0" / "right-models.json"
+    memory.write_text(memory.read_text()[:-20])
+    assert run_watchers(federation, watcher(federation)) == ["check", "check"]
