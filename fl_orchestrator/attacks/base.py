@@ -13,6 +13,8 @@ Tell = Callable[[str, str], None]
 
 ATTACKER: Final = "attacker"
 PROTOCOL: Final = "protocol"
+WATCHER: Final = "watcher"
+OWNER: Final = "owner"
 HEADING: Final = "heading"
 TABLE: Final = "table"
 

@@ -10,11 +10,21 @@ from fl_orchestrator.attacks.copycat import Copycat
 from fl_orchestrator.attacks.junk_bytes import JunkBytes
 from fl_orchestrator.attacks.late_party import LateParty
 from fl_orchestrator.attacks.poison import Poison
+from fl_orchestrator.attacks.withheld_model import WithheldModel
+from fl_orchestrator.attacks.wrong_model import WrongModel
 from fl_orchestrator.errors import InputError
 
 ATTACKS: Final[dict[str, Attack]] = {
     attack.name: attack
-    for attack in (Copycat(), Poison(), AbsentAggregator(), LateParty(), JunkBytes())
+    for attack in (
+        WrongModel(),
+        WithheldModel(),
+        Copycat(),
+        Poison(),
+        AbsentAggregator(),
+        LateParty(),
+        JunkBytes(),
+    )
 }
 
 

@@ -6,6 +6,8 @@ The model is a softmax regression in NumPy, so that an attack starts in seconds.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,12 @@ from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import Cost
 from fl_orchestrator.chain.events import AcceptedRound, MissingEvents
-from fl_orchestrator.chain.types import included_indices
+from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.types import Role, included_indices
 from fl_orchestrator.experiment import Options, manifest_for
-from fl_orchestrator.model.digests import result_digest
+from fl_orchestrator.model.digests import ZERO_HASH
+from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.roles.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
@@ -30,18 +35,18 @@ from fl_orchestrator.training.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class _Holdings:
-    """What an account has, in wei: coin, both stakes, and rewards not withdrawn yet."""
+    """What an account has, in wei: coin, and both stakes."""
 
     balance: int
     stake: int
-    credit: int
 
 
 class Scene:
     """A federation before its first round, its rows dealt evenly.
 
-    Every stake is twice the minimum, so that a slashed party still counts. ``hostile`` gives some
-    parties, by number from 0, another trainer than their honest one.
+    Every party's stake is twice the minimum, so that a slashed party still counts. ``hostile``
+    gives some parties, by number from 0, another trainer than their honest one. ``depth`` is that
+    of the tree, if it is to be higher than the model needs.
     """
 
     def __init__(
@@ -49,6 +54,9 @@ class Scene:
         directory: Path,
         options: Options,
         hostile: Mapping[int, Callable[[Trainer], Trainer]] | None = None,
+        *,
+        watchers: int = 0,
+        depth: int | None = None,
     ) -> None:
         data = datasets.load(options.dataset)
         task = task_named(options.dataset)
@@ -59,10 +67,12 @@ class Scene:
         for number, corrupt in (hostile or {}).items():
             trainers[number] = corrupt(trainers[number])
         self._evaluator = NumpyLogistic(dealt.test, data.classes)
+        self.directory = directory
         self.terms = Terms(max_parties=options.parties, participants=options.parties)
+        manifest = manifest_for(task, self._evaluator, options)
         self.simulation = Simulation(
             directory,
-            manifest_for(task, self._evaluator, options),
+            manifest if depth is None else _with_depth(manifest, depth),
             initial_weights(dealt.test.x.shape[1], data.classes),
             trainers,
             Shape(
@@ -71,18 +81,28 @@ class Scene:
                 options.seed,
                 self.terms,
                 party_stakes=[2 * self.terms.min_party_stake] * options.parties,
+                watchers=watchers,
             ),
         )
         accounts = self.simulation.accounts
         self.federation = self.simulation.federation
         self.parties = [signer.address for signer in accounts.parties]
         self.aggregators = [signer.address for signer in accounts.aggregators]
+        self.watchers = [signer.address for signer in accounts.watchers]
         self.keeper = accounts.keeper.address
-        everybody = (*self.parties, *self.aggregators, self.keeper)
+        everybody = (*self.parties, *self.aggregators, *self.watchers, self.keeper)
         self._before = {address: self._holdings(address) for address in everybody}
         self._contract = self.federation.web3.eth.contract(
             address=self.federation.address, abi=load_artifact("Federation").abi
         )
+        names = (entry["name"] for entry in self._contract.abi if entry["type"] == "event")
+        events = map(self._contract.events.__getitem__, names)
+        self._events_by_topic = {bytes.fromhex(event.topic[2:]): event for event in events}
+        self._logs: dict[str, list[Any]] = {}
+        self._gas: Counter[str] = Counter()
+        self._next_block = 0
+        self._read_blocks()
+        self._gas.clear()
 
     def adversary(self, number: int) -> Adversary:
         """The account of a party whose process runs no more: it is used by hand."""
@@ -91,15 +111,52 @@ class Scene:
         sender = self.simulation.sender(signer)
         return Adversary(self.federation, sender, self.simulation.manifest.layout)
 
+    def admit_aggregator(self) -> str:
+        """A new aggregator: admitted, registered with the least stake, running; its address."""
+        simulation, stake = self.simulation, self.terms.min_aggregator_stake
+        known = simulation.accounts.aggregators
+        secret = f"fl-orchestrator development key\n{simulation.shape.seed}\nlater {len(known)}"
+        signer = LocalSigner.from_secret(hashlib.sha256(secret.encode()).digest())
+        address = Web3.to_checksum_address(signer.address)
+        owner = simulation.sender(simulation.accounts.owner)
+        owner.send(Call(address, b"", 2 * stake, "transfer"))
+        owner.send(self.federation.admit([address], Role.AGGREGATOR))
+        self._before[address] = dataclasses.replace(self._holdings(address), stake=stake)
+        register = self.federation.register(Role.AGGREGATOR, address, stake)
+        simulation.sender(signer).send(register)
+        known.append(signer)
+        self.aggregators.append(address)
+        simulation.replace(address, simulation.aggregator(len(known) - 1))
+        return address
+
     def accuracy(self) -> float:
         """Accuracy of the head's model on the test rows."""
         return self._evaluator.evaluate(self.simulation.head_weights(), {})[2]["accuracy"]
 
     # ------------------------------------------------------------------ what the chain says
 
-    def events(self, name: str) -> list[Any]:
-        """All events of one kind: the logs, whose ``args`` have the values."""
-        return list(self._contract.events[name].get_logs(from_block=0))
+    def events(self, name: str, **values: Any) -> list[Any]:
+        """The events of one kind that have these values: the logs, with all values in ``args``."""
+        self._read_blocks()
+        return [log for log in self._logs.get(name, ()) if values.items() <= log["args"].items()]
+
+    def gas_paid(self, address: str) -> int:
+        """What an account has paid for gas since the beginning, in wei."""
+        self._read_blocks()
+        return self._gas[address]
+
+    def _read_blocks(self) -> None:
+        """Read what is new since the last time."""
+        eth = self.federation.web3.eth
+        first, last = self._next_block, eth.block_number
+        self._next_block = last + 1
+        for number in range(first, last + 1):
+            for transaction in eth.get_block(number)["transactions"]:
+                receipt = eth.get_transaction_receipt(transaction)  # type: ignore[arg-type]
+                self._gas[receipt["from"]] += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+                for log in receipt["logs"]:
+                    if event := self._events_by_topic.get(bytes(log["topics"][0])):
+                        self._logs.setdefault(event.event_name, []).append(event.process_log(log))
 
     def calldata(self, log: Any) -> dict[str, Any]:
         """The arguments of the call that an event came from: everybody can read them."""
@@ -108,7 +165,7 @@ class Scene:
 
     def included(self, round_number: int) -> set[str]:
         """The parties whose updates are in the accepted result of a round; none if it is void."""
-        accepted = self._accepted(round_number)
+        accepted = self.accepted(round_number)
         if accepted is None:
             return set()
         chosen = included_indices(accepted.result.included)
@@ -116,16 +173,32 @@ class Scene:
 
     def signers(self, round_number: int) -> set[str]:
         """The aggregators that signed the accepted result of a round; none if it is void."""
-        accepted = self._accepted(round_number)
-        if accepted is None:
-            return set()
-        federation = self.federation
-        digest = result_digest(federation.chain_id, federation.address, accepted.result)
-        signed = federation.attestation(digest).signers
+        digest = self.accepted_digest(round_number)
+        signed = self.federation.attestation(digest).signers
         seats = {a: self.simulation.observe(a).aggregator.seat for a in self.aggregators}
         return {address for address, seat in seats.items() if signed >> seat & 1}
 
-    def _accepted(self, round_number: int) -> AcceptedRound | None:
+    def accepted_digest(self, round_number: int) -> bytes:
+        """The digest of the accepted result of a round; zeros if it is void."""
+        accepted = self.events("RoundAccepted", round=round_number)
+        return bytes(accepted[0]["args"]["digest"]) if accepted else ZERO_HASH
+
+    def base_round(self, round_number: int) -> int | None:
+        """The round whose model an accepted one was made from; None if it is void."""
+        accepted = self.accepted(round_number)
+        if accepted is None:
+            return None
+        heights = range(self.simulation.observe().head.height, -1, -1)
+        models = map(self.federation.model, heights)
+        return next((m.round for m in models if m.root == accepted.result.base_root), None)
+
+    def slashes(self, round_number: int) -> list[Any]:
+        """What the signers of a round's fraudulent results lost: the values of the events."""
+        logs = self.events("Slashed", round=round_number, role=Role.AGGREGATOR)
+        return [log["args"] for log in logs]
+
+    def accepted(self, round_number: int) -> AcceptedRound | None:
+        """The accepted result of a round, also of a revoked one; None if it is void."""
         try:
             last = self.simulation.observe().block_number
             return self.simulation.rounds.accepted(round_number, last)
@@ -133,17 +206,28 @@ class Scene:
             return None
 
     def reward(self, address: str) -> int:
-        """What an account has been credited with, in wei."""
-        return self._holdings(address).credit - self._before[address].credit
+        """What an account has been credited with, in wei, besides its own bonds."""
+        credited = self._sum("Credited", "amount", account=address)
+        return credited - self.bonds(address)[1]
+
+    def bonds(self, address: str) -> tuple[int, int]:
+        """What an account has paid for demands, and what it got back of that, in wei."""
+        made = {log["args"]["id"] for log in self.events("Demanded", demander=address)}
+        settled = (log["args"] for log in self.events("BondSettled", to=address))
+        returned = sum(bond["paid"] for bond in settled if bond["id"] in made)
+        return self._sum("Demanded", "bond", demander=address), returned
 
     def stake_lost(self, address: str) -> int:
         """In wei."""
         return self._before[address].stake - self._holdings(address).stake
 
-    def burnt(self, party: str) -> int:
-        """How much of a party's stake was slashed and burnt, in wei."""
-        slashes = (log["args"] for log in self.events("Slashed"))
-        return sum(slash["burnt"] for slash in slashes if slash["account"] == party)
+    def burnt(self, address: str) -> int:
+        """How much of an account's stake was slashed and burnt, in wei."""
+        return self._sum("Slashed", "burnt", account=address)
+
+    def gain(self, address: str) -> int:
+        """How much more coin an account has than before the first round, in wei."""
+        return self._holdings(address).balance - self._before[address].balance
 
     def frozen_stake(self, aggregators: Iterable[str]) -> int:
         """What these aggregators' votes weigh together in the current round, in wei."""
@@ -159,13 +243,19 @@ class Scene:
         return Cost(
             who,
             stake_lost=self.stake_lost(address),
-            # Nobody has paid in or withdrawn anything: what is gone went to the gas.
-            gas_paid=self._before[address].balance - self._holdings(address).balance,
+            gas_paid=self.gas_paid(address),
             reward=reward,
             reward_forgone=max(map(self.reward, peers)) - reward,
         )
 
+    def _sum(self, name: str, amount: str, **values: Any) -> int:
+        return sum(log["args"][amount] for log in self.events(name, **values))
+
     def _holdings(self, address: str) -> _Holdings:
         seen = self.simulation.observe(address)
         balance = self.federation.web3.eth.get_balance(Web3.to_checksum_address(address))
-        return _Holdings(balance, seen.party.stake + seen.aggregator.stake, seen.credit)
+        return _Holdings(balance, seen.party.stake + seen.aggregator.stake)
+
+
+def _with_depth(manifest: Manifest, depth: int) -> Manifest:
+    return Manifest.model_validate({**manifest.model_dump(by_alias=False), "depth": depth})

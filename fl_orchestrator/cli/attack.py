@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 import textwrap
 import time
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from fl_orchestrator.attacks.base import Cost, Verdict
 
 _COMBINES: Final = frozenset({"attack", "seed", "json_output"})
-_COLOURS: Final = {"attacker": "red", "protocol": "green"}
+_COLOURS: Final = {"attacker": "red", "protocol": "green", "watcher": "cyan", "owner": "yellow"}
 _NOT_WON: Final = 1
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ETH|wei|gas|bytes|s)\b|%)")
 
 
 class NotWithAttack(InputError):
@@ -88,8 +91,10 @@ def _tell(console: Console, who: str, what: str) -> None:
 def _hanging(console: Console, head: str, style: str, text: str) -> None:
     """Print a text beside its head: a terminal breaks it between words, a pipe gets one line."""
     width = console.width - len(head) if console.is_terminal else max(1, len(text))
-    for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False):
-        console.print(Text.assemble((head, style), line), soft_wrap=True)
+    kept = _BEFORE_UNIT.sub(_NO_BREAK, text)
+    for line in textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False):
+        shown = line.replace(_NO_BREAK, " ")
+        console.print(Text.assemble((head, style), shown), soft_wrap=True)
         head = " " * len(head)
 
 

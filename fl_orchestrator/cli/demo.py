@@ -66,8 +66,8 @@ def demo(
     attack: Annotated[
         str | None,
         typer.Option(
-            help="See an attack fail instead: copycat, poison, absent-aggregator, late-party or "
-            "junk-bytes. Exits 1 if the protocol does not win."
+            help="See an attack fail instead: wrong-model, withheld-model, copycat, poison, "
+            "absent-aggregator, late-party or junk-bytes. Exits 1 if the protocol does not win."
         ),
     ] = None,
     json_output: JsonOption = False,

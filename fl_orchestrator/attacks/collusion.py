@@ -1,0 +1,316 @@
+"""All aggregators sign the same wrong model, and one watcher undoes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+from fl_orchestrator.attacks.base import HEADING, OWNER, PROTOCOL, WATCHER, Fact, Tell
+from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.chain.types import ModelView, Observation, Result
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.model.vector_file import in_blocks
+from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.units import ether
+
+_BPS: Final = 10_000
+
+
+class Colluder(Aggregator):
+    """Signs the right model but for one unit, which it adds at a position of the flat vector."""
+
+    position: int = 0
+
+    def _compute(self, seen: Observation, work: Any, included: int) -> Result:
+        right = super()._compute(seen, work, included)
+        meta = self._origin.state(right.round)
+        file = self._vectors.fetch(self._store, right.global_cid, right.global_root, meta)
+        vector = self._vectors.load(file)
+        vector[self.position] += 1
+        wrong = self._vectors.write(meta, in_blocks(vector))
+        with wrong.path.open("rb") as stream:
+            return dataclasses.replace(right, global_root=wrong.root, global_cid=cid_of(stream))
+
+
+class SecretStore(LocalStore):
+    """The store that everybody shares, for one who puts nothing there."""
+
+    def put(self, stream: BinaryIO) -> Cid:
+        return cid_of(stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Fraud:
+    """A wrong model that was accepted, and what the chain said of it then.
+
+    ``coordinate``: where it is wrong. ``stakes``: of those who signed it, in wei, by address;
+    ``all_stakes`` is everybody's that counted.
+    """
+
+    round: int
+    digest: bytes
+    coordinate: int
+    base: ModelView
+    wrong: ModelView
+    stakes: Mapping[str, int]
+    all_stakes: int
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it became the next model after its base."""
+        return (self.wrong.round, self.wrong.height) == (self.round, self.base.height + 1)
+
+
+# ---------------------------------------------------------------------- what they do
+
+
+def run_honest_round(scene: Scene, tell: Tell) -> None:
+    """The first round, in which nobody has anything to hide."""
+    tell(HEADING, "Round 1")
+    scene.simulation.run_round()
+    signed, seats = len(scene.signers(1)), len(scene.aggregators)
+    tell(PROTOCOL, f"Accepts the model, signed by {signed} of {seats} aggregators.")
+
+
+def corrupt(scene: Scene, number: int, *, hide: bool = False, answer: bool = False) -> None:
+    """Let an aggregator collude: sign the wrong model, ``hide`` it, ``answer`` demands for it."""
+    simulation = scene.simulation
+    sender = simulation.sender(simulation.accounts.aggregators[number])
+    home = scene.directory / "aggregators" / str(number)
+    store = SecretStore(scene.directory / "store") if hide else simulation.store
+    parts = (scene.federation, sender, store, simulation.manifest, home)
+    answerer = Answerer(*parts, simulation.rounds) if answer else None
+    colluder = Colluder(*parts, answerer=answerer)
+    colluder.position = _position(scene)
+    simulation.replace(sender.address, colluder)
+
+
+def _position(scene: Scene) -> int:
+    """Where the model is made wrong: anywhere, but the same for one seed."""
+    generator = np.random.Generator(np.random.PCG64(scene.simulation.shape.seed))
+    return int(generator.integers(scene.simulation.manifest.layout.parameters))
+
+
+def run_fraudulent_round(scene: Scene) -> Fraud:
+    """Run a round to its end, in which everybody who can sign colludes."""
+    simulation = scene.simulation
+    base = scene.federation.head()
+    number = simulation.run_round().round
+    seen = simulation.observe()
+    return Fraud(
+        number,
+        scene.accepted_digest(number),
+        simulation.manifest.layout.coordinate(_position(scene)),
+        base,
+        seen.head,
+        {address: scene.frozen_stake([address]) for address in scene.signers(number)},
+        seen.current.aggregator_stake,
+    )
+
+
+def await_judgement(scene: Scene, fraud: Fraud) -> bool:
+    """Let everybody act until the wrong model is undone and paid for, or final; whether undone."""
+    watcher = scene.watchers[0]
+
+    def is_over(seen: Observation) -> bool:
+        if seen.head.height >= fraud.wrong.height:
+            return seen.final_height >= fraud.wrong.height
+        slashed = scene.federation.fraud(fraud.digest).slashed
+        paid, returned = scene.bonds(watcher)
+        return (
+            slashed == scene.federation.attestation(fraud.digest).signers
+            and paid == returned
+            and simulation.observe(watcher).credit == 0
+        )
+
+    simulation = scene.simulation
+    return simulation.run_until(is_over).head.height < fraud.wrong.height
+
+
+def go_on(scene: Scene, tell: Tell) -> str:
+    """Run the next round with a new, honest aggregator, and make it final; its address."""
+    for address in scene.aggregators:
+        scene.simulation.replace(address, None)
+    stake = ether(scene.terms.min_aggregator_stake)
+    newcomer = scene.admit_aggregator()
+    tell(OWNER, f"Admits another aggregator, an honest one, which registers with {stake}.")
+    report = scene.simulation.run_round()
+    scene.simulation.settle()
+    if not report.accepted:
+        tell(PROTOCOL, "Has no quorum for its model: the round is void.")
+        return newcomer
+    base = scene.base_round(report.round)
+    tell(PROTOCOL, f"Accepts its model, made from that of round {base}, and makes it final.")
+    if is_right(scene, report.round):
+        tell(WATCHER, "Computes this one again, too: it is right.")
+    return newcomer
+
+
+def is_right(scene: Scene, round_number: int) -> bool:
+    """Whether an accepted model is the rule applied to its updates, computed anew from the chain
+    and the store."""
+    accepted = scene.accepted(round_number)
+    if accepted is None:
+        return False
+    simulation = scene.simulation
+    recomputation = Recomputation(
+        scene.federation,
+        simulation.rounds,
+        simulation.store,
+        simulation.manifest,
+        scene.directory / "judge",
+    )
+    return recomputation.compute(accepted.result).root == accepted.result.global_root
+
+
+# ---------------------------------------------------------------------- how it is told
+
+
+def tell_proof(scene: Scene, fraud: Fraud, tell: Tell) -> None:
+    """Tell how the watcher proved where the model is wrong."""
+    (log,) = scene.events("ChallengeProven", digest=fraud.digest)
+    proven, proofs = log["args"], scene.calldata(log)["proofs"]
+    place = scene.simulation.manifest.layout.locate(proven["coordinate"])
+    where = "the padding" if place is None else f"{place[0]}[{','.join(map(str, place[1]))}]"
+    tell(
+        WATCHER,
+        f"The first wrong value is coordinate {proven['coordinate']}, {where}: registers a "
+        "challenge, and a block later proves it with one chunk of each update and of both models, "
+        f"{len(proofs):,} bytes with their paths.",
+    )
+    receipt = scene.federation.web3.eth.get_transaction_receipt(log["transactionHash"])
+    tell(
+        PROTOCOL,
+        f"Applies the rule to this one coordinate, for {receipt['gasUsed']:,} gas: it gives "
+        f"{proven['expected']:,}; signed was {proven['claimed']:,}.",
+    )
+
+
+def tell_judgement(scene: Scene, fraud: Fraud, tell: Tell) -> None:
+    """Tell what followed for the round and for its signers."""
+    tell(
+        PROTOCOL,
+        f"Revokes round {fraud.round}: the head is the model of round {fraud.base.round} again.",
+    )
+    slashes = scene.slashes(fraud.round)
+    lost, burnt = (sum(slash[what] for slash in slashes) for what in ("amount", "burnt"))
+    tell(
+        PROTOCOL,
+        f"Slashes the {len(slashes)} signers by {ether(lost)} in all: {ether(burnt)} is burnt, "
+        f"{ether(lost - burnt)} goes to the watcher.",
+    )
+
+
+# ---------------------------------------------------------------------- what has to be true
+
+
+def proof_fact(scene: Scene, fraud: Fraud) -> Fact:
+    """That the watcher proved exactly what the colluders did."""
+    logs = scene.events("ChallengeProven", digest=fraud.digest)
+    if not logs:
+        return Fact(f"It was proven where the model of round {fraud.round} is wrong.", False)
+    proven = logs[0]["args"]
+    coordinate, expected, claimed = (proven[w] for w in ("coordinate", "expected", "claimed"))
+    return Fact(
+        f"The proof names the coordinate, {coordinate}, and both values there: {claimed:,} was "
+        f"signed, {expected:,} is right.",
+        coordinate == fraud.coordinate and claimed == expected + 1,
+    )
+
+
+def facts_of(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> tuple[Fact, ...]:
+    """What has to be true of every wrong model, its signers, the watcher and the round after.
+
+    ``newcomer`` is the aggregator of that round; "" if there was none.
+    """
+    base, last = frauds[0].base, frauds[-1].round + 1
+    which = " and ".join(str(fraud.round) for fraud in frauds)
+    plural = "s" if len(frauds) > 1 else ""
+    final = scene.simulation.observe()
+    return (
+        Fact(
+            f"The wrong model{plural} of round{plural} {which} had become the head, with all the "
+            "stake behind it.",
+            all(f.is_head and 0 < f.all_stakes == sum(f.stakes.values()) for f in frauds),
+        ),
+        Fact(
+            f"Round{plural} {which} ended revoked, and the head went back to the model of round "
+            f"{base.round}.",
+            all(_is_revoked(scene, fraud, base) for fraud in frauds),
+        ),
+        *_facts_of_money(scene, frauds, f"round{plural} {which}"),
+        Fact(
+            f"Round {last} was accepted from the same base, with the right model, and is final.",
+            scene.base_round(last) == base.round
+            and scene.signers(last) == {newcomer}
+            and is_right(scene, last)
+            and final.final_height == final.head.height == base.height + 1,
+        ),
+    )
+
+
+def _is_revoked(scene: Scene, fraud: Fraud, base: ModelView) -> bool:
+    federation = scene.federation
+    revoked = scene.events("RoundRevoked", round=fraud.round, height=fraud.wrong.height)
+    in_history = federation.model(base.height) == base == fraud.base
+    return bool(revoked) and in_history and not federation.window(fraud.round).alive
+
+
+def _facts_of_money(scene: Scene, frauds: Sequence[Fraud], which: str) -> tuple[Fact, ...]:
+    watcher, bps = scene.watchers[0], scene.terms.fraud_slash_bps
+    slashes = [slash for fraud in frauds for slash in scene.slashes(fraud.round)]
+    lost, burnt = (sum(slash[what] for slash in slashes) for what in ("amount", "burnt"))
+    reward, gain = scene.reward(watcher), scene.gain(watcher)
+    paid = [scene.events("RewardsDistributed", round=fraud.round) for fraud in frauds]
+    credited = (scene.events("Credited", round=fraud.round) for fraud in frauds)
+    paid_to = {log["args"]["account"] for logs in credited for log in logs}
+    return (
+        Fact(
+            f"Every signer lost {100 * bps // _BPS} % of its stake, {ether(lost)} in all, and "
+            "half of that is burnt.",
+            2 * burnt == lost > 0 and all(_is_punished(scene, fraud, bps) for fraud in frauds),
+        ),
+        Fact(
+            f"The watcher got the other half, {ether(reward)}; it is {ether(gain)} richer, with "
+            "its gas paid.",
+            reward == lost - burnt and gain == reward - scene.gas_paid(watcher) > 0,
+        ),
+        Fact(
+            f"Nobody was rewarded for {which}.",
+            not any(paid) and paid_to <= {watcher},
+        ),
+    )
+
+
+def _is_punished(scene: Scene, fraud: Fraud, bps: int) -> bool:
+    """Whether each signer was slashed as it should be, and has what is left."""
+    taken = {slash["account"]: slash["amount"] for slash in scene.slashes(fraud.round)}
+    left = {a: scene.simulation.observe(a).aggregator.stake for a in fraud.stakes}
+    due = {address: -(-stake * bps // _BPS) for address, stake in fraud.stakes.items()}
+    return taken == due and left == {a: fraud.stakes[a] - due[a] for a in due}
+
+
+def figures_of(scene: Scene, frauds: Sequence[Fraud]) -> dict[str, Any]:
+    """What became of each wrong model, for whoever wants to look closer."""
+    return {"frauds": [_figures(scene, fraud) for fraud in frauds]}
+
+
+def _figures(scene: Scene, fraud: Fraud) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "round": fraud.round,
+        "coordinate": fraud.coordinate,
+        "proven": bool(scene.events("FraudProven", digest=fraud.digest)),
+        "demands": len(scene.events("Demanded", round=fraud.round)),
+    }
+    for log in scene.events("ChallengeProven", digest=fraud.digest):
+        receipt = scene.federation.web3.eth.get_transaction_receipt(log["transactionHash"])
+        figures["expected"], figures["claimed"] = log["args"]["expected"], log["args"]["claimed"]
+        figures["challenge_gas"] = receipt["gasUsed"]
+    return figures

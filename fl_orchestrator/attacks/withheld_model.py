@@ -1,0 +1,202 @@
+"""All aggregators sign a wrong model, and nobody shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from fl_orchestrator.attacks.base import (
+    ATTACKER,
+    HEADING,
+    OWNER,
+    PROTOCOL,
+    WATCHER,
+    Attack,
+    Fact,
+    Tell,
+    Verdict,
+)
+from fl_orchestrator.attacks.collusion import (
+    Fraud,
+    await_judgement,
+    corrupt,
+    facts_of,
+    figures_of,
+    go_on,
+    proof_fact,
+    run_fraudulent_round,
+    run_honest_round,
+    tell_judgement,
+    tell_proof,
+)
+from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.experiment import Options
+from fl_orchestrator.model.dispute_proof import levels_shown
+from fl_orchestrator.units import ether
+
+_PARTIES: Final = 3
+_AGGREGATORS: Final = 3
+_SUCCESSORS: Final = 2
+_ROUNDS: Final = 4
+# Higher than this small model needs, so that there is a way down to go.
+_DEPTH: Final = 8
+_NODE_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldModel(Attack):
+    """Two cartels, one after the other: the first is silent, the second answers every demand."""
+
+    name: ClassVar[str] = "withheld-model"
+    summary: ClassVar[str] = (
+        "All aggregators sign a wrong model, and nobody puts its file anywhere: there is nothing "
+        "that could be checked."
+    )
+    remains: ClassVar[str] = (
+        "A withheld model stops the training until it is revoked, for an answer period at each "
+        "step of a descent. Updates that a dishonest quorum withholds are another matter: they "
+        "raise an alert, and prove nothing."
+    )
+
+    watched: bool = True
+
+    def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
+        options = Options("digits", _PARTIES, _AGGREGATORS, _ROUNDS, seed=seed)
+        scene = Scene(directory, options, watchers=1, depth=_DEPTH)
+        if not self.watched:
+            scene.simulation.replace(scene.watchers[0], None)
+        run_honest_round(scene, tell)
+        frauds, newcomer = [], ""
+        tell(HEADING, "Round 2")
+        silent = _sign_a_hidden_model(scene, range(_AGGREGATORS), tell, answer=False)
+        frauds.append(silent)
+        if await_judgement(scene, silent):
+            _tell_of_silence(scene, silent, tell)
+            tell(HEADING, "Round 3")
+            answered = _try_again(scene, tell)
+            frauds.append(answered)
+            if await_judgement(scene, answered):
+                _tell_descent(scene, answered, tell)
+                tell_proof(scene, answered, tell)
+                tell_judgement(scene, answered, tell)
+                tell(HEADING, "Round 4")
+                newcomer = go_on(scene, tell)
+        if not newcomer:
+            tell(PROTOCOL, "Makes it final: the challenge period is over, and nobody objects.")
+        return _verdict(scene, frauds, newcomer)
+
+
+def _sign_a_hidden_model(scene: Scene, who: range, tell: Tell, *, answer: bool) -> Fraud:
+    for number in who:
+        corrupt(scene, number, hide=True, answer=answer)
+    fraud = run_fraudulent_round(scene)
+    signed = len(fraud.stakes)
+    tell(
+        ATTACKER,
+        f"The {len(who)} aggregators all sign a wrong model, and keep its file to themselves.",
+    )
+    tell(
+        PROTOCOL,
+        f"Accepts it, signed by {signed} of {len(who)}: it is the head, and nobody can read it.",
+    )
+    return fraud
+
+
+def _try_again(scene: Scene, tell: Tell) -> Fraud:
+    for _ in range(_SUCCESSORS):
+        scene.admit_aggregator()
+    tell(OWNER, f"Admits {_SUCCESSORS} other aggregators in their place. They collude as well.")
+    who = range(_AGGREGATORS, _AGGREGATORS + _SUCCESSORS)
+    return _sign_a_hidden_model(scene, who, tell, answer=True)
+
+
+def _tell_of_silence(scene: Scene, fraud: Fraud, tell: Tell) -> None:
+    bond = scene.events("Demanded", round=fraud.round)[0]["args"]["bond"]
+    tell(
+        WATCHER,
+        "Computes the round again from its updates: another root. Demands to see what is below "
+        f"the one on the chain, for a bond of {ether(bond)}.",
+    )
+    tell(ATTACKER, f"They stay silent, for {scene.terms.answer_period} s.")
+    tell(PROTOCOL, "Finds them guilty for that alone, and returns the bond.")
+    tell_judgement(scene, fraud, tell)
+
+
+def _tell_descent(scene: Scene, fraud: Fraud, tell: Tell) -> None:
+    tell(
+        WATCHER,
+        "Knows from the updates what the tree should be, follows the first difference down its "
+        f"{_DEPTH} levels, and pays a bond for each step.",
+    )
+    for demanded, answered in _descent(scene, fraud):
+        level, index, size = demanded["level"], demanded["index"], len(answered["content"])
+        node = f"chunk {index}" if level == 0 else f"node {index} of level {level}"
+        if demanded["previous"] == 0:
+            tell(WATCHER, f"Demands what is below the root, for {ether(demanded['bond'])}.")
+        else:
+            tell(WATCHER, f"Demands the first one that differs, {node}.")
+        if level == 0:
+            tell(ATTACKER, f"They show it, {size:,} bytes.")
+        else:
+            below = size // _NODE_BYTES
+            tell(ATTACKER, f"They show the {below} nodes {levels_shown(level)} levels below.")
+
+
+def _descent(scene: Scene, fraud: Fraud) -> list[tuple[Any, Any]]:
+    """The demands in a round, in their order, each with its answer; those without are left out."""
+    answers = {a["args"]["id"]: a["args"] for a in scene.events("Answered", round=fraud.round)}
+    demands = [log["args"] for log in scene.events("Demanded", round=fraud.round)]
+    return [(d, answers[d["id"]]) for d in demands if d["id"] in answers]
+
+
+def _verdict(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> Verdict:
+    accepted, *others, went_on = facts_of(scene, frauds, newcomer)
+    store, watcher = scene.simulation.store, scene.watchers[0]
+    locked, returned = scene.bonds(watcher)
+    facts = (
+        accepted,
+        Fact(
+            "The store never had a file of theirs.",
+            not any(store.has(fraud.wrong.cid) for fraud in frauds),
+        ),
+        Fact("Silence was proof enough in round 2.", _is_expired(scene, frauds[0])),
+        Fact(
+            "In round 3, every demand was answered, from the root down to a chunk.",
+            len(frauds) == 2 and _reaches_a_chunk(scene, frauds[1]),
+        ),
+        proof_fact(scene, frauds[-1]),
+        *others,
+        Fact(
+            f"All of the {ether(locked)} that the watcher paid for bonds came back.",
+            locked == returned > 0,
+        ),
+        went_on,
+    )
+    named = {
+        "a silent one": scene.aggregators[0],
+        "the watcher": watcher,
+        "a party": scene.parties[0],
+        "the keeper": scene.keeper,
+    }
+    if newcomer:
+        answering = scene.aggregators[_AGGREGATORS]
+        named = {"one who answered": answering, **named, "the newcomer": newcomer}
+    return Verdict(facts, scene.costs(named), figures_of(scene, frauds))
+
+
+def _is_expired(scene: Scene, fraud: Fraud) -> bool:
+    proven = scene.events("FraudProven", digest=fraud.digest, challenger=scene.watchers[0])
+    shown = [
+        *scene.events("Answered", round=fraud.round),
+        *scene.events("ChallengeProven", digest=fraud.digest),
+    ]
+    return bool(proven) and not shown
+
+
+def _reaches_a_chunk(scene: Scene, fraud: Fraud) -> bool:
+    descent = _descent(scene, fraud)
+    levels = [demanded["level"] for demanded, _ in descent]
+    all_answered = len(descent) == len(scene.events("Demanded", round=fraud.round))
+    return all_answered and levels[:1] == [_DEPTH] and levels[-1:] == [0]
