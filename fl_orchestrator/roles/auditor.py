@@ -70,7 +70,7 @@ class Audit:
         except (NoFederation, ValueError) as error:
             raise WrongRecord(
                 f"Round 0: there is no federation at {self.history.federation}, where "
-                "history.json has it."
+                f"history.json has it: {error}"
             ) from error
         if not is_deployed_here(self._federation):
             raise WrongRecord(

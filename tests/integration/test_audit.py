@@ -16,6 +16,8 @@ import pytest
 from support.federation import small_manifest
 from support.recorded import record_run
 
+from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain import federation, migrate
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.errors import VerificationError
@@ -526,3 +528,23 @@ def test_a_wrong_model_that_every_aggregator_signed_is_named(
         "Round 2: the model on-chain is not the rule applied to its updates; "
         f"the first wrong coordinate is {PLACES[9]}."
     )
+
+
+def test_a_federation_that_links_another_library_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run may be right so far: the library would decide any dispute."""
+    genuine = load_artifact("DisputeLogic")
+    changed = dataclasses.replace(
+        genuine,
+        creation_code=genuine.creation_code[:-1] + b"\xff",
+        runtime_code=genuine.runtime_code[:-1] + b"\xff",
+    )
+    artifacts = {"DisputeLogic": changed, "Federation": load_artifact("Federation")}
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with monkeypatch.context() as patched:
+        for module in (migrate, federation):
+            patched.setattr(module, "load_artifact", artifacts.__getitem__)
+        record_run(directory, rounds=1)
+    assert "is linked to another DisputeLogic than this version's" in refusal(directory, tmp_path)
