@@ -14,7 +14,6 @@ import {Handler} from "./support/Handler.sol";
 import {RoundBook} from "./support/Ledger.sol";
 
 /// @notice See INVARIANTS.md. One campaign checks all of them: forge would run the same calls again for each.
-/// @dev The configuration stands at the contracts below: forge does not look at inherited functions.
 abstract contract InvariantsTest is FederationTest {
     Handler internal handler;
     uint256 internal actors;
@@ -265,8 +264,6 @@ abstract contract InvariantsTest is FederationTest {
     }
 }
 
-/// forge-config: default.invariant.runs = 10
-/// forge-config: default.invariant.fail-on-revert = true
 contract ConsortiumInvariantsTest is InvariantsTest {
     function setUp() public override {
         Params memory p = _consortium();
@@ -275,8 +272,6 @@ contract ConsortiumInvariantsTest is InvariantsTest {
     }
 }
 
-/// forge-config: default.invariant.runs = 10
-/// forge-config: default.invariant.fail-on-revert = true
 contract CrowdInvariantsTest is InvariantsTest {
     function setUp() public override {
         Params memory p = _crowd();
