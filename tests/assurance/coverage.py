@@ -10,11 +10,11 @@ import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
-WORK: Final = CHECKOUT / ".tools" / "assurance" / "coverage"
+from assurance.records import CHECKOUT, WORK
+
+PLACE: Final = WORK / "coverage"
 LINES: Final = 0.98
 BRANCHES: Final = 0.95
 
@@ -32,12 +32,12 @@ def measure() -> str:
 
     Without the campaigns (too slow like that) and without what measures gas.
     """
-    report = WORK / "lcov.info"
+    report = PLACE / "lcov.info"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     tests = ["--no-match-contract", "Invariants", "--no-match-test", "test_gas"]
     reporting = ["--no-match-coverage", "^(tests|node_modules)/", "--report", "lcov"]
-    places = {"FOUNDRY_OUT": str(WORK / "out"), "FOUNDRY_CACHE_PATH": str(WORK / "cache")}
+    places = {"FOUNDRY_OUT": str(PLACE / "out"), "FOUNDRY_CACHE_PATH": str(PLACE / "cache")}
     subprocess.run(
         [CHECKOUT / "scripts" / "forge", "coverage", *tests, *reporting, "--report-file", report],
         cwd=CHECKOUT,

@@ -22,13 +22,13 @@ from integration.anvil_node import anvil_node
 from numpy.typing import NDArray
 from sha3 import keccak_256
 
+from assurance.records import CHECKOUT
 from fl_orchestrator.aggregation.rules import MAX_UPDATES, MAX_WEIGHT, next_global, rule_for
 from fl_orchestrator.chain.compile import Project
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
 
 RuleKind = Literal["weighted-mean", "median", "trimmed-mean"]
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
 HARNESS: Final = Path("tests", "assurance", "RuleHarness.sol")
 #: Coordinates in an aggregation, and aggregations in a call.
 COORDINATES: Final = 8

@@ -65,10 +65,6 @@ class Mutant:
         """The mutated text of the file."""
         return source[: self.start] + self.replacement.encode() + source[self.end :]
 
-    def line(self, source: bytes) -> int:
-        """The line of the fault, from 1."""
-        return source.count(b"\n", 0, self.start) + 1
-
     def diff(self, source: bytes) -> str:
         """What changes, as a unified diff without context."""
         old, new = source.decode().splitlines(), self.apply(source).decode().splitlines()

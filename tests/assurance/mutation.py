@@ -10,10 +10,8 @@ on where it was, and only what has changed is tried again. Exits 1 below the thr
 
 import argparse
 import hashlib
-import json
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -27,17 +25,15 @@ from pathlib import Path
 from typing import Final
 
 from assurance.mutants import Mutant, mutants_of
+from assurance.records import CHECKOUT, WORK, Records, digest, needed_by
 from fl_orchestrator.chain.compile import Project
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
-WORK: Final = CHECKOUT / ".tools" / "assurance" / "mutation"
 LIBRARIES: Final = Path("contracts", "libraries")
 TESTS: Final = Path("tests", "contracts")
 #: Slow; compiled anew with every mutant, because it imports the contract; not about the contract;
 #: not run by forge.
 LEFT_OUT: Final = ("Invariants.t.sol", "Smoke.t.sol", "libraries", "symbolic")
 THRESHOLD: Final = 0.9
-IMPORT: Final = re.compile(r'from "(\.[^"]*)"')
 #: Of each process: the first compilation takes two minutes, an endless loop all gas in seconds.
 CPU_SECONDS: Final = 600
 
@@ -60,14 +56,13 @@ class Suite:
 
     @property
     def tree(self) -> Path:
-        return WORK / self.name
+        return WORK / "mutation" / self.name
 
     def prepare(self) -> str:
         """Make the copy what the checkout is now, leaving what forge has built.
 
         Returns the hash of everything that a verdict depends on beside the mutant.
         """
-        hasher = hashlib.sha256(f"{self.name} {self.optimizer}\n".encode())
         for stale in (self.tree / top for top in ("contracts", "tests")):
             for file in stale.rglob("*.sol"):
                 if file.relative_to(self.tree) not in self.files:
@@ -78,11 +73,10 @@ class Suite:
             if not target.exists() or target.read_bytes() != text:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(text)
-            hasher.update(f"{file.as_posix()} {len(text)}\n".encode() + text)
         modules = self.tree / "node_modules"
         if not modules.exists():
             modules.symlink_to(CHECKOUT / "node_modules", target_is_directory=True)
-        return hasher.hexdigest()
+        return digest(self.tree, self.files, self.name, self.optimizer)
 
     def verdict(self) -> str:
         """What the tests say about the copy as it is. Raises UnclearOutcomeError."""
@@ -116,29 +110,8 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
 
 
-class Verdicts:
-    """The verdicts so far, one JSON line each."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        # The last line may be cut short by a kill.
-        complete = [line for line in lines if line.endswith("}")]
-        self.known: dict[str, str] = {
-            row["key"]: row["verdict"] for row in map(json.loads, complete)
-        }
-
-    def add(self, key: str, verdict: str, mutant: Mutant) -> None:
-        self.known[key] = verdict
-        row = {"key": key, "verdict": verdict, "file": mutant.file, "operator": mutant.operator}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(f"\n{json.dumps(row)}")
-
-
-def suite_for(mutant: Mutant) -> Suite:
-    """What judges a mutant."""
-    file = Path(mutant.file)
+def suite_for(file: Path) -> Suite:
+    """What judges the mutants of a file."""
     own = CHECKOUT / TESTS / "libraries" / f"{file.stem}.t.sol"
     if file.parent == LIBRARIES and own.exists():
         return _suite(file.stem, [own], optimizer=False)
@@ -152,20 +125,7 @@ def suite_for(mutant: Mutant) -> Suite:
 
 
 def _suite(name: str, files: list[Path], *, optimizer: bool) -> Suite:
-    """These files, what they import from the checkout, and what forge reads."""
-    needed = {
-        CHECKOUT / "foundry.toml",
-        CHECKOUT / "package-lock.json",
-        *(CHECKOUT / "tests" / "vectors").glob("*.json"),
-    }
-    while files:
-        file = files.pop()
-        if file not in needed:
-            needed.add(file)
-            imports = IMPORT.findall(file.read_text(encoding="utf-8"))
-            files += [(file.parent / path).resolve() for path in imports]
-    relative = tuple(sorted(file.relative_to(CHECKOUT) for file in needed))
-    return Suite(name, relative, optimizer)
+    return Suite(name, needed_by(file.relative_to(CHECKOUT) for file in files), optimizer)
 
 
 def select(sample: int, seed: int, only: str) -> list[Mutant]:
@@ -181,26 +141,28 @@ def select(sample: int, seed: int, only: str) -> list[Mutant]:
     return sorted(found, key=lambda mutant: (mutant.file, mutant.start))
 
 
-def judge(mutants: list[Mutant], verdicts: Verdicts) -> Iterator[tuple[Mutant, str]]:
-    """The verdict of each mutant, from the file of verdicts or from its suite."""
-    digests = {suite: suite.prepare() for suite in {suite_for(mutant) for mutant in mutants}}
+def judge(mutants: list[Mutant], records: Records) -> Iterator[tuple[Mutant, Suite, str]]:
+    """Each mutant, its suite, and the verdict: a recorded one or a new one."""
+    suites = {file: suite_for(Path(file)) for file in dict.fromkeys(m.file for m in mutants)}
+    states = {suite: suite.prepare() for suite in suites.values()}
     for mutant in mutants:
-        suite = suite_for(mutant)
-        digest = digests[suite]
-        if digest not in verdicts.known:
+        suite = suites[mutant.file]
+        state = states[suite]
+        if state not in records.known:
             if (verdict := suite.verdict()) != SURVIVED:
                 raise UnclearOutcomeError(f"{suite.tree} without any mutant: {verdict}.")
-            verdicts.add(digest, SURVIVED, Mutant(suite.name, 0, 0, "", "none"))
-        key = hashlib.sha256(f"{digest} {mutant}".encode()).hexdigest()
-        if key not in verdicts.known:
+            records.add(state, SURVIVED, suite=suite.name)
+        key = hashlib.sha256(f"{state} {mutant}".encode()).hexdigest()
+        if key not in records.known:
             target = suite.tree / mutant.file
             source = target.read_bytes()
             target.write_bytes(mutant.apply(source))
             try:
-                verdicts.add(key, suite.verdict(), mutant)
+                verdict = suite.verdict()
             finally:
                 target.write_bytes(source)
-        yield mutant, verdicts.known[key]
+            records.add(key, verdict, file=mutant.file, operator=mutant.operator)
+        yield mutant, suite, records.known[key]
 
 
 def main(arguments: list[str]) -> int:
@@ -213,10 +175,11 @@ def main(arguments: list[str]) -> int:
     os.environ["FOUNDRY_SOLC"] = str(Project.read(CHECKOUT).compiler())
     mutants = select(options.sample, options.seed, options.only)
     started, count = time.monotonic(), Counter[str]()
-    for i, (mutant, verdict) in enumerate(judge(mutants, Verdicts(WORK / "verdicts.jsonl")), 1):
+    records = Records(WORK / "mutation" / "verdicts.jsonl")
+    for i, (mutant, suite, verdict) in enumerate(judge(mutants, records), 1):
         count[verdict] += 1
         if verdict == SURVIVED:
-            source = (suite_for(mutant).tree / mutant.file).read_bytes()
+            source = (suite.tree / mutant.file).read_bytes()
             print(f"{mutant.file}: {mutant.operator}\n{mutant.diff(source)}", flush=True)
         if i % 10 == 0:
             seconds = time.monotonic() - started
