@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -99,14 +99,14 @@ def update_vector(federation: SmallFederation, party: int, round_number: int) ->
 def submit_updates(federation: SmallFederation, round_number: int = 1) -> Observation:
     """Open a round and have every party commit to and reveal a random update."""
     parties = range(len(federation.parties))
-    vectors = [update_vector(federation, party, round_number) for party in parties]
+    vectors = (update_vector(federation, party, round_number) for party in parties)
     return submit_vectors(federation, round_number, vectors, [1 + p % 255 for p in parties])
 
 
 def submit_vectors(
     federation: SmallFederation,
     round_number: int,
-    vectors: Sequence[NDArray[np.int16]],
+    vectors: Iterable[NDArray[np.int16]],
     weights: Sequence[int],
 ) -> Observation:
     """Open a round and have the first parties commit and reveal, in one transaction each."""
@@ -133,7 +133,7 @@ def submit_vectors(
         updates.append(update)
         commits.append(contract.sign_commit(key, round_number, hidden))
     federation.send(federation.keeper_key, contract.commit_for(commits))
-    if len(vectors) < len(federation.parties):
+    if len(updates) < len(federation.parties):
         federation.pass_until(seen.current.commit_end)
     federation.send(federation.keeper_key, contract.reveal(updates))
     seen = federation.observe()
