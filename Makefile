@@ -11,6 +11,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 SLITHER := .tools/slither
+HALMOS := .tools/halmos
 NODE_MODULES := node_modules/.package-lock.json
 # Of the Python tests; each process may hold TensorFlow (600 MB).
 JOBS := 2
@@ -23,7 +24,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test lint forge-test slither pytest kubo bench contracts lock clean
+.PHONY: help demo test lint forge-test slither pytest assure symbolic kubo bench contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,25 @@ pytest: .venv/.dev $(NODE_MODULES) kubo
 	@echo "Testing the Python ..."
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
+ASSURE := PYTHONPATH=tests $(BIN)/python -m assurance
+
+# See docs/assurance.md. The last two take hours; each goes on where it was stopped.
+assure: slither symbolic ## Check the contracts thoroughly (hours; can be stopped and resumed)
+	@echo "Comparing the rules in Solidity with those in Python ..."
+	@$(ASSURE).differential
+	@echo "Measuring what the tests cover ..."
+	@$(ASSURE).coverage
+	@echo "Checking the invariants ..."
+	@$(ASSURE).campaigns
+	@echo "Testing the tests with faulty contracts ..."
+	@$(ASSURE).mutation
+	@$(ASSURE).mutation --sample 300
+
+symbolic: .venv/.dev $(NODE_MODULES) $(HALMOS)/.installed
+	@echo "Proving properties of the libraries ..."
+	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=symbolic $(HALMOS)/bin/halmos \
+		--forge-build-out $(HALMOS)/out --loop 256 --solver-timeout-assertion 10m --no-status)
+
 kubo:
 	@scripts/build_kubo.sh >/dev/null
 
@@ -75,6 +95,7 @@ lock: .venv/.uv ## Choose new versions of all Python packages
 	@$(LOCK) pyproject.toml --extra dev -o requirements/dev.lock
 	@$(LOCK) pyproject.toml --extra demo -c requirements/dev.lock -o requirements/demo.lock
 	@$(LOCK) requirements/slither.in -o requirements/slither.lock
+	@$(LOCK) requirements/halmos.in -o requirements/halmos.lock
 
 clean: ## Remove everything that was set up or built
 	@rm -rf .venv .tools node_modules out cache build dist .pytest_cache .mypy_cache .ruff_cache
@@ -109,4 +130,10 @@ $(SLITHER)/.installed: .venv/.uv requirements/slither.lock
 	@echo "Installing Slither ..."
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(SLITHER)
 	@$(INSTALL) $(SLITHER)/bin/python --require-hashes -r requirements/slither.lock
+	@touch $@
+
+$(HALMOS)/.installed: .venv/.uv requirements/halmos.lock
+	@echo "Installing halmos ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(HALMOS)
+	@$(INSTALL) $(HALMOS)/bin/python --require-hashes -r requirements/halmos.lock
 	@touch $@
