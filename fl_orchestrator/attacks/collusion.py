@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.aggregator import Aggregator
 from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.driver import StuckFederation
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.units import ether
 
@@ -115,7 +117,7 @@ def run_fraudulent_round(scene: Scene) -> Fraud:
     )
 
 
-def await_judgement(scene: Scene, fraud: Fraud) -> bool:
+def await_judgement(scene: Scene, fraud: Fraud, tell: Tell) -> bool:
     """Let everybody act until the wrong model is undone and paid for, or final; whether undone."""
     watcher = scene.watchers[0]
 
@@ -131,7 +133,15 @@ def await_judgement(scene: Scene, fraud: Fraud) -> bool:
         )
 
     simulation = scene.simulation
-    return simulation.run_until(is_over).head.height < fraud.wrong.height
+    # Where nobody does what is still due, the facts will say what is missing.
+    with contextlib.suppress(StuckFederation):
+        simulation.run_until(is_over)
+    undone = simulation.observe().head.height < fraud.wrong.height
+    if undone:
+        tell(WATCHER, "Computes the round again from its updates: the model has another root.")
+    else:
+        tell(PROTOCOL, "Makes it final: the challenge period is over, and nobody has objected.")
+    return undone
 
 
 def go_on(scene: Scene, tell: Tell) -> str:
@@ -173,9 +183,7 @@ def is_right(scene: Scene, round_number: int) -> bool:
 # ---------------------------------------------------------------------- how it is told
 
 
-def tell_proof(scene: Scene, fraud: Fraud, tell: Tell) -> None:
-    """Tell how the watcher proved where the model is wrong."""
-    (log,) = scene.events("ChallengeProven", digest=fraud.digest)
+def _tell_proof(scene: Scene, log: Any, tell: Tell) -> None:
     proven, proofs = log["args"], scene.calldata(log)["proofs"]
     place = scene.simulation.manifest.layout.locate(proven["coordinate"])
     where = "the padding" if place is None else f"{place[0]}[{','.join(map(str, place[1]))}]"
@@ -194,7 +202,9 @@ def tell_proof(scene: Scene, fraud: Fraud, tell: Tell) -> None:
 
 
 def tell_judgement(scene: Scene, fraud: Fraud, tell: Tell) -> None:
-    """Tell what followed for the round and for its signers."""
+    """Tell how the watcher proved where the model is wrong, if it did, and what followed."""
+    for log in scene.events("ChallengeProven", digest=fraud.digest):
+        _tell_proof(scene, log, tell)
     tell(
         PROTOCOL,
         f"Revokes round {fraud.round}: the head is the model of round {fraud.base.round} again.",

@@ -155,7 +155,8 @@ class Scene:
                 receipt = eth.get_transaction_receipt(transaction)  # type: ignore[arg-type]
                 self._gas[receipt["from"]] += receipt["gasUsed"] * receipt["effectiveGasPrice"]
                 for log in receipt["logs"]:
-                    if event := self._events_by_topic.get(bytes(log["topics"][0])):
+                    if log["address"] == self.federation.address:
+                        event = self._events_by_topic[bytes(log["topics"][0])]
                         self._logs.setdefault(event.event_name, []).append(event.process_log(log))
 
     def calldata(self, log: Any) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from fl_orchestrator.attacks.collusion import (
     run_fraudulent_round,
     run_honest_round,
     tell_judgement,
-    tell_proof,
 )
 from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.experiment import Options
@@ -68,24 +67,26 @@ class WithheldModel(Attack):
         if not self.watched:
             scene.simulation.replace(scene.watchers[0], None)
         run_honest_round(scene, tell)
-        frauds, newcomer = [], ""
         tell(HEADING, "Round 2")
-        silent = _sign_a_hidden_model(scene, range(_AGGREGATORS), tell, answer=False)
-        frauds.append(silent)
-        if await_judgement(scene, silent):
-            _tell_of_silence(scene, silent, tell)
+        frauds = [_sign_a_hidden_model(scene, range(_AGGREGATORS), tell, answer=False)]
+        undone, newcomer = _judge(scene, frauds[0], tell), ""
+        if undone:
             tell(HEADING, "Round 3")
-            answered = _try_again(scene, tell)
-            frauds.append(answered)
-            if await_judgement(scene, answered):
-                _tell_descent(scene, answered, tell)
-                tell_proof(scene, answered, tell)
-                tell_judgement(scene, answered, tell)
-                tell(HEADING, "Round 4")
-                newcomer = go_on(scene, tell)
-        if not newcomer:
-            tell(PROTOCOL, "Makes it final: the challenge period is over, and nobody objects.")
+            frauds.append(_try_again(scene, tell))
+            undone = _judge(scene, frauds[1], tell)
+        if undone:
+            tell(HEADING, "Round 4")
+            newcomer = go_on(scene, tell)
         return _verdict(scene, frauds, newcomer)
+
+
+def _judge(scene: Scene, fraud: Fraud, tell: Tell) -> bool:
+    """Let the watcher find out, and tell of it; whether the model was undone."""
+    undone = await_judgement(scene, fraud, tell)
+    if undone:
+        _tell_descent(scene, fraud, tell)
+        tell_judgement(scene, fraud, tell)
+    return undone
 
 
 def _sign_a_hidden_model(scene: Scene, who: range, tell: Tell, *, answer: bool) -> Fraud:
@@ -112,43 +113,30 @@ def _try_again(scene: Scene, tell: Tell) -> Fraud:
     return _sign_a_hidden_model(scene, who, tell, answer=True)
 
 
-def _tell_of_silence(scene: Scene, fraud: Fraud, tell: Tell) -> None:
-    bond = scene.events("Demanded", round=fraud.round)[0]["args"]["bond"]
-    tell(
-        WATCHER,
-        "Computes the round again from its updates: another root. Demands to see what is below "
-        f"the one on the chain, for a bond of {ether(bond)}.",
-    )
-    tell(ATTACKER, f"They stay silent, for {scene.terms.answer_period} s.")
-    tell(PROTOCOL, "Finds them guilty for that alone, and returns the bond.")
-    tell_judgement(scene, fraud, tell)
-
-
 def _tell_descent(scene: Scene, fraud: Fraud, tell: Tell) -> None:
-    tell(
-        WATCHER,
-        "Knows from the updates what the tree should be, follows the first difference down its "
-        f"{_DEPTH} levels, and pays a bond for each step.",
-    )
     for demanded, answered in _descent(scene, fraud):
-        level, index, size = demanded["level"], demanded["index"], len(answered["content"])
-        node = f"chunk {index}" if level == 0 else f"node {index} of level {level}"
+        level, index = demanded["level"], demanded["index"]
         if demanded["previous"] == 0:
-            tell(WATCHER, f"Demands what is below the root, for {ether(demanded['bond'])}.")
+            bond = ether(demanded["bond"])
+            tell(WATCHER, f"Demands what is below the root on the chain, for a bond of {bond}.")
         else:
-            tell(WATCHER, f"Demands the first one that differs, {node}.")
-        if level == 0:
-            tell(ATTACKER, f"They show it, {size:,} bytes.")
+            node = f"node {index} of level {level}" if level else f"chunk {index}"
+            tell(WATCHER, f"Demands the first one that differs from the right tree: {node}.")
+        if answered is None:
+            tell(ATTACKER, f"They stay silent, for {scene.terms.answer_period} s.")
+            tell(PROTOCOL, "Finds them guilty for that alone.")
+        elif level:
+            below = len(answered["content"]) // _NODE_BYTES
+            tell(ATTACKER, f"They show the {below} nodes {levels_shown(level)} levels below it.")
         else:
-            below = size // _NODE_BYTES
-            tell(ATTACKER, f"They show the {below} nodes {levels_shown(level)} levels below.")
+            tell(ATTACKER, f"They show it, {len(answered['content']):,} bytes.")
 
 
-def _descent(scene: Scene, fraud: Fraud) -> list[tuple[Any, Any]]:
-    """The demands in a round, in their order, each with its answer; those without are left out."""
+def _descent(scene: Scene, fraud: Fraud) -> list[tuple[Any, Any | None]]:
+    """The demands in a round, in their order, each with its answer if it got one."""
     answers = {a["args"]["id"]: a["args"] for a in scene.events("Answered", round=fraud.round)}
-    demands = [log["args"] for log in scene.events("Demanded", round=fraud.round)]
-    return [(d, answers[d["id"]]) for d in demands if d["id"] in answers]
+    demands = (log["args"] for log in scene.events("Demanded", round=fraud.round))
+    return [(demand, answers.get(demand["id"])) for demand in demands]
 
 
 def _verdict(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> Verdict:
@@ -187,16 +175,15 @@ def _verdict(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> Verdict:
 
 
 def _is_expired(scene: Scene, fraud: Fraud) -> bool:
+    """Whether one demand, and no answer, proved the fraud."""
     proven = scene.events("FraudProven", digest=fraud.digest, challenger=scene.watchers[0])
-    shown = [
-        *scene.events("Answered", round=fraud.round),
-        *scene.events("ChallengeProven", digest=fraud.digest),
-    ]
-    return bool(proven) and not shown
+    challenged = scene.events("ChallengeProven", digest=fraud.digest)
+    answers = [answered for _, answered in _descent(scene, fraud)]
+    return bool(proven) and not challenged and answers == [None]
 
 
 def _reaches_a_chunk(scene: Scene, fraud: Fraud) -> bool:
     descent = _descent(scene, fraud)
     levels = [demanded["level"] for demanded, _ in descent]
-    all_answered = len(descent) == len(scene.events("Demanded", round=fraud.round))
+    all_answered = all(answered for _, answered in descent)
     return all_answered and levels[:1] == [_DEPTH] and levels[-1:] == [0]

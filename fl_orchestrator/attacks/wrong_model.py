@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, WATCHER, Attack, Tell, Verdict
+from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Tell, Verdict
 from fl_orchestrator.attacks.collusion import (
     Fraud,
     await_judgement,
@@ -18,7 +18,6 @@ from fl_orchestrator.attacks.collusion import (
     run_fraudulent_round,
     run_honest_round,
     tell_judgement,
-    tell_proof,
 )
 from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.experiment import Options
@@ -52,14 +51,10 @@ class WrongModel(Attack):
         tell(HEADING, "Round 2")
         fraud = _sign_a_wrong_model(scene, tell)
         newcomer = ""
-        if await_judgement(scene, fraud):
-            tell(WATCHER, "Computes the round again from its updates: the model has another root.")
-            tell_proof(scene, fraud, tell)
+        if await_judgement(scene, fraud, tell):
             tell_judgement(scene, fraud, tell)
             tell(HEADING, "Round 3")
             newcomer = go_on(scene, tell)
-        else:
-            tell(PROTOCOL, "Makes it final: the challenge period is over, and nobody objects.")
         return _verdict(scene, fraud, newcomer)
 
 

@@ -27,8 +27,11 @@ from fl_orchestrator.attacks.junk_bytes import KINDS, JunkBytes
 from fl_orchestrator.attacks.late_party import LateParty
 from fl_orchestrator.attacks.poison import Poison
 from fl_orchestrator.attacks.registry import ATTACKS
+from fl_orchestrator.attacks.withheld_model import WithheldModel
+from fl_orchestrator.attacks.wrong_model import WrongModel
 from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.cli import attack as attack_command
+from fl_orchestrator.roles.collection import Slashes
 from fl_orchestrator.roles.setup import ETHER, Terms
 from fl_orchestrator.roles.simulation import Simulation
 from fl_orchestrator.training import datasets
@@ -176,6 +179,80 @@ def test_the_trimmed_mean_withstands_poison_and_the_mean_does_not(
         assert len(included(simulation, 1)) == 5
 
 
+def undone_by_a_watcher(simulation: Simulation, said: Any, rounds: dict[int, int]) -> None:
+    """Check that wrong models, by the number of their signers, were undone and paid for.
+
+    The round after the last of them is the second one of the history.
+    """
+    federation, watcher = simulation.federation, simulation.accounts.watchers[0].address
+    digests = federation.accepted_digests(0)
+    for number, signers in rounds.items():
+        assert not federation.window(number).alive
+        proven = federation.fraud(digests[number])
+        assert (proven.challenger, proven.round) == (watcher, number)
+        assert proven.slashed.bit_count() == signers
+        slashes = federation.slashes(0, round_number=number)
+        assert [(s.amount, s.burnt) for s in slashes] == [(ETHER, ETHER // 2)] * signers
+
+    *colluders, honest = [
+        simulation.observe(key.address) for key in simulation.accounts.aggregators
+    ]
+    assert len(colluders) == sum(rounds.values())
+    assert {seen.aggregator.stake for seen in colluders} == {0}
+    assert honest.aggregator.stake == ETHER
+
+    last = max(rounds) + 1
+    heights = [federation.model(height).round for height in range(3)]
+    assert heights == [0, 1, last]
+    assert federation.proposed_results(0)[digests[last]].base_root == federation.model(1).root
+    assert (honest.head.round, honest.head.height, honest.final_height) == (last, 2, 2)
+
+    # What a party has is for two rounds, as many as are in the history.
+    terms = simulation.shape.terms
+    share = terms.reward * (10_000 - terms.aggregator_share_bps) // 10_000 // 3
+    assert {simulation.observe(key.address).credit for key in simulation.accounts.parties} == {
+        2 * share
+    }
+    assert {seen.credit for seen in colluders} == {0}
+
+    # The watcher began with 1000 ETH, and has nothing locked or left to withdraw.
+    paid = cost(said, "the watcher")
+    bounty = sum(rounds.values()) * ETHER // 2
+    assert (paid["reward_wei"], simulation.observe(watcher).credit) == (bounty, 0)
+    balance = federation.web3.eth.get_balance(federation.web3.to_checksum_address(watcher))
+    assert balance == 1_000 * ETHER + bounty - paid["gas_paid_wei"]
+
+
+def test_one_watcher_undoes_a_wrong_model(stages: list[Simulation]) -> None:
+    said = perform("wrong-model")
+    (simulation,) = stages
+    undone_by_a_watcher(simulation, said, {2: 3})
+    (fraud,) = said["figures"]["frauds"]
+    assert fraud["claimed"] == fraud["expected"] + 1
+    assert simulation.manifest.layout.locate(fraud["coordinate"]) is not None
+    assert (fraud["proven"], fraud["demands"]) == (True, 0)
+
+
+def test_one_watcher_undoes_models_that_nobody_shows(stages: list[Simulation]) -> None:
+    said = perform("withheld-model")
+    (simulation,) = stages
+    undone_by_a_watcher(simulation, said, {2: 3, 3: 2})
+    silent, answered = said["figures"]["frauds"]
+    assert "claimed" not in silent
+    assert answered["claimed"] == answered["expected"] + 1
+    demands = simulation.federation.demands(0)
+    assert [(d.round, d.level, d.index) for d in demands] == [
+        (2, 8, 0),
+        (3, 8, 0),
+        (3, 2, 0),
+        (3, 0, answered["coordinate"] // 256),
+    ]
+    answers = simulation.federation.answers(0)
+    assert [answer.id for answer in answers] == [demand.id for demand in demands[1:]]
+    # Every bond is settled: no demand is left.
+    assert [simulation.federation.demand_by_id(demand.id) for demand in demands] == [None] * 4
+
+
 def test_poison_is_told_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ATTACKS, "poison", SMALL_POISON)
     said = flo("demo", "--attack", "poison").succeeded().out
@@ -222,9 +299,25 @@ def with_the_mean(_: pytest.MonkeyPatch) -> Attack:
     return Poison(defence="weighted-mean", rounds=1, parties=5)
 
 
+def with_nobody_watching(_: pytest.MonkeyPatch) -> Attack:
+    return WrongModel(watched=False)
+
+
+def with_nobody_demanding(_: pytest.MonkeyPatch) -> Attack:
+    return WithheldModel(watched=False)
+
+
+def with_nobody_slashing(monkeypatch: pytest.MonkeyPatch) -> Attack:
+    monkeypatch.setattr(Slashes, "due", lambda *_: iter(()))
+    return WrongModel()
+
+
 @pytest.mark.parametrize(
     ("sabotage", "lost"),
     [
+        (with_nobody_watching, "Round 2 ended revoked, and the head went back to the model of"),
+        (with_nobody_slashing, "Every signer lost 100 % of its stake, 0 ETH in all, and half of"),
+        (with_nobody_demanding, "Silence was proof enough in round 2."),
         (with_fresh_numbers, "Its copy of a root was a duplicate: opened, and not counted."),
         (with_free_silence, "The silent party lost 0 ETH of its stake, all of it burnt."),
         (with_three_aggregators, "Round 1 was accepted without it."),

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.federation import CLASSES, rows_of, small_manifest
+import pytest
+from support.federation import CLASSES, SmallFederation, rows_of, small_manifest
 
 from fl_orchestrator.attacks import junk_bytes
 from fl_orchestrator.attacks.base import Fact, Verdict
+from fl_orchestrator.attacks.collusion import Colluder, SecretStore
 from fl_orchestrator.attacks.poison import SignFlipping
 from fl_orchestrator.attacks.registry import ATTACKS
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
 
 
@@ -24,7 +29,15 @@ def test_a_verdict_needs_facts_and_all_of_them() -> None:
 
 
 def test_every_attack_says_in_sentences_what_it_is_and_what_remains() -> None:
-    assert set(ATTACKS) >= {"copycat", "poison", "absent-aggregator", "late-party", "junk-bytes"}
+    assert set(ATTACKS) == {
+        "wrong-model",
+        "withheld-model",
+        "copycat",
+        "poison",
+        "absent-aggregator",
+        "late-party",
+        "junk-bytes",
+    }
     for name, attack in ATTACKS.items():
         assert name == attack.name
         assert attack.summary.endswith(".")
@@ -52,6 +65,34 @@ def test_the_climbing_file_is_a_safetensors_file_with_that_name(tmp_path: Path) 
     assert set(tensors) == {"../../../../climbed", "dense/bias"}
     assert (tensors["../../../../climbed"] == 5).all()
     assert load(junk_bytes.wrong_dtype(content, tmp_path))["dense/bias"].dtype == np.float16
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_colluder_adds_one_unit_to_one_value_and_may_hide_it(
+    tmp_path: Path, hidden: bool
+) -> None:
+    federation = SmallFederation(tmp_path, parties=2)
+    home = federation.home("aggregators", 0)
+    colluder = Colluder(
+        federation.federation,
+        federation.sender(federation.aggregators[0]),
+        SecretStore(tmp_path / "store") if hidden else federation.store,
+        federation.manifest,
+        home,
+    )
+    colluder.position = 7
+    federation.run_round([federation.party(0), federation.party(1), colluder])
+    contract, manifest = federation.federation, federation.manifest
+    rounds = RoundIndex(contract, 0)
+    signed = rounds.accepted(1, contract.observe(contract.address).block_number).result
+    assert federation.store.has(signed.global_cid) is not hidden
+    # It keeps what it has signed, to show it or not.
+    kept = VectorCache(home / "vectors", manifest)
+    wrong = kept.held(signed.global_root, Origin(contract.chain_id, contract.address).state(1))
+    assert wrong is not None
+    judge = Recomputation(contract, rounds, federation.store, manifest, tmp_path / "judge")
+    right = judge.right_file(signed)
+    assert (kept.load(wrong) - kept.load(right)).tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]
 
 
 def test_a_flipped_update_points_the_other_way_ten_times_as_far() -> None:
