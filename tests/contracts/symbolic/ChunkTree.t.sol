@@ -101,7 +101,32 @@ contract ChunkTreeSymbolic {
         }
     }
 
+    // ------------------------------------------------------------------ subtreeRoot
+
+    function check_SubtreeRootIsTheHashOfItsNodes(bytes32[4] calldata nodes) external view {
+        bytes32 left = keccak256(bytes.concat(nodes[0], nodes[1]));
+        bytes32 right = keccak256(bytes.concat(nodes[2], nodes[3]));
+        bytes32 root = keccak256(bytes.concat(left, right));
+        assert(this.subtreeRoot(abi.encodePacked(nodes), 2) == root);
+    }
+
+    /// @dev Nobody can answer a demand in two ways.
+    function check_ASubtreeRootBindsItsNodes(bytes32[4] calldata nodes, bytes32[4] calldata others)
+        external
+        view
+    {
+        bytes32 root = this.subtreeRoot(abi.encodePacked(nodes), 2);
+        if (this.subtreeRoot(abi.encodePacked(others), 2) != root) return;
+        for (uint256 i = 0; i < 4; ++i) {
+            assert(others[i] == nodes[i]);
+        }
+    }
+
     // ------------------------------------------------------------------ the library takes calldata
+
+    function subtreeRoot(bytes calldata nodes, uint256 levels) external pure returns (bytes32) {
+        return ChunkTree.subtreeRoot(nodes, levels);
+    }
 
     function int16At(bytes calldata chunk, uint256 position) external pure returns (int256) {
         return ChunkTree.int16At(chunk, position);
