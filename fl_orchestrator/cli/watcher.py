@@ -31,7 +31,7 @@ from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import VerificationError
 
 if TYPE_CHECKING:
-    from fl_orchestrator.roles.watcher import Alert
+    from fl_orchestrator.roles.alerts import Alert
 
 app = typer.Typer(help="Check every model, and undo the wrong ones. Anyone can.")
 
@@ -108,7 +108,7 @@ def run(
 
 
 def _show(checked: int, sent: dict[str, int], alerts: tuple[Alert, ...]) -> None:
-    say(f"Computed {checked} models again.")
+    say(f"Models computed again: {checked}.")
     if sent:
         say("Sent: " + ", ".join(f"{label} {count}" for label, count in sent.items()) + ".")
     for alert in alerts:

@@ -15,8 +15,7 @@ import structlog
 from fl_orchestrator.chain.contract import Call
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Sender, TransactionFailed
+from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Demanded, Observation
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError
@@ -24,6 +23,7 @@ from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above, prove_chunk
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import read_tree
+from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.collection import Bonds
 from fl_orchestrator.roles.vectors import (
@@ -75,25 +75,10 @@ class Answerer:
         seen = self._federation.observe(self._sender.address)
         for calls in (self._answers(seen), self._bonds.due(seen)):
             for call in calls:
-                if self._send(call):
+                if attempt(self._sender, call, _NOT_NOW):
                     return Step(call.label)
         later = [at for at in self._retry_at.values() if at > seen.timestamp]
         return Step(wake_at=min(later, default=0))
-
-    def _send(self, call: Call) -> bool:
-        try:
-            self._sender.send(call)
-        except ContractReverted as error:
-            if error.cause_name not in _NOT_NOW:
-                raise
-            _log.info("refused", call=call.label, reason=str(error))
-            return False
-        except TransactionFailed as error:
-            # Another answer was faster by one block.
-            _log.warning("failed", call=call.label, reason=str(error))
-            return False
-        _log.info("sent", call=call.label)
-        return True
 
     def _answers(self, seen: Observation) -> Iterator[Call]:
         alive: dict[int, bool] = {}

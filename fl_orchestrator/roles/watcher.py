@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from web3.exceptions import BlockNotFound
 
 from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.events import MissingEvents, RoundIndex
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Sender, TransactionFailed
+from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, Result
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.alerts import Alert, AlertKind, Alerts
+from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.collection import Bonds, Slashes
 from fl_orchestrator.roles.descent import BondTooHigh, Descents, TooLate
@@ -151,6 +153,7 @@ class Watcher:
         self._slashes = Slashes(federation, self._rounds, address, self._deployed_at)
         self._bonds = Bonds(federation, self._rounds, address)
         self._cases: dict[bytes, _Case] = {}
+        self._last_block: tuple[int, bytes] | None = None
         self._complete_to = 0
         self._busy = True
 
@@ -170,29 +173,43 @@ class Watcher:
 
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
-        self._rounds.search_to(seen.block_number)
-        self._require_events(seen)
-        self._look()
         wake_ats: list[int] = []
         try:
+            self._search(seen)
+            self._look()
             step = self._act(seen, wake_ats)
-        except InconsistentEvents as error:
-            # A reorganisation may have replaced what was read before.
+        except (InconsistentEvents, MissingEvents) as error:
             self._misread += 1
             if self._misread == self._settings.attempts:
                 raise
             _log.warning("reading the chain anew", reason=error.message)
             self._read_anew()
             return Step(wake_at=seen.timestamp + self._settings.retry_seconds)
+        self._misread = 0
         self._busy = step is not None or any(self._is_pending(c) for c in self._cases.values())
         return step or Step(wake_at=min(wake_ats, default=0))
 
-    def _require_events(self, seen: Observation) -> None:
-        """Make sure that no round of the history goes unchecked. Raises MissingEvents."""
+    def _search(self, seen: Observation) -> None:
+        """Read the blocks that are new; all of them when one that was read has been replaced.
+
+        Raises MissingEvents when a round of the history would go unchecked.
+        """
+        if self._last_block and not self._is_on_chain(*self._last_block):
+            _log.warning("reorganised", block=self._last_block[0])
+            self._read_anew()
+        self._rounds.search_to(seen.block_number)
+        block = self._federation.web3.eth.get_block(seen.block_number)
+        self._last_block = seen.block_number, bytes(block["hash"])
         self._complete_to = min(self._complete_to, seen.head.height)
         for height in range(self._complete_to + 1, seen.head.height + 1):
             self._rounds.accepted(self._federation.model(height).round, seen.block_number)
             self._complete_to = height
+
+    def _is_on_chain(self, number: int, block_hash: bytes) -> bool:
+        try:
+            return bytes(self._federation.web3.eth.get_block(number)["hash"]) == block_hash
+        except BlockNotFound:
+            return False
 
     def _look(self) -> None:
         """Take in the results that are new, and what is known of them already."""
@@ -222,16 +239,7 @@ class Watcher:
     def _send_one(self, calls: Iterable[Call]) -> Step | None:
         """Send the first of these calls that the contract takes."""
         for call in calls:
-            try:
-                receipt = self._sender.send(call)
-            except ContractReverted as error:
-                if error.cause_name not in _NOT_NOW:
-                    raise
-                _log.info("refused", call=call.label, reason=str(error))
-            except TransactionFailed as error:
-                _log.warning("failed", call=call.label, reason=str(error))
-            else:
-                _log.info("sent", call=call.label, gas=receipt.gas_used)
+            if attempt(self._sender, call, _NOT_NOW):
                 return Step(call.label)
         return None
 
@@ -390,6 +398,3 @@ class Watcher:
         else:
             kind = _ALERTS[type(error)]
             self._alerts.add(kind, case.result.round, case.digest, str(error))
-
-
-__all__ = ["Alert", "AlertKind", "Watcher", "WatcherSettings"]

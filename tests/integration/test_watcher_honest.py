@@ -287,8 +287,10 @@ def test_a_node_without_the_events_of_a_round_is_not_believed(tmp_path: Path) ->
         federation.manifest,
         tmp_path / "blind",
         federation.observe().block_number,
+        FAST,
     )
     submit_updates(federation, 2)
     accept(federation)
+    assert blind.step().action is None
     with pytest.raises(MissingEvents):
         blind.step()

@@ -19,6 +19,7 @@ from support.disputes import (
     watcher,
 )
 from support.federation import SmallFederation
+from support.reorg import Fork
 
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.setup import ETHER
@@ -155,3 +156,33 @@ def test_a_watcher_that_starts_again_computes_nothing_twice(tmp_path: Path) -> N
     memory = tmp_path / "watchers" / "0" / "right-models.json"
     memory.write_text(memory.read_text()[:-20])
     assert run_watchers(federation, watcher(federation)) == ["check", "check"]
+
+
+def test_a_reorganisation_that_takes_its_proof_is_noticed(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    role = watcher(federation)
+    assert role.step().action == "check"
+    fork = Fork(federation.chain)
+    for action in ("registerChallenge", "challenge", "slashSigner"):
+        assert role.step().action == action
+        federation.chain.mine()
+    fork.reorganise()
+    assert (federation.observe().head.round, stakes(federation)) == (1, [ETHER])
+    done = Counter(run_watchers(federation, role))
+    assert (done["check"], done["challenge"], done["slashSigner"]) == (0, 1, 1)
+    assert (federation.observe().head.round, stakes(federation)) == (0, [0])
+
+
+def test_a_reorganisation_that_changes_the_accepted_result_is_noticed(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    submit_updates(federation)
+    fork = Fork(federation.chain)
+    federation.aggregator(0).step()
+    role = watcher(federation)
+    assert run_watchers(federation, role) == ["check"]
+    fork.reorganise()
+    accept_a_lie(federation)
+    done = Counter(run_watchers(federation, role))
+    assert (done["challenge"], stakes(federation)) == (1, [0])

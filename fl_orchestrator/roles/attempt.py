@@ -1,0 +1,33 @@
+"""Sends what somebody else may have sent before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import structlog
+
+from fl_orchestrator.chain.contract import Call
+from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.send import Sender, TransactionFailed
+
+_log = structlog.get_logger(__name__)
+
+
+def attempt(sender: Sender, call: Call, not_now: Collection[str]) -> bool:
+    """Send a call; False when the contract refuses it by one of these errors, or did in its block.
+
+    Raises ContractReverted for every other error, and what else Sender raises.
+    """
+    try:
+        receipt = sender.send(call)
+    except ContractReverted as error:
+        if error.cause_name not in not_now:
+            raise
+        _log.info("refused", call=call.label, reason=str(error))
+        return False
+    except TransactionFailed as error:
+        # Somebody was faster by one block.
+        _log.warning("failed", call=call.label, reason=str(error))
+        return False
+    _log.info("sent", call=call.label, gas=receipt.gas_used)
+    return True
