@@ -48,10 +48,11 @@ forge-test: .venv/.dev $(NODE_MODULES)
 # Any finding fails. slither.config.json leaves out what is there by design everywhere: phases end
 # at absolute times (timestamp), pull payments use call (low-level-calls), and hashing and bubbling
 # up reverts use a few lines of assembly. Other exceptions stand in the code, with their reason.
-# The build has a place of its own, because Slither cleans it first.
+# Without the IR, so that all contracts are one compilation. The build has a place of its own,
+# because Slither cleans it first.
 slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@echo "Analysing the contracts ..."
-	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_OUT=.tools/slither-out \
+	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=legacy FOUNDRY_OUT=.tools/slither-out \
 		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
 pytest: .venv/.dev $(NODE_MODULES) kubo

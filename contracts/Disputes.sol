@@ -39,6 +39,8 @@ abstract contract Disputes is Attestation, IDisputes {
         bytes32 digest = _resultDigest(result);
         uint256 registered =
             registeredAt[keccak256(abi.encode(msg.sender, result.round, digest, coordinate, salt))];
+        // A block's number, and zero for none: nobody can bring it to miss them.
+        // slither-disable-next-line incorrect-equality
         if (registered == 0 || registered == block.number) revert ChallengeNotRegistered();
         if (tallies[digest].signers == 0) revert UnknownResult();
         if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();

@@ -217,6 +217,8 @@ abstract contract StakeAccounts is State, Ownable2Step {
 
     /// @dev Always the last thing a function does.
     function _pay(address to, uint256 amount) internal {
+        // To a beneficiary, or to the account that it is owed to.
+        // slither-disable-next-line arbitrary-send-eth
         (bool success,) = to.call{value: amount}("");
         if (!success) revert PaymentFailed(to, amount);
     }

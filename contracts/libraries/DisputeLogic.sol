@@ -128,10 +128,16 @@ library DisputeLogic {
         bond = uint256(p.demandBond) * (1 + uint256(record.openDescents));
         if (bond > type(uint96).max) revert IDisputes.BondTooLow(paid, bond);
         ++record.openDescents;
-        Demand memory asked;
-        asked.demander = msg.sender;
-        asked.bond = uint96(bond);
-        (asked.round, asked.level, asked.index) = (round, level, index);
+        Demand memory asked = Demand({
+            demander: msg.sender,
+            bond: uint96(bond),
+            answerer: address(0),
+            until: 0,
+            round: round,
+            level: level,
+            ended: false,
+            index: index
+        });
         id = _demand(descents, p.answerPeriod, asked, 0, paid);
     }
 
