@@ -65,6 +65,8 @@ ASSURE := PYTHONPATH=tests $(BIN)/python -m assurance
 assure: slither symbolic ## Check the contracts thoroughly (hours; can be stopped and resumed)
 	@echo "Comparing the rules in Solidity with those in Python ..."
 	@$(ASSURE).differential
+	@echo "Undoing a wrong model of 25 million parameters ..."
+	@$(call concisely,$(ASSURE).watching)
 	@echo "Measuring what the tests cover ..."
 	@$(ASSURE).coverage
 	@echo "Checking the invariants ..."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fl_orchestrator.chain.contract import Call
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Federation
@@ -16,6 +18,8 @@ from fl_orchestrator.model.dispute_proof import (
 )
 from fl_orchestrator.units import ether
 
+_MAX_BONDS: Final = 100
+
 
 class BondTooHigh(ChainError):
     """So many descents are open in the round that a new one costs more than is allowed."""
@@ -28,17 +32,17 @@ class TooLate(ChainError):
 class Descents:
     """The descents of one account. The chain alone knows them: nothing is kept here.
 
-    ``max_bond``, in wei, is what one demand may cost.
+    ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least.
     """
 
     def __init__(
-        self, federation: Federation, rounds: RoundIndex, address: str, max_bond: int
+        self, federation: Federation, rounds: RoundIndex, address: str, max_bond: int | None
     ) -> None:
         self._federation = federation
         self._rounds = rounds
         self._address = address
-        self._max_bond = max_bond
         self._demand_bond = federation.params().demand_bond
+        self._max_bond = _MAX_BONDS * self._demand_bond if max_bond is None else max_bond
 
     def made_in(self, round_number: int) -> list[Demanded]:
         """This account's demands in a round, in their order."""

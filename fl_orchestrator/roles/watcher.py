@@ -39,8 +39,6 @@ from fl_orchestrator.roles.updates import InconsistentEvents
 
 _log = structlog.get_logger(__name__)
 
-# The default for what one demand may cost, in bonds.
-_MAX_BONDS: Final = 100
 # Whoever proposes one set of updates after the other does not make watchers compute them all:
 # nothing follows from a result that was not accepted.
 _MAX_PROPOSALS: Final = 16
@@ -56,6 +54,7 @@ _NOT_NOW: Final = frozenset(
         "DisputeWindowClosed",
         "NotOverdue",
         "NotSlashable",
+        "PaymentFailed",
         "RoundNotAlive",
         "UnknownDemand",
     }
@@ -135,9 +134,7 @@ class Watcher:
 
     def _read_anew(self) -> None:
         """Forget what the node has said."""
-        federation, address, max_bond = self._federation, self.address, self._settings.max_bond
-        if max_bond is None:
-            max_bond = _MAX_BONDS * federation.params().demand_bond
+        federation, address = self._federation, self.address
         self._rounds = RoundIndex(federation, self._deployed_at)
         self._recomputation = Recomputation(
             federation, self._rounds, self._store, self._manifest, self._home
@@ -146,7 +143,7 @@ class Watcher:
             federation,
             self._rounds,
             self._recomputation,
-            Descents(federation, self._rounds, address, max_bond),
+            Descents(federation, self._rounds, address, self._settings.max_bond),
             address,
             self._secret,
         )
@@ -225,12 +222,11 @@ class Watcher:
     def _act(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         """Do the first thing that is due: what has a deadline comes first."""
         wrong = [case for case in self._cases.values() if case.state is _State.WRONG]
-        accepted = [case for case in wrong if self._is_accepted(case)]
-        proposed = [case for case in wrong if not self._is_accepted(case)]
+        standing = {case.digest for case in wrong if self._stands(case)}
         return (
-            self._prove_one(seen, accepted, wake_ats)
+            self._prove_one(seen, (c for c in wrong if c.digest in standing), wake_ats)
             or self._send_one(self._slashes.due(seen, wake_ats))
-            or self._prove_one(seen, filter(self._has_stake, proposed), wake_ats)
+            or self._prove_one(seen, (c for c in wrong if c.digest not in standing), wake_ats)
             or self._check_one(seen, wake_ats)
             or self._send_one(self._bonds.due(seen))
             or self._send_one(self._rewards(seen))
@@ -286,6 +282,10 @@ class Watcher:
         """Whether it was accepted in its round, which may be revoked since."""
         return self._rounds.accepted_digests.get(case.result.round) == case.digest
 
+    def _stands(self, case: _Case) -> bool:
+        """Whether it is part of the history."""
+        return self._is_accepted(case) and self._federation.window(case.result.round).alive
+
     def _may_still_win(self, seen: Observation, case: _Case) -> bool:
         """Whether it is one of the results that the current round chooses among."""
         moment = (seen.current.round, seen.current.phase)
@@ -293,22 +293,17 @@ class Watcher:
 
     def _matters(self, seen: Observation, case: _Case) -> bool:
         """Whether the result is part of the history, or its signers can still be slashed."""
-        window = self._federation.window(case.result.round)
-        if self._is_accepted(case) and window.alive:
+        if self._stands(case):
             return True
+        window = self._federation.window(case.result.round)
         proposed = list(self._rounds.proposed(case.result.round))
         return seen.timestamp < window.window_end and case.digest in proposed[:_MAX_PROPOSALS]
 
     def _has_stake(self, case: _Case) -> bool:
-        """Whether a signer has something left to lose; if not, the case is closed."""
-        if any(self._federation.observe(a).aggregator.stake for a in self._signers(case)):
-            return True
-        self._close(case)
-        return False
-
-    def _signers(self, case: _Case) -> list[str]:
-        signers = self._federation.signers(self._deployed_at, round_number=case.result.round)
-        return signers[case.digest]
+        """Whether a signer has something left to lose."""
+        number = case.result.round
+        signers = self._federation.signers(self._deployed_at, round_number=number)[case.digest]
+        return any(self._federation.observe(a).aggregator.stake for a in signers)
 
     def _close(self, case: _Case) -> None:
         case.state = _State.DONE
@@ -340,6 +335,8 @@ class Watcher:
                 self._close(case)
             elif seen.timestamp < case.retry_at:
                 wake_ats.append(case.retry_at)
+            elif not (self._stands(case) or self._has_stake(case)):
+                self._close(case)
             elif sent := self._prove(seen, case, wake_ats):
                 return sent
         return None
@@ -354,7 +351,7 @@ class Watcher:
             self._postpone(seen, case, error, wake_ats)
         except TooLate as error:
             self._close(case)
-            if self._is_accepted(case) and self._federation.window(case.result.round).alive:
+            if self._stands(case):
                 self._alert(case, error)
         except Unprovable as error:
             self._close(case)
@@ -383,9 +380,9 @@ class Watcher:
         case.retry_at = seen.timestamp + self._settings.retry_seconds
         _log.warning("postponed", round=case.result.round, reason=error.message)
         if case.attempts >= self._settings.attempts:
-            window = self._federation.window(case.result.round)
-            if self._is_accepted(case) and window.alive:
+            if self._stands(case):
                 self._alert(case, error)
+            window = self._federation.window(case.result.round)
             if seen.timestamp >= max(window.window_end, window.final_at):
                 case.state = _State.DONE
                 return

@@ -127,6 +127,14 @@ def test_a_wrong_result_on_top_of_a_wrong_one_is_paid_for_too(tmp_path: Path) ->
     assert stakes(federation) == [ETHER // 4]
 
 
+def test_who_has_lost_everything_is_not_proven_wrong_in_a_dead_round(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    accept_rounds(federation, [True, True])
+    done = run_watchers(federation, watcher(federation))
+    assert Counter(done)["challenge"] == 1
+    assert (federation.observe().head.round, stakes(federation)) == (0, [0])
+
+
 def test_a_round_after_a_revocation_is_watched_like_any_other(tmp_path: Path) -> None:
     # What is left of the stakes has to reach the minimum, or no round would open.
     federation = vector_federation(
