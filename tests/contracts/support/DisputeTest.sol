@@ -2,34 +2,12 @@
 pragma solidity 0.8.30;
 
 import {Demand, IDisputes, Window} from "../../../contracts/interfaces/IDisputes.sol";
-import {
-    Cid,
-    CountedUpdate,
-    Params,
-    Phase,
-    Result,
-    Role,
-    RoundView,
-    Signature,
-    Update
-} from "../../../contracts/interfaces/IFederation.sol";
-import {FederationTest} from "./FederationTest.sol";
+import {Cid, Params, Phase, Result, RoundView, Update} from "../../../contracts/interfaces/IFederation.sol";
+import {Evidence, EvidenceTest} from "./Evidence.sol";
 import {Vector, Vectors} from "./Vectors.sol";
 
-/// @notice A result and everything behind it.
-/// @param updates All counted reveals.
-/// @param vectors Theirs.
-/// @param model What the result claims.
-struct Evidence {
-    Result result;
-    CountedUpdate[] updates;
-    Vector[] vectors;
-    Vector base;
-    Vector model;
-}
-
 /// @notice A federation whose updates and models are real vectors, and whoever disputes them.
-abstract contract DisputeTest is FederationTest {
+abstract contract DisputeTest is EvidenceTest {
     using Vectors for Vector;
 
     uint256 internal constant CHALLENGE_PERIOD = 1 days;
@@ -40,10 +18,6 @@ abstract contract DisputeTest is FederationTest {
     uint256 internal constant WRONG = 255;
 
     address internal watcher = makeAddr("watcher");
-    IDisputes internal disputes;
-    Params internal rules;
-    /// @dev Encoded vectors.
-    mapping(bytes32 root => bytes) private models;
 
     function setUp() public virtual override {
         vm.warp(1_700_000_000);
@@ -85,11 +59,6 @@ abstract contract DisputeTest is FederationTest {
         return _updateOf(_party(i), _updateVector(_round(), i).root());
     }
 
-    function _keep(Vector memory model) internal returns (bytes32 root) {
-        root = model.root();
-        models[root] = abi.encode(model);
-    }
-
     // ------------------------------------------------------------------ results
 
     /// @dev The right result of the current round, in which the first parties have revealed. Includes them all.
@@ -104,49 +73,16 @@ abstract contract DisputeTest is FederationTest {
         for (uint256 i = 0; i < round.reveals; ++i) {
             e.vectors[i] = _updateVector(round.round, i);
         }
-        e.base = abi.decode(models[round.baseRoot], (Vector));
+        e.base = _model(round.baseRoot);
         Cid memory cid = Cid(keccak256(abi.encode("cid", round.round)), DAG_PB);
         e.result = Result(round.round, round.updatesHash, round.baseRoot, included, 0, cid);
         (Vector[] memory vectors, uint256[] memory weights) = _included(e);
         _claim(e, Vectors.aggregate(rules, e.base, vectors, weights));
     }
 
-    function _claim(Evidence memory e, Vector memory model) internal pure {
-        e.model = model;
-        e.result.globalRoot = model.root();
-    }
-
-    /// @dev Makes the claimed model differ by this much.
-    function _falsify(Evidence memory e, uint256 coordinate, int256 by) internal pure {
-        e.model.set(coordinate, e.model.at(coordinate) + by);
-        _claim(e, e.model);
-    }
-
     /// @dev By one, upwards or downwards.
     function _falsify(Evidence memory e) internal pure {
         _falsify(e, WRONG, e.model.at(WRONG) == type(int32).max ? -1 : int256(1));
-    }
-
-    function _included(Evidence memory e)
-        internal
-        pure
-        returns (Vector[] memory vectors, uint256[] memory weights)
-    {
-        (vectors, weights) = (new Vector[](e.vectors.length), new uint256[](e.vectors.length));
-        uint256 count = 0;
-        for (uint256 i = 0; i < e.vectors.length; ++i) {
-            if (e.result.included >> i & 1 == 0) continue;
-            (vectors[count], weights[count]) = (e.vectors[i], uint96(e.updates[i].partyAndWeight));
-            ++count;
-        }
-        assembly ("memory-safe") {
-            mstore(vectors, count)
-            mstore(weights, count)
-        }
-    }
-
-    function _digest(Evidence memory e) internal view returns (bytes32) {
-        return federation.resultDigest(e.result);
     }
 
     /// @dev By the first aggregators.
@@ -179,23 +115,6 @@ abstract contract DisputeTest is FederationTest {
     }
 
     // ------------------------------------------------------------------ challenges
-
-    /// @dev Of the included updates in order, of the base and of the claimed model.
-    function _proofs(Evidence memory e, uint256 coordinate) internal pure returns (bytes memory packed) {
-        (Vector[] memory vectors,) = _included(e);
-        for (uint256 i = 0; i < vectors.length; ++i) {
-            packed = abi.encodePacked(packed, vectors[i].proof(coordinate));
-        }
-        return abi.encodePacked(packed, e.base.proof(coordinate), e.model.proof(coordinate));
-    }
-
-    function _registration(address challenger, Evidence memory e, uint256 coordinate, bytes32 salt)
-        internal
-        view
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(challenger, e.result.round, _digest(e), coordinate, salt));
-    }
 
     /// @dev One block earlier.
     function _registerFor(Evidence memory e, uint256 coordinate) internal {
