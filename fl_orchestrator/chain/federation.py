@@ -83,8 +83,11 @@ class Attestation:
 class Federation(Disputes):
     """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
 
-    ``libraries`` has the address of each library it is linked to.
+    ``libraries`` has the address of each library it is linked to, and ``last_seen`` what `observe`
+    returned last: the loop that runs a role learns the time from it.
     """
+
+    last_seen: Observation | None = None
 
     def __init__(self, web3: Web3, address: str) -> None:
         artifact = load_artifact("Federation")
@@ -116,7 +119,8 @@ class Federation(Disputes):
 
     def observe(self, account: str) -> Observation:
         """Everything that a role of this account decides on, at the latest block."""
-        return from_abi(Observation, self._read("observe", account))
+        self.last_seen = from_abi(Observation, self._read("observe", account))
+        return self.last_seen
 
     def params(self) -> Params:
         return from_abi(Params, self._read("params"))

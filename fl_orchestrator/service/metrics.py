@@ -1,0 +1,155 @@
+"""What a process tells Prometheus and whoever asks for its health, over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.exposition import MetricsHandler
+
+from fl_orchestrator.chain.send import Receipt
+from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.errors import InputError
+
+_HOST: Final = "127.0.0.1"
+# Long enough for a training or an aggregation, in which a role takes no step.
+UNHEALTHY_SECONDS: Final = 900.0
+
+
+class BadListenAddress(InputError):
+    """The address to listen on is misspelt or taken."""
+
+
+class Metrics:
+    """The figures of one process; ``role`` is the label of all of them."""
+
+    def __init__(self, role: str, unhealthy_seconds: float = UNHEALTHY_SECONDS) -> None:
+        self.registry = CollectorRegistry()
+        self._unhealthy_seconds = unhealthy_seconds
+        self._stepped_at = time.time()
+        self._block_time = 0
+
+        def counter(name: str, help_: str, *labels: str) -> Counter:
+            return Counter(f"flo_{name}", help_, ("role", *labels), registry=self.registry)
+
+        def gauge(name: str, help_: str, *labels: str) -> Gauge:
+            return Gauge(f"flo_{name}", help_, ("role", *labels), registry=self.registry)
+
+        self._role = role
+        self._actions = counter("actions", "What the role did.", "action")
+        self._errors = counter("errors", "What failed.", "kind")
+        self._bytes_in = counter("bytes_in", "Bytes read from the content store.").labels(role)
+        self._bytes_out = counter("bytes_out", "Bytes put into the content store.").labels(role)
+        self._gas = counter("gas_used", "Gas of the transactions mined.", "call")
+        self._spent = counter("spent_wei", "What transactions cost, in wei.", "call")
+        self._round = gauge("round", "The current round.").labels(role)
+        self._phase = gauge("phase", "1 for the current phase of the round.", "phase")
+        self._commits = gauge("round_commits", "Commits of the current round.").labels(role)
+        self._updates = gauge("round_updates", "Reveals of the current round.").labels(role)
+        self._head = gauge("head_round", "The round of the head's model.").labels(role)
+        self._accepted = gauge("accepted_rounds", "Accepted rounds of the history.").labels(role)
+        self._final = gauge("final_rounds", "Final rounds of the history.").labels(role)
+        self._block = gauge("block_number", "The last block that was seen.").labels(role)
+        lag = gauge("head_block_age_seconds", "Age of the last block that was seen.").labels(role)
+        lag.set_function(self._lag)
+        stepped = gauge("last_step_timestamp_seconds", "When the last step succeeded.")
+        stepped.labels(role).set_function(lambda: self._stepped_at)
+
+    def saw(self, seen: Observation) -> None:
+        """What was observed last."""
+        self._block_time = seen.timestamp
+        self._block.set(seen.block_number)
+        self._round.set(seen.current.round)
+        self._phase.clear()
+        self._phase.labels(self._role, seen.current.phase.name.lower()).set(1)
+        self._commits.set(seen.current.commits)
+        self._updates.set(seen.current.reveals)
+        self._head.set(seen.head.round)
+        self._accepted.set(seen.head.height)
+        self._final.set(seen.final_height)
+
+    def acted(self, action: str) -> None:
+        self._actions.labels(self._role, action).inc()
+        self.stepped()
+
+    def stepped(self) -> None:
+        """A step succeeded: the process is healthy."""
+        self._stepped_at = time.time()
+
+    def failed(self, error: Exception) -> None:
+        self._errors.labels(self._role, type(error).__name__).inc()
+
+    def sent(self, receipt: Receipt) -> None:
+        """Count a mined transaction; what a Sender calls with each receipt."""
+        self._gas.labels(self._role, receipt.label).inc(receipt.gas_used)
+
+    def read(self, size: int) -> None:
+        self._bytes_in.inc(size)
+
+    def wrote(self, size: int) -> None:
+        self._bytes_out.inc(size)
+
+    @property
+    def healthy(self) -> bool:
+        return time.time() - self._stepped_at < self._unhealthy_seconds
+
+    def _lag(self) -> float:
+        return time.time() - self._block_time if self._block_time else float("nan")
+
+    @contextlib.contextmanager
+    def served(self, listen: str) -> Iterator[str]:
+        """Serve /metrics and /healthz on ``[HOST:]PORT`` meanwhile, loopback by default; the URL.
+
+        Raises BadListenAddress.
+        """
+        host, port = parse_listen(listen)
+        health = self
+
+        class Handler(MetricsHandler):
+            registry = self.registry
+
+            timeout = 10  # seconds, for a client that says nothing
+
+            def do_GET(self) -> None:  # noqa: N802
+                if self.path.partition("?")[0] == "/metrics":
+                    super().do_GET()
+                elif self.path == "/healthz":
+                    self._answer(*((200, b"ok\n") if health.healthy else (503, b"no step\n")))
+                else:
+                    self._answer(404, b"Look at /metrics or /healthz.\n")
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        try:
+            server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise BadListenAddress(
+                f"Nothing can listen on {listen}: {error.strerror}.", "Choose another address."
+            ) from error
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{server.server_address[0]!s}:{server.server_port}"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """``[HOST:]PORT``; without a host, loopback. Raises BadListenAddress."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise BadListenAddress(f"{text!r} is not [HOST:]PORT.", "Example: 127.0.0.1:9108")
+    return host.strip("[]") or _HOST, int(port)

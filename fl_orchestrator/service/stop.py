@@ -1,0 +1,49 @@
+"""How a process is asked to end."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Stop:
+    """A request to end after the current step, and the sleep that it cuts short."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        # Unlike an Event, it may be used in a signal handler.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def request(self) -> None:
+        self.requested = True
+        self._wake.put(None)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or return at once when the end is requested."""
+        if not self.requested:
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=max(0.0, seconds))
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Turn SIGTERM and SIGINT into a request to stop; a second one raises KeyboardInterrupt.
+
+    For the main thread only.
+    """
+    stop = Stop()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.request()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
