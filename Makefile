@@ -24,7 +24,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test lint forge-test slither pytest assure symbolic kubo bench contracts lock clean
+.PHONY: help demo test lint forge-test slither pytest assure symbolic kubo geth bench contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=legacy FOUNDRY_OUT=.tools/slither-out \
 		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
-pytest: .venv/.dev $(NODE_MODULES) kubo
+pytest: .venv/.dev $(NODE_MODULES) kubo geth
 	@echo "Testing the Python ..."
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
@@ -82,6 +82,9 @@ symbolic: .venv/.dev $(NODE_MODULES) $(HALMOS)/.installed
 
 kubo:
 	@scripts/build_kubo.sh >/dev/null
+
+geth:
+	@scripts/build_geth.sh >/dev/null
 
 bench: .venv/.dev ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done

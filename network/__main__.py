@@ -1,0 +1,110 @@
+"""Makes and runs a private chain of four geth validators on 127.0.0.1.
+
+    python -m network DIRECTORY --fund ADDRESS      make it if it is new, and run all validators
+    python -m network DIRECTORY --only 2            run validator 2, for instance again
+
+Runs until it is interrupted, and then stops what it started. See docs/network.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from network.clique import ETHER, Network, Validator, create, load
+from network.geth import GethFailed, Validators
+
+_FUNDS: Final = 1_000_000 * ETHER
+_POLL_SECONDS: Final = 0.5
+_BUILD: Final = Path(__file__).resolve().parents[1] / "scripts" / "build_geth.sh"
+
+
+def main() -> int:
+    options = _options()
+    # SIGTERM, as from systemd, ends it like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    program = Path(
+        subprocess.run([_BUILD], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    )
+    network = _network(options)
+    chosen = [v for v in network.validators if not options.only or v.number in options.only]
+    validators = Validators(network, program)
+    try:
+        validators.start(chosen)
+        _show(network, validators, chosen)
+        _watch(validators, chosen)
+    except KeyboardInterrupt:
+        print("Stopping.", file=sys.stderr)
+    except GethFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        validators.stop_all()
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m network", description=__doc__.split("\n")[0])
+    parser.add_argument("directory", type=Path, help="where keys, chains and logs are")
+    parser.add_argument(
+        "--fund",
+        type=_address,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help=f"gets {_FUNDS // ETHER:,} coins in the genesis block; may be repeated",
+    )
+    parser.add_argument("--chain-id", type=int, default=1337, help="of a new network (1337)")
+    parser.add_argument("--period", type=int, default=2, help="seconds between its blocks (2)")
+    parser.add_argument(
+        "--only", type=int, action="append", metavar="N", help="run validator N only; repeatable"
+    )
+    return parser.parse_args()
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address")
+    return text
+
+
+def _network(options: argparse.Namespace) -> Network:
+    """The network in the directory, or a new one."""
+    if (options.directory / "network.json").exists():
+        if options.fund:
+            sys.exit(f"{options.directory} has a network already: --fund is for a new one.")
+        return load(options.directory)
+    if not options.fund:
+        sys.exit("A new network needs somebody who has coin: --fund ADDRESS.")
+    return create(
+        options.directory, dict.fromkeys(options.fund, _FUNDS), options.chain_id, options.period
+    )
+
+
+def _show(network: Network, validators: Validators, chosen: Sequence[Validator]) -> None:
+    print(f"Chain {network.chain_id}, a block every {network.period} s.")
+    for validator in chosen:
+        pid = validators.pid(validator)
+        print(f"{validator.number}  {validator.url}  {validator.address}  process {pid}")
+    print(f"All endpoints: --rpc {','.join(network.urls)}", flush=True)
+
+
+def _watch(validators: Validators, chosen: Sequence[Validator]) -> None:
+    """Until interrupted, or until nobody runs any more."""
+    alive = list(chosen)
+    while alive:
+        for validator in [v for v in alive if not validators.is_running(v)]:
+            alive.remove(validator)
+            print(f"Validator {validator.number} has ended.", file=sys.stderr)
+        time.sleep(_POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
