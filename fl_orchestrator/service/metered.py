@@ -1,0 +1,63 @@
+"""A content store whose traffic is counted."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.store import BUFFER_BYTES, ContentStore
+
+Count = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredStore:
+    """Passes everything on to ``store``; ``read`` and ``wrote`` are told of the bytes."""
+
+    store: ContentStore
+    read: Count
+    wrote: Count
+
+    def put(self, stream: BinaryIO) -> Cid:
+        counted = io.BufferedReader(_Counted(stream, self.wrote), BUFFER_BYTES)
+        return self.store.put(cast("BinaryIO", counted))
+
+    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
+        source = self.store.get(cid, max_bytes)
+        return io.BufferedReader(_Counted(source, self.read, owned=True), BUFFER_BYTES)
+
+    def has(self, cid: Cid) -> bool:
+        return self.store.has(cid)
+
+    def pin(self, cid: Cid) -> None:
+        self.store.pin(cid)
+
+    def unpin(self, cid: Cid) -> None:
+        self.store.unpin(cid)
+
+
+class _Counted(io.RawIOBase):
+    """Reads from a ``source``, which is closed with it if it is ``owned``."""
+
+    def __init__(self, source: BinaryIO | io.BufferedReader, count: Count, owned: bool = False):
+        super().__init__()
+        self._source = source
+        self._count = count
+        self._owned = owned
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self._count(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        if self._owned and not self.closed:
+            self._source.close()
+        super().close()
