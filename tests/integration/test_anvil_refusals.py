@@ -16,7 +16,7 @@ from support.disk import disk_with_room_for
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
 from support.rpc import rpc_endpoint
 
-from fl_orchestrator.chain import connect
+from fl_orchestrator.chain import endpoints
 from fl_orchestrator.chain.types import Phase
 
 
@@ -148,8 +148,8 @@ def test_a_store_that_is_none_or_lacks_the_manifest_is_refused(site: Site, tmp_p
 def test_an_endpoint_that_is_no_node_is_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(connect, "_ATTEMPTS", 2)
+    monkeypatch.setattr(endpoints, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(endpoints, "_ATTEMPTS", 2)
     for url, code, words in (
         ("http://127.0.0.1:1", 3, "http://127.0.0.1:1 does not answer"),
         ("http://key@127.0.0.1:1/secret", 3, "http://127.0.0.1:1 does not answer"),

@@ -5,18 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class Endpoint:
-    """What it answers: an HTTP status and a body. ``requests`` counts what came."""
+    """What it answers: an HTTP status and a body, or what ``results`` has for a method.
+
+    ``endless`` follows the body, again and again, with a pause of ``pause`` seconds before each.
+    ``requests`` counts what came.
+    """
 
     def __init__(self) -> None:
         self.status = 200
+        self.headers: dict[str, str] = {}
         self.body = b""
+        self.results: dict[str, Any] = {}
+        self.endless = b""
+        self.pause = 0.0
         self.requests = 0
+        self.sent_bytes = 0
         self.port = 0
 
     @property
@@ -26,7 +36,19 @@ class Endpoint:
     def answers(self, result: Any) -> None:
         """Answer every request with this JSON-RPC result."""
         self.status = 200
-        self.body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
+        self.body = _response(result)
+
+    def serves(self, chain_id: int, **results: Any) -> None:
+        """Answer as a node of a chain does, with these results by their methods."""
+        self.results = {"eth_chainId": hex(chain_id), **results}
+
+    def answer_to(self, request: bytes) -> bytes:
+        method = json.loads(request)["method"]
+        return _response(self.results[method]) if method in self.results else self.body
+
+
+def _response(result: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
 
 
 @contextlib.contextmanager
@@ -36,16 +58,25 @@ def rpc_endpoint() -> Iterator[Endpoint]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             endpoint.requests += 1
-            self.rfile.read(int(self.headers["Content-Length"]))
+            body = endpoint.answer_to(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(endpoint.status)
-            self.send_header("Content-Length", str(len(endpoint.body)))
+            for name, value in endpoint.headers.items():
+                self.send_header(name, value)
+            if not endpoint.endless:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(endpoint.body)
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+                while endpoint.endless:
+                    time.sleep(endpoint.pause)
+                    self.wfile.write(endpoint.endless)
+                    endpoint.sent_bytes += len(endpoint.endless)
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     endpoint.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -1,13 +1,16 @@
 """Connecting: every failure of the wire is one clear error, and no key is shown."""
 
+import gzip
 import socket
 from collections.abc import Iterator
 
 import pytest
 from support.rpc import Endpoint, rpc_endpoint
+from web3.exceptions import Web3RPCError
 
-from fl_orchestrator.chain import connect as module
+from fl_orchestrator.chain import endpoints as module
 from fl_orchestrator.chain.connect import RpcUnavailable, WrongChain, connect
+from fl_orchestrator.chain.endpoints import AnswerTooLarge
 from fl_orchestrator.errors import InputError
 
 SECRETS = ("hunter2", "KEY1", "KEY2")
@@ -19,9 +22,16 @@ def endpoint() -> Iterator[Endpoint]:
         yield endpoint
 
 
+@pytest.fixture
+def other() -> Iterator[Endpoint]:
+    with rpc_endpoint() as endpoint:
+        yield endpoint
+
+
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ATTEMPTS", 2)
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
 
 
 def with_secrets(endpoint: Endpoint) -> str:
@@ -129,9 +139,129 @@ def test_a_node_that_turns_to_garbage_later_is_reported(endpoint: Endpoint) -> N
         "http://[::1",
         "http://node.example:port/KEY1",
         "http://node.example:999999/KEY1",
+        "http://node.example,",
     ],
 )
 def test_what_is_not_an_http_url_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="is not an http") as refusal:
         connect(url)
     assert_shows_no_secret(refusal.value)
+
+
+# ---------------------------------------------------------------------- limits
+
+
+def test_an_endless_answer_is_not_read_to_its_end(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_ANSWER_BYTES", 1 << 20)
+    endpoint.endless = b" " * (1 << 16)
+    with pytest.raises(AnswerTooLarge, match="answers with more than 1 MiB") as refusal:
+        connect(with_secrets(endpoint))
+    assert_shows_no_secret(refusal.value)
+    assert endpoint.requests == 1
+    assert endpoint.sent_bytes < 16 << 20
+
+
+def test_an_answer_that_drips_is_not_waited_for(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.3)
+    endpoint.endless, endpoint.pause = b" ", 0.05
+    with pytest.raises(RpcUnavailable, match="does not answer"):
+        connect(endpoint.url)
+    assert endpoint.requests == 1
+
+
+def test_an_answer_is_never_unpacked(endpoint: Endpoint) -> None:
+    endpoint.answers("0x5")
+    endpoint.body, endpoint.headers = gzip.compress(endpoint.body), {"Content-Encoding": "gzip"}
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        connect(endpoint.url)
+
+
+def test_no_redirect_is_followed(endpoint: Endpoint, other: Endpoint) -> None:
+    other.answers("0x5")
+    endpoint.status, endpoint.headers = 307, {"Location": other.url}
+    with pytest.raises(RpcUnavailable, match="HTTP status 307"):
+        connect(endpoint.url)
+    assert other.requests == 0
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_refusal_in_words_is_an_answer(endpoint: Endpoint, status: int) -> None:
+    """Providers refuse wide searches with a status of their own beside the JSON-RPC error."""
+    endpoint.serves(5)
+    web3 = connect(endpoint.url)
+    endpoint.results, endpoint.status = {}, status
+    endpoint.body = b'{"jsonrpc":"2.0","id":1,"error":{"message":"range too wide"}}'
+    with pytest.raises(Web3RPCError, match="range too wide"):
+        _ = web3.eth.block_number
+    assert endpoint.requests == 2
+
+
+@pytest.mark.parametrize("result", [None, "zz", "0x", "0x" + "f" * 65, 7, [], {}])
+def test_a_result_of_another_kind_is_garbage(endpoint: Endpoint, result: object) -> None:
+    endpoint.serves(5, eth_blockNumber=result)
+    web3 = connect(endpoint.url)
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        _ = web3.eth.block_number
+
+
+# ---------------------------------------------------------------------- several endpoints
+
+
+def test_the_next_endpoint_stands_in_for_one_that_fails(
+    endpoint: Endpoint, other: Endpoint
+) -> None:
+    endpoint.serves(5, eth_blockNumber="0x1")
+    other.serves(5, eth_blockNumber="0x2")
+    web3 = connect(f"{with_secrets(endpoint)}, {with_secrets(other)}")
+    assert web3.eth.block_number == 1
+    assert other.requests == 0
+    endpoint.status = 503
+    assert [web3.eth.block_number for _ in range(3)] == [2, 2, 2]
+    # The one that works is kept, until it fails too.
+    endpoint.status, endpoint.requests = 200, 0
+    assert web3.eth.block_number == 2
+    assert endpoint.requests == 0
+    other.results, other.body = {}, b"<html>"
+    assert web3.eth.block_number == 1
+
+
+def test_an_endpoint_that_does_not_run_is_passed_over(endpoint: Endpoint) -> None:
+    endpoint.serves(5)
+    assert connect(["http://127.0.0.1:1", endpoint.url]).eth.chain_id == 5
+
+
+def test_an_endpoint_of_another_chain_never_stands_in(endpoint: Endpoint, other: Endpoint) -> None:
+    endpoint.serves(5, eth_blockNumber="0x1")
+    other.serves(6, eth_blockNumber="0x2")
+    web3 = connect([endpoint.url, other.url])
+    endpoint.status = 503
+    with pytest.raises(RpcUnavailable, match=r"None of the 2 .* 503\. .* serves chain 6, not 5"):
+        _ = web3.eth.block_number
+    endpoint.status = 200
+    assert web3.eth.block_number == 1
+
+
+def test_an_endpoint_that_comes_back_with_another_chain_is_refused(endpoint: Endpoint) -> None:
+    endpoint.serves(5, eth_blockNumber="0x1")
+    web3 = connect(endpoint.url)
+    endpoint.status = 503
+    with pytest.raises(RpcUnavailable):
+        _ = web3.eth.block_number
+    endpoint.status = 200
+    endpoint.serves(6, eth_blockNumber="0x1")
+    with pytest.raises(WrongChain, match="serves chain 6, not 5"):
+        _ = web3.eth.block_number
+
+
+def test_what_several_endpoints_say_shows_no_secret(endpoint: Endpoint, other: Endpoint) -> None:
+    endpoint.status, other.body = 401, b"<html>"
+    with pytest.raises(RpcUnavailable) as refusal:
+        connect([with_secrets(endpoint), with_secrets(other)])
+    assert_shows_no_secret(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert "401" in refusal.value.message
+    assert "does not speak" in refusal.value.message
