@@ -13,8 +13,10 @@ from fl_orchestrator.cli.site import (
     HOME_DEFAULT,
     RPC_DEFAULT,
     TIMEOUT_DEFAULT,
+    Account,
     DeploymentsOption,
     DryRunOption,
+    Endpoint,
     FederationOption,
     HomeOption,
     KeyOption,
@@ -28,6 +30,7 @@ from fl_orchestrator.cli.site import (
     open_federation,
     open_sender,
     role_home,
+    with_options,
 )
 from fl_orchestrator.cli.stake import register_role, show_account
 from fl_orchestrator.errors import ChainError
@@ -43,16 +46,13 @@ class NotAttesting(ChainError):
 
 
 @app.command()
+@with_options
 def register(
-    key: KeyOption,
+    site: Account,
     stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
     beneficiary: Annotated[
         str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
     ] = "",
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    password_file: PasswordOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -62,32 +62,21 @@ def register(
     """
     from fl_orchestrator.chain.types import Role
 
-    register_role(
-        Role.AGGREGATOR,
-        rpc,
-        federation,
-        deployments,
-        (key, password_file),
-        stake,
-        beneficiary,
-        dry_run,
-        json_output,
-    )
+    register_role(Role.AGGREGATOR, site, stake, beneficiary, dry_run, json_output)
 
 
 @app.command()
+@with_options
 def status(
+    site: Endpoint,
     address: Annotated[str, typer.Argument(help="The aggregator's account.")],
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
     """Show what the chain knows of an aggregator and of the current round.
 
     Example: flo aggregator status 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
     """
-    show_account("aggregator", address, rpc, federation, deployments, json_output)
+    show_account("aggregator", address, site, json_output)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from fl_orchestrator.cli import (
     demo,
     deploy,
     federation,
+    init,
     keeper,
     keys,
     model,
@@ -23,6 +24,7 @@ from fl_orchestrator.cli import (
     verify,
     watcher,
 )
+from fl_orchestrator.cli.config import ConfigOption
 from fl_orchestrator.cli.console import err
 from fl_orchestrator.errors import ContentError, FloError, ToolchainError
 
@@ -40,6 +42,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
+app.command("init")(init.init)
 app.command("deploy")(deploy.deploy)
 app.add_typer(federation.app, name="federation")
 app.add_typer(party.app, name="party")
@@ -59,6 +62,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    _config: ConfigOption = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks and log to stderr.")
     ] = False,

@@ -1,13 +1,20 @@
-"""What the commands on a living chain share: endpoint, federation, store, key, and the loop."""
+"""What the commands on a living chain share: the options of a site, and what they open.
+
+A command takes an ``Endpoint`` (it reads a chain), an ``Account`` (it also sends) or a ``Site`` (it
+also stores), whose fields are its options.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeVar, get_type_hints
 
 import typer
 
@@ -21,33 +28,50 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.keys import LocalSigner
     from fl_orchestrator.chain.send import Sender
     from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.base import Role
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 POLL_SECONDS: Final = 0.5
 _MAX_SECRET_CHARACTERS: Final = 4096
 
-RpcOption = Annotated[str, typer.Option("--rpc", help="The chain's JSON-RPC endpoint.")]
-KeyOption = Annotated[Path, typer.Option("--key", help="An encrypted keystore file.")]
+
+def _shared(name: str, text: str, **more: Any) -> Any:
+    """An option that every role of a site has: also an environment variable, and a key of flo.toml.
+
+    Precedence: option, environment, file, default.
+    """
+    variable = "FLO_" + name.removeprefix("--").upper().replace("-", "_")
+    return typer.Option(name, help=text, envvar=variable, rich_help_panel="Site (flo.toml)", **more)
+
+
+RpcOption = Annotated[
+    str,
+    # What is set may have a key in it, so no help shows it.
+    _shared(
+        "--rpc",
+        "The chain's JSON-RPC endpoint; further ones, after commas, stand in for it. "
+        "Default: http://127.0.0.1:8545.",
+        metavar="URLS",
+        show_default=False,
+    ),
+]
+KeyOption = Annotated[Path | None, _shared("--key", "An encrypted keystore file.")]
 PasswordOption = Annotated[
-    Path | None,
-    typer.Option("--password-file", help="A file with the key's password. Default: ask."),
+    Path | None, _shared("--password-file", "A file with the key's password. Default: ask.")
 ]
 FederationOption = Annotated[
     str | None,
-    typer.Option(
-        "--federation", help="The contract's address. Default: the one `flo deploy` made."
-    ),
+    _shared("--federation", "The contract's address. Default: the one `flo deploy` made."),
 ]
 DeploymentsOption = Annotated[
-    Path, typer.Option("--deployments", help="The directory where `flo deploy` keeps its record.")
+    Path, _shared("--deployments", "The directory where `flo deploy` keeps its record.")
 ]
 StoreOption = Annotated[
-    str,
-    typer.Option("--store", help="file:///path/to/directory or kubo+http://127.0.0.1:5001."),
+    str, _shared("--store", "file:///path/to/directory or kubo+http://127.0.0.1:5001.")
 ]
 HomeOption = Annotated[
-    Path, typer.Option("--home", help="Private files of this role; keep them until a round ends.")
+    Path, _shared("--home", "Private files of this role; keep them until a round ends.")
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, send nothing, spend nothing.")
@@ -62,6 +86,52 @@ HOME_DEFAULT: Final = Path("~/.flo")
 TIMEOUT_DEFAULT: Final = 3600.0
 
 
+ChainIdOption = Annotated[
+    int | None,
+    _shared("--chain-id", "Refuse an endpoint of any other chain.", metavar="N"),
+]
+GatewaysOption = Annotated[
+    str,
+    _shared(
+        "--gateways",
+        "HTTP gateways, with commas, that are asked for what the store has not.",
+        metavar="URLS",
+        show_default=False,
+    ),
+]
+RelayOption = Annotated[
+    str,
+    _shared(
+        "--relay",
+        "A keeper's relay, which pays for gas and is a gateway.",
+        metavar="URL",
+        show_default=False,
+    ),
+]
+ConfirmationsOption = Annotated[
+    int,
+    _shared("--confirmations", "Blocks that have to follow before something counts.", min=0),
+]
+DailyCapOption = Annotated[
+    str,
+    _shared("--daily-cap", "The most this role may spend in a day, stake included.", metavar="ETH"),
+]
+MaxFeeOption = Annotated[
+    str, _shared("--max-fee", "The most to pay for a unit of gas.", metavar="GWEI")
+]
+
+
+MetricsOption = Annotated[
+    str,
+    _shared(
+        "--metrics", "Serve figures for Prometheus, and /healthz, there.", metavar="[HOST:]PORT"
+    ),
+]
+LogFormatOption = Annotated[
+    str, _shared("--log-format", "text, or json: one object for each line.", metavar="FORMAT")
+]
+
+
 class NoRecordedFederation(InputError):
     """No federation was named, and none is on record for this chain."""
 
@@ -70,10 +140,105 @@ class TimedOut(ChainError):
     """What the command waits for did not happen in time."""
 
 
-def open_signer(key: Path, password_file: Path | None) -> LocalSigner:
+class NotNamed(InputError):
+    """The command needs something that neither an option nor the site's file names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The options of a command that looks at a federation."""
+
+    rpc: RpcOption = RPC_DEFAULT
+    chain_id: ChainIdOption = None
+    federation: FederationOption = None
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT
+
+    def connect(self) -> Web3:
+        from fl_orchestrator.chain.connect import connect
+
+        return connect(self.rpc, self.chain_id)
+
+    def open_federation(self) -> Federation:
+        return open_federation(self.connect(), self.federation, self.deployments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(Endpoint):
+    """The options of a command that also sends transactions."""
+
+    key: KeyOption = None
+    password_file: PasswordOption = None
+    home: HomeOption = HOME_DEFAULT
+    confirmations: ConfirmationsOption = 0
+    daily_cap: DailyCapOption = ""
+    max_fee: MaxFeeOption = ""
+
+    def open_sender(self, chain: Federation) -> Sender:
+        return open_sender(chain, self.key, self.password_file)
+
+    def role_home(self, chain: Federation, address: str) -> Path:
+        return role_home(self.home, chain, address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site(Account):
+    """The options of a command that also reads or writes models and updates."""
+
+    store: StoreOption = ""
+    gateways: GatewaysOption = ""
+    relay: RelayOption = ""
+
+    def open_store(self) -> ContentStore:
+        from fl_orchestrator.content.store import open_store
+
+        return open_store(named("store", self.store))
+
+
+_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def with_options(command: _Command) -> _Command:
+    """Give a command, in place of its parameter ``site``, the options of that parameter's class."""
+    hints = get_type_hints(command, include_extras=True)
+    kind = hints.pop("site")
+    shared = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in fields(kind)]
+
+    @functools.wraps(command)
+    def with_site(**given: Any) -> Any:
+        return command(site=kind(**{name: given.pop(name) for name in names}), **given)
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "site"]
+    options = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        for field in fields(kind)
+    ]
+    hints |= {name: shared[name] for name in names}
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
+        for p in (*own, *options)
+    ]
+    with_site.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_site.__annotations__ = hints
+    return with_site  # type: ignore[return-value]
+
+
+def named(option: str, value: _T | None) -> _T:
+    """What an option names. Raises NotNamed."""
+    if not value:
+        raise NotNamed(
+            f"This command needs --{option}.",
+            f"Give it, set FLO_{option.upper()}, or write {option} = … in flo.toml (`flo init`).",
+        )
+    return value
+
+
+def open_signer(key: Path | None, password_file: Path | None) -> LocalSigner:
     """Decrypt a keystore file with a password from a file or from the person at the keyboard."""
     from fl_orchestrator.chain.keys import load_keystore
 
+    key = named("key", key)
     return load_keystore(key, read_password(password_file, f"Password of {key}"))
 
 
@@ -153,7 +318,7 @@ def parse_address(text: str) -> str:
     return address
 
 
-def open_sender(federation: Federation, key: Path, password_file: Path | None) -> Sender:
+def open_sender(federation: Federation, key: Path | None, password_file: Path | None) -> Sender:
     from fl_orchestrator.chain.send import Sender
 
     signer = open_signer(key, password_file)

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fl_orchestrator.cli.console import duration, ether, print_json, print_pairs, say, short
-from fl_orchestrator.cli.site import (
-    head_json,
-    open_federation,
-    open_sender,
-    parse_address,
-    phase_ends_in,
-)
+from fl_orchestrator.cli.site import Account, Endpoint, head_json, parse_address, phase_ends_in
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,24 +35,20 @@ def parse_ether(text: str) -> int:
 
 def register_role(
     role: Role,
-    rpc: str,
-    address: str | None,
-    deployments: Path,
-    key: tuple[Path, Path | None],
+    site: Account,
     stake: str,
     beneficiary: str,
     dry_run: bool,
     json_output: bool,
 ) -> None:
     """Register the key's account in a role."""
-    from fl_orchestrator.chain.connect import connect
     from fl_orchestrator.chain.types import Role
 
-    federation = open_federation(connect(rpc), address, deployments)
+    federation = site.open_federation()
     params = federation.params()
     minimum = params.min_party_stake if role is Role.PARTY else params.min_aggregator_stake
     amount = parse_ether(stake) if stake else minimum
-    sender = open_sender(federation, *key)
+    sender = site.open_sender(federation)
     receiver = parse_address(beneficiary or sender.address)
     call = federation.register(role, receiver, amount)
     name = role.name.lower()
@@ -85,19 +74,9 @@ def register_role(
         )
 
 
-def show_account(
-    role: str,
-    account: str,
-    rpc: str,
-    address: str | None,
-    deployments: Path,
-    json_output: bool,
-) -> None:
+def show_account(role: str, account: str, site: Endpoint, json_output: bool) -> None:
     """Show what the chain knows of an account in a role."""
-    from fl_orchestrator.chain.connect import connect
-
-    federation = open_federation(connect(rpc), address, deployments)
-    seen = federation.observe(parse_address(account))
+    seen = site.open_federation().observe(parse_address(account))
     if json_output:
         print_json(_as_json(role, seen))
         return

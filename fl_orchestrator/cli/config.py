@@ -1,0 +1,170 @@
+"""A site's settings file, `flo.toml`: what would otherwise be typed with every command.
+
+A key is an option's name, its value what would be typed after it. Precedence: option, environment,
+file, default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from fl_orchestrator.errors import InputError
+
+FILE: Final = Path("flo.toml")
+ROLES: Final = ("party", "aggregator", "watcher", "keeper")
+#: What may stand above the sections, for every command that has the option. Not the relay: a
+#: party's is where it posts, a keeper's where it listens.
+SHARED: Final = (
+    *("rpc", "chain-id", "federation", "deployments", "store", "gateways", "key", "password-file"),
+    *("home", "confirmations", "daily-cap", "max-fee", "metrics", "log-format"),
+)
+
+
+class BadConfig(InputError):
+    """The settings file cannot be read, or says something that no command understands."""
+
+
+class _Settings(BaseModel):
+    # Numbers may stand for text: an amount, say.
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+
+def load(context: typer.Context, file: Path | None) -> Path | None:
+    """Make a settings file the source of defaults of all commands: a callback of --config.
+
+    Without a file named, it is ``flo.toml`` in the working directory, if there is one. Raises
+    BadConfig.
+    """
+    if context.resilient_parsing or (file is None and not FILE.is_file()):
+        return file
+    chosen = file or FILE
+    context.default_map = defaults(context.command, _parsed(chosen), chosen)
+    return chosen
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfig(
+            f"The settings file {file} cannot be read: {error.strerror}.", "Check --config."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(
+            f"The settings file {file} is not TOML: {error}.",
+            "`flo init` writes one to begin with.",
+        ) from error
+
+
+def defaults(root: Any, settings: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The defaults of every command of a click group, as click takes them in ``default_map``.
+
+    Raises BadConfig for a key that is no option there, and for a value that is not one for it.
+    """
+    sections = {role: settings.pop(role, {}) for role in ROLES}
+    options = {role: _options_of(root.commands[role]) for role in ROLES}
+    known = {name: kind for names in options.values() for name, kind in names.items()}
+    for key in settings.keys() - set(SHARED):
+        if homes := [f"[{role}]" for role in ROLES if key in options[role]]:
+            raise BadConfig(
+                f"{file}: {key!r} is a setting of some roles alone.",
+                f"Write it below {' or '.join(homes)}.",
+            )
+    shared = _checked(settings, {name: known.get(name, str) for name in SHARED}, file, "")
+    result: dict[str, Any] = _named_in(root, shared)
+    for role, section in sections.items():
+        if not isinstance(section, dict):
+            raise BadConfig(f"{file}: {role} is a section.", f"Write [{role}] above its keys.")
+        own = {**shared, **_checked(section, options[role], file, role)}
+        result[role] = _named_in(root.commands[role], own)
+    return result
+
+
+def _options_of(group: Any) -> dict[str, Any]:
+    """The types of the options with a value that the commands of a group have, by their names."""
+    found: dict[str, Any] = {}
+    for command in group.commands.values():
+        hints = get_type_hints(inspect.unwrap(command.callback, stop=_has_signature))
+        for parameter in command.params:
+            if name := _key_of(parameter):
+                found[name] = hints.get(parameter.name, str)
+    return found
+
+
+def _has_signature(function: Any) -> bool:
+    """Whether the options of a command are those that this function has, and not what it wraps."""
+    return hasattr(function, "__signature__")
+
+
+def _key_of(parameter: Any) -> str | None:
+    """The key of an option with a value; what is asked of one call alone, a flag, has none."""
+    names = [name for name in parameter.opts if name.startswith("--")]
+    return None if not names or getattr(parameter, "is_flag", False) else names[0][2:]
+
+
+def _named_in(command: Any, values: Mapping[str, str]) -> dict[str, Any]:
+    """Settings by the names of a command's parameters, and of all commands of a group."""
+    named: dict[str, Any] = {
+        parameter.name: values[key]
+        for parameter in command.params
+        if (key := _key_of(parameter)) and key in values
+    }
+    for name, inner in getattr(command, "commands", {}).items():
+        named[name] = _named_in(inner, values)
+    return named
+
+
+def _checked(
+    settings: dict[str, Any], options: Mapping[str, Any], file: Path, section: str
+) -> dict[str, str]:
+    """Settings as they would be typed. Raises BadConfig."""
+    where = f"{file}, [{section}]" if section else str(file)
+    joined = {key: _joined(value) for key, value in settings.items()}
+    fields: dict[str, Any] = {name: (kind, None) for name, kind in options.items()}
+    try:
+        values = create_model("Settings", __base__=_Settings, **fields)(**joined)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, [*options, *ROLES], n=1)
+            hint = (
+                f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(options))}."
+            )
+            raise BadConfig(f"{where}: there is no setting {key!r}.", hint) from error
+        raise BadConfig(
+            f"{where}: {key} = {first['input']!r} cannot be used: {first['msg']}.",
+            "Write what would be typed after the option of that name.",
+        ) from error
+    directory = file.resolve().parent
+    return {key: _typed(getattr(values, key), directory) for key in joined}
+
+
+def _joined(value: Any) -> Any:
+    """Several URLs are typed with commas between them."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _typed(value: Any, directory: Path) -> str:
+    """What to type for a value. Paths in the file are relative to the file."""
+    return str(directory / value.expanduser() if isinstance(value, Path) else value)
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="FLO_CONFIG",
+        help="The site's settings. Default: flo.toml in the working directory, if there is one.",
+        is_eager=True,
+        callback=load,
+    ),
+]
