@@ -81,8 +81,8 @@ class CountingStore(LocalStore):
         self.fetched += 0 if place is None else place.stat().st_size
         return super().get(cid, max_bytes)
 
-    def put(self, stream: BinaryIO) -> Cid:
-        cid = super().put(stream)
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
+        cid = super().put(stream, pin=pin)
         place = self.locate(cid)
         self.stored += 0 if place is None else place.stat().st_size
         return cid

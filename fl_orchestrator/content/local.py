@@ -63,8 +63,8 @@ class LocalStore:
                 folder.mkdir(parents=True, exist_ok=True)
         self._remove_older(self._incoming)
 
-    def put(self, stream: BinaryIO) -> Cid:
-        """Store and pin the rest of a stream; see ContentStore.put."""
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
+        """Store the rest of a stream; see ContentStore.put."""
         temporary = self._incoming / uuid.uuid4().hex
         with self._translated_errors():
             file = temporary.open("xb", buffering=0)
@@ -73,10 +73,12 @@ class LocalStore:
                 cid = self._copy(stream, file)
             with self._translated_errors():
                 # Replacing an equal file also heals one that has been damaged.
-                temporary.replace(self._pinned / str(cid))
-                _sync(self._pinned)
+                folder = self._pinned if pin or self._is_pinned(cid) else self._unpinned
+                temporary.replace(folder / str(cid))
+                _sync(folder)
         finally:
             temporary.unlink(missing_ok=True)
+        self.collect_garbage()
         return cid
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
@@ -100,7 +102,7 @@ class LocalStore:
         """Keep the content; see ContentStore.pin."""
         pinned = self._pinned / str(cid)
         with self._translated_errors():
-            if pinned.exists():
+            if self._is_pinned(cid):
                 return
             with suppress(FileNotFoundError):
                 (self._unpinned / str(cid)).replace(pinned)
@@ -115,11 +117,13 @@ class LocalStore:
             # The grace period counts from here, so it starts before the collector can see the file.
             os.utime(pinned)
             pinned.replace(self._unpinned / str(cid))
+        self.collect_garbage()
 
     def collect_garbage(self) -> int:
         """Remove unpinned content and leftovers older than the grace period.
 
-        Returns the number of files removed. Raises StoreUnavailable.
+        Every put and unpin does it, since a directory has no process of its own for it. Returns the
+        number of files removed. Raises StoreUnavailable.
         """
         return self._remove_older(self._unpinned) + self._remove_older(self._incoming)
 
@@ -138,6 +142,9 @@ class LocalStore:
             with self._translated_errors(), suppress(FileNotFoundError):
                 return io.BufferedReader(_open_file(path), BUFFER_BYTES)
         raise self._not_found(cid)
+
+    def _is_pinned(self, cid: Cid) -> bool:
+        return (self._pinned / str(cid)).exists()
 
     def _places(self, cid: Cid) -> tuple[Path, Path, Path]:
         # Looking into the first place again finds a file that was pinned in between.

@@ -5,7 +5,7 @@ never change it: whatever reads through ``verified`` has the bytes of the CID or
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -45,8 +45,8 @@ class StoreUrlError(InputError):
 class ContentStore(Protocol):
     """What the roles need of a store; every call is safe to repeat."""
 
-    def put(self, stream: BinaryIO) -> Cid:
-        """Store and pin the rest of a stream; return its CID.
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
+        """Store the rest of a stream, and pin it unless told otherwise; return its CID.
 
         Raises ContentTooLarge, StoreFull or StoreUnavailable; then the store keeps nothing of it.
         """
@@ -158,13 +158,23 @@ def too_large(cid: Cid, max_bytes: int) -> ContentTooLarge:
     return ContentTooLarge(f"The content {cid} has more than the {max_bytes:,} bytes allowed.")
 
 
-def open_store(url: str) -> ContentStore:
+def open_store(url: str, gateways: Sequence[str] = ()) -> ContentStore:
     """Open the store that a URL names.
 
     ``file:///path/to/directory`` is a local directory, made if need be;
     ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), and needs the extra
-    ``kubo``. Raises StoreUrlError or StoreUnavailable.
+    ``kubo``. What the store has not got is asked of the ``gateways``, ``https://host``, in their
+    order. Raises StoreUrlError or StoreUnavailable.
     """
+    store = _open_own(url)
+    if not gateways:
+        return store
+    from fl_orchestrator.content.gateway import Gateway, StoreWithGateways
+
+    return StoreWithGateways(store, [Gateway(gateway) for gateway in gateways])
+
+
+def _open_own(url: str) -> ContentStore:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 (the property validates)

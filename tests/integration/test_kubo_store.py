@@ -1,12 +1,14 @@
 """The Kubo store against a real IPFS node, started and stopped here."""
 
+import contextlib
 import hashlib
 import io
 import json
 import socket
+import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon
 
 from fl_orchestrator.content import cid as cid_module
+from fl_orchestrator.content import download
 from fl_orchestrator.content import kubo as kubo_module
 from fl_orchestrator.content.cid import DAG_PB, Cid, cid_of
 from fl_orchestrator.content.kubo import KuboStore
@@ -58,6 +61,11 @@ def node(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ku
 @pytest.fixture
 def store(node: KuboNode) -> ContentStore:
     return open_store(node.url)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "BACK_OFF_SECONDS", (0.02, 0.02))
 
 
 def put(store: ContentStore, content: bytes) -> Cid:
@@ -190,14 +198,12 @@ def test_threads_share_a_store(store: ContentStore) -> None:
 
 @with_the_node
 @given(max_bytes=st.one_of(st.integers(0, len(CONTENT) - 1), st.just(len(CONTENT) - 1)))
-def test_content_over_the_readers_limit_is_never_handed_out_whole(
+def test_content_over_the_readers_limit_is_refused_before_it_is_read(
     store: ContentStore, max_bytes: int
 ) -> None:
     cid = put(store, CONTENT)
-    got = bytearray()
-    with store.get(cid, max_bytes) as stream, pytest.raises(ContentTooLarge):
-        read_in_pieces(stream, got)
-    assert len(got) <= max_bytes
+    with pytest.raises(ContentTooLarge):
+        store.get(cid, max_bytes)
 
 
 def test_content_over_the_stores_limit_is_refused(node: KuboNode) -> None:
@@ -253,6 +259,13 @@ def test_an_online_node_gives_up_on_content_that_nobody_provides(
         assert time.monotonic() - start < 10
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def every_call(store: ContentStore) -> Iterator[None]:
     """Make each call in turn, and expect that the store is unavailable."""
     for call in (
@@ -262,7 +275,7 @@ def every_call(store: ContentStore) -> Iterator[None]:
         lambda: store.pin(MISSING),
         lambda: store.unpin(MISSING),
     ):
-        with pytest.raises(StoreUnavailable, match="/tcp/") as caught:
+        with pytest.raises(StoreUnavailable, match="The IPFS node at http://") as caught:
             call()
         assert "ipfs daemon" in str(caught.value)
         yield
@@ -292,11 +305,12 @@ def test_a_host_name_that_does_not_exist_is_reported() -> None:
 
 
 @contextmanager
-def server(status: int, body: bytes, missing_bytes: int = 0) -> Iterator[KuboStore]:
-    """A server that reads each request whole and always gives the same answer.
+def server(*answers: tuple[int, bytes], missing_bytes: int = 0) -> Iterator[KuboStore]:
+    """A server that reads each request whole and gives these answers, the last one for ever.
 
     It promises ``missing_bytes`` more than it sends.
     """
+    left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -304,6 +318,7 @@ def server(status: int, body: bytes, missing_bytes: int = 0) -> Iterator[KuboSto
                 while size := int(self.rfile.readline(), 16):
                     self.rfile.read(size + len(b"\r\n"))
                 self.rfile.readline()
+            status, body = left.pop(0) if len(left) > 1 else left[0]
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body) + missing_bytes))
@@ -314,25 +329,112 @@ def server(status: int, body: bytes, missing_bytes: int = 0) -> Iterator[KuboSto
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield KuboStore("127.0.0.1", http.server_address[1], timeout_seconds=5)
         finally:
             http.shutdown()
 
 
+@contextmanager
+def proxy(node: KuboNode, breaks_after: int) -> Iterator[tuple[KuboStore, list[int]]]:
+    """A way to the node on which connections break after so many bytes of the node's answers.
+
+    Gives the store, and the count of connections.
+    """
+    count = [0]
+
+    class Pipe(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            count[0] += 1
+            room = breaks_after
+            with socket.create_connection(("127.0.0.1", node.port)) as far:
+                threading.Thread(target=self.forward, args=(far,), daemon=True).start()
+                while room > 0 and (data := far.recv(min(room, 1 << 16))):
+                    self.request.sendall(data)
+                    room -= len(data)
+                with contextlib.suppress(OSError):
+                    self.request.shutdown(socket.SHUT_RDWR)
+
+        def forward(self, far: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while data := self.request.recv(1 << 16):
+                    far.sendall(data)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Pipe) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield KuboStore("127.0.0.1", server.server_address[1], timeout_seconds=5), count
+        finally:
+            server.shutdown()
+
+
 def test_a_server_that_is_not_a_node_is_reported() -> None:
-    with server(404, b"<html>404 page not found</html>") as store:
+    with server((404, b"<html>404 page not found</html>")) as store:
         assert len(list(every_call(store))) == 5
 
 
 def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_reported() -> None:
-    with server(200, b'{"Hash":', missing_bytes=100) as store:
+    with server((200, b'{"Hash":'), missing_bytes=100) as store:
         assert len(list(every_call(store))) == 5
+
+
+def test_a_call_that_was_interrupted_is_made_again(node: KuboNode) -> None:
+    # Every connection breaks in the middle of its second answer.
+    with proxy(node, breaks_after=900) as (store, connections):
+        cid = put(store, CONTENT)
+        assert store.has(cid)
+        store.unpin(cid)
+        assert str(cid) not in pins(node)
+        store.pin(cid)
+        assert str(cid) in pins(node)
+    assert connections[0] >= 3
+
+
+def test_a_download_that_breaks_off_is_taken_up_there(node: KuboNode, store: ContentStore) -> None:
+    cid = put(store, CONTENT)
+    with proxy(node, breaks_after=1_500_000) as (broken, connections):
+        assert read(broken, cid) == CONTENT
+        assert connections[0] >= 3
+
+
+@pytest.mark.parametrize(("seekable", "attempts"), [(True, 3), (False, 1)])
+def test_only_content_that_can_be_read_again_is_sent_again(
+    node: KuboNode, seekable: bool, attempts: int
+) -> None:
+    class Stream(io.BytesIO):
+        def seekable(self) -> bool:
+            return seekable
+
+    with proxy(node, breaks_after=0) as (store, connections):
+        with pytest.raises(StoreUnavailable, match="broke"):
+            store.put(Stream(CONTENT))
+        assert connections[0] == attempts
+
+
+def test_closing_a_reader_ends_the_search_for_what_it_reads(program: Path, tmp_path: Path) -> None:
+    content = hashlib.shake_128(b"lost leaf").digest(3 << 20)
+    with kubo_daemon(program, tmp_path / "ipfs", online=True) as online:
+        store = KuboStore("127.0.0.1", online.port, timeout_seconds=1)
+        cid = put(store, content)
+        store.unpin(cid)
+        leaf = str(cid_of(io.BytesIO(content[1 << 20 : 2 << 20])))
+        online.run("block", "rm", leaf)
+        with store.get(cid, len(content)) as stream:
+            stream.read(1000)
+            wait_until(lambda: leaf in online.run("bitswap", "wantlist"))
+        wait_until(lambda: leaf not in online.run("bitswap", "wantlist"))
+        start = time.monotonic()
+        with store.get(cid, len(content)) as stream, pytest.raises(StoreUnavailable):
+            stream.read()
+        assert time.monotonic() - start < 10
 
 
 def test_a_node_without_room_is_reported() -> None:
     message = "write /ipfs/blocks/put-1: no space left on device"
     body = json.dumps({"Message": message, "Code": 0, "Type": "error"}).encode()
-    with server(500, body) as store, pytest.raises(StoreFull, match="no space left on device"):
+    with server((500, body)) as store, pytest.raises(StoreFull, match="no space left on device"):
         put(store, b"a little")

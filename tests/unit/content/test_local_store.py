@@ -259,12 +259,31 @@ def test_the_grace_period_starts_when_content_is_unpinned(
     assert read(store, cid) == b"stored long ago"
 
 
+@pytest.mark.parametrize("call", [lambda s: put(s, b"other"), lambda s: s.unpin(put(s, b"else"))])
+def test_a_put_and_an_unpin_collect_garbage(
+    store: LocalStore, tmp_path: Path, call: Callable[[LocalStore], object]
+) -> None:
+    cid = put(store, b"old")
+    store.unpin(cid)
+    age(tmp_path / "store" / "unpinned" / str(cid), 3601)
+    call(store)
+    assert not store.has(cid)
+
+
+def test_what_is_put_unpinned_may_go_unless_it_is_pinned(store: LocalStore, tmp_path: Path) -> None:
+    kept, dropped = put(store, b"kept"), store.put(io.BytesIO(b"dropped"), pin=False)
+    assert store.put(io.BytesIO(b"kept"), pin=False) == kept
+    assert read(store, dropped) == b"dropped"
+    LocalStore(tmp_path / "store", grace_seconds=0).collect_garbage()
+    assert files(tmp_path / "store") == {f"pinned/{kept}"}
+
+
 def test_a_new_put_pins_content_that_was_about_to_go(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path, grace_seconds=0)
+    store = LocalStore(tmp_path)
     cid = put(store, b"wanted again")
     store.unpin(cid)
     put(store, b"wanted again")
-    store.collect_garbage()
+    LocalStore(tmp_path, grace_seconds=0).collect_garbage()
     assert read(store, cid) == b"wanted again"
     assert files(tmp_path) == {f"pinned/{cid}"}
 
@@ -305,7 +324,8 @@ operations = st.lists(
 def test_pinned_content_survives_any_sequence_of_calls(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int]]
 ) -> None:
-    store = LocalStore(tmp_path_factory.mktemp("store"), grace_seconds=0)
+    directory = tmp_path_factory.mktemp("store")
+    store, impatient = LocalStore(directory), LocalStore(directory, grace_seconds=0)
     contents = [bytes([i]) * (i * 1000) for i in range(4)]
     cids = [cid_of(io.BytesIO(content)) for content in contents]
     pinned: set[int] = set()
@@ -328,7 +348,7 @@ def test_pinned_content_survives_any_sequence_of_calls(
             pinned.add(i)
             unpinned.discard(i)
         elif operation == "collect":
-            store.collect_garbage()
+            impatient.collect_garbage()
             unpinned.clear()
         for j in range(4):
             assert store.has(cids[j]) == (j in pinned | unpinned)

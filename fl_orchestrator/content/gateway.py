@@ -1,0 +1,137 @@
+"""Read-only sources of content over HTTP, for what a store itself has not got.
+
+A gateway (IPFS's path gateway: ``GET {base}/ipfs/{cid}``) is a stranger: it can deny content and
+waste a bounded amount of time, and nothing else.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+
+import requests
+
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.download import send, stream
+from fl_orchestrator.content.store import (
+    ContentNotFound,
+    ContentStore,
+    StoreFull,
+    StoreUnavailable,
+    StoreUrlError,
+    too_large,
+    verified,
+)
+from fl_orchestrator.errors import ContentError
+
+#: How long a gateway may take for its first byte, and for each MiB.
+GATEWAY_SECONDS: Final = 30.0
+
+_MISSING: Final = {404, 410}
+_URL_HINT: Final = "Use http(s)://host[:port][/path], without user, password, query or fragment."
+
+
+class Gateway:
+    """The gateway at ``url``, an http(s) address without credentials. Raises StoreUrlError."""
+
+    def __init__(self, url: str, *, stall_seconds: float = GATEWAY_SECONDS) -> None:
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 (the property validates)
+        except ValueError as error:
+            raise StoreUrlError("The gateway URL is malformed.", _URL_HINT) from error
+        plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
+        if parts.scheme not in ("http", "https") or not plain:
+            raise StoreUrlError("The gateway URL is not understood.", _URL_HINT)
+        self._base = url.rstrip("/")
+        # A path may be a key.
+        self._what = f"The gateway {parts.scheme}://{parts.netloc}"
+        self._stall_seconds = stall_seconds
+
+    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
+        """Open the content as a verified stream; see ContentStore.get."""
+
+        def open_at(offset: int) -> requests.Response:
+            return self._open_at(cid, offset, max_bytes)
+
+        return verified(stream(self._what, open_at, self._stall_seconds), cid, max_bytes)
+
+    def _open_at(self, cid: Cid, offset: int, max_bytes: int) -> requests.Response:
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        response = send(
+            self._what, "GET", f"{self._base}/ipfs/{cid}", self._stall_seconds, headers=headers
+        )
+        try:
+            self._check(response, cid, offset, max_bytes)
+        except ContentError:
+            response.close()
+            raise
+        return response
+
+    def _check(self, response: requests.Response, cid: Cid, offset: int, max_bytes: int) -> None:
+        status, promised = response.status_code, response.headers.get("Content-Length", "")
+        if status in _MISSING:
+            raise ContentNotFound(f"{self._what} does not have {cid}.")
+        if response.is_redirect:
+            # It could lead anywhere, into this site's own network as well.
+            raise StoreUnavailable(
+                f"{self._what} redirects, which is not followed.",
+                "Use a path gateway, and the address at which it answers itself.",
+            )
+        if status != (206 if offset else 200):
+            raise StoreUnavailable(f"{self._what} answers with status {status}.")
+        begins = response.headers.get("Content-Range", "")
+        if offset and not begins.startswith(f"bytes {offset}-"):
+            raise StoreUnavailable(f"{self._what} answers another range than was asked for.")
+        if promised.isdecimal() and offset + int(promised) > max_bytes:
+            raise too_large(cid, max_bytes)
+
+
+class StoreWithGateways:
+    """A ContentStore that asks gateways, in their order, for what ``store`` has not got.
+
+    What a gateway gives goes into the store, unpinned, before anybody reads it: only whole content
+    can be verified, so only then is it known whether the next gateway has to be asked; and it is
+    there when it is needed again, to be pinned by whoever owes it to others.
+    """
+
+    def __init__(self, store: ContentStore, gateways: Sequence[Gateway]) -> None:
+        self._store = store
+        self._gateways = tuple(gateways)
+
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
+        return self._store.put(stream, pin=pin)
+
+    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
+        """Open the content as a verified stream; see ContentStore.get."""
+        reasons = [] if self._store.has(cid) else self._fetch(cid, max_bytes)
+        try:
+            return self._store.get(cid, max_bytes)
+        except ContentNotFound as error:
+            raise ContentNotFound(" ".join([error.message, *reasons]), error.hint) from error
+
+    def has(self, cid: Cid) -> bool:
+        return self._store.has(cid)
+
+    def pin(self, cid: Cid) -> None:
+        self._store.pin(cid)
+
+    def unpin(self, cid: Cid) -> None:
+        self._store.unpin(cid)
+
+    def _fetch(self, cid: Cid, max_bytes: int) -> list[str]:
+        """Bring the content into the store; why each gateway that was asked could not give it."""
+        reasons = []
+        for gateway in self._gateways:
+            try:
+                with gateway.get(cid, max_bytes) as source:
+                    self._store.put(source, pin=False)
+            except StoreFull:
+                raise
+            except ContentError as error:
+                reasons.append(error.message)
+            else:
+                return []
+        return reasons
