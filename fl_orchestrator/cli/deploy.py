@@ -263,16 +263,10 @@ def _model(
 
 
 def _model_in_files(manifest: Path, genesis: Path) -> tuple[Manifest, list[FloatArray]]:
-    from fl_orchestrator.model.manifest import MAX_MANIFEST_BYTES, Manifest
+    from fl_orchestrator.model.manifest import read_manifest
     from fl_orchestrator.training.trainer import TensorSpec
     from fl_orchestrator.training.weights_file import load_weights
 
-    try:
-        with manifest.open("rb") as file:
-            described = Manifest.from_bytes(file.read(MAX_MANIFEST_BYTES + 1))
-    except OSError as error:
-        raise InputError(
-            f"The manifest {manifest} cannot be read: {error.strerror}.", "Check --manifest."
-        ) from error
+    described = read_manifest(manifest)
     tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
     return described, load_weights(genesis, tensors)

@@ -19,6 +19,7 @@ from fl_orchestrator.cli import (
     init,
     keeper,
     keys,
+    manifest,
     model,
     party,
     verify,
@@ -49,6 +50,7 @@ app.add_typer(party.app, name="party")
 app.add_typer(aggregator.app, name="aggregator")
 app.add_typer(keeper.app, name="keeper")
 app.add_typer(watcher.app, name="watcher")
+app.add_typer(manifest.app, name="manifest")
 app.add_typer(model.app, name="model")
 app.add_typer(keys.app, name="keys")
 app.add_typer(contracts.app, name="contracts")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fl_orchestrator.cli import submission
+from fl_orchestrator.cli import rehearsal, submission
 from fl_orchestrator.cli.console import JsonOption
 from fl_orchestrator.cli.site import Account, DryRunOption, Endpoint, with_options
 from fl_orchestrator.cli.stake import register_role, show_account
@@ -48,4 +48,5 @@ def status(
     show_account("party", address, site, json_output)
 
 
+app.command()(rehearsal.check)
 app.command()(submission.submit)

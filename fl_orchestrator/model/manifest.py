@@ -7,6 +7,7 @@ or used as a path. Source: docs/protocol.md, sections 4 and 10.
 import hashlib
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import rfc8785
@@ -21,7 +22,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from fl_orchestrator.errors import ContentError
+from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout, minimal_depth
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -195,6 +196,17 @@ class Manifest(_Part):
     def digest(self) -> bytes:
         """The sha256 of the canonical JSON: the contract's ``manifestDigest``."""
         return hashlib.sha256(self.to_bytes()).digest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file. Raises ManifestError and InputError."""
+    try:
+        with path.open("rb") as file:
+            return Manifest.from_bytes(file.read(MAX_MANIFEST_BYTES + 1))
+    except OSError as error:
+        raise InputError(
+            f"The manifest {path} cannot be read: {error.strerror}.", "Check --manifest."
+        ) from error
 
 
 def _explain(error: ValidationError) -> str:

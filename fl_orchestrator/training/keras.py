@@ -223,6 +223,11 @@ class KerasTrainer:
         loss, metrics = self._model.test(weights, self._test)
         return loss, len(self._test), metrics
 
+    def initial_weights(self) -> dict[str, FloatArray]:
+        """The weights that the model was built with, by their names."""
+        names = [tensor.name for tensor in self._model.tensors]
+        return dict(zip(names, self._model.initial_weights, strict=True))
+
 
 def tensor_specs(model: Any) -> tuple[TensorSpec, ...]:
     """Names (`layer/kernel`) and shapes of a model's weights, in the order of `get_weights`.

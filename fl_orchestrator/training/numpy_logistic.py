@@ -82,6 +82,10 @@ class NumpyLogistic:
         accuracy = (log_odds.argmax(axis=1) == self._test.y).mean()
         return float(loss), len(self._test), {"accuracy": float(accuracy)}
 
+    def initial_weights(self) -> dict[str, FloatArray]:
+        """Zeros: the loss is convex, so the start carries no information."""
+        return {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in self.tensors}
+
 
 def tensors(features: int, classes: int) -> tuple[TensorSpec, ...]:
     """The model's tensors, in manifest order."""

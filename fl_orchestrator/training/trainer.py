@@ -7,7 +7,7 @@ counts go out. It has the shape of Flower's NumPyClient, so that a user can brin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -49,6 +49,14 @@ class Trainer(Protocol):
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[float, int, Metrics]:
         """Return the mean loss over the trainer's test rows, their number, and metrics."""
+        ...
+
+
+class Originator(Trainer, Protocol):
+    """A trainer that can also say what a new federation's model is: for `flo manifest create`."""
+
+    def initial_weights(self) -> Mapping[str, FloatArray]:
+        """Names and first values of the model's tensors, in the order of `fit`'s weights."""
         ...
 
 

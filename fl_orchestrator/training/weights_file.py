@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fl_orchestrator.errors import ContentError, InputError
+from fl_orchestrator.files import sync
 from fl_orchestrator.training.trainer import BadWeights, FloatArray, TensorSpec
 
 if TYPE_CHECKING:
@@ -65,6 +66,37 @@ def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
         raise BadWeightsFile(f"The file {path} does not exist.", "Check the path.")
     _check_size(path, path.stat().st_size, tensors)
     return readers[path.suffix](path, tensors)
+
+
+def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]) -> None:
+    """Write float32 weights to a `.npz` or `.safetensors` file; a crash leaves the old one or all.
+
+    Raises BadWeightsFile for another suffix, and UnwritableFile.
+    """
+    if path.suffix not in (".npz", ".safetensors"):
+        raise BadWeightsFile(
+            f"{path} has no suffix of a file of weights.", "Use .safetensors or .npz."
+        )
+    temporary = path.with_name(f".new-{path.name}")
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(temporary, "w") as archive:
+                for tensor, array in zip(tensors, weights, strict=True):
+                    entry = zipfile.ZipInfo(f"{tensor.name}.npy", EPOCH)
+                    with archive.open(entry, "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, array, allow_pickle=False)
+        else:
+            save_safetensors(temporary, weights, tensors)
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise UnwritableFile(
+            f"{path} cannot be written: {error.strerror}.",
+            "Check that its directory exists and has room.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def save_safetensors(

@@ -13,7 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fl_orchestrator.training.trainer import BadWeights, FloatArray, TensorSpec
-from fl_orchestrator.training.weights_file import BadWeightsFile, load_weights, save_safetensors
+from fl_orchestrator.training.weights_file import (
+    BadWeightsFile,
+    UnwritableFile,
+    load_weights,
+    save_safetensors,
+    save_weights,
+)
 
 TENSORS = (TensorSpec("hidden/kernel", (3, 2)), TensorSpec("a/bias", (2,)), TensorSpec("s", ()))
 
@@ -52,6 +58,31 @@ def test_transposed_memory_is_written_in_row_major_order(tmp_path: Path) -> None
     assert_equal(load_weights(path, TENSORS), weights())
     np.savez(tmp_path / "w.npz", *(np.asarray(array, order="F") for array in weights()))
     assert_equal(load_weights(tmp_path / "w.npz", TENSORS), weights())
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_saved_weights_replace_the_old_ones_whole(tmp_path: Path, suffix: str) -> None:
+    path, other = tmp_path / f"current{suffix}", tmp_path / f"other{suffix}"
+    tensors = (TensorSpec("file", (3, 2)), *TENSORS[1:])  # a name that means something to NumPy
+    for seed in (0, 1):
+        save_weights(path, weights(seed), tensors)
+    save_weights(other, weights(1), tensors)
+    assert_equal(load_weights(path, tensors), weights(1))
+    assert path.read_bytes() == other.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+def test_weights_that_cannot_be_saved_leave_the_old_ones(tmp_path: Path) -> None:
+    path = tmp_path / "current.npz"
+    save_weights(path, weights(), TENSORS)
+    with pytest.raises(UnwritableFile, match="No such file or directory"):
+        save_weights(tmp_path / "no" / "current.npz", weights(), TENSORS)
+    with pytest.raises(BadWeightsFile, match="no suffix"):
+        save_weights(tmp_path / "current.h5", weights(), TENSORS)
+    with pytest.raises(ValueError, match="argument"):
+        save_weights(path, weights()[:1], TENSORS)
+    assert_equal(load_weights(path, TENSORS), weights())
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

@@ -1,0 +1,192 @@
+"""Trainers from a person's own file: what is taken, and how what is wrong with one is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.training.loading import (
+    BadTrainerFile,
+    CheckedTrainer,
+    TrainerFailed,
+    load_trainer,
+)
+from fl_orchestrator.training.trainer import TensorSpec
+
+WEIGHTS = [np.zeros((2, 3), np.float32), np.zeros(3, np.float32)]
+GOOD = """
+import numpy as np
+
+class Mine:
+    def initial_weights(self):
+        return {"kernel": np.zeros((2, 3), np.float32), "bias": np.zeros(3, np.float32)}
+
+    def fit(self, weights, config):
+        return [weight + 1 for weight in weights], 7, {"loss": np.float32(0.5)}
+
+    def evaluate(self, weights, config):
+        return np.float64(0.25), np.int64(5), {"accuracy": 1}
+
+def make_trainer():
+    return Mine()
+
+def other():
+    return Mine()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _imports_are_undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("flo_trainer_"):
+            del sys.modules[name]
+
+
+def file(tmp_path: Path, text: str, name: str = "mine.py") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def loaded(tmp_path: Path, method: str, body: str) -> CheckedTrainer:
+    """The good trainer with one method replaced."""
+    text = f"{GOOD}\ndef replaced(self, *arguments):\n    {body}\nMine.{method} = replaced\n"
+    return load_trainer(str(file(tmp_path, text)))
+
+
+def test_a_trainer_is_what_the_named_function_of_a_file_returns(tmp_path: Path) -> None:
+    path = file(tmp_path, GOOD)
+    for spec in (str(path), f"{path}:make_trainer", f"{path}:other"):
+        trainer = load_trainer(spec)
+        trained, samples, metrics = trainer.fit(WEIGHTS, {})
+        assert [array.tolist() for array in trained] == [[[1.0] * 3] * 2, [1.0] * 3]
+        assert (samples, metrics) == (7, {"loss": 0.5})
+        assert trainer.evaluate(WEIGHTS, {}) == (0.25, 5, {"accuracy": 1.0})
+        assert list(trainer.initial_weights() or ()) == ["kernel", "bias"]
+
+
+def test_a_trainer_may_import_what_lies_beside_its_file_also_when_it_trains(tmp_path: Path) -> None:
+    file(tmp_path, "rows = 9", "beside_the_trainer.py")
+    text = GOOD.replace("return [weight", "import beside_the_trainer as b; return [weight").replace(
+        "], 7,", "], b.rows,"
+    )
+    assert load_trainer(str(file(tmp_path, text))).fit(WEIGHTS, {})[1] == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "words"),
+    [
+        (None, "mine.py", ("mine.py does not exist", "--trainer my_trainer.py:make_trainer")),
+        (GOOD, "mine.py:make_traner", ("no function 'make_traner'", "Did you mean make_trainer?")),
+        (GOOD, "mine.py:WEIGHTS", ("no function 'WEIGHTS'",)),
+        ("def make_trainer(:\n", "mine.py", ("mine.py, line 1", "invalid syntax")),
+        ("import no_such_library", "mine.py", ("cannot be loaded", "no_such_library", "line 1)")),
+        ("x = 1\n\nx / 0\n", "mine.py", ("ZeroDivisionError: division by zero", "line 3)")),
+        ("def make_trainer():\n    return [][0]\n", "mine.py", ("IndexError", "line 2)")),
+        ("def make_trainer(a): ...\n", "mine.py", ("make_trainer", "TypeError")),
+        ("def make_trainer(): ...\n", "mine.py", ("returned None", "no fit and no evaluate")),
+        ("make_trainer = dict", "mine.py", ("returned {}", "no fit and no evaluate")),
+    ],
+)
+def test_a_file_that_gives_no_trainer_is_refused_with_the_reason_and_the_line(
+    tmp_path: Path, text: str | None, spec: str, words: tuple[str, ...]
+) -> None:
+    if text is not None:
+        file(tmp_path, text)
+    with pytest.raises((BadTrainerFile, TrainerFailed)) as raised:
+        load_trainer(f"{tmp_path}/{spec}")
+    assert all(word in str(raised.value) for word in words), str(raised.value)
+
+
+def test_a_directory_or_a_file_of_another_kind_is_no_trainer(tmp_path: Path) -> None:
+    for path in (tmp_path, file(tmp_path, GOOD, "mine.txt")):
+        with pytest.raises(BadTrainerFile, match=r"no \.py file"):
+            load_trainer(str(path))
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "words"),
+    [
+        ("fit", "raise ValueError('no rows left')", ("fit failed: ValueError: no rows", "line ")),
+        ("fit", "return [1]", ("returned [1], not (weights, number of rows, metrics)",)),
+        ("fit", "return None, 1, {}", ("returned None, not a list of arrays",)),
+        ("fit", "return arguments[0][:1], 1, {}", ("shapes (2, 3), not those of the model",)),
+        ("fit", "return [], 1, {}", ("shapes of nothing",)),
+        ("fit", "return [w.T for w in arguments[0]], 1, {}", ("shapes (3, 2), (3,)",)),
+        ("fit", "return [w.astype(int) for w in arguments[0]], 1, {}", ("array of int64",)),
+        ("fit", "return arguments[0], 0, {}", ("returned 0 rows",)),
+        ("fit", "return arguments[0], 2.5, {}", ("returned 2.5 rows",)),
+        ("fit", "return arguments[0], True, {}", ("returned True rows",)),
+        ("fit", "return arguments[0], 1, {'loss': 'low'}", ("the metrics {'loss': 'low'}",)),
+        ("fit", "return arguments[0], 1, [0.5]", ("the metrics [0.5]",)),
+        ("evaluate", "return 'low', 1, {}", ("the loss 'low', not a number",)),
+        ("evaluate", "return 0.5, 1", ("not (loss, number of rows, metrics)",)),
+        ("evaluate", "return arguments[0][0][9]", ("evaluate failed: IndexError",)),
+        ("initial_weights", "return [1.0]", ("not arrays by their names",)),
+        ("initial_weights", "return {'kernel': [1, 2]}", ("array of int64",)),
+        ("initial_weights", "raise KeyError('kernel')", ("initial_weights failed: KeyError",)),
+    ],
+)
+def test_what_a_trainer_should_not_do_is_told_with_its_file(
+    tmp_path: Path, method: str, body: str, words: tuple[str, ...]
+) -> None:
+    trainer = loaded(tmp_path, method, body)
+    calls: dict[str, Any] = {
+        "fit": lambda: trainer.fit(WEIGHTS, {}),
+        "evaluate": lambda: trainer.evaluate(WEIGHTS, {}),
+        "initial_weights": trainer.initial_weights,
+    }
+    with pytest.raises(TrainerFailed) as raised:
+        calls[method]()
+    assert all(word in str(raised.value) for word in (*words, "mine.py")), str(raised.value)
+    assert raised.value.exit_code == 5
+
+
+def test_wide_floats_are_rounded_and_nan_is_left_to_whoever_encodes(tmp_path: Path) -> None:
+    body = (
+        "return [w.astype(float) * float('nan') for w in arguments[0]], 1, {'loss': float('nan')}"
+    )
+    trained, _, metrics = loaded(tmp_path, "fit", body).fit(WEIGHTS, {})
+    assert {array.dtype for array in trained} == {np.dtype(np.float32)}
+    assert np.isnan(trained[0]).all()
+    assert np.isnan(metrics["loss"])
+
+
+def test_an_error_of_this_package_keeps_its_sentence(tmp_path: Path) -> None:
+    text = "from fl_orchestrator.training.trainer import check_weights\n" + GOOD
+    path = file(tmp_path, text + "\nMine.fit = lambda self, w, c: check_weights(w, [])\n")
+    with pytest.raises(FloError, match="The model has 0 tensors, but 2 were given"):
+        load_trainer(str(path)).fit(WEIGHTS, {})
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ([("kernel", (2, 3)), ("bias", (4,))], "bias (3,) is bias (4,)"),
+        ([("kernel", (2, 3)), ("offset", (3,))], "bias (3,) is offset (3,)"),
+        ([("kernel", (2, 3))], "2 tensors, the federation's 1"),
+    ],
+)
+def test_a_trainer_of_another_model_is_refused_before_it_trains(
+    tmp_path: Path, tensors: list[tuple[str, tuple[int, ...]]], words: str
+) -> None:
+    trainer = load_trainer(str(file(tmp_path, GOOD)))
+    trainer.require_model([TensorSpec("kernel", (2, 3)), TensorSpec("bias", (3,))])
+    with pytest.raises(BadTrainerFile) as raised:
+        trainer.require_model([TensorSpec(*tensor) for tensor in tensors])
+    assert words in str(raised.value)
+
+
+def test_a_trainer_need_not_say_what_its_model_is(tmp_path: Path) -> None:
+    trainer = load_trainer(str(file(tmp_path, GOOD + "\ndel Mine.initial_weights\n")))
+    assert trainer.initial_weights() is None
+    trainer.require_model([TensorSpec("anything", (1,))])
