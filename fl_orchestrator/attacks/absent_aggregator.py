@@ -26,7 +26,7 @@ class _FatalRelay:
     def _kill(self, *_: Any) -> None:
         raise _Killed
 
-    post_commit = post_reveal = post_attestation = _kill
+    post_commit = put_update = post_reveal = post_attestation = _kill
 
 
 class _Mortal:

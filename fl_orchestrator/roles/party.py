@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import structlog
 
-from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.send import InsufficientFunds, Sender
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.content.store import ContentStore
@@ -24,16 +24,19 @@ from fl_orchestrator.model.fixed_point import (
 )
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import in_blocks
+from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.journal import DamagedJournal, Journal, OpenCommitment
-from fl_orchestrator.roles.relay import Relay
+from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
 _log = structlog.get_logger(__name__)
 
-# A relay has this share of what is left of a phase to get a message included.
-_RELAY_SHARE: Final = 0.5
+# A party that cannot pay asks a relay that failed again after this share of what is left.
+_RETRY_SHARE: Final = 0.05
+# What the contract says when a message that was posted to a relay has arrived meanwhile.
+_ARRIVED: Final = frozenset({"AlreadyCommitted", "AlreadyRevealed"})
 # The contract keeps this many bytes of a commitment.
 _KEPT_BYTES: Final = 26
 
@@ -63,18 +66,23 @@ def decide(seen: Observation, journal: OpenCommitment | None) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class PartySettings:
-    """A party's own choices. ``salt(round)`` must be unpredictable to everybody else."""
+    """A party's own choices. ``salt(round)`` must be unpredictable to everybody else.
+
+    ``confirmations``: how many blocks have to follow the first one in which the commit phase was
+    seen closed before the update leaves this site. A reorganisation may open the phase again.
+    """
 
     run_seed: int
     salt: Callable[[int], bytes] = lambda _round: secrets.token_bytes(32)
+    confirmations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Patience:
-    """What was posted to the relay last, and the chain's time until when it may take."""
+class _Posted:
+    """What the relay was asked last, and the chain's time until when it may take."""
 
     round: int
-    decision: Decision
+    duty: Decision
     until: int
 
 
@@ -104,8 +112,8 @@ class Party:
         self._origin = Origin(federation.chain_id, federation.address)
         self._vectors = VectorCache(home / "vectors", manifest)
         self._journal = Journal(home / "journal", self._origin)
-        self._patience = _Patience(0, Decision.NOTHING, 0)
-
+        self._posted = _Posted(0, Decision.NOTHING, 0)
+        self._closed = (0, 0)
         self._diverged_in = 0
         self.clipped = 0.0
         """The fraction of the last update's values that were clipped."""
@@ -193,19 +201,36 @@ class Party:
         return self._journal.save(round_number, update, file.path)
 
     def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
-        if self._relay is None or self._relay_failed(seen, Decision.COMMIT):
-            self._sender.send(self._federation.commit(entry.round, entry.commitment))
-            return Step("commit")
-        if self._is_posted(seen, Decision.COMMIT):
-            return Step(wake_at=self._patience.until)
-        signed = self._federation.sign_commit(self._sender.signer, entry.round, entry.commitment)
-        self._relay.post_commit(entry.round, signed)
-        return self._posted(seen, Decision.COMMIT, seen.current.commit_end)
+        def post(relay: Relay) -> None:
+            signer = self._sender.signer
+            commit = self._federation.sign_commit(signer, entry.round, entry.commitment)
+            relay.post_commit(entry.round, commit)
+
+        call = self._federation.commit(entry.round, entry.commitment)
+        return self._deliver(seen, Decision.COMMIT, seen.current.commit_end, post, call)
 
     def _reveal(self, seen: Observation, entry: OpenCommitment) -> Step:
-        if self._is_posted(seen, Decision.REVEAL) and not self._relay_failed(seen, Decision.REVEAL):
-            return Step(wake_at=self._patience.until)
-        # The commit phase has closed: only from now on may the bytes leave this directory.
+        """Store, then reveal. Only from now on may the bytes leave this party's directory."""
+        if not self._is_settled(seen):
+            return Step(wake_at=seen.timestamp + 1)
+
+        def post(relay: Relay) -> None:
+            left = seen.current.reveal_end - seen.timestamp
+            relay.put_update(entry.round, entry.update, entry.path, left * RELAY_SHARE)
+            relay.post_reveal(entry.round, entry.update)
+
+        if not self._waits(seen, Decision.REVEAL):
+            self._provide(entry)
+        call = self._federation.reveal([entry.update])
+        return self._deliver(seen, Decision.REVEAL, seen.current.reveal_end, post, call)
+
+    def _is_settled(self, seen: Observation) -> bool:
+        """Whether the commit phase was seen closed for as many blocks as the settings want."""
+        if self._closed[0] != seen.current.round:
+            self._closed = (seen.current.round, seen.block_number)
+        return seen.block_number >= self._closed[1] + self._settings.confirmations
+
+    def _provide(self, entry: OpenCommitment) -> None:
         with entry.path.open("rb") as stream:
             stored = self._store.put(stream)
         if stored != entry.update.cid:
@@ -213,20 +238,55 @@ class Party:
                 f"The update {entry.path} is not the one that was committed to.",
                 "Restore it from a backup: an update that nobody can get does not count.",
             )
-        if self._relay is None or self._relay_failed(seen, Decision.REVEAL):
-            self._sender.send(self._federation.reveal([entry.update]))
-            return Step("reveal")
-        self._relay.post_reveal(entry.round, entry.update)
-        return self._posted(seen, Decision.REVEAL, seen.current.reveal_end)
 
-    def _posted(self, seen: Observation, decision: Decision, phase_end: int) -> Step:
-        until = seen.timestamp + int((phase_end - seen.timestamp) * _RELAY_SHARE)
-        self._patience = _Patience(seen.current.round, decision, until)
-        return Step(f"post {decision.name.lower()}", until)
+    # ------------------------------------------------------------------ by the relay, or directly
 
-    def _is_posted(self, seen: Observation, decision: Decision) -> bool:
-        return (self._patience.round, self._patience.decision) == (seen.current.round, decision)
+    def _deliver(
+        self,
+        seen: Observation,
+        duty: Decision,
+        phase_end: int,
+        post: Callable[[Relay], None],
+        call: Call,
+    ) -> Step:
+        """Ask the relay first, and send directly when it fails, or has not done it in time.
 
-    def _relay_failed(self, seen: Observation, decision: Decision) -> bool:
-        """Whether a posted message has been left out for so long that it is time to send it."""
-        return self._is_posted(seen, decision) and seen.timestamp >= self._patience.until
+        A party without coin goes on asking the relay until the phase ends.
+        """
+        if self._relay is None:
+            return self._send(seen, call)
+        if self._waits(seen, duty):
+            return Step(wake_at=self._posted.until)
+        asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
+        if asked and (sent := self._send_if_paid(seen, call)):
+            return sent
+        left = phase_end - seen.timestamp
+        try:
+            post(self._relay)
+        except RelayFailed as error:
+            _log.warning("relay failed", party=self.address, duty=duty.name, reason=str(error))
+            if not asked and (sent := self._send_if_paid(seen, call)):
+                return sent
+            action, wait = None, max(1, int(left * _RETRY_SHARE))
+        else:
+            action, wait = f"post {duty.name.lower()}", int(left * RELAY_SHARE)
+        self._posted = _Posted(seen.current.round, duty, seen.timestamp + wait)
+        return Step(action, self._posted.until)
+
+    def _send(self, seen: Observation, call: Call) -> Step:
+        if attempt(self._sender, call, _ARRIVED):
+            return Step(call.label)
+        return Step(wake_at=seen.timestamp + 1)
+
+    def _send_if_paid(self, seen: Observation, call: Call) -> Step | None:
+        """Send directly what the relay has not; None when the account has no coin for it."""
+        try:
+            return self._send(seen, call)
+        except InsufficientFunds as error:
+            _log.error("no coin: asks the relay again", party=self.address, reason=str(error))
+            return None
+
+    def _waits(self, seen: Observation, duty: Decision) -> bool:
+        """Whether the relay was asked and still has time."""
+        asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
+        return asked and seen.timestamp < self._posted.until

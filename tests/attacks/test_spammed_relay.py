@@ -45,9 +45,11 @@ def test_junk_in_the_mailbox_stops_nobody(build: Build) -> None:
 
 @pytest.mark.parametrize("round_number", [2, 1_000_000])
 def test_messages_of_rounds_to_come_stop_nobody(build: Build, round_number: int) -> None:
-    """They empty the mailbox of this round's messages: who is not carried sends by itself."""
+    """They wait beside this round's messages, and displace none of them."""
     federation = build(parties=2)
     roles = [Spammer(federation, round_number), *federation.everybody(federation.mailbox)]
     seen = federation.run_round(roles)
     assert seen.current.phase is Phase.ACCEPTED
     assert federation.included() == {0, 1}
+    sent = Counter(receipt.label for receipt in federation.receipts)
+    assert (sent["commitFor"], sent["commit"]) == (1, 0)

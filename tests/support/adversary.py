@@ -31,6 +31,9 @@ class DeafRelay:
     def post_commit(self, *_: Any) -> None:
         self.dropped.append("commit")
 
+    def put_update(self, *_: Any) -> None:
+        self.dropped.append("update")
+
     def post_reveal(self, *_: Any) -> None:
         self.dropped.append("reveal")
 

@@ -80,7 +80,7 @@ class MortalRelay:
     """Dies before and after each message."""
 
     def __init__(self, inner: Any, points: CrashPoints) -> None:
-        for name in ("post_commit", "post_reveal", "post_attestation"):
+        for name in ("post_commit", "put_update", "post_reveal", "post_attestation"):
             setattr(self, name, points.around(name, getattr(inner, name)))
 
 

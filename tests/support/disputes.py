@@ -30,7 +30,7 @@ from fl_orchestrator.model.vector_file import in_blocks, write_vector
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator import Aggregator
 from fl_orchestrator.roles.answering import Answerer
-from fl_orchestrator.roles.relay import Mailbox, Relay
+from fl_orchestrator.roles.relay import Mailbox, Relay, SignedResult
 from fl_orchestrator.roles.vectors import Origin
 from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
 from support.federation import SmallFederation, consortium, small_manifest
@@ -195,7 +195,7 @@ def accept_a_lie(
     mailbox = Mailbox()
     step = liar(federation, 0, lie, withhold=withhold, relay=mailbox).step()
     assert step.action == "post attestation"
-    (result,) = mailbox.attestations
+    result = posted_result(mailbox, federation)
     sign_and_accept(federation, result)
     return result
 
@@ -212,8 +212,12 @@ def right_result(federation: SmallFederation) -> Result:
     """The result that an honest aggregator would sign in the current round; it is not sent."""
     mailbox = Mailbox()
     liar(federation, 0, lambda vector: vector, relay=mailbox, withhold=True).step()
-    (result,) = mailbox.attestations
-    return result
+    return posted_result(mailbox, federation)
+
+
+def posted_result(mailbox: Mailbox, federation: SmallFederation) -> Result:
+    (signed,) = mailbox.waiting(federation.observe().current.round, SignedResult)
+    return signed.result
 
 
 def answerer(federation: SmallFederation, number: int = 0) -> Answerer:

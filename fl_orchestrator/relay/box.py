@@ -1,0 +1,107 @@
+"""A mailbox in a file: what was posted is still there after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.errors import ContentError
+from fl_orchestrator.relay.messages import AnyMessage, message_of
+from fl_orchestrator.roles.relay import Mailbox, Message, name_of
+
+_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS messages (
+        round INTEGER NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL,
+        PRIMARY KEY (round, name)
+    );
+    CREATE TABLE IF NOT EXISTS uploads (
+        cid TEXT PRIMARY KEY, round INTEGER NOT NULL, bytes INTEGER NOT NULL
+    );
+"""
+_ANY: Final[TypeAdapter[AnyMessage]] = TypeAdapter(AnyMessage)
+
+
+class BoxUnusable(ContentError):
+    """The file of what waits cannot be read or written."""
+
+
+class StoredMailbox(Mailbox):
+    """A mailbox whose file has everything that waits, written before a post returns.
+
+    It also remembers which updates were uploaded. Raises BoxUnusable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._translated_errors():
+            # Threads share it under the mailbox's lock.
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._database.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
+            rows = self._database.execute("SELECT round, message FROM messages ORDER BY rowid")
+            for round_number, text in rows.fetchall():
+                with contextlib.suppress(ValidationError):  # whoever posted it posts it again
+                    message = _ANY.validate_json(text).value()
+                    super()._keep(round_number, name_of(message), message)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _keep(self, round_number: int, name: str, message: Message) -> None:
+        text = message_of(round_number, message).model_dump_json()
+        self._write("INSERT OR REPLACE INTO messages VALUES (?, ?, ?)", round_number, name, text)
+        super()._keep(round_number, name, message)
+
+    def _discard(self, round_number: int, name: str) -> None:
+        self._write("DELETE FROM messages WHERE round = ? AND name = ?", round_number, name)
+        super()._discard(round_number, name)
+
+    def _forget(self, round_number: int) -> None:
+        self._write("DELETE FROM messages WHERE round = ?", round_number)
+        super()._forget(round_number)
+
+    # ------------------------------------------------------------------ uploads
+
+    def add_upload(self, cid: Cid, round_number: int, size: int) -> None:
+        """Remember content that was stored for a round."""
+        self._write("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", str(cid), round_number, size)
+
+    def uploads_before(self, round_number: int) -> list[Cid]:
+        """What was uploaded for earlier rounds and not dropped yet."""
+        query = "SELECT cid FROM uploads WHERE round < ?"
+        return [Cid.parse(str(row[0])) for row in self._read(query, round_number)]
+
+    def drop_upload(self, cid: Cid) -> None:
+        self._write("DELETE FROM uploads WHERE cid = ?", str(cid))
+
+    def uploaded_bytes(self) -> int:
+        """The size of everything that is remembered."""
+        (row,) = self._read("SELECT COALESCE(SUM(bytes), 0) FROM uploads")
+        return int(row[0])
+
+    # ------------------------------------------------------------------ the file
+
+    def _write(self, statement: str, *values: object) -> None:
+        with self._lock, self._translated_errors():
+            self._database.execute(statement, values)
+
+    def _read(self, query: str, *values: object) -> list[tuple[str | int, ...]]:
+        with self._lock, self._translated_errors():
+            return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise BoxUnusable(
+                f"The relay's file {self._path} cannot be used: {error}.",
+                "Free some space; if the file is damaged, remove it: whoever posted posts again.",
+            ) from error

@@ -1,0 +1,192 @@
+"""What a relay takes: only what the contract would take now, so that no gas is spent on junk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.recovery import recover
+from fl_orchestrator.chain.types import (
+    Observation,
+    Phase,
+    Result,
+    RoundView,
+    Signature,
+    SignedCommit,
+    Update,
+)
+from fl_orchestrator.model.digests import commit_digest, commitment, result_digest
+from fl_orchestrator.roles.relay import SignedResult
+
+#: An aggregator computes no more results of a round; see roles/aggregator.py.
+MAX_RESULTS: Final = 16
+
+_FRESH_SECONDS: Final = 1.0
+_MAX_CACHED: Final = 1024
+_NOBODY: Final = "0x" + "0" * 40
+# The contract keeps this many bytes of a commitment.
+_KEPT_BYTES: Final = 26
+_AFTER_COMMIT: Final = (Phase.REVEAL, Phase.ATTEST)
+
+
+class Refused(Exception):
+    """A message that is not taken: the HTTP status and a sentence that say why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class TooEarly(Refused):
+    """What may be taken soon: this relay's node may be a block behind its author's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(425, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    seen: Observation
+    at: float
+
+
+class Screen:
+    """Checks messages against the contract's view, which is asked once a second for an account.
+
+    One check at a time asks the node, whatever comes in. Every check raises Refused.
+    """
+
+    def __init__(self, federation: Federation, clock: Callable[[], float] = time.monotonic) -> None:
+        self._federation = federation
+        self._clock = clock
+        self._min_updates = federation.params().min_updates
+        self._cache: dict[str, _Cached] = {}
+        self._results: dict[str, set[Result]] = {}
+        self._results_round = 0
+        self._lock = threading.Lock()
+
+    def current(self) -> Observation:
+        """The chain as nobody in particular sees it."""
+        return self._observe(_NOBODY)
+
+    def commit(self, round_number: int, commit: SignedCommit) -> None:
+        self._require(round_number, "commit", Phase.COMMIT)
+        digest = commit_digest(*self._here, round_number, commit.party, commit.commitment)
+        if recover(digest, Signature(commit.r, commit.vs)) != commit.party:
+            raise Refused(403, "The signature is not the party's.")
+        seen = self._observe(commit.party)
+        _require_phase(seen.current, round_number, "commit", Phase.COMMIT)
+        if seen.party.frozen_stake == 0:
+            raise Refused(403, f"{commit.party} is not a party whose stake counts in this round.")
+        if not seen.drawn:
+            raise Refused(403, f"{commit.party} is not drawn in this round.")
+        if seen.committed.round == round_number:
+            raise Refused(409, f"{commit.party} has committed in this round.")
+        if not any(commit.commitment[:_KEPT_BYTES]):
+            raise Refused(403, "The commitment is zero.")
+
+    def reveal(self, round_number: int, update: Update) -> None:
+        seen = self._require_opening(round_number, update, "reveal", Phase.REVEAL)
+        if seen.committed.revealed:
+            raise Refused(409, f"{update.party} has revealed in this round.")
+
+    def upload(self, round_number: int, update: Update) -> Observation:
+        """Whether an update's bytes may come: not before the commit phase has closed.
+
+        They are as welcome when somebody has revealed the update already.
+        """
+        return self._require_opening(round_number, update, "upload", *_AFTER_COMMIT)
+
+    def attestation(self, signed: SignedResult) -> str:
+        """Return the signer."""
+        result, attesting = signed.result, (Phase.ATTEST, Phase.ACCEPTED)
+        current = self._require(result.round, "attestation", *attesting).current
+        if (result.updates_hash, result.base_root) != (current.updates_hash, current.base_root):
+            raise Refused(409, "The result is for other updates or for another base model.")
+        phantom = result.included >> current.reveals
+        if (
+            phantom
+            or result.included.bit_count() < self._min_updates
+            or not any(result.global_root)
+        ):
+            raise Refused(403, "The result includes updates that do not exist, or too few.")
+        digest = result_digest(*self._here, result)
+        signer = recover(digest, signed.signature)
+        seat = self._observe(signer).aggregator if signer else None
+        if signer is None or seat is None or seat.frozen_stake == 0:
+            raise Refused(403, "The signer is not an aggregator whose stake counts in this round.")
+        with self._lock:
+            counted = self._federation.attestation(digest)
+        if counted.signers >> seat.seat & 1:
+            raise Refused(409, f"{signer} has attested to this result.")
+        if current.phase is Phase.ACCEPTED and not counted.accepted:
+            raise Refused(409, "Another result was accepted.")
+        self._count(signer, result)
+        return signer
+
+    @property
+    def _here(self) -> tuple[int, str]:
+        return self._federation.chain_id, self._federation.address
+
+    def _require(self, round_number: int, what: str, *phases: Phase) -> Observation:
+        seen = self.current()
+        _require_phase(seen.current, round_number, what, *phases)
+        return seen
+
+    def _require_opening(
+        self, round_number: int, update: Update, what: str, *phases: Phase
+    ) -> Observation:
+        """Require the preimage of what the party's slot holds for the round."""
+        self._require(round_number, what, *phases)
+        seen = self._observe(update.party)
+        _require_phase(seen.current, round_number, what, *phases)
+        if seen.committed.round != round_number:
+            raise Refused(403, f"{update.party} has not committed in this round.")
+        chain_id, address = self._here
+        opened = commitment(
+            chain_id=chain_id,
+            federation=address,
+            round_number=round_number,
+            party=update.party,
+            root=update.root,
+            cid=update.cid,
+            weight=update.weight,
+            salt=update.salt,
+        )
+        if opened[:_KEPT_BYTES] != seen.committed.commitment or not any(update.root):
+            raise Refused(403, f"This is not what {update.party} has committed to.")
+        return seen
+
+    def _count(self, signer: str, result: Result) -> None:
+        """Take only so many results of one signer in a round: each may cost a transaction."""
+        with self._lock:
+            if self._results_round != result.round:
+                self._results, self._results_round = {}, result.round
+            results = self._results.setdefault(signer, set())
+            if len(results) >= MAX_RESULTS and result not in results:
+                raise Refused(429, f"{signer} has signed {MAX_RESULTS} results of this round.")
+            results.add(result)
+
+    def _observe(self, account: str) -> Observation:
+        with self._lock:
+            cached = self._cache.get(account)
+            if cached is None or self._clock() - cached.at > _FRESH_SECONDS:
+                if len(self._cache) >= _MAX_CACHED:
+                    self._cache.clear()
+                cached = _Cached(self._federation.observe(account), self._clock())
+                self._cache[account] = cached
+            return cached.seen
+
+
+def _require_phase(current: RoundView, round_number: int, what: str, *phases: Phase) -> None:
+    now = f"round {current.round} is in its {current.phase.name.lower()} phase"
+    early = current.phase < min(phases)
+    if round_number > current.round or (round_number == current.round and early):
+        raise TooEarly(f"It is too early for this {what}: {now}.")
+    if round_number < current.round or current.phase not in phases:
+        raise Refused(409, f"It is too late for this {what}: {now}.")

@@ -1,0 +1,269 @@
+"""A keeper's relay over HTTP: signed messages and updates in, content out.
+
+    POST /v1/commits, /v1/reveals, /v1/attestations    a message, for the keeper to send
+    POST /v1/uploads                                   a preimage, before its update's bytes
+    PUT  /v1/uploads/{cid}                             the bytes, once the commit phase has closed
+    GET  /ipfs/{cid}                                   content that the keeper holds
+    GET  /v1/status, /healthz                          what it sees of the chain
+
+Nobody has to trust it: it cannot forge a message, change a byte, or look at an update early. What
+it leaves out, its author sees to be missing from the chain.
+
+Content goes to whoever knows its CID. A CID is a hash: nobody has it before the file was announced,
+and an update's bytes are not let in before the commit phase has closed, so in a commit phase there
+is nothing here of the open round. Only what the keeper's own store holds is given: the relay
+fetches nothing for strangers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from web3.exceptions import Web3Exception
+
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.content.cid import Cid, CidError
+from fl_orchestrator.content.store import ContentNotFound, ContentStore
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
+from fl_orchestrator.relay.box import StoredMailbox
+from fl_orchestrator.relay.messages import (
+    MAX_MESSAGE_BYTES,
+    AttestationMessage,
+    CommitMessage,
+    RevealMessage,
+)
+from fl_orchestrator.relay.screening import Refused, Screen, TooEarly
+from fl_orchestrator.relay.throttle import Throttle
+from fl_orchestrator.relay.uploads import Uploads, too_large
+
+_log = structlog.get_logger(__name__)
+
+_BODY_SECONDS: Final = 10.0
+_DOWNLOAD_SECONDS: Final = 3600.0
+_BLOCK_BYTES: Final = 1 << 18
+_RETRY_SECONDS: Final = 1
+
+_Message = TypeVar("_Message", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """What the service works on."""
+
+    federation: Federation
+    store: ContentStore
+    box: StoredMailbox
+    screen: Screen
+    uploads: Uploads
+    throttle: Throttle
+    max_content_bytes: int
+
+    @classmethod
+    def of(
+        cls,
+        federation: Federation,
+        store: ContentStore,
+        manifest: Manifest,
+        box: StoredMailbox,
+        directory: Path,
+        *,
+        throttle: Throttle | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Relay:
+        """A relay of a federation; ``directory`` is for what is underway."""
+        update_bytes = max_file_bytes(manifest.layout, VectorKind.UPDATE)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls(
+            federation,
+            store,
+            box,
+            Screen(federation, clock),
+            Uploads(store, box, directory, update_bytes),
+            throttle or Throttle(),
+            max(max_file_bytes(manifest.layout, VectorKind.GLOBAL), len(manifest.to_bytes())),
+        )
+
+
+def relay_app(relay: Relay) -> FastAPI:
+    """The HTTP service."""
+
+    def count(request: Request) -> None:
+        relay.throttle.request(_host(request))
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(count)])
+    for kind in (Refused, FloError, OSError, Web3Exception, ClientDisconnect):
+        app.add_exception_handler(kind, _explain)
+    _take_messages(app, relay)
+    _take_updates(app, relay)
+    _give(app, relay)
+    return app
+
+
+def _take_messages(app: FastAPI, relay: Relay) -> None:
+    @app.post("/v1/commits")
+    def post_commit(message: _Commit) -> dict[str, Any]:
+        commit = message.value()
+        relay.screen.commit(message.round, commit)
+        relay.throttle.message(commit.party)
+        relay.box.post_commit(message.round, commit)
+        return {"waiting": True}
+
+    @app.post("/v1/reveals")
+    def post_reveal(message: _Reveal) -> dict[str, Any]:
+        update = message.value()
+        relay.screen.reveal(message.round, update)
+        relay.throttle.message(update.party)
+        relay.box.post_reveal(message.round, update)
+        return {"waiting": True}
+
+    @app.post("/v1/attestations")
+    def post_attestation(message: _Attestation) -> dict[str, Any]:
+        signed = message.value()
+        relay.throttle.message(relay.screen.attestation(signed))
+        relay.box.post_attestation(signed.result, signed.signature)
+        return {"waiting": True}
+
+
+def _take_updates(app: FastAPI, relay: Relay) -> None:
+    @app.post("/v1/uploads")
+    def announce(message: _Reveal) -> dict[str, Any]:
+        update = message.value()
+        final_height = relay.screen.upload(message.round, update).final_height
+        relay.throttle.message(update.party)
+        relay.uploads.forget_before(relay.federation.model(final_height).round)
+        stored = relay.uploads.expect(message.round, update.party, update.cid)
+        return {"stored": stored, "max_bytes": relay.uploads.max_bytes}
+
+    @app.put("/v1/uploads/{text}")
+    async def upload(text: str, request: Request) -> dict[str, Any]:
+        cid = _parse_cid(text)
+        if int(request.headers.get("content-length", 0)) > relay.uploads.max_bytes:
+            raise too_large(relay.uploads.max_bytes)
+        await relay.uploads.receive(cid, request.stream())
+        return {"stored": True}
+
+
+def _give(app: FastAPI, relay: Relay) -> None:
+    @app.get("/ipfs/{text}")
+    def content(text: str, request: Request) -> Response:
+        cid, host = _parse_cid(text), _host(request)
+        if not relay.store.has(cid):
+            raise Refused(404, f"The keeper does not have {cid}.")
+        source = relay.store.get(cid, relay.max_content_bytes)
+
+        def blocks() -> Iterator[bytes]:
+            while block := source.read(_BLOCK_BYTES):
+                yield block
+
+        def done() -> None:
+            source.close()
+            relay.throttle.end_download(host)
+
+        try:
+            relay.throttle.begin_download(host)
+        except Refused:
+            source.close()
+            raise
+        return _Download(blocks(), done)
+
+    @app.get("/v1/status")
+    def status() -> dict[str, Any]:
+        seen = relay.screen.current()
+        return {
+            "chain_id": relay.federation.chain_id,
+            "federation": relay.federation.address,
+            "block": seen.block_number,
+            "timestamp": seen.timestamp,
+            "round": seen.current.round,
+            "phase": seen.current.phase.name.lower(),
+            "max_update_bytes": relay.uploads.max_bytes,
+        }
+
+    @app.get("/healthz")
+    def health() -> dict[str, Any]:
+        relay.screen.current()
+        return {"ok": True}
+
+
+class _Download(StreamingResponse):
+    """Sends a file, and says when it is done, however it ends."""
+
+    def __init__(self, blocks: Iterator[bytes], done: Callable[[], None]) -> None:
+        # The bytes of a CID never change, and a browser is not to run them.
+        headers = {
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "X-Content-Type-Options": "nosniff",
+        }
+        super().__init__(blocks, media_type="application/octet-stream", headers=headers)
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(_DOWNLOAD_SECONDS):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._done()
+
+
+def _body(kind: type[_Message]) -> Callable[[Request], Awaitable[_Message]]:
+    """What reads a message from a request; no more of it than a message can have."""
+
+    async def read(request: Request) -> _Message:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_MESSAGE_BYTES:
+                        raise too_large(MAX_MESSAGE_BYTES)
+            return kind.model_validate_json(bytes(body))
+        except TimeoutError:
+            raise Refused(408, "The message took too long.") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "message"
+            raise Refused(400, f"Malformed message: {where}: {first['msg']}.") from None
+
+    return read
+
+
+_Commit = Annotated[CommitMessage, Depends(_body(CommitMessage))]
+_Reveal = Annotated[RevealMessage, Depends(_body(RevealMessage))]
+_Attestation = Annotated[AttestationMessage, Depends(_body(AttestationMessage))]
+
+
+def _parse_cid(text: str) -> Cid:
+    try:
+        return Cid.parse(text)
+    except CidError as error:
+        raise Refused(400, str(error)) from None
+
+
+def _host(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _explain(_: Request, error: Exception) -> Response:
+    """Every failure is one sentence; what is wrong here is not told to strangers."""
+    if isinstance(error, Refused):
+        wait = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(error, TooEarly) else {}
+        return JSONResponse({"error": error.reason}, error.status, wait)
+    if isinstance(error, ContentNotFound):
+        return JSONResponse({"error": error.message}, 404)
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)
+    _log.warning("relay failed", error=type(error).__name__, reason=str(error))
+    return JSONResponse({"error": "The relay cannot do this at the moment."}, 503)

@@ -1,0 +1,80 @@
+"""Runs the relay's HTTP service in a thread beside its keeper."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from fl_orchestrator.errors import ChainError, InputError
+
+_CONNECTIONS: Final = 256
+_IDLE_SECONDS: Final = 10
+_START_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 5
+_HEADER_BYTES: Final = 16 << 10
+
+
+class CannotListen(InputError):
+    """The address to listen on is not this machine's, or is taken."""
+
+
+@contextmanager
+def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
+    """Serve an application meanwhile; its URL. Port 0 is any free one. Raises CannotListen.
+
+    It speaks plain HTTP. On loopback it believes what a reverse proxy says of its clients'
+    addresses; that proxy is where TLS, and defence against slow clients, belongs.
+    """
+    with closing(_listen(host, port)) as listener:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=_IDLE_SECONDS,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="relay", daemon=True)
+        thread.start()
+        try:
+            _wait_until_started(server, thread)
+            yield f"http://{_shown(host)}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(_STOP_SECONDS + _START_SECONDS)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise CannotListen(
+            f"Nothing can listen on {_shown(host)}:{port}: {error.strerror or error}.",
+            "Choose another address.",
+        ) from error
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise ChainError("The relay's HTTP service did not start.", "Look into its log.")
+        time.sleep(0.01)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,77 @@
+"""How much anybody may ask of a relay."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections import Counter
+from typing import Final
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from fl_orchestrator.relay.screening import Refused
+
+#: A hundred parties behind one address post three messages each in a round.
+REQUESTS_PER_MINUTE: Final = 600
+#: Of one account, whose signature or preimage was right.
+MESSAGES_PER_MINUTE: Final = 30
+#: Files being sent at once, to everybody and to one address.
+DOWNLOADS: Final = 64
+DOWNLOADS_PER_CLIENT: Final = 16
+
+
+class Throttle:
+    """Counts by client address, and by account once it is proven whose a message is."""
+
+    def __init__(
+        self,
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
+        messages_per_minute: int = MESSAGES_PER_MINUTE,
+        downloads: int = DOWNLOADS,
+        downloads_per_client: int = DOWNLOADS_PER_CLIENT,
+    ) -> None:
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._requests = RateLimitItemPerMinute(requests_per_minute, namespace="client")
+        self._messages = RateLimitItemPerMinute(messages_per_minute, namespace="account")
+        self._downloads = downloads
+        self._downloads_per_client = downloads_per_client
+        self._downloading: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def request(self, host: str) -> None:
+        """Count a request. Raises Refused."""
+        if not self._limiter.hit(self._requests, _network(host)):
+            raise Refused(429, "Too many requests from this address.")
+
+    def message(self, account: str) -> None:
+        """Count a valid message. Raises Refused."""
+        if not self._limiter.hit(self._messages, account):
+            raise Refused(429, f"Too many messages of {account}.")
+
+    def begin_download(self, host: str) -> None:
+        """Count a file that is being sent until `end_download`. Raises Refused."""
+        client = _network(host)
+        with self._lock:
+            if self._downloading[client] >= self._downloads_per_client:
+                raise Refused(429, "Too many downloads by this address at once.")
+            if self._downloading.total() >= self._downloads:
+                raise Refused(503, "Too many downloads at once.")
+            self._downloading[client] += 1
+
+    def end_download(self, host: str) -> None:
+        with self._lock:
+            self._downloading.subtract([_network(host)])
+            self._downloading += Counter()  # drops the zeros
+
+
+def _network(host: str) -> str:
+    """What one client has: an IPv4 address, or a /64 of IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,150 @@
+"""Updates' bytes on their way into a keeper's store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import structlog
+from anyio.to_thread import run_sync
+
+from fl_orchestrator.content.cid import Cid, CidHasher
+from fl_orchestrator.content.store import ContentStore, StoreFull
+from fl_orchestrator.relay.box import StoredMailbox
+from fl_orchestrator.relay.screening import Refused
+
+_log = structlog.get_logger(__name__)
+
+#: What uploads may take in the store until the disputes about them are over.
+MAX_STORED_BYTES: Final = 100 << 30
+
+_CHUNK_SECONDS: Final = 30.0
+_MIN_SECONDS: Final = 60.0
+_SLOWEST_BYTES_PER_SECOND: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    round: int
+    party: str
+
+
+class Uploads:
+    """Takes the content that was announced by the preimage of a commitment, and nothing else.
+
+    ``max_bytes``: that no update of the model exceeds. ``directory`` is for what is underway.
+    """
+
+    def __init__(
+        self,
+        store: ContentStore,
+        box: StoredMailbox,
+        directory: Path,
+        max_bytes: int,
+        max_stored_bytes: int = MAX_STORED_BYTES,
+    ) -> None:
+        self._store = store
+        self._box = box
+        self._directory = directory
+        self.max_bytes = max_bytes
+        self._max_stored_bytes = max_stored_bytes
+        self._expected: dict[Cid, _Expected] = {}
+        self._receiving: set[Cid] = set()
+        self._lock = threading.Lock()
+
+    def expect(self, round_number: int, party: str, cid: Cid) -> bool:
+        """Let content come; whether it is here already. Raises Refused."""
+        if self._store.has(cid):
+            self._store.pin(cid)
+            return True
+        with self._lock:
+            for old in [c for c, e in self._expected.items() if e.round < round_number]:
+                del self._expected[old]
+            self._expected[cid] = _Expected(round_number, party)
+            reserved = len(self._expected) * self.max_bytes
+        if self._box.uploaded_bytes() + reserved > self._max_stored_bytes:
+            raise Refused(507, "The relay has no room for more updates.")
+        return False
+
+    async def receive(self, cid: Cid, chunks: AsyncIterator[bytes]) -> None:
+        """Read announced content to its end, check it, and store it. Raises Refused."""
+        with self._lock:
+            expected = self._expected.get(cid)
+            if expected is None:
+                raise Refused(404, f"{cid} was not announced: post its preimage first.")
+            if cid in self._receiving:
+                raise Refused(429, f"{cid} is just being received.")
+            self._receiving.add(cid)
+        try:
+            # It has no name, so nothing is left of it after a crash.
+            with _translated_errors(), tempfile.TemporaryFile(dir=self._directory) as file:
+                size = await self._copy(cid, chunks, file)
+                file.seek(0)
+                await run_sync(self._keep, cid, expected, size, file)
+        finally:
+            with self._lock:
+                self._receiving.discard(cid)
+
+    def forget_before(self, round_number: int) -> None:
+        """Let go of what was uploaded for earlier rounds."""
+        for cid in self._box.uploads_before(round_number):
+            self._store.unpin(cid)
+            self._box.drop_upload(cid)
+
+    async def _copy(self, cid: Cid, chunks: AsyncIterator[bytes], file: BinaryIO) -> int:
+        hasher, size = CidHasher(), 0
+        try:
+            async with asyncio.timeout(_MIN_SECONDS + self.max_bytes / _SLOWEST_BYTES_PER_SECOND):
+                async for chunk in _paced(chunks):
+                    size += len(chunk)
+                    if size > self.max_bytes:
+                        raise too_large(self.max_bytes)
+                    hasher.update(chunk)
+                    file.write(chunk)
+        except TimeoutError:
+            raise Refused(408, "The upload took too long.") from None
+        if hasher.cid() != cid:
+            raise Refused(422, f"The {size} bytes that came are not those of {cid}.")
+        return size
+
+    def _keep(self, cid: Cid, expected: _Expected, size: int, file: BinaryIO) -> None:
+        # Remembered first: what a crash leaves in the store is let go of in its time.
+        self._box.add_upload(cid, expected.round, size)
+        self._store.put(file)
+        with self._lock:
+            self._expected.pop(cid, None)
+        _log.info("uploaded", party=expected.party, round=expected.round, cid=str(cid), bytes=size)
+
+
+def too_large(max_bytes: int) -> Refused:
+    return Refused(413, f"No more than {max_bytes} bytes are taken here.")
+
+
+async def _paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, unless one takes too long. Raises TimeoutError."""
+    iterator = aiter(chunks)
+    while True:
+        async with asyncio.timeout(_CHUNK_SECONDS):
+            chunk = await anext(iterator, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
+@contextlib.contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except StoreFull as error:
+        raise Refused(507, error.message) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Refused(507, "The relay's disk is full.") from error
