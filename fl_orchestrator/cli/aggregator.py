@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
-from fl_orchestrator.cli.service import serve
+from fl_orchestrator.cli.service import (
+    SAFE_TO_STOP,
+    BlockTimeoutOption,
+    OnceOption,
+    ServiceSite,
+    show_done,
+)
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     HOME_DEFAULT,
@@ -24,7 +30,6 @@ from fl_orchestrator.cli.site import (
     RpcOption,
     StoreOption,
     TimeoutOption,
-    deployed_at,
     follow,
     head_json,
     open_federation,
@@ -154,20 +159,41 @@ def _may_attest(seen: Observation, round_number: int) -> bool:
 
 
 @app.command()
+@with_options
+def run(site: ServiceSite, json_output: JsonOption = False) -> None:
+    """Attest to every round and answer every demand, until stopped.
+
+    Fetches and checks the updates of each round, computes the next global model, stores it and
+    signs it; and shows what it has signed to whoever demands it. Survives outages of the node and
+    of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and to repeat.
+
+    Example: flo aggregator run --key aggregator.json --store file:///srv/flo
+    """
+    with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
+        from fl_orchestrator.chain.events import RoundIndex
+        from fl_orchestrator.roles.aggregator import Aggregator
+        from fl_orchestrator.roles.answering import Answerer
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty
+        from fl_orchestrator.service.sparing import Sparing
+
+        chain, sender, store = process.chain, process.sender, process.store
+        manifest = fetch_manifest(store, chain.params())
+        aggregator = Aggregator(chain, sender, store, manifest, process.home)
+        rounds = RoundIndex(chain, process.deployed_at)
+        answerer = Answerer(chain, sender, store, manifest, process.home, rounds)
+        done = process.serve(
+            Sparing(aggregator, chain, sender.address, CHECK_EVERY), Duty(answerer, EVENTS_EVERY)
+        )
+    show_done(done, json_output)
+
+
+@app.command()
+@with_options
 def answer(
-    key: KeyOption,
-    store: StoreOption,
-    once: Annotated[
-        bool, typer.Option("--once", help="Answer what is open now, and stop.")
-    ] = False,
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    home: HomeOption = HOME_DEFAULT,
-    password_file: PasswordOption = None,
-    timeout: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for a block.")
-    ] = TIMEOUT_DEFAULT,
+    site: ServiceSite,
+    once: OnceOption = False,
+    timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
     """Show what is demanded of accepted models, until interrupted.
@@ -177,21 +203,16 @@ def answer(
 
     Example: flo aggregator answer --key aggregator.json --store file:///srv/flo
     """
-    with interruptible("Demands go on: run the same command again in time."):
-        from fl_orchestrator.chain.connect import connect
+    with interruptible(SAFE_TO_STOP), site.running("answerer") as process:
         from fl_orchestrator.chain.events import RoundIndex
-        from fl_orchestrator.content.store import open_store
         from fl_orchestrator.roles.answering import Answerer
         from fl_orchestrator.roles.manifests import fetch_manifest
 
-        chain = open_federation(connect(rpc), federation, deployments)
-        content = open_store(store)
-        manifest = fetch_manifest(content, chain.params())
-        sender = open_sender(chain, key, password_file)
-        directory = role_home(home, chain, sender.address)
-        rounds = RoundIndex(chain, deployed_at(chain, deployments))
-        role = Answerer(chain, sender, content, manifest, directory, rounds)
-        sent = serve(chain, role, lambda: once, timeout)
+        chain, store = process.chain, process.store
+        manifest = fetch_manifest(store, chain.params())
+        rounds = RoundIndex(chain, process.deployed_at)
+        role = Answerer(chain, process.sender, store, manifest, process.home, rounds)
+        sent = process.serve(role, finished=lambda: once, once=once, timeout=timeout)
     if json_output:
         print_json({"sent": dict(sent)})
         return

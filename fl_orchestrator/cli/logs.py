@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any, Final
 
 import structlog
+
+from fl_orchestrator.errors import InputError
+
+_FORMATS: Final = ("text", "json")
+_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class BadLogging(InputError):
+    """There is no such level or format of logs."""
 
 
 def configure(debug: bool) -> None:
     """Log warnings and worse; with ``debug`` everything. Logs never go to stdout."""
+    log("debug" if debug else "warning", "text")
+
+
+def log(level: str, kind: str) -> None:
+    """Log this level and worse to stderr, as text or as JSON lines. Raises BadLogging."""
+    for name, value, known in (("level", level, _LEVELS), ("format", kind, _FORMATS)):
+        if value not in known:
+            raise BadLogging(f"There is no log {name} {value!r}.", f"Use {', '.join(known)}.")
+    # Tracebacks without local variables: one may be a key or a password.
+    render: list[Any] = [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+    if kind == "json":
+        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Tracebacks without local variables: one may be a key or a password.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if debug else logging.WARNING
+            logging.getLevelNamesMapping()[level.upper()]
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

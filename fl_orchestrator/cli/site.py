@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias, TypeVar, get_type_hints
 
 import typer
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fl_orchestrator.chain.federation import Federation
     from fl_orchestrator.chain.keys import LocalSigner
-    from fl_orchestrator.chain.send import Sender
+    from fl_orchestrator.chain.send import Receipt, Sender
     from fl_orchestrator.chain.types import Observation
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.base import Role
@@ -130,6 +130,9 @@ MetricsOption = Annotated[
 LogFormatOption = Annotated[
     str, _shared("--log-format", "text, or json: one object for each line.", metavar="FORMAT")
 ]
+LogLevelOption = Annotated[
+    str, _shared("--log-level", "debug, info, warning or error.", metavar="LEVEL")
+]
 
 
 class NoRecordedFederation(InputError):
@@ -142,6 +145,13 @@ class TimedOut(ChainError):
 
 class NotNamed(InputError):
     """The command needs something that neither an option nor the site's file names."""
+
+
+OnReceipt: TypeAlias = "Callable[[Receipt], None]"
+
+
+def _ignore(_receipt: Receipt) -> None:
+    """What is done with a receipt where nobody asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +183,8 @@ class Account(Endpoint):
     daily_cap: DailyCapOption = ""
     max_fee: MaxFeeOption = ""
 
-    def open_sender(self, chain: Federation) -> Sender:
-        return open_sender(chain, self.key, self.password_file)
+    def open_sender(self, chain: Federation, on_receipt: OnReceipt = _ignore) -> Sender:
+        return open_sender(chain, self.key, self.password_file, on_receipt)
 
     def role_home(self, chain: Federation, address: str) -> Path:
         return role_home(self.home, chain, address)
@@ -318,11 +328,16 @@ def parse_address(text: str) -> str:
     return address
 
 
-def open_sender(federation: Federation, key: Path | None, password_file: Path | None) -> Sender:
+def open_sender(
+    federation: Federation,
+    key: Path | None,
+    password_file: Path | None,
+    on_receipt: OnReceipt = _ignore,
+) -> Sender:
     from fl_orchestrator.chain.send import Sender
 
     signer = open_signer(key, password_file)
-    return Sender(federation.web3, signer, federation.reverts)
+    return Sender(federation.web3, signer, federation.reverts, on_receipt=on_receipt)
 
 
 def role_home(home: Path, federation: Federation, address: str) -> Path:

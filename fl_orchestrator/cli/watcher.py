@@ -8,25 +8,13 @@ import typer
 from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json, say
-from fl_orchestrator.cli.service import serve
-from fl_orchestrator.cli.site import (
-    DEPLOYMENTS_DEFAULT,
-    HOME_DEFAULT,
-    RPC_DEFAULT,
-    TIMEOUT_DEFAULT,
-    DeploymentsOption,
-    FederationOption,
-    HomeOption,
-    KeyOption,
-    PasswordOption,
-    RpcOption,
-    StoreOption,
-    deployed_at,
-    head_json,
-    open_federation,
-    open_sender,
-    role_home,
+from fl_orchestrator.cli.service import (
+    SAFE_TO_STOP,
+    BlockTimeoutOption,
+    OnceOption,
+    ServiceSite,
 )
+from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, head_json, with_options
 from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import VerificationError
 
@@ -42,12 +30,9 @@ def _noun() -> None:
 
 
 @app.command()
+@with_options
 def run(
-    key: KeyOption,
-    store: StoreOption,
-    once: Annotated[
-        bool, typer.Option("--once", help="Stop when everything is checked, proven and collected.")
-    ] = False,
+    site: ServiceSite,
     max_bond: Annotated[
         str,
         typer.Option(
@@ -56,14 +41,8 @@ def run(
             "Default: 100 times the least.",
         ),
     ] = "",
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    home: HomeOption = HOME_DEFAULT,
-    password_file: PasswordOption = None,
-    timeout: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for a block.")
-    ] = TIMEOUT_DEFAULT,
+    once: OnceOption = False,
+    timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
     """Compute every accepted model again, from the first round on, and every new one.
@@ -75,28 +54,27 @@ def run(
 
     Example: flo watcher run --key watcher.json --store file:///srv/flo
     """
-    with interruptible("Nothing is lost: run the same command again to go on."):
-        from fl_orchestrator.chain.connect import connect
-        from fl_orchestrator.content.store import open_store
+    with interruptible(SAFE_TO_STOP), site.running("watcher") as process:
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+        from fl_orchestrator.service.loop import EVENTS_EVERY, Duty
 
-        chain = open_federation(connect(rpc), federation, deployments)
-        content = open_store(store)
-        manifest = fetch_manifest(content, chain.params())
-        settings = WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None)
-        sender = open_sender(chain, key, password_file)
         role = Watcher(
-            chain,
-            sender,
-            content,
-            manifest,
-            role_home(home, chain, sender.address) / "watcher",
-            deployed_at(chain, deployments),
-            settings,
+            process.chain,
+            process.sender,
+            process.store,
+            fetch_manifest(process.store, process.chain.params()),
+            process.home / "watcher",
+            process.deployed_at,
+            WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None),
         )
-        done = serve(chain, role, lambda: once and not role.busy, timeout)
-    seen = chain.observe(sender.address)
+        done = process.serve(
+            Duty(role, EVENTS_EVERY),
+            finished=lambda: once and not role.busy,
+            once=once,
+            timeout=timeout,
+        )
+        seen = process.chain.observe(process.sender.address)
     checked, alerts = done.pop("check", 0), role.alerts
     if json_output:
         shown = [alert.to_json() for alert in alerts]

@@ -69,10 +69,10 @@ class Answerer:
         self._retry_at: dict[int, int] = {}
 
     def step(self) -> Step:
-        self._rounds.search_to(self._federation.web3.eth.block_number)
+        seen = self._federation.observe(self._sender.address)
+        self._rounds.search_to(seen.block_number)
         if not self._rounds.demands:
             return Step()
-        seen = self._federation.observe(self._sender.address)
         for calls in (self._answers(seen), self._bonds.due(seen)):
             for call in calls:
                 if attempt(self._sender, call, _NOT_NOW):

@@ -35,6 +35,11 @@ _LASTING: Final = (WrongChain, NoFederation, DamagedJournal)
 _NO_COIN: Final = (InsufficientFunds,)
 _NO_COIN_SECONDS: Final = 60.0
 
+#: After how many blocks a role looks for events, which takes several requests.
+EVENTS_EVERY: Final = 4
+#: And one that mostly waits looks again at what it did, which a reorganisation may have dropped.
+CHECK_EVERY: Final = 8
+
 
 class NoBlock(ChainError):
     """The chain has mined no block for too long."""

@@ -21,9 +21,9 @@ class MeteredStore:
     read: Count
     wrote: Count
 
-    def put(self, stream: BinaryIO) -> Cid:
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         counted = io.BufferedReader(_Counted(stream, self.wrote), BUFFER_BYTES)
-        return self.store.put(cast("BinaryIO", counted))
+        return self.store.put(cast("BinaryIO", counted), pin=pin)
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         source = self.store.get(cid, max_bytes)

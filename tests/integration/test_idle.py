@@ -1,0 +1,91 @@
+"""What a process costs that waits: at most two requests for each block."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from anvil_node import anvil_node
+from anvil_site import Site
+from support.federation import trainers
+from support.rpc_proxy import RpcProxy, rpc_proxy
+
+from fl_orchestrator.chain.connect import connect
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.relay import Mailbox
+from fl_orchestrator.roles.watcher import Watcher
+from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty, Service
+from fl_orchestrator.service.sparing import Sparing
+from fl_orchestrator.service.stop import Stop
+
+BLOCKS = 12
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Site]:
+    """A federation in the commit phase of its first round."""
+    directory = tmp_path_factory.mktemp("idle")
+    with anvil_node(checkout, directory / "anvil.log") as node:
+        site = Site(directory, node)
+        with node.mining_at_once():
+            site.deploy().succeeded()
+            site.admit_and_register(parties=["hospital", "absent"], aggregators=["university"])
+            site.open_round()
+        for name in ("keeper", "watcher"):
+            site.key(name)
+        yield site
+
+
+def duties(site: Site, role: str, chain: Federation) -> list[Duty]:
+    names = {"party": "hospital", "aggregator": "university"}
+    signer = site.signers[names.get(role, role)]
+    sender = Sender(chain.web3, signer, chain.reverts)
+    store = LocalStore(site.directory / "store")
+    home = site.directory / role
+    if role == "party":
+        settings = PartySettings(0)
+        party = Party(chain, sender, store, site.manifest, trainers(1)[0], home, settings)
+        return [Duty(party)]
+    if role == "keeper":
+        return [Duty(Keeper(chain, sender, Mailbox(), 0))]
+    if role == "watcher":
+        return [Duty(Watcher(chain, sender, store, site.manifest, home, 0), EVENTS_EVERY)]
+    aggregator = Aggregator(chain, sender, store, site.manifest, home)
+    answerer = Answerer(chain, sender, store, site.manifest, home, RoundIndex(chain, 0))
+    sparing = Sparing(aggregator, chain, signer.address, CHECK_EVERY)
+    return [Duty(sparing), Duty(answerer, EVENTS_EVERY)]
+
+
+def requests_per_block(site: Site, role: str, proxy: RpcProxy) -> float:
+    chain, stop = Federation(connect(proxy.url), site.federation.address), Stop()
+    service = Service(chain, duties(site, role, chain), stop)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        # Until it has done what there is to do, and knows the block time.
+        time.sleep(6)
+        before, first = proxy.methods.copy(), site.observe().block_number
+        while (block := site.observe().block_number) < first + BLOCKS:
+            time.sleep(0.05)
+        asked = proxy.methods - before
+    finally:
+        stop.request()
+        thread.join()
+    print(role, dict(asked))
+    return asked.total() / (block - first)
+
+
+@pytest.mark.parametrize("role", ["party", "aggregator", "keeper", "watcher"])
+def test_an_idle_party_makes_at_most_two_requests_per_block(site: Site, role: str) -> None:
+    with rpc_proxy(site.node.port) as proxy:
+        assert requests_per_block(site, role, proxy) <= 2.1
