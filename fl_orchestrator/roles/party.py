@@ -16,12 +16,8 @@ from fl_orchestrator.chain.send import InsufficientFunds, Sender
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.model.fixed_point import (
-    NotFiniteError,
-    encode_update,
-    float_view,
-    sample_weight,
-)
+from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.attempt import attempt
@@ -51,11 +47,14 @@ class Decision(Enum):
     NOTHING = auto()
 
 
-def decide(seen: Observation, journal: OpenCommitment | None) -> Decision:
-    """The next duty of a party whose journal entry for the current round is ``journal``."""
+def decide(seen: Observation, journal: OpenCommitment | None, paused: bool = False) -> Decision:
+    """The next duty of a party whose journal entry for the current round is ``journal``.
+
+    A paused one commits to nothing.
+    """
     current, slot = seen.current, seen.committed
     committed = slot.round == current.round
-    if current.phase is Phase.COMMIT and seen.drawn and not committed:
+    if current.phase is Phase.COMMIT and seen.drawn and not committed and not paused:
         return Decision.TRAIN if journal is None else Decision.COMMIT
     if current.phase is Phase.REVEAL and committed and not slot.revealed:
         if journal is None or journal.commitment[:_KEPT_BYTES] != slot.commitment:
@@ -70,11 +69,13 @@ class PartySettings:
 
     ``confirmations``: how many blocks have to follow the first one in which the commit phase was
     seen closed before the update leaves this site. A reorganisation may open the phase again.
+    While it is ``paused`` a party commits to nothing; it still reveals what it has committed to.
     """
 
     run_seed: int
     salt: Callable[[int], bytes] = lambda _round: secrets.token_bytes(32)
     confirmations: int = 0
+    paused: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Party:
         self._journal = Journal(home / "journal", self._origin)
         self._posted = _Posted(0, Decision.NOTHING, 0)
         self._closed = (0, 0)
-        self._diverged_in = 0
+        self._failed_in = 0
         self.clipped = 0.0
         """The fraction of the last update's values that were clipped."""
 
@@ -129,7 +130,7 @@ class Party:
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
         entry = self._journal.load(seen.current.round)
-        decision = decide(seen, entry)
+        decision = decide(seen, entry, self._settings.paused())
         if decision is Decision.TRAIN:
             entry = self._train_once(seen)
             # A commit does not name its round, and training takes time: it must not land in the
@@ -137,7 +138,7 @@ class Party:
             seen = self._federation.observe(self.address)
             if entry is not None and entry.round != seen.current.round:
                 return Step("train")
-            decision = decide(seen, entry)
+            decision = decide(seen, entry, self._settings.paused())
         if decision is Decision.COMMIT and entry is not None:
             return self._commit(seen, entry)
         if decision is Decision.REVEAL and entry is not None:
@@ -147,13 +148,13 @@ class Party:
         return Step(round_over=seen.committed.round != seen.current.round)
 
     def _train_once(self, seen: Observation) -> OpenCommitment | None:
-        """Train, or sit the round out if that has diverged: there is no update to make of NaN."""
-        if self._diverged_in == seen.current.round:
+        """Train, or sit the round out if that fails: there is no update to make of NaN, say."""
+        if self._failed_in == seen.current.round:
             return None
         try:
             return self._train(seen)
-        except NotFiniteError as error:
-            self._diverged_in = seen.current.round
+        except TrainingError as error:
+            self._failed_in = seen.current.round
             _log.error("sits out", party=self.address, round=seen.current.round, reason=str(error))
             return None
 

@@ -39,6 +39,16 @@ def test_a_party_that_has_trained_commits() -> None:
 
 
 @pytest.mark.parametrize("journal", [None, JOURNAL])
+def test_a_paused_party_neither_trains_nor_commits(journal: OpenCommitment | None) -> None:
+    assert party.decide(seen(Phase.COMMIT), journal, paused=True) is Party.NOTHING
+
+
+def test_a_paused_party_reveals_what_it_has_committed_to() -> None:
+    view = seen(Phase.REVEAL, committed=committed())
+    assert party.decide(view, JOURNAL, paused=True) is Party.REVEAL
+
+
+@pytest.mark.parametrize("journal", [None, JOURNAL])
 def test_a_party_that_was_not_drawn_rests(journal: OpenCommitment | None) -> None:
     assert party.decide(seen(Phase.COMMIT, drawn=False), journal) is Party.NOTHING
 
