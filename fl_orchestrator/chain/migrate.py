@@ -237,7 +237,7 @@ def _pending_addresses(sender: Sender) -> list[str]:
 def _next_addresses(sender: Sender) -> Iterator[ChecksumAddress]:
     """Where the account's next transactions deploy."""
     account = Web3.to_checksum_address(sender.address)
-    nonce = sender.web3.eth.get_transaction_count(account, "pending")
+    nonce = sender.web3.eth.get_transaction_count(account, "latest")
     return (get_create_address(account, Nonce(n)) for n in itertools.count(nonce))
 
 

@@ -29,7 +29,7 @@ from fl_orchestrator.chain.migrate import (
     migration_files,
 )
 from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder
-from fl_orchestrator.chain.send import Receipt, Sender, TransactionFailed
+from fl_orchestrator.chain.send import Receipt, Sender, SendPolicy, TransactionFailed
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.roles.setup import ETHER, Genesis, federation_params
@@ -53,7 +53,7 @@ def record(tmp_path: Path, chain: DevelopmentChain) -> DeploymentRecord:
 
 
 def sender(chain: DevelopmentChain, key: LocalSigner = OWNER, timeout: float = 120) -> Sender:
-    return Sender(chain.web3, key, REVERTS, timeout)
+    return Sender(chain.web3, key, REVERTS, SendPolicy(timeout=timeout))
 
 
 def nonce(chain: DevelopmentChain) -> int:

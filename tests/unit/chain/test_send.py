@@ -15,10 +15,17 @@ from support.federation import SmallFederation, signer
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import Web3RPCError
 
+from fl_orchestrator.chain import send
 from fl_orchestrator.chain.development import DevelopmentChain
 from fl_orchestrator.chain.federation import Call
 from fl_orchestrator.chain.reverts import ContractReverted, RequestRefused, RevertDecoder
-from fl_orchestrator.chain.send import InsufficientFunds, Receipt, Sender, TransactionFailed
+from fl_orchestrator.chain.send import (
+    InsufficientFunds,
+    Receipt,
+    Sender,
+    SendPolicy,
+    TransactionFailed,
+)
 from fl_orchestrator.chain.types import Role
 from fl_orchestrator.roles.setup import ETHER
 
@@ -122,10 +129,11 @@ def test_a_chain_without_a_base_fee_gets_a_legacy_transaction(
 def test_a_chain_where_gas_is_free_is_served(
     chain: DevelopmentChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Sender, "_fees", lambda _: {"maxFeePerGas": 0, "maxPriorityFeePerGas": 0})
+    free = {"maxFeePerGas": 0, "maxPriorityFeePerGas": 0}
+    monkeypatch.setattr(send, "market_fees", lambda *_: free)
     monkeypatch.setattr(chain.web3.eth, "send_raw_transaction", lambda raw: keccak(raw))
     with pytest.raises(TransactionFailed):
-        Sender(chain.web3, POOR, REVERTS, timeout=0.05).send(transfer(10**13))
+        Sender(chain.web3, POOR, REVERTS, SendPolicy(timeout=0.05)).send(transfer(10**13))
 
 
 def test_a_value_that_is_not_there_is_refused_before_anything_is_sent(
@@ -192,7 +200,7 @@ def test_a_transaction_that_is_not_mined_in_time_is_reported(
 ) -> None:
     monkeypatch.setattr(chain.web3.eth, "send_raw_transaction", lambda raw: keccak(raw))
     with pytest.raises(TransactionFailed, match="was not mined within 0 s") as failure:
-        Sender(chain.web3, RICH, REVERTS, timeout=0.05).send(transfer(1))
+        Sender(chain.web3, RICH, REVERTS, SendPolicy(timeout=0.05)).send(transfer(1))
     assert failure.value.hint is not None
     assert "may still be" in failure.value.hint
 

@@ -1,0 +1,68 @@
+"""What a transaction offers for its gas: EIP-1559 fees, or a legacy gas price; all in wei."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from web3 import Web3
+
+from fl_orchestrator.errors import ChainError
+from fl_orchestrator.units import ether
+
+Fees = dict[str, int]
+
+# Nodes take a transaction for another with its nonce only if it offers so much more: 12.5 % is what
+# the most demanding of them ask.
+_BUMP: Final = (9, 8)
+_FIELDS: Final = ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas")
+# Where nobody has set a ceiling.
+_MAX_GROWTH: Final = 10
+
+
+class FeeTooHigh(ChainError):
+    """The chain asks for a higher fee than this sender may pay."""
+
+
+def market_fees(web3: Web3, ceiling: int | None) -> Fees:
+    """Fees with which a transaction should be mined soon. Raises FeeTooHigh."""
+    base = web3.eth.get_block("latest").get("baseFeePerGas")
+    price = web3.eth.gas_price if base is None else base
+    if ceiling is not None and price > ceiling:
+        raise FeeTooHigh(
+            f"The chain asks for {_gwei(price)} for a unit of gas; at most {_gwei(ceiling)} may be "
+            "paid.",
+            "Wait until it asks for less, or raise the highest fee.",
+        )
+    if base is None:
+        return {"gasPrice": price}
+    tip = web3.eth.max_priority_fee
+    fees = {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip}
+    return fees if ceiling is None else {name: min(fee, ceiling) for name, fee in fees.items()}
+
+
+def bumped(fees: Fees, first: Fees, market: Fees, ceiling: int | None) -> Fees | None:
+    """Fees that replace a transaction with these, if possible those of the ``market``.
+
+    None when they would be above the ceiling; without one it is ten times what was offered
+    ``first``. Where gas is free nothing is gained by offering more.
+    """
+    limit = highest(first) * _MAX_GROWTH if ceiling is None else ceiling
+    numerator, denominator = _BUMP
+    least = {name: -(-fee * numerator // denominator) for name, fee in fees.items()}
+    wanted = {name: max(fee, market.get(name, 0)) for name, fee in least.items()}
+    return next((some for some in (wanted, least) if 0 < highest(some) <= limit), None)
+
+
+def fees_of(transaction: Mapping[str, Any]) -> Fees:
+    """What a transaction offers."""
+    return {name: transaction[name] for name in _FIELDS if name in transaction}
+
+
+def highest(fees: Fees) -> int:
+    """The most that a unit of gas can cost."""
+    return max(fees.values())
+
+
+def _gwei(wei: int) -> str:
+    return f"{Web3.from_wei(wei, 'gwei'):f} gwei" if wei >= 10**6 else ether(wei)
