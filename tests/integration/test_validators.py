@@ -1,0 +1,135 @@
+"""A federation on a chain of four validators, some of which die and come back."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.validators import Consortium, find_geth, wait_for
+
+from network.clique import Network, Validator, create, load
+from network.geth import Validators, rpc, running
+
+CHAIN_ID = 20_250
+STALLED_SECONDS = 4.0
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    return Consortium(tmp_path, parties=3, aggregators=1)
+
+
+@pytest.fixture
+def geth() -> Path:
+    program = find_geth()
+    if program is None:
+        pytest.skip("no geth that has Clique: run scripts/build_geth.sh")
+    return program
+
+
+@pytest.fixture
+def validators(tmp_path: Path, consortium: Consortium, geth: Path) -> Iterator[Validators]:
+    """Four validators, with a block every second."""
+    network = create(tmp_path / "network", consortium.balances(), CHAIN_ID, period=1)
+    with running(network, geth) as validators:
+        yield validators
+
+
+def test_a_federation_outlives_one_dead_validator_and_waits_while_two_are_dead(
+    validators: Validators, consortium: Consortium
+) -> None:
+    first, second, third, fourth = validators.network.validators
+    consortium.deploy(validators.network.urls)
+    chain = consortium.federation(third.url, fourth.url)
+
+    def accepted(height: int) -> None:
+        """Wait for the model at a height."""
+        wait_for(
+            lambda: chain.observe(consortium.owner.address),
+            lambda seen: seen.head.height >= height,
+            PATIENCE_SECONDS,
+        )
+
+    with consortium.working():
+        accepted(1)
+        validators.kill(first)
+        accepted(2)
+
+        validators.kill(second)
+        # The two that are left sign one block each at most.
+        time.sleep(STALLED_SECONDS)
+        stalled = chain.observe(consortium.owner.address)
+        time.sleep(STALLED_SECONDS)
+        assert chain.observe(consortium.owner.address) == stalled
+
+        validators.start([first, second])
+        accepted(stalled.head.height + 2)
+
+    seen = wait_for_agreement(validators, consortium)
+    # No round was void: what was under way when the chain stopped went on where it was.
+    assert seen == list(range(1, len(seen) + 1))
+    assert consortium.recomputed_roots(chain) == [
+        chain.model(height).root for height in range(1, len(seen) + 1)
+    ]
+
+
+def wait_for_agreement(validators: Validators, consortium: Consortium) -> list[int]:
+    """Wait until every validator has the same history; the rounds of it."""
+    everybody = validators.network.validators
+    height = wait_for_blocks(validators.network, 0)
+    wait_for_blocks(validators.network, height + 3)
+    views = [consortium.federation(validator.url) for validator in everybody]
+    assert len({bytes(view.web3.eth.get_block(height)["hash"]) for view in views}) == 1
+    assert [rpc(validator, "net_peerCount") for validator in everybody] == ["0x3"] * 4
+    models = [[view.model(h) for h in range(1, view.head().height + 1)] for view in views]
+    assert all(history == models[0] for history in models)
+    return [model.round for model in models[0]]
+
+
+def test_the_script_goes_on_where_it_was_stopped(
+    tmp_path: Path, checkout: Path, geth: Path
+) -> None:
+    directory = tmp_path / "network"
+    funded = "0x" + "11" * 20
+    with script(checkout, directory, "--fund", funded, "--period", "1"):
+        network = load(directory)
+        height = wait_for_blocks(network, 2)
+    assert not any(answers(validator) for validator in network.validators)
+    with script(checkout, directory):
+        assert wait_for_blocks(network, height + 1) > height
+        assert int(rpc(network.validators[3], "eth_getBalance", funded, "latest"), 16) > 0
+
+
+@contextmanager
+def script(checkout: Path, directory: Path, *options: str) -> Iterator[None]:
+    """`python -m network`, once it shows the endpoints; it is asked to end when the block ends."""
+    command = [sys.executable, "-m", "network", directory, *options]
+    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert any(line.startswith("All endpoints: --rpc http://") for line in process.stdout)
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def wait_for_blocks(network: Network, height: int) -> int:
+    """Wait until the last validator has a block of this height; the one it has."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := int(rpc(network.validators[-1], "eth_blockNumber"), 16)) < height:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return found
+
+
+def answers(validator: Validator) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", validator.rpc_port)) == 0

@@ -1,0 +1,182 @@
+"""A small federation on a real chain of validators, its roles in threads of this process."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from fl_orchestrator.chain.connect import connect
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.reverts import RevertDecoder
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.chain.types import Role as Account
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.base import Role
+from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.roles.relay import Mailbox
+from fl_orchestrator.roles.setup import federation_params, publish
+from fl_orchestrator.service.loop import Service
+from fl_orchestrator.service.stop import Stop
+from fl_orchestrator.training.numpy_logistic import initial_weights
+from network.clique import ETHER
+from support.federation import CLASSES, FEATURES, consortium, signer, small_manifest, trainers
+
+PERIOD_SECONDS = 60
+_CLIQUE = re.compile(r"^Version: 1\.13\.", re.MULTILINE)
+_POLL_SECONDS = 0.2
+
+
+def find_geth() -> Path | None:
+    """Return the program that scripts/build_geth.sh finds or has built, if there is one."""
+    if on_path := shutil.which("geth"):
+        version = subprocess.run([on_path, "version"], capture_output=True, text=True).stdout
+        if _CLIQUE.search(version):
+            return Path(on_path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    built = cache / "fl-orchestrator" / "geth-v1.13.15" / "geth"
+    return built if built.is_file() else None
+
+
+class Consortium:
+    """The accounts of a federation on a living chain, and everything that they share.
+
+    Each account reaches the chain by all endpoints, beginning with another one.
+    """
+
+    def __init__(self, directory: Path, parties: int, aggregators: int) -> None:
+        self.directory = directory
+        self.owner, self.keeper = signer("owner"), signer("keeper")
+        self.parties = [signer(f"party {i}") for i in range(parties)]
+        self.aggregators = [signer(f"aggregator {i}") for i in range(aggregators)]
+        self.manifest = small_manifest()
+        self.store = LocalStore(directory / "store")
+        self._trainers = trainers(parties)
+
+    @property
+    def accounts(self) -> list[LocalSigner]:
+        return [self.owner, self.keeper, *self.parties, *self.aggregators]
+
+    def balances(self) -> dict[str, int]:
+        """Coin for everybody, for the genesis block."""
+        return {account.address: 100 * ETHER for account in self.accounts}
+
+    def deploy(self, urls: Sequence[str]) -> None:
+        """Deploy the federation; everybody registers, all at the same time."""
+        self._urls = urls
+        terms = consortium(
+            len(self.parties),
+            commit_period=PERIOD_SECONDS,
+            reveal_period=PERIOD_SECONDS,
+            attest_period=PERIOD_SECONDS,
+        )
+        genesis = publish(self.store, self.manifest, initial_weights(FEATURES, CLASSES))
+        web3 = connect(urls)
+        owner = Sender(web3, self.owner, RevertDecoder.of_artifact("Federation"))
+        record = DeploymentRecord(self.directory / "deployments", web3.eth.chain_id)
+        self.deployment = migrate(owner, federation_params(self.manifest, genesis, terms), record)[
+            -1
+        ]
+        chain = Federation(web3, self.deployment.address)
+        admissions: list[Call] = []
+        members: list[tuple[LocalSigner, Call]] = []
+        for role, accounts, stake in (
+            (Account.PARTY, self.parties, terms.min_party_stake),
+            (Account.AGGREGATOR, self.aggregators, terms.min_aggregator_stake),
+        ):
+            admissions.append(chain.admit([account.address for account in accounts], role))
+            members += [(a, chain.register(role, a.address, stake)) for a in accounts]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(owner.send, admissions))
+            list(pool.map(lambda member: self._sender(member[0]).send(member[1]), members))
+
+    def federation(self, *urls: str) -> Federation:
+        """A view of the federation, by way of these endpoints or of all."""
+        return Federation(connect(urls or self._urls), self.deployment.address)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Run every role until the block ends; what a role raised is raised then."""
+        roles = [self._keeper(), *map(self._party, range(len(self.parties)))]
+        roles += map(self._aggregator, range(len(self.aggregators)))
+        stops = [Stop() for _ in roles]
+        with ThreadPoolExecutor(len(roles)) as pool:
+            running: list[Future[object]] = [
+                pool.submit(Service(chain, [role], stop).run)
+                for (chain, role), stop in zip(roles, stops, strict=True)
+            ]
+            try:
+                yield
+            finally:
+                for stop in stops:
+                    stop.request()
+        for done in running:
+            done.result()
+
+    def recomputed_roots(self, chain: Federation) -> list[bytes]:
+        """The root of every accepted model, in their order, computed again from the updates."""
+        seen = chain.observe(self.owner.address)
+        rounds = RoundIndex(chain, self.deployment.block)
+        home = self.directory / "recomputed"
+        again = Recomputation(chain, rounds, self.store, self.manifest, home)
+        accepted = [
+            rounds.accepted(chain.model(height).round, seen.block_number)
+            for height in range(1, seen.head.height + 1)
+        ]
+        return [again.compute(found.result).root for found in accepted]
+
+    def _federation_of(self, key: LocalSigner) -> Federation:
+        first = self.accounts.index(key) % len(self._urls)
+        return self.federation(*self._urls[first:], *self._urls[:first])
+
+    def _sender(self, key: LocalSigner, chain: Federation | None = None) -> Sender:
+        chain = chain or self._federation_of(key)
+        return Sender(chain.web3, key, chain.reverts)
+
+    def _party(self, number: int) -> tuple[Federation, Role]:
+        key = self.parties[number]
+        chain = self._federation_of(key)
+        return chain, Party(
+            chain,
+            self._sender(key, chain),
+            self.store,
+            self.manifest,
+            self._trainers[number],
+            self.directory / "parties" / str(number),
+            PartySettings(0),
+        )
+
+    def _aggregator(self, number: int) -> tuple[Federation, Role]:
+        key = self.aggregators[number]
+        chain = self._federation_of(key)
+        home = self.directory / "aggregators" / str(number)
+        return chain, Aggregator(chain, self._sender(key, chain), self.store, self.manifest, home)
+
+    def _keeper(self) -> tuple[Federation, Role]:
+        chain = self._federation_of(self.keeper)
+        sender = self._sender(self.keeper, chain)
+        return chain, Keeper(chain, sender, Mailbox(), self.deployment.block)
+
+
+def wait_for(
+    observe: Callable[[], Observation], done: Callable[[Observation], bool], seconds: float
+) -> Observation:
+    """Look at the chain until it is ``done``; what was seen then. Fails after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not done(seen := observe()):
+        assert time.monotonic() < deadline, f"nothing came of it in {seconds} s: {seen}"
+        time.sleep(_POLL_SECONDS)
+    return seen
