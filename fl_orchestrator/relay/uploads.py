@@ -74,11 +74,16 @@ class Uploads:
         return False
 
     async def receive(self, cid: Cid, chunks: AsyncIterator[bytes]) -> None:
-        """Read announced content to its end, check it, and store it. Raises Refused."""
+        """Read announced content to its end, check it, and store it. Raises Refused.
+
+        What the store has already is not read again.
+        """
+        expected = self._expected.get(cid)
+        if expected is None and await run_sync(self._store.has, cid):
+            return
+        if expected is None:
+            raise Refused(404, f"{cid} was not announced: post its preimage first.")
         with self._lock:
-            expected = self._expected.get(cid)
-            if expected is None:
-                raise Refused(404, f"{cid} was not announced: post its preimage first.")
             if cid in self._receiving:
                 raise Refused(429, f"{cid} is just being received.")
             self._receiving.add(cid)

@@ -1,0 +1,80 @@
+"""A relay's HTTP service over a small federation, and what parties and aggregators send to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+from fl_orchestrator.chain.types import Result, Signature, Update
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.relay.box import StoredMailbox
+from fl_orchestrator.relay.service import Relay, relay_app
+from fl_orchestrator.relay.throttle import Throttle
+from fl_orchestrator.roles.journal import OpenCommitment
+from fl_orchestrator.roles.relay import Mailbox, SignedResult
+from support.federation import SmallFederation
+
+#: A clock for which every look at the chain is old.
+HASTY: Callable[[], float] = itertools.count(0.0, 100.0).__next__
+
+
+def open_relay(
+    federation: SmallFederation,
+    directory: Path,
+    *,
+    store: ContentStore | None = None,
+    throttle: Throttle | None = None,
+    clock: Callable[[], float] = HASTY,
+) -> Relay:
+    """A relay whose files are in a directory; opening one again is a restart."""
+    return Relay.of(
+        federation.federation,
+        store or federation.store,
+        federation.manifest,
+        StoredMailbox(directory / "box.sqlite"),
+        directory,
+        throttle=throttle,
+        clock=clock,
+    )
+
+
+def client_of(relay: Relay, host: str = "192.0.2.1") -> TestClient:
+    """A client at an address."""
+    return TestClient(relay_app(relay), client=(host, 50_000))
+
+
+def entry_of(federation: SmallFederation, number: int, round_number: int = 1) -> OpenCommitment:
+    """A party's open commitment."""
+    entry = federation.party(number)._journal.load(round_number)
+    assert entry is not None
+    return entry
+
+
+class RecordingRelay(Mailbox):
+    """Takes messages like a mailbox, and says what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
+        self.asked.append("update")
+
+    def post_reveal(self, round_number: int, update: Update) -> None:
+        self.asked.append("reveal")
+        super().post_reveal(round_number, update)
+
+
+def signed_result(federation: SmallFederation, number: int = 0) -> SignedResult:
+    """What an aggregator signs in the current round."""
+    mailbox = Mailbox()
+    assert federation.aggregator(number, relay=mailbox).step().action == "post attestation"
+    (signed,) = mailbox.waiting(federation.observe().current.round, SignedResult)
+    return signed
+
+
+def sign(federation: SmallFederation, result: Result, number: int = 0) -> Signature:
+    return federation.federation.sign_result(federation.aggregators[number], result)
