@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.address import is_hex_address, to_checksum_address
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.types import Signature
@@ -70,21 +71,7 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
 
     Raises KeyStoreError when the file is missing or malformed, or the password is wrong.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_KEYSTORE_BYTES + 1)
-    except OSError as error:
-        raise KeyStoreError(
-            f"The key file {path} cannot be read: {error.strerror}.", "Check --key."
-        ) from error
-    if len(raw) > MAX_KEYSTORE_BYTES:
-        raise KeyStoreError(f"The key file {path} is too large to be a keystore file.")
-    try:
-        keystore = from_json(raw)
-        if keystore.get("version") != 3 or "crypto" not in keystore:
-            raise KeyStoreError(f"{path} is not a Web3 Secret Storage file of version 3.")
-    except (ValueError, AttributeError) as error:
-        raise KeyStoreError(f"{path} is not a Web3 Secret Storage file.") from error
+    keystore = _read_keystore(path)
     try:
         signer = LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
         # The format's checksum leaves the initialisation vector out: another one decrypts to
@@ -101,17 +88,53 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
     raise KeyStoreError(f"{path} is a damaged keystore file: its key is not that of its address.")
 
 
-def save_keystore(path: Path, secret: bytes, password: str) -> str:
+def keystore_address(path: Path) -> str:
+    """The account that a keystore file says it is of; no password is needed.
+
+    Raises KeyStoreError when the file is missing or malformed, or does not say it.
+    """
+    address = _read_keystore(path).get("address")
+    if not isinstance(address, str) or not is_hex_address(address):
+        raise KeyStoreError(f"{path} does not say which account it is of.")
+    return str(to_checksum_address(address))
+
+
+def _read_keystore(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_KEYSTORE_BYTES + 1)
+    except OSError as error:
+        raise KeyStoreError(
+            f"The key file {path} cannot be read: {error.strerror}.", "Check --key."
+        ) from error
+    if len(raw) > MAX_KEYSTORE_BYTES:
+        raise KeyStoreError(f"The key file {path} is too large to be a keystore file.")
+    try:
+        keystore: dict[str, Any] = from_json(raw)
+        if keystore.get("version") != 3 or "crypto" not in keystore:
+            raise KeyStoreError(f"{path} is not a Web3 Secret Storage file of version 3.")
+    except (ValueError, AttributeError) as error:
+        raise KeyStoreError(f"{path} is not a Web3 Secret Storage file.") from error
+    return keystore
+
+
+def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = True) -> str:
     """Encrypt a private key into a new file that only its owner can read; return its address.
 
-    Raises KeyStoreError when the file exists or cannot be written.
+    A password that was drawn at random, with 128 bits or more, needs no ``stretch``, which takes a
+    second whenever the file is opened. Raises KeyStoreError when the file exists or cannot be
+    written.
     """
     if os.path.lexists(path):
         raise _exists(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".key-") as file:
-            json.dump(Account.encrypt(secret, password), file)
+            if stretch:
+                keystore = Account.encrypt(secret, password)
+            else:
+                keystore = Account.encrypt(secret, password, kdf="pbkdf2", iterations=1)
+            json.dump(keystore, file)
             file.flush()
             os.fsync(file.fileno())
             # A link fails where a rename would overwrite a key.

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from web3.exceptions import Web3Exception
 
+from fl_orchestrator.chain.budget import BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.connect import WrongChain
 from fl_orchestrator.chain.federation import Federation, NoFederation
 from fl_orchestrator.chain.reverts import ContractReverted
@@ -29,10 +30,13 @@ from fl_orchestrator.service.stop import Stop
 _log = structlog.get_logger(__name__)
 
 # What ends by itself, when a node, a store or a peer comes back: requests' errors are OSErrors.
-_PASSING: Final = (ChainError, ContentError, VerificationError, OSError, Web3Exception)
+_PASSING: Final = (
+    *(ChainError, ContentError, VerificationError, UnusableBudget),
+    *(OSError, Web3Exception),
+)
 # What does not: somebody has to change something at this site.
 _LASTING: Final = (WrongChain, NoFederation, DamagedJournal)
-_NO_COIN: Final = (InsufficientFunds,)
+_NO_COIN: Final = (InsufficientFunds, BudgetExceeded)
 _NO_COIN_SECONDS: Final = 60.0
 
 #: After how many blocks a role looks for events, which takes several requests.

@@ -47,7 +47,7 @@ class Metrics:
         self._bytes_in = counter("bytes_in", "Bytes read from the content store.").labels(role)
         self._bytes_out = counter("bytes_out", "Bytes put into the content store.").labels(role)
         self._gas = counter("gas_used", "Gas of the transactions mined.", "call")
-        self._spent = counter("spent_wei", "What transactions cost, in wei.", "call")
+        self._fees = counter("fees_wei", "What the gas cost, in wei.", "call")
         self._round = gauge("round", "The current round.").labels(role)
         self._phase = gauge("phase", "1 for the current phase of the round.", "phase")
         self._commits = gauge("round_commits", "Commits of the current round.").labels(role)
@@ -88,6 +88,7 @@ class Metrics:
     def sent(self, receipt: Receipt) -> None:
         """Count a mined transaction; what a Sender calls with each receipt."""
         self._gas.labels(self._role, receipt.label).inc(receipt.gas_used)
+        self._fees.labels(self._role, receipt.label).inc(receipt.fee)
 
     def read(self, size: int) -> None:
         self._bytes_in.inc(size)

@@ -37,7 +37,7 @@ def test_what_is_seen_and_done_is_told() -> None:
     metrics.saw(seen(Phase.REVEAL, timestamp=int(time.time()) - 30, current={"reveals": 3}))
     metrics.acted("commit")
     metrics.failed(ContractReverted("WrongPhase"))
-    metrics.sent(Receipt("commit", b"", 1, 40_600, None))
+    metrics.sent(Receipt("commit", b"", 1, 40_600, None, fee=81_200))
     with metrics.served("0") as url:
         told = samples(url)
     assert told['flo_phase{"phase": "reveal"}'] == 1
@@ -48,6 +48,7 @@ def test_what_is_seen_and_done_is_told() -> None:
     assert told['flo_actions_total{"action": "commit"}'] == 1
     assert told['flo_errors_total{"kind": "ContractReverted"}'] == 1
     assert told['flo_gas_used_total{"call": "commit"}'] == 40_600
+    assert told['flo_fees_wei_total{"call": "commit"}'] == 81_200
     assert 29 <= told["flo_head_block_age_seconds"] <= 60
     assert abs(told["flo_last_step_timestamp_seconds"] - time.time()) < 30
 

@@ -1,0 +1,1 @@
+"""A whole federation on this machine, as separate processes: what `flo up` starts."""

@@ -1,0 +1,250 @@
+"""The files, the keys and the contract of a local federation; each step may be repeated.
+
+A directory has a ``plan.json``, a ``password`` of its keystores, and a directory for each account
+with its ``key.json``, its ``flo.toml`` and what its process keeps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from web3 import Web3
+
+from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.keys import LocalSigner, load_keystore, save_keystore
+from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.reverts import RevertDecoder
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Role, StakeView
+from fl_orchestrator.content.store import open_store
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.files import write_whole
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
+from fl_orchestrator.service.local.children import Child
+from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.trainer import FloatArray
+
+_COIN: Final = 1_000 * ETHER
+_PLAN: Final = "plan.json"
+_PASSWORD: Final = "password"  # noqa: S105 - a file's name
+
+_TRAINER: Final = '''\
+"""This party's trainer: logistic regression in NumPy, on the rows in data.npz."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic
+
+CLASSES = {classes}
+
+
+def make_trainer() -> NumpyLogistic:
+    data = np.load(Path(__file__).parent / "data.npz", allow_pickle=False)
+    return NumpyLogistic(Rows(data["x"], data["y"]), CLASSES)
+'''
+
+
+class OtherPlan(InputError):
+    """The directory has another federation, or something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many take part, and the seed of whatever is drawn."""
+
+    parties: int
+    aggregators: int
+    watchers: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An account and the directory of its process. ``role`` is a noun of `flo`, or ``owner``."""
+
+    role: str
+    number: int
+    directory: Path
+    signer: LocalSigner
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}-{self.number}"
+
+    @property
+    def address(self) -> str:
+        return self.signer.address
+
+    def child(self, *options: str, environment: Mapping[str, str] | None = None) -> Child:
+        """The process of this role, by the settings in its directory."""
+        command = [sys.executable, "-m", "fl_orchestrator", self.role, "run", *options]
+        return Child(self.name, command, self.directory, environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a federation trains: its manifest, the first weights, and each party's rows."""
+
+    manifest: Manifest
+    weights: Sequence[FloatArray]
+    rows: Sequence[Rows]
+    classes: int
+
+
+class LocalFederation:
+    """The federation in a directory, which is made if there is none.
+
+    ``secret_of`` gives the private key of a member by its name; a random one unless it is given.
+    Raises OtherPlan when the directory is of another plan.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        plan: Plan,
+        secret_of: Callable[[str], bytes] = lambda _name: secrets.token_bytes(32),
+    ) -> None:
+        self.directory = directory.absolute()
+        self.plan = plan
+        self._secret_of = secret_of
+        _claim(self.directory, plan)
+        self._password = _kept_password(self.directory / _PASSWORD)
+        self.owner = self._member("owner", 0)
+        self.keeper = self._member("keeper", 0)
+        self.parties = [self._member("party", i) for i in range(plan.parties)]
+        self.aggregators = [self._member("aggregator", i) for i in range(plan.aggregators)]
+        self.watchers = [self._member("watcher", i) for i in range(plan.watchers)]
+
+    def members(self) -> Iterator[Member]:
+        """Everybody with a process, in the order in which to start them."""
+        yield from (*self.watchers, *self.aggregators, *self.parties, self.keeper)
+
+    @property
+    def deployments(self) -> Path:
+        return self.directory / "deployments"
+
+    def _member(self, role: str, number: int) -> Member:
+        directory = self.directory / f"{role}-{number}"
+        directory.mkdir(exist_ok=True)
+        key = directory / "key.json"
+        if not key.exists():
+            secret = self._secret_of(f"{role} {number}")
+            save_keystore(key, secret, self._password, stretch=False)
+        return Member(role, number, directory, load_keystore(key, self._password))
+
+    def deploy(self, web3: Web3, store_url: str, model: Model, terms: Terms) -> Federation:
+        """Give everybody coin, deploy the contracts, admit and register everybody.
+
+        Anvil only: it gives coin for nothing. Raises what Sender and the store raise.
+        """
+        for member in (self.owner, *self.members()):
+            if web3.eth.get_balance(Web3.to_checksum_address(member.address)) < _COIN // 2:
+                _set_balance(web3, member.address, _COIN)
+        genesis = publish(open_store(store_url), model.manifest, model.weights)
+        params = federation_params(model.manifest, genesis, terms)
+        reverts = RevertDecoder.of_artifact("Federation")
+        owner = Sender(web3, self.owner.signer, reverts)
+        record = DeploymentRecord(self.deployments, web3.eth.chain_id)
+        chain = Federation(web3, migrate(owner, params, record)[-1].address)
+        for call in self._admissions(chain, terms):
+            owner.send(call)
+        for role, stake in (
+            (Role.PARTY, terms.min_party_stake),
+            (Role.AGGREGATOR, terms.min_aggregator_stake),
+        ):
+            for member in self._of(role):
+                if _view(chain, member, role).stake == 0:
+                    call = chain.register(role, member.address, stake)
+                    Sender(web3, member.signer, reverts).send(call)
+        return chain
+
+    def _of(self, role: Role) -> list[Member]:
+        return self.parties if role is Role.PARTY else self.aggregators
+
+    def _admissions(self, chain: Federation, terms: Terms) -> Iterator[Call]:
+        for role in (Role.PARTY, Role.AGGREGATOR):
+            views = {m.address: _view(chain, m, role) for m in self._of(role)}
+            outside = [address for address, view in views.items() if not view.admitted]
+            if outside:
+                yield chain.admit(outside, role)
+        if chain.observe(self.owner.address).free_pot < terms.reward:
+            yield chain.fund_rewards(1000 * terms.reward)
+
+    def write_sites(self, chain: Federation, rpc: str, store_url: str, model: Model) -> None:
+        """Write everybody's settings, and the parties' data and trainers."""
+        for member in self.members():
+            settings: dict[str, Any] = {
+                "rpc": rpc,
+                "chain-id": chain.chain_id,
+                "federation": chain.address,
+                "deployments": str(self.deployments),
+                "store": store_url,
+                "key": "key.json",
+                "password-file": str(self.directory / _PASSWORD),
+                "home": "home",
+            }
+            text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+            if member.role == "party":
+                text += '\n[party]\ntrainer = "trainer.py:make_trainer"\n'
+                text += f"seed = {self.plan.seed}\n"
+                rows = model.rows[member.number]
+                np.savez(member.directory / "data.npz", x=rows.x, y=rows.y)
+                trainer = member.directory / "trainer.py"
+                trainer.write_text(_TRAINER.format(classes=model.classes))
+            (member.directory / "flo.toml").write_text(text)
+
+
+def _view(chain: Federation, member: Member, role: Role) -> StakeView:
+    seen = chain.observe(member.address)
+    return seen.party if role is Role.PARTY else seen.aggregator
+
+
+def _set_balance(web3: Web3, address: str, wei: int) -> None:
+    web3.provider.make_request("anvil_setBalance", [address, hex(wei)])  # type: ignore[arg-type]
+
+
+def _claim(directory: Path, plan: Plan) -> None:
+    """Make the directory, or check that it is this plan's. Raises OtherPlan."""
+    file = directory / _PLAN
+    if not file.exists():
+        if directory.exists() and any(directory.iterdir()):
+            raise OtherPlan(
+                f"{directory} has files in it, and no federation.", "Choose an empty directory."
+            )
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(file, json.dumps(asdict(plan)) + "\n")
+        return
+    try:
+        found = TypeAdapter(Plan).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise OtherPlan(f"{file} cannot be read.", "Choose another directory.") from error
+    if found != plan:
+        raise OtherPlan(
+            f"{directory} has a federation of {found.parties} parties, {found.aggregators} "
+            f"aggregators, {found.watchers} watchers and seed {found.seed}.",
+            "Give these numbers to go on with it, or another directory.",
+        )
+
+
+def _kept_password(file: Path) -> str:
+    """The password of all keystores, drawn once; only the owner of the file can read it."""
+    if not file.exists():
+        new = file.with_name(f".{file.name}.new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(secrets.token_hex(32) + "\n")
+        new.rename(file)
+    return file.read_text().strip()
