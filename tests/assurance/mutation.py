@@ -20,8 +20,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from assurance.mutants import Mutant, mutants_of
@@ -51,8 +53,6 @@ class Suite:
 
     name: str
     files: tuple[Path, ...]
-    #: Compiling takes most of a library's time, running the tests most of a contract's.
-    optimizer: bool
 
     @property
     def tree(self) -> Path:
@@ -76,17 +76,15 @@ class Suite:
         modules = self.tree / "node_modules"
         if not modules.exists():
             modules.symlink_to(CHECKOUT / "node_modules", target_is_directory=True)
-        return digest(self.tree, self.files, self.name, self.optimizer)
+        return digest(self.tree, self.files, self.name)
 
     def verdict(self) -> str:
         """What the tests say about the copy as it is. Raises UnclearOutcomeError."""
         # Counterexamples of earlier mutants would be tried first.
         shutil.rmtree(self.tree / "cache" / "fuzz", ignore_errors=True)
         command = [str(CHECKOUT / "scripts" / "forge"), "test", "--fail-fast"]
-        settings = {
-            "FOUNDRY_PROFILE": "legacy",
-            "FOUNDRY_OPTIMIZER": str(self.optimizer).lower(),
-        }
+        # Compiling takes most of the time.
+        settings = {"FOUNDRY_PROFILE": "legacy", "FOUNDRY_OPTIMIZER": "false"}
         result = subprocess.run(
             command,
             cwd=self.tree,
@@ -114,18 +112,43 @@ def suite_for(file: Path) -> Suite:
     """What judges the mutants of a file."""
     own = CHECKOUT / TESTS / "libraries" / f"{file.stem}.t.sol"
     if file.parent == LIBRARIES and own.exists():
-        return _suite(file.stem, [own], optimizer=False)
+        return _suite(file.stem, [own])
     tests = [
         test
         for test in (CHECKOUT / "tests").rglob("*.t.sol")
         if not any(part in LEFT_OUT for part in test.parts)
     ]
     sources = (CHECKOUT / "contracts").rglob("*.sol")
-    return _suite("contracts", [*sources, *tests], optimizer=True)
+    return _suite("contracts", [*sources, *tests])
 
 
-def _suite(name: str, files: list[Path], *, optimizer: bool) -> Suite:
-    return Suite(name, needed_by(file.relative_to(CHECKOUT) for file in files), optimizer)
+def _suite(name: str, files: list[Path]) -> Suite:
+    return Suite(name, needed_by(file.relative_to(CHECKOUT) for file in files))
+
+
+@contextmanager
+def warm_compiler() -> Iterator[None]:
+    """Let forge ask one compiler that keeps running: it is three times faster once it is warm.
+
+    A compiler that is a program of its own (FOUNDRY_SOLC) is left as it is.
+    """
+    compiler = Project.read(CHECKOUT).compiler()
+    os.environ["FOUNDRY_SOLC"] = str(compiler)
+    if compiler != CHECKOUT / "scripts" / "solc":
+        yield
+        return
+    with TemporaryDirectory() as directory:
+        socket = Path(directory, "socket")
+        server = subprocess.Popen([compiler, "--serve", socket])
+        try:
+            while server.poll() is None and not socket.exists():
+                time.sleep(0.05)
+            os.environ["FLO_SOLC_SOCKET"] = str(socket)
+            yield
+        finally:
+            os.environ.pop("FLO_SOLC_SOCKET", None)
+            server.kill()
+            server.wait()
 
 
 def select(sample: int, seed: int, only: str) -> list[Mutant]:
@@ -165,17 +188,9 @@ def judge(mutants: list[Mutant], records: Records) -> Iterator[tuple[Mutant, Sui
         yield mutant, suite, records.known[key]
 
 
-def main(arguments: list[str]) -> int:
-    """Run, report, and return the exit code."""
-    parser = argparse.ArgumentParser(description="Mutation testing of the contracts.")
-    parser.add_argument("--sample", type=int, default=0, help="so many outside of the libraries")
-    parser.add_argument("--seed", type=int, default=3, help="of the sample")
-    parser.add_argument("--only", default="", help="files whose name has this in it")
-    options = parser.parse_args(arguments)
-    os.environ["FOUNDRY_SOLC"] = str(Project.read(CHECKOUT).compiler())
-    mutants = select(options.sample, options.seed, options.only)
+def _count(mutants: list[Mutant], records: Records) -> Counter[str]:
+    """The verdicts; shows survivors on stdout, and on stderr how far it is."""
     started, count = time.monotonic(), Counter[str]()
-    records = Records(WORK / "mutation" / "verdicts.jsonl")
     for i, (mutant, suite, verdict) in enumerate(judge(mutants, records), 1):
         count[verdict] += 1
         if verdict == SURVIVED:
@@ -184,6 +199,20 @@ def main(arguments: list[str]) -> int:
         if i % 10 == 0:
             seconds = time.monotonic() - started
             print(f"{i} of {len(mutants)} in {seconds:.0f} s: {dict(count)}", file=sys.stderr)
+    return count
+
+
+def main(arguments: list[str]) -> int:
+    """Run, report, and return the exit code."""
+    parser = argparse.ArgumentParser(description="Mutation testing of the contracts.")
+    parser.add_argument("--sample", type=int, default=0, help="so many outside of the libraries")
+    parser.add_argument("--seed", type=int, default=3, help="of the sample")
+    parser.add_argument("--only", default="", help="files whose name has this in it")
+    options = parser.parse_args(arguments)
+    mutants = select(options.sample, options.seed, options.only)
+    records = Records(WORK / "mutation" / "verdicts.jsonl")
+    with warm_compiler():
+        count = _count(mutants, records)
     killed = count[KILLED] + count[ENDLESS]
     counted = killed + count[SURVIVED]
     if not counted:
