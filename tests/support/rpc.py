@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import requests
+
 
 class Endpoint:
     """What it answers: an HTTP status and a body, or what ``results`` has for a method.
 
     ``endless`` follows the body, again and again, with a pause of ``pause`` seconds before each.
-    ``requests`` counts what came.
+    With ``forwards_to`` it passes requests on to a node instead. ``requests`` counts what came.
     """
 
     def __init__(self) -> None:
@@ -25,6 +27,7 @@ class Endpoint:
         self.results: dict[str, Any] = {}
         self.endless = b""
         self.pause = 0.0
+        self.forwards_to = ""
         self.requests = 0
         self.sent_bytes = 0
         self.port = 0
@@ -43,6 +46,9 @@ class Endpoint:
         self.results = {"eth_chainId": hex(chain_id), **results}
 
     def answer_to(self, request: bytes) -> bytes:
+        if self.forwards_to:
+            headers = {"Content-Type": "application/json"}
+            return requests.post(self.forwards_to, request, headers=headers, timeout=20).content
         method = json.loads(request)["method"]
         return _response(self.results[method]) if method in self.results else self.body
 
@@ -59,7 +65,7 @@ def rpc_endpoint() -> Iterator[Endpoint]:
         def do_POST(self) -> None:
             endpoint.requests += 1
             body = endpoint.answer_to(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(endpoint.status)
+            self.send_response(200 if endpoint.forwards_to else endpoint.status)
             for name, value in endpoint.headers.items():
                 self.send_header(name, value)
             if not endpoint.endless:
