@@ -74,7 +74,7 @@ def wait_for(process: subprocess.Popen[str], start: str) -> None:
     for said in process.stderr:
         if said.startswith(start):
             return
-    raise AssertionError(f"the process ended and never said {line!r}")
+    raise AssertionError(f"the process ended and never said {start!r}")
 
 
 def test_a_submission_killed_at_any_moment_goes_on_with_the_same_update(
