@@ -14,6 +14,7 @@ import requests
 from pydantic_core import from_json
 from urllib3.exceptions import HTTPError
 
+from fl_orchestrator.chain.http import shown_url
 from fl_orchestrator.chain.types import Result, Signature, SignedCommit, Update
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.relay.messages import (
@@ -37,6 +38,8 @@ _MAX_SHOWN: Final = 200
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
 
 
+_URL_HINT: Final = "Use http(s)://host[:port][/path], without user, password, query or fragment."
+
 _T = TypeVar("_T")
 
 
@@ -52,12 +55,14 @@ class HttpRelay:
     """
 
     def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        parts = urlsplit(url)
-        bare = not (parts.query or parts.fragment or "@" in parts.netloc)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
-            raise RelayUrlError(
-                "The relay's URL is not understood.", "Example: https://keeper.example"
-            )
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 (the property validates)
+        except ValueError as error:
+            raise RelayUrlError("The relay's URL is malformed.", _URL_HINT) from error
+        plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
+        if parts.scheme not in ("http", "https") or not plain:
+            raise RelayUrlError("The relay's URL is not understood.", _URL_HINT)
         self.url = url.rstrip("/")
         self._sleep = sleep
 
@@ -113,7 +118,7 @@ class HttpRelay:
             failure = f"answers {status}: {str(answer.get('error', ''))[:_MAX_SHOWN]!r}"
             if status not in _AGAIN:
                 break
-        raise RelayFailed(f"The relay {self.url} {failure}.")
+        raise RelayFailed(f"The relay {shown_url(self.url)} {failure}.")
 
 
 def _answer(response: requests.Response) -> tuple[int, dict[str, Any]]:

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import structlog
 
+from fl_orchestrator.chain.budget import BudgetExceeded
 from fl_orchestrator.chain.federation import Call, Federation
+from fl_orchestrator.chain.fees import FeeTooHigh
 from fl_orchestrator.chain.send import InsufficientFunds, Sender
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
@@ -24,6 +26,7 @@ from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
+from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
@@ -102,6 +105,7 @@ class Party:
         home: Path,
         settings: PartySettings,
         relay: Relay | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._federation = federation
         self._sender = sender
@@ -110,10 +114,12 @@ class Party:
         self._trainer = trainer
         self._settings = settings
         self._relay = relay
+        self._retention = retention
         self._origin = Origin(federation.chain_id, federation.address)
         self._vectors = VectorCache(home / "vectors", manifest)
         self._journal = Journal(home / "journal", self._origin)
         self._posted = _Posted(0, Decision.NOTHING, 0)
+        # A round, and the block in which its commit phase was first seen closed.
         self._closed = (0, 0)
         self._failed_in = 0
         self.clipped = 0.0
@@ -129,6 +135,8 @@ class Party:
 
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
+        if self._retention is not None:
+            self._retention.release(seen)
         entry = self._journal.load(seen.current.round)
         decision = decide(seen, entry, self._settings.paused())
         if decision is Decision.TRAIN:
@@ -226,12 +234,17 @@ class Party:
         return self._deliver(seen, Decision.REVEAL, seen.current.reveal_end, post, call)
 
     def _is_settled(self, seen: Observation) -> bool:
-        """Whether the commit phase was seen closed for as many blocks as the settings want."""
+        """Whether the commit phase has closed, as its confirmations say.
+
+        A reorganisation that opened it again would find the update in everybody's hands.
+        """
         if self._closed[0] != seen.current.round:
             self._closed = (seen.current.round, seen.block_number)
-        return seen.block_number >= self._closed[1] + self._settings.confirmations
+        return seen.block_number >= self._closed[1] + self._sender.policy.confirmations
 
     def _provide(self, entry: OpenCommitment) -> None:
+        if self._retention is not None:
+            self._retention.note([(entry.update.cid, self._origin.update(entry.round))])
         with entry.path.open("rb") as stream:
             stored = self._store.put(stream)
         if stored != entry.update.cid:
@@ -280,11 +293,11 @@ class Party:
         return Step(wake_at=seen.timestamp + 1)
 
     def _send_if_paid(self, seen: Observation, call: Call) -> Step | None:
-        """Send directly what the relay has not; None when the account has no coin for it."""
+        """Send directly what the relay has not; None when the account cannot pay for it."""
         try:
             return self._send(seen, call)
-        except InsufficientFunds as error:
-            _log.error("no coin: asks the relay again", party=self.address, reason=str(error))
+        except (InsufficientFunds, BudgetExceeded, FeeTooHigh) as error:
+            _log.error("cannot pay: asks the relay", party=self.address, reason=str(error))
             return None
 
     def _waits(self, seen: Observation, duty: Decision) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
+from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.keys import LocalSigner
 from fl_orchestrator.chain.types import Result, Signature, Update
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.relay.box import StoredMailbox
@@ -78,3 +80,13 @@ def signed_result(federation: SmallFederation, number: int = 0) -> SignedResult:
 
 def sign(federation: SmallFederation, result: Result, number: int = 0) -> Signature:
     return federation.federation.sign_result(federation.aggregators[number], result)
+
+
+def drain(federation: SmallFederation, key: LocalSigner) -> None:
+    """Leave an account no coin to send anything with."""
+    web3 = federation.chain.web3
+    address = federation.owner.address
+    fee = 2 * web3.eth.get_block("latest")["baseFeePerGas"] + web3.eth.max_priority_fee
+    value = web3.eth.get_balance(key.address) - 30_000 * fee
+    federation.send(key, Call(address, b"", value, "transfer"))
+    assert web3.eth.get_balance(key.address) < 30_000 * fee

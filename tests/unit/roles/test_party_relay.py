@@ -1,0 +1,172 @@
+"""A party and its relay: what goes there when, and what becomes of it when the relay fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.adversary import DeafRelay
+from support.federation import SmallFederation
+from support.relays import RecordingRelay, drain, entry_of
+
+from fl_orchestrator.chain.send import Sender, SendPolicy
+from fl_orchestrator.chain.types import Phase, SignedCommit, Update
+from fl_orchestrator.roles.relay import Mailbox, RelayFailed
+
+
+class DeadRelay:
+    """Answers nothing, until it is ``back``."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.back: Mailbox | None = None
+
+    def _ask(self, name: str, *arguments: Any) -> None:
+        self.asked += 1
+        if self.back is None:
+            raise RelayFailed("The relay does not answer.")
+        getattr(self.back, name)(*arguments)
+
+    def post_commit(self, *arguments: Any) -> None:
+        self._ask("post_commit", *arguments)
+
+    def put_update(self, *arguments: Any) -> None:
+        self._ask("put_update", *arguments)
+
+    def post_reveal(self, *arguments: Any) -> None:
+        self._ask("post_reveal", *arguments)
+
+    def post_attestation(self, *arguments: Any) -> None:
+        self._ask("post_attestation", *arguments)
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> SmallFederation:
+    """Round 1 of two parties is open."""
+    federation = SmallFederation(tmp_path, parties=2)
+    federation.open_round()
+    return federation
+
+
+def to_reveal(federation: SmallFederation) -> None:
+    """Have both parties commit."""
+    for number in range(2):
+        assert federation.party(number).step().action == "commit"
+    assert federation.observe().current.phase is Phase.REVEAL
+
+
+def test_a_party_sends_at_once_when_the_relay_does_not_answer(federation: SmallFederation) -> None:
+    relay = DeadRelay()
+    assert federation.party(0, relay=relay).step().action == "commit"
+    assert federation.party(1).step().action == "commit"
+    assert federation.party(0, relay=relay).step().action == "reveal"
+    assert relay.asked == 2
+
+
+def test_a_party_without_coin_asks_again_until_the_relay_is_back(
+    federation: SmallFederation,
+) -> None:
+    drain(federation, federation.parties[0])
+    relay = DeadRelay()
+    party = federation.party(0, relay=relay)
+    first = party.step()
+    seen = federation.observe()
+    assert first.action is None
+    assert seen.timestamp < first.wake_at < seen.current.commit_end
+    # It does not ask in every block.
+    assert party.step() == first
+    assert relay.asked == 1
+    federation.pass_until(first.wake_at)
+    assert party.step().action is None
+    relay.back = Mailbox()
+    federation.pass_until(party.step().wake_at)
+    assert party.step().action == "post commit"
+    (commit,) = relay.back.waiting(1, SignedCommit)
+    assert commit.party == federation.parties[0].address
+
+
+def test_a_party_without_coin_whom_a_relay_ignores_asks_again(
+    federation: SmallFederation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drain(federation, federation.parties[0])
+    relay = DeafRelay()
+    party = federation.party(0, relay=relay)
+    for _ in range(3):
+        step = party.step()
+        assert step.action == "post commit"
+        federation.pass_until(step.wake_at)
+    assert relay.dropped == ["commit"] * 3
+    assert "cannot pay" in capsys.readouterr().out
+
+
+def test_a_party_uploads_and_then_reveals_only_after_the_commit_phase(
+    federation: SmallFederation,
+) -> None:
+    relay = RecordingRelay()
+    parties = [federation.party(number, relay=relay) for number in range(2)]
+    assert [party.step().action for party in parties] == ["post commit"] * 2
+    assert [party.step().action for party in parties] == [None, None]
+    entry = entry_of(federation, 0)
+    assert relay.asked == []
+    assert not federation.store.has(entry.update.cid)
+    commits = relay.waiting(1, SignedCommit)
+    federation.send(federation.keeper_key, federation.federation.commit_for(commits))
+    assert parties[0].step().action == "post reveal"
+    assert relay.asked == ["update", "reveal"]
+    assert federation.store.has(entry.update.cid)
+    # A restart in between does it all again.
+    assert federation.party(0, relay=relay).step().action == "post reveal"
+    assert relay.asked == ["update", "reveal"] * 2
+    assert relay.waiting(1, Update) == [entry.update]
+
+
+def test_a_party_whose_upload_fails_reveals_by_itself(federation: SmallFederation) -> None:
+    to_reveal(federation)
+    relay = DeadRelay()
+    assert federation.party(0, relay=relay).step().action == "reveal"
+    assert relay.asked == 1
+
+
+def test_a_party_that_the_relay_forestalled_is_content(
+    federation: SmallFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay included the message in the block in which the party gave it up."""
+    to_reveal(federation)
+    party = federation.party(0, relay=DeafRelay())
+    posted = party.step()
+    federation.pass_until(posted.wake_at)
+    seen = federation.observe(federation.parties[0])
+    update = entry_of(federation, 0).update
+    federation.send(federation.keeper_key, federation.federation.reveal([update]))
+    with monkeypatch.context() as patch:
+        patch.setattr(federation.federation, "observe", lambda _: seen)
+        assert party.step().action is None
+    assert federation.observe(federation.parties[0]).committed.revealed
+
+
+def test_an_update_leaves_only_when_the_end_of_the_commit_phase_is_confirmed(
+    federation: SmallFederation,
+) -> None:
+    to_reveal(federation)
+    relay = RecordingRelay()
+    policy = SendPolicy(confirmations=2)
+    sender = Sender(federation.chain.web3, federation.parties[0], federation.reverts, policy)
+    party = federation.party(0, relay=relay, sender=sender)
+    cid = entry_of(federation, 0).update.cid
+    for _ in range(2):
+        step = party.step()
+        assert step.action is None
+        assert step.wake_at == federation.observe().timestamp + 1
+        assert (relay.asked, federation.store.has(cid)) == ([], False)
+        federation.chain.mine()
+    assert party.step().action == "post reveal"
+
+
+def test_a_round_goes_on_when_everybodys_relay_is_dead(federation: SmallFederation) -> None:
+    relay = DeadRelay()
+    seen = federation.run_round(federation.everybody(relay))  # type: ignore[arg-type]
+    assert seen.current.phase is Phase.ACCEPTED
+    sent = Counter(receipt.label for receipt in federation.receipts)
+    assert (sent["commit"], sent["reveal"]) == (2, 2)
