@@ -1,11 +1,17 @@
-"""Amounts of money in words."""
+"""Amounts of money: in words, and as people type them."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
+from fl_orchestrator.errors import InputError
+
 _LEAST_SHOWN_WEI: Final = 10**12
+_MAX_WEI: Final = 2**96 - 1  # of a stake or a reward in the contract
+_WEI: Final = Decimal("1e-18")  # in ETH
+# The default context would round amounts of more than 28 digits.
+_EXACT: Final = Context(prec=64)
 
 
 def ether(wei: int) -> str:
@@ -14,3 +20,17 @@ def ether(wei: int) -> str:
         return f"{wei:,} wei"
     amount = (Decimal(wei) / 10**18).quantize(Decimal("0.000001"))
     return f"{amount.normalize():f} ETH"
+
+
+def parse_ether(text: str) -> int:
+    """An amount in ETH as wei, exactly. Raises InputError."""
+    try:
+        amount = Decimal(text)
+        in_range = 0 <= amount <= _EXACT.multiply(Decimal(_MAX_WEI), _WEI)
+    except InvalidOperation as error:
+        raise InputError(f"{text!r} is not an amount.", "Write it in ETH, such as 0.1.") from error
+    if not in_range:
+        raise InputError(f"{text} ETH cannot be paid.", "It has to be 0 to 79,228,162,514 ETH.")
+    if amount != amount.quantize(_WEI, context=_EXACT):
+        raise InputError(f"{text} ETH cannot be paid.", "Use at most 18 decimals.")
+    return int(_EXACT.divide(amount, _WEI))

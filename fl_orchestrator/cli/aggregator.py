@@ -22,11 +22,11 @@ from fl_orchestrator.cli.site import (
     Account,
     DeploymentsOption,
     DryRunOption,
-    Endpoint,
     FederationOption,
     HomeOption,
     KeyOption,
     PasswordOption,
+    Payer,
     RpcOption,
     StoreOption,
     TimeoutOption,
@@ -37,7 +37,13 @@ from fl_orchestrator.cli.site import (
     role_home,
     with_options,
 )
-from fl_orchestrator.cli.stake import register_role, show_account
+from fl_orchestrator.cli.stake import (
+    OfOption,
+    collect_rewards,
+    register_role,
+    show_account,
+    withdraw_stake,
+)
 from fl_orchestrator.errors import ChainError
 
 if TYPE_CHECKING:
@@ -53,7 +59,7 @@ class NotAttesting(ChainError):
 @app.command()
 @with_options
 def register(
-    site: Account,
+    site: Payer,
     stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
     beneficiary: Annotated[
         str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
@@ -73,8 +79,8 @@ def register(
 @app.command()
 @with_options
 def status(
-    site: Endpoint,
-    address: Annotated[str, typer.Argument(help="The aggregator's account.")],
+    site: Account,
+    address: Annotated[str, typer.Argument(help="The account. Default: the key's.")] = "",
     json_output: JsonOption = False,
 ) -> None:
     """Show what the chain knows of an aggregator and of the current round.
@@ -217,3 +223,39 @@ def answer(
         print_json({"sent": dict(sent)})
         return
     say(f"Answered {sent['answer']} demands.")
+
+
+@app.command()
+@with_options
+def withdraw(
+    site: Payer,
+    account: OfOption = "",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Ask the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
+
+    What was asked back signs nothing in new rounds, and can be slashed until it is paid: go on
+    answering demands. The beneficiary may do this too, with a key of its own.
+
+    Example: flo aggregator withdraw --key aggregator.json --dry-run
+    """
+    from fl_orchestrator.chain.types import Role
+
+    withdraw_stake(Role.AGGREGATOR, site, account, dry_run, json_output)
+
+
+@app.command()
+@with_options
+def rewards(
+    site: Payer,
+    account: OfOption = "",
+    collect: Annotated[bool, typer.Option("--collect", help="Pay them out.")] = False,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what this account has earned, in all its roles, or have it paid to its beneficiary.
+
+    Example: flo aggregator rewards --key aggregator.json --collect
+    """
+    collect_rewards(site, account, collect, dry_run, json_output)

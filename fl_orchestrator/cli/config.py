@@ -24,7 +24,8 @@ ROLES: Final = ("party", "aggregator", "watcher", "keeper")
 #: party's is where it posts, a keeper's where it listens.
 SHARED: Final = (
     *("rpc", "chain-id", "federation", "deployments", "store", "gateways", "key", "password-file"),
-    *("home", "confirmations", "daily-cap", "max-fee", "metrics", "log-format", "log-level"),
+    *("home", "confirmations", "daily-cap", "daily-deposit", "max-fee"),
+    *("metrics", "log-format", "log-level"),
 )
 
 

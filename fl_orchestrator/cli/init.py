@@ -38,9 +38,11 @@ store = "{store}"
 # HTTP gateways that are asked for what the store has not.
 #gateways = ["https://ipfs.example.org"]
 
-# What a transaction may cost, in gwei for a unit of gas, and a role in a day, in ETH.
+# What a transaction may cost, in gwei for a unit of gas; what a role may pay for gas in a day, and
+# put into stake and bonds, in ETH.
 #max-fee = 50
 #daily-cap = 0.1
+#daily-deposit = 1
 # How many blocks have to follow before something counts. 0 suits a chain that never goes back.
 #confirmations = 0
 

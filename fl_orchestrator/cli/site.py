@@ -1,7 +1,7 @@
 """What the commands on a living chain share: the options of a site, and what they open.
 
-A command takes an ``Endpoint`` (it reads a chain), an ``Account`` (it also sends) or a ``Site`` (it
-also stores), whose fields are its options.
+A command takes an ``Endpoint`` (it reads a chain), an ``Account`` (of somebody), a ``Payer`` (it
+sends) or a ``Site`` (it also stores), whose fields are its options.
 """
 
 from __future__ import annotations
@@ -10,30 +10,33 @@ import functools
 import inspect
 import re
 import sys
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias, TypeVar, get_type_hints
 
 import typer
 
-from fl_orchestrator.cli.console import duration, err
-from fl_orchestrator.errors import ChainError, InputError, KeyStoreError
+from fl_orchestrator.cli.following import TimedOut as TimedOut
+from fl_orchestrator.cli.following import follow as follow
+from fl_orchestrator.cli.following import head_json as head_json
+from fl_orchestrator.cli.following import phase_ends_in as phase_ends_in
+from fl_orchestrator.errors import InputError, KeyStoreError
+from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
     from web3 import Web3
 
     from fl_orchestrator.chain.federation import Federation
     from fl_orchestrator.chain.keys import LocalSigner
-    from fl_orchestrator.chain.send import Receipt, Sender
-    from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.chain.send import Receipt, Sender, SendPolicy
     from fl_orchestrator.content.store import ContentStore
-    from fl_orchestrator.roles.base import Role
+    from fl_orchestrator.roles.relay import Relay
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
-POLL_SECONDS: Final = 0.5
 _MAX_SECRET_CHARACTERS: Final = 4096
+_GWEI_IN_ETHER: Final = 10**9
 
 
 def _shared(name: str, text: str, **more: Any) -> Any:
@@ -113,8 +116,11 @@ ConfirmationsOption = Annotated[
     _shared("--confirmations", "Blocks that have to follow before something counts.", min=0),
 ]
 DailyCapOption = Annotated[
+    str, _shared("--daily-cap", "The most to pay for gas in a day (UTC).", metavar="ETH")
+]
+DailyDepositOption = Annotated[
     str,
-    _shared("--daily-cap", "The most this role may spend in a day, stake included.", metavar="ETH"),
+    _shared("--daily-deposit", "The most to put into stake and bonds in a day.", metavar="ETH"),
 ]
 MaxFeeOption = Annotated[
     str, _shared("--max-fee", "The most to pay for a unit of gas.", metavar="GWEI")
@@ -137,10 +143,6 @@ LogLevelOption = Annotated[
 
 class NoRecordedFederation(InputError):
     """No federation was named, and none is on record for this chain."""
-
-
-class TimedOut(ChainError):
-    """What the command waits for did not happen in time."""
 
 
 class NotNamed(InputError):
@@ -174,24 +176,64 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account(Endpoint):
-    """The options of a command that also sends transactions."""
+    """The options of a command that is about an account."""
 
     key: KeyOption = None
-    password_file: PasswordOption = None
     home: HomeOption = HOME_DEFAULT
-    confirmations: ConfirmationsOption = 0
-    daily_cap: DailyCapOption = ""
-    max_fee: MaxFeeOption = ""
 
-    def open_sender(self, chain: Federation, on_receipt: OnReceipt = _ignore) -> Sender:
-        return open_sender(chain, self.key, self.password_file, on_receipt)
+    def account(self, named_one: str = "") -> str:
+        """The address of the named account, or of the key's, which takes no password."""
+        if named_one:
+            return parse_address(named_one)
+        from fl_orchestrator.chain.keys import keystore_address
+
+        return keystore_address(named("key", self.key))
 
     def role_home(self, chain: Federation, address: str) -> Path:
         return role_home(self.home, chain, address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site(Account):
+class Payer(Account):
+    """The options of a command that also sends transactions."""
+
+    password_file: PasswordOption = None
+    confirmations: ConfirmationsOption = 0
+    daily_cap: DailyCapOption = ""
+    daily_deposit: DailyDepositOption = ""
+    max_fee: MaxFeeOption = ""
+
+    def open_sender(self, chain: Federation, on_receipt: OnReceipt = _ignore) -> Sender:
+        from fl_orchestrator.chain.send import Sender
+
+        signer = open_signer(self.key, self.password_file)
+        policy = self._policy(self.role_home(chain, signer.address))
+        return Sender(chain.web3, signer, chain.reverts, policy, on_receipt)
+
+    def alone_with(self, chain: Federation, address: str) -> AbstractContextManager[None]:
+        """The account's lock: nobody else on this site sends from it meanwhile."""
+        from fl_orchestrator.service.lock import account_lock
+
+        return account_lock(self.role_home(chain, address), address)
+
+    def _policy(self, home: Path) -> SendPolicy:
+        from fl_orchestrator.chain.budget import Budget
+        from fl_orchestrator.chain.send import SendPolicy
+
+        gas, deposit, fee = (
+            parse_ether(amount) if amount else None
+            for amount in (self.daily_cap, self.daily_deposit, self.max_fee)
+        )
+        capped = gas is not None or deposit is not None
+        return SendPolicy(
+            confirmations=self.confirmations,
+            max_fee_per_gas=None if fee is None else fee // _GWEI_IN_ETHER,
+            budget=Budget(home / "budget.json", gas, deposit) if capped else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site(Payer):
     """The options of a command that also reads or writes models and updates."""
 
     store: StoreOption = ""
@@ -201,7 +243,18 @@ class Site(Account):
     def open_store(self) -> ContentStore:
         from fl_orchestrator.content.store import open_store
 
-        return open_store(named("store", self.store))
+        return open_store(named("store", self.store), _urls(f"{self.gateways},{self.relay}"))
+
+    def open_relay(self) -> Relay | None:
+        if not self.relay:
+            return None
+        from fl_orchestrator.relay.client import HttpRelay
+
+        return HttpRelay(self.relay)
+
+
+def _urls(text: str) -> list[str]:
+    return [url for part in text.split(",") if (url := part.strip())]
 
 
 _T = TypeVar("_T")
@@ -344,91 +397,4 @@ def role_home(home: Path, federation: Federation, address: str) -> Path:
     """The directory of one account's role in one federation."""
     return (
         home.expanduser() / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
-    )
-
-
-def follow(
-    chain: Federation,
-    account: str,
-    role: Role,
-    done: Callable[[Observation], bool],
-    timeout: float,
-) -> tuple[Observation, bool]:
-    """Give an account's role a step at every new block until ``done``.
-
-    Returns what was seen then, and whether the role ever acted.
-
-    Raises TimedOut when the round has not moved for ``timeout`` seconds, and whatever the role
-    raises.
-    """
-    deadline = time.monotonic() + timeout
-    first_block, last_block, acted, last = None, -1, False, None
-    with err.status("Looking at the chain …") as status:
-        while not done(seen := chain.observe(account)):
-            first_block = first_block or seen.block_number
-            # Whoever has acted in a phase may owe something in the next one: it waits for its end.
-            owes = acted and phase_ends_in(seen) is not None
-            if time.monotonic() > deadline and not owes:
-                raise _timed_out(seen, timeout, moved=seen.block_number != first_block)
-            if seen.block_number == last_block:
-                time.sleep(POLL_SECONDS)
-                continue
-            last_block = seen.block_number
-            status.update(waiting_for(seen))
-            moment = (seen.current.round, seen.current.phase)
-            if moment != last and not err.is_terminal:
-                err.print(waiting_for(seen))
-            if moment != last:
-                deadline = time.monotonic() + timeout
-            last = moment
-            step = role.step()
-            if step.action:
-                err.print(f"[dim]{step.action}[/]")
-                last_block, acted = -1, True
-    return seen, acted
-
-
-def waiting_for(seen: Observation) -> str:
-    """Where the round stands, and what whoever has nothing to do is waiting for."""
-    from fl_orchestrator.chain.types import Phase
-
-    phase, number = seen.current.phase, seen.current.round
-    if phase is Phase.SEEDING:
-        return f"Round {number} is being opened."
-    ends_in = phase_ends_in(seen)
-    if ends_in is None:
-        ended = f"Round {number} is {phase.name.lower()}. " if number else ""
-        return f"{ended}The next round is not open; any keeper opens it."
-    return f"Round {number}: the {phase.name.lower()} phase ends in {duration(ends_in)} at most."
-
-
-def phase_ends_in(seen: Observation) -> int | None:
-    """Seconds until the current phase's deadline; None where it has none."""
-    from fl_orchestrator.chain.types import Phase
-
-    ends = {
-        Phase.COMMIT: seen.current.commit_end,
-        Phase.REVEAL: seen.current.reveal_end,
-        Phase.ATTEST: seen.current.attest_end,
-    }
-    end = ends.get(seen.current.phase)
-    return None if end is None else max(0, end - seen.timestamp)
-
-
-def head_json(seen: Observation) -> dict[str, object]:
-    """The head, under the keys that it has in every command's JSON."""
-    return {
-        "head_round": seen.head.round,
-        "head_root": "0x" + seen.head.root.hex(),
-        "head_cid": str(seen.head.cid),
-    }
-
-
-def _timed_out(seen: Observation, timeout: float, *, moved: bool) -> TimedOut:
-    return TimedOut(
-        f"Nothing more happened within {duration(timeout)}. {waiting_for(seen)}",
-        "Run the command again to go on; nothing is lost."
-        if moved
-        else "The chain mined no block: start a development chain with `anvil --block-time 1`, "
-        "then run the command again.",
     )

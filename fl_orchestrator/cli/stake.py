@@ -1,41 +1,41 @@
-"""What parties and aggregators have in common: registering with stake, and looking."""
+"""What parties and aggregators have in common: stake and rewards."""
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Final
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fl_orchestrator.cli.console import duration, ether, print_json, print_pairs, say, short
-from fl_orchestrator.cli.site import Account, Endpoint, head_json, parse_address, phase_ends_in
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.cli.following import head_json, phase_ends_in
+from fl_orchestrator.cli.site import Account, Payer, parse_address
+from fl_orchestrator.errors import ChainError
+from fl_orchestrator.units import parse_ether as parse_ether
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.types import Observation, Role
+    from fl_orchestrator.chain.contract import Call
+    from fl_orchestrator.chain.federation import Federation
+    from fl_orchestrator.chain.send import Sender
+    from fl_orchestrator.chain.types import Observation, Role, StakeView
+
+OfOption = Annotated[
+    str,
+    typer.Option(
+        "--account", help="Of this account, whose beneficiary the key is. Default: the key's own."
+    ),
+]
 
 
-_MAX_WEI: Final = 2**96 - 1  # of a stake or a reward in the contract
-_WEI: Final = Decimal("1e-18")  # in ETH
-# The default context would round amounts of more than 28 digits.
-_EXACT: Final = Context(prec=64)
-
-
-def parse_ether(text: str) -> int:
-    """An amount in ETH as wei, exactly. Raises InputError."""
-    try:
-        amount = Decimal(text)
-        in_range = 0 <= amount <= _EXACT.multiply(Decimal(_MAX_WEI), _WEI)
-    except InvalidOperation as error:
-        raise InputError(f"{text!r} is not an amount.", "Write it in ETH, such as 0.1.") from error
-    if not in_range:
-        raise InputError(f"{text} ETH cannot be paid.", "It has to be 0 to 79,228,162,514 ETH.")
-    if amount != amount.quantize(_WEI, context=_EXACT):
-        raise InputError(f"{text} ETH cannot be paid.", "Use at most 18 decimals.")
-    return int(_EXACT.divide(amount, _WEI))
+class NotYet(ChainError):
+    """A stake cannot be withdrawn now."""
 
 
 def register_role(
     role: Role,
-    site: Account,
+    site: Payer,
     stake: str,
     beneficiary: str,
     dry_run: bool,
@@ -74,13 +74,161 @@ def register_role(
         )
 
 
-def show_account(role: str, account: str, site: Endpoint, json_output: bool) -> None:
-    """Show what the chain knows of an account in a role."""
-    seen = site.open_federation().observe(parse_address(account))
+def withdraw_stake(role: Role, site: Payer, account: str, dry_run: bool, json_output: bool) -> None:
+    """Ask an account's stake back, or, when it is due, have it paid to its beneficiary."""
+    chain = site.open_federation()
+    sender = site.open_sender(chain)
+    owner = parse_address(account or sender.address)
+    seen = chain.observe(owner)
+    view, name, receiver = _view(role, seen), role.name.lower(), _receiver(seen, owner)
+    if view.stake == 0:
+        raise NotYet(f"{owner} has no stake as {name}.", "There is nothing to withdraw.")
+    wait = view.unbond_at - seen.timestamp
+    if view.unbond_at and wait > 0:
+        raise NotYet(
+            f"The stake of {ether(view.stake)} is due {_when(view.unbond_at, wait)}.",
+            "Run the command again then. Until then it can be slashed for what it signed or owes.",
+        )
+    asks = view.unbond_at == 0
+    call = chain.request_unbond(owner, role) if asks else chain.withdraw(owner, role)
+    with site.alone_with(chain, sender.address):
+        gas = _send(sender, call, dry_run)
+    view = _view(role, chain.observe(owner)) if asks and not dry_run else view
     if json_output:
-        print_json(_as_json(role, seen))
+        print_json(
+            {
+                "address": owner,
+                "role": name,
+                "stake_wei": view.stake,
+                "done": "requested" if asks else "withdrawn",
+                "due_at": view.unbond_at,
+                "beneficiary": receiver,
+                "gas": gas,
+                "dry_run": dry_run,
+            }
+        )
+    elif asks:
+        _say_asked(chain, view, seen, gas, dry_run)
+    else:
+        would = "Would pay" if dry_run else "Paid"
+        say(f"{would} {ether(view.stake)} to {short(receiver)}; {gas:,} gas.")
+
+
+def _say_asked(
+    chain: Federation, view: StakeView, seen: Observation, gas: int, dry_run: bool
+) -> None:
+    if dry_run:
+        least = duration(chain.params().unbond_period)
+        say(
+            f"Would ask {ether(view.stake)} back; {gas:,} gas. It would be due in {least} or "
+            "more, and count in no new round."
+        )
         return
-    print_pairs(_rows(role, seen))
+    wait = view.unbond_at - seen.timestamp
+    say(
+        f"Asked {ether(view.stake)} back. It counts in no new round, and is due "
+        f"{_when(view.unbond_at, wait)}: run this command again then."
+    )
+    if seen.committed.round == seen.current.round and not seen.committed.revealed:
+        say("Start `flo party run` again until the update of this round is revealed.")
+
+
+def collect_rewards(
+    site: Payer, account: str, collect: bool, dry_run: bool, json_output: bool
+) -> None:
+    """Show what an account has earned; with ``collect`` have it paid to its beneficiary."""
+    chain = site.open_federation()
+    owner = site.account(account)
+    seen = chain.observe(owner)
+    receiver = _receiver(seen, owner)
+    gas = 0
+    if collect:
+        if seen.credit == 0:
+            raise NotYet(
+                f"{owner} has no rewards to collect.",
+                "They are credited when the keeper distributes those of a final round.",
+            )
+        sender = site.open_sender(chain)
+        with site.alone_with(chain, sender.address):
+            gas = _send(sender, chain.withdraw_rewards(owner), dry_run)
+    paid = collect and not dry_run
+    if json_output:
+        print_json(
+            {
+                "address": owner,
+                "credit_wei": seen.credit,
+                "beneficiary": receiver,
+                "collected": paid,
+                "gas": gas,
+                "dry_run": dry_run,
+            }
+        )
+    elif collect:
+        would = "Paid" if paid else "Would pay"
+        say(f"{would} {ether(seen.credit)} to {short(receiver)}; {gas:,} gas.")
+    else:
+        say(
+            f"{ether(seen.credit)} to collect, for {short(receiver)}."
+            + (" Collect with --collect." if seen.credit else "")
+        )
+
+
+def _send(sender: Sender, call: Call, dry_run: bool) -> int:
+    """Send, or with ``dry_run`` only check, a call; its gas. Raises NotYet."""
+    from fl_orchestrator.chain.reverts import ContractReverted
+
+    try:
+        return sender.check(call) if dry_run else sender.send(call).gas_used
+    except ContractReverted as error:
+        if error.name != "StakeStillCounts":
+            raise
+        raise NotYet(
+            f"The stake counts in round {error.arguments[0]}, which is not final yet.",
+            "Run the command again later: a keeper makes rounds final when their challenge "
+            "period is over.",
+        ) from error
+
+
+def _receiver(seen: Observation, account: str) -> str:
+    """Who is paid: who never registered, itself."""
+    return seen.beneficiary if int(seen.beneficiary, 16) else account
+
+
+def _when(at: int, wait: int) -> str:
+    """A time for people, in words and as a date."""
+    date = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return f"in {duration(wait)}, on {date:%Y-%m-%d at %H:%M} UTC"
+
+
+def _view(role: Role, seen: Observation) -> StakeView:
+    from fl_orchestrator.chain.types import Role
+
+    return seen.party if role is Role.PARTY else seen.aggregator
+
+
+def show_account(
+    role: str,
+    account: str,
+    site: Account,
+    json_output: bool,
+    here: Callable[[Path], dict[str, object]] = lambda _home: {},
+) -> None:
+    """Show what the chain knows of an account in a role, and what its home ``here`` does."""
+    chain = site.open_federation()
+    owner = site.account(account)
+    seen = chain.observe(owner)
+    known = here(site.role_home(chain, owner))
+    if json_output:
+        print_json({"address": owner, **_as_json(role, seen), **known})
+        return
+    rows = [(key.replace("_", " "), _plain(value)) for key, value in known.items()]
+    print_pairs([("account", owner), *_rows(role, seen), *rows])
+
+
+def _plain(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value)
 
 
 def _rows(role: str, seen: Observation) -> list[tuple[str, str]]:

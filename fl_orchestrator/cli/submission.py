@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
-from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, Site, TimeoutOption, follow, with_options
+from fl_orchestrator.cli.following import follow
+from fl_orchestrator.cli.service import SAFE_TO_STOP
+from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, Site, TimeoutOption, with_options
 from fl_orchestrator.errors import ChainError, InputError
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def submit(
 
     Example: flo party submit local.npz --samples 120 --key party.json --store file:///srv/flo
     """
-    with interruptible("Nothing is lost: run the same command again to go on."):
+    with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.party import Party, PartySettings
         from fl_orchestrator.training.trainer import TensorSpec
@@ -52,6 +55,7 @@ def submit(
         tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
         trained = load_weights(weights, tensors)
         sender = site.open_sender(chain)
+        stack.enter_context(site.alone_with(chain, sender.address))
         party = Party(
             chain,
             sender,
@@ -59,7 +63,8 @@ def submit(
             manifest,
             _Trained(trained, samples),
             site.role_home(chain, sender.address),
-            PartySettings(run_seed=0),
+            PartySettings(run_seed=0, confirmations=site.confirmations),
+            site.open_relay(),
         )
         joined: RoundView | None = None
         start = chain.observe(sender.address)

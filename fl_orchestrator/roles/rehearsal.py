@@ -84,8 +84,8 @@ def rehearse(
         stream.seek(0)
         cid = cid_of(stream)
     moved = float_view(layout, next_state(state, encoded.vector, bits))
-    before, rows = _evaluation(trainer, manifest, base)
-    after, _ = _evaluation(trainer, manifest, moved)
+    before, rows = evaluation(trainer, manifest, base)
+    after, _ = evaluation(trainer, manifest, moved)
     return Rehearsal(
         training=training,
         weight=sample_weight(training.samples, manifest.samples_per_weight),
@@ -109,8 +109,9 @@ def training_config(manifest: Manifest, seed: int) -> dict[str, Any]:
     return {**manifest.training.model_dump(by_alias=True), "seed": seed}
 
 
-def _evaluation(
+def evaluation(
     trainer: Trainer, manifest: Manifest, weights: list[FloatArray]
 ) -> tuple[Metrics, int]:
+    """The loss and metrics of weights, by their names, and on how many rows."""
     loss, rows, metrics = trainer.evaluate(weights, training_config(manifest, 0))
     return {"loss": loss, **metrics}, rows

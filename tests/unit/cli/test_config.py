@@ -124,7 +124,7 @@ def test_help_does_not_show_an_endpoint_that_may_have_a_key_in_it() -> None:
     assert "secret" not in flo("party", "status", "--help").succeeded().out
 
 
-@pytest.mark.parametrize("role", ["aggregator", "watcher"])
+@pytest.mark.parametrize("role", ["party", "aggregator", "watcher"])
 def test_init_writes_a_file_that_is_understood_with_every_line_switched_on(role: str) -> None:
     flo("init", "--role", role).succeeded()
     text = Path("flo.toml").read_text()
@@ -150,7 +150,7 @@ def test_every_shared_setting_is_an_option_of_a_role() -> None:
         for role in config.ROLES
         for name in config._options_of(root.commands[role])  # type: ignore[attr-defined]
     }
-    assert set(config.SHARED) - {"metrics", "log-format"} <= options
+    assert set(config.SHARED) <= options
 
 
 def test_a_command_says_where_to_name_what_it_needs() -> None:

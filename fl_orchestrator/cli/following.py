@@ -1,0 +1,108 @@
+"""Follows a round for the commands that see one through, and says where it stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from fl_orchestrator.cli.console import duration, err
+from fl_orchestrator.errors import ChainError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.federation import Federation
+    from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.roles.base import Role
+
+_POLL_SECONDS: Final = 0.5
+
+
+class TimedOut(ChainError):
+    """What the command waits for did not happen in time."""
+
+
+def follow(
+    chain: Federation,
+    account: str,
+    role: Role,
+    done: Callable[[Observation], bool],
+    timeout: float,
+) -> tuple[Observation, bool]:
+    """Give an account's role a step at every new block until ``done``.
+
+    Returns what was seen then, and whether the role ever acted.
+
+    Raises TimedOut when the round has not moved for ``timeout`` seconds, and whatever the role
+    raises.
+    """
+    deadline = time.monotonic() + timeout
+    first_block, last_block, acted, last = None, -1, False, None
+    with err.status("Looking at the chain …") as status:
+        while not done(seen := chain.observe(account)):
+            first_block = first_block or seen.block_number
+            # Whoever has acted in a phase may owe something in the next one: it waits for its end.
+            owes = acted and phase_ends_in(seen) is not None
+            if time.monotonic() > deadline and not owes:
+                raise _timed_out(seen, timeout, moved=seen.block_number != first_block)
+            if seen.block_number == last_block:
+                time.sleep(_POLL_SECONDS)
+                continue
+            last_block = seen.block_number
+            status.update(waiting_for(seen))
+            moment = (seen.current.round, seen.current.phase)
+            if moment != last and not err.is_terminal:
+                err.print(waiting_for(seen))
+            if moment != last:
+                deadline = time.monotonic() + timeout
+            last = moment
+            step = role.step()
+            if step.action:
+                err.print(f"[dim]{step.action}[/]")
+                last_block, acted = -1, True
+    return seen, acted
+
+
+def waiting_for(seen: Observation) -> str:
+    """Where the round stands, and what whoever has nothing to do is waiting for."""
+    from fl_orchestrator.chain.types import Phase
+
+    phase, number = seen.current.phase, seen.current.round
+    if phase is Phase.SEEDING:
+        return f"Round {number} is being opened."
+    ends_in = phase_ends_in(seen)
+    if ends_in is None:
+        ended = f"Round {number} is {phase.name.lower()}. " if number else ""
+        return f"{ended}The next round is not open; any keeper opens it."
+    return f"Round {number}: the {phase.name.lower()} phase ends in {duration(ends_in)} at most."
+
+
+def phase_ends_in(seen: Observation) -> int | None:
+    """Seconds until the current phase's deadline; None where it has none."""
+    from fl_orchestrator.chain.types import Phase
+
+    ends = {
+        Phase.COMMIT: seen.current.commit_end,
+        Phase.REVEAL: seen.current.reveal_end,
+        Phase.ATTEST: seen.current.attest_end,
+    }
+    end = ends.get(seen.current.phase)
+    return None if end is None else max(0, end - seen.timestamp)
+
+
+def head_json(seen: Observation) -> dict[str, object]:
+    """The head, under the keys that it has in every command's JSON."""
+    return {
+        "head_round": seen.head.round,
+        "head_root": "0x" + seen.head.root.hex(),
+        "head_cid": str(seen.head.cid),
+    }
+
+
+def _timed_out(seen: Observation, timeout: float, *, moved: bool) -> TimedOut:
+    return TimedOut(
+        f"Nothing more happened within {duration(timeout)}. {waiting_for(seen)}",
+        "Run the command again to go on; nothing is lost."
+        if moved
+        else "The chain mined no block: start a development chain with `anvil --block-time 1`, "
+        "then run the command again.",
+    )
