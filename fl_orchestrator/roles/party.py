@@ -240,7 +240,7 @@ class Party:
         """
         if self._closed[0] != seen.current.round:
             self._closed = (seen.current.round, seen.block_number)
-        return seen.block_number >= self._closed[1] + self._sender.policy.confirmations
+        return seen.block_number >= self._closed[1] + self._settings.confirmations
 
     def _provide(self, entry: OpenCommitment) -> None:
         if self._retention is not None:

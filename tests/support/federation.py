@@ -32,6 +32,7 @@ from fl_orchestrator.roles.driver import Turn, run_until
 from fl_orchestrator.roles.keeper import Keeper
 from fl_orchestrator.roles.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
+from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.setup import ETHER, Genesis, Terms, federation_params, publish
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
@@ -162,6 +163,8 @@ class SmallFederation:
         store: ContentStore | None = None,
         trainer: Trainer | None = None,
         sender: Sender | None = None,
+        retention: Retention | None = None,
+        **settings: Any,
     ) -> Party:
         return Party(
             self.federation,
@@ -170,8 +173,11 @@ class SmallFederation:
             self.manifest,
             trainer or self.trainers[number],
             self.home("parties", number),
-            PartySettings(0, lambda n: hashlib.sha256(f"{number} {n}".encode()).digest()),
+            PartySettings(
+                0, lambda n: hashlib.sha256(f"{number} {n}".encode()).digest(), **settings
+            ),
             relay,
+            retention,
         )
 
     def aggregator(
@@ -182,6 +188,7 @@ class SmallFederation:
         store: ContentStore | None = None,
         sender: Sender | None = None,
         answerer: Answerer | None = None,
+        retention: Retention | None = None,
     ) -> Aggregator:
         return Aggregator(
             self.federation,
@@ -191,6 +198,7 @@ class SmallFederation:
             self.home("aggregators", number),
             relay,
             answerer,
+            retention,
         )
 
     def home(self, role: str, number: int) -> Path:

@@ -11,7 +11,6 @@ from support.adversary import DeafRelay
 from support.federation import SmallFederation
 from support.relays import RecordingRelay, drain, entry_of
 
-from fl_orchestrator.chain.send import Sender, SendPolicy
 from fl_orchestrator.chain.types import Phase, SignedCommit, Update
 from fl_orchestrator.roles.relay import Mailbox, RelayFailed
 
@@ -151,9 +150,7 @@ def test_an_update_leaves_only_when_the_end_of_the_commit_phase_is_confirmed(
 ) -> None:
     to_reveal(federation)
     relay = RecordingRelay()
-    policy = SendPolicy(confirmations=2)
-    sender = Sender(federation.chain.web3, federation.parties[0], federation.reverts, policy)
-    party = federation.party(0, relay=relay, sender=sender)
+    party = federation.party(0, relay=relay, confirmations=2)
     cid = entry_of(federation, 0).update.cid
     for _ in range(2):
         step = party.step()
@@ -170,3 +167,20 @@ def test_a_round_goes_on_when_everybodys_relay_is_dead(federation: SmallFederati
     assert seen.current.phase is Phase.ACCEPTED
     sent = Counter(receipt.label for receipt in federation.receipts)
     assert (sent["commit"], sent["reveal"]) == (2, 2)
+
+
+def test_a_paused_party_reveals_what_it_owes_and_commits_to_nothing(
+    federation: SmallFederation,
+) -> None:
+    paused = False
+    party = federation.party(0, paused=lambda: paused)
+    assert party.step().action == "commit"
+    assert federation.party(1).step().action == "commit"
+    paused = True
+    assert party.step().action == "reveal"
+    federation.run_round([federation.party(1), federation.aggregator(0)])
+    federation.open_round()
+    assert party.step().action is None
+    assert not party.has_prepared(2)
+    paused = False
+    assert party.step().action == "commit"
