@@ -22,6 +22,7 @@ from fl_orchestrator.cli import (
     manifest,
     model,
     party,
+    up,
     verify,
     watcher,
 )
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command("demo")(demo.demo)
+app.command("up")(up.up)
 app.command("verify")(verify.verify)
 app.command("init")(init.init)
 app.command("deploy")(deploy.deploy)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from web3 import Web3
+from web3.types import RPCEndpoint
 
 from fl_orchestrator.chain.federation import Call, Federation
 from fl_orchestrator.chain.keys import LocalSigner, load_keystore, save_keystore
@@ -213,7 +214,7 @@ def _view(chain: Federation, member: Member, role: Role) -> StakeView:
 
 
 def _set_balance(web3: Web3, address: str, wei: int) -> None:
-    web3.provider.make_request("anvil_setBalance", [address, hex(wei)])  # type: ignore[arg-type]
+    web3.provider.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(wei)])
 
 
 def _claim(directory: Path, plan: Plan) -> None:

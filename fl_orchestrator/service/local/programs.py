@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from web3.types import RPCEndpoint
+
+from fl_orchestrator.chain.connect import connect
 from fl_orchestrator.errors import ToolchainError
 from fl_orchestrator.service.local.children import Child, ChildFailed, stop_all
 
@@ -37,32 +40,30 @@ def find_program(name: str, given: Path | None = None) -> Path | None:
 
 
 @contextlib.contextmanager
-def anvil(program: Path, directory: Path, block_seconds: int = 1) -> Iterator[Child]:
-    """Run a chain whose state is kept in ``directory``; see `anvil_url`.
+def anvil(program: Path, directory: Path, block_seconds: int = 1) -> Iterator[str]:
+    """Run a chain whose state is kept in ``directory``; its URL.
 
-    Raises ChildFailed.
+    Its clock stands still while it is not running, so that no phase ends meanwhile. Raises
+    ChildFailed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     child = Child(
         "anvil",
         [
             *(program, "--port", "0", "--chain-id", str(CHAIN_ID)),
-            *("--block-time", str(block_seconds), "--accounts", "0"),
+            *("--no-mining", "--accounts", "0"),
             # Written now and then, and at the end.
             *("--state", directory / "state.json", "--state-interval", "10"),
         ],
         directory,
     )
-    with _running(child):
-        yield child
-
-
-def anvil_url(child: Child) -> str:
-    """Where a chain that was started can be reached."""
-    match = _LISTENING.search(child.log.read_text(errors="replace"))
-    if match is None:
-        raise ChildFailed(f"{child.name} did not say where it listens.", f"See {child.log}.")
-    return f"http://127.0.0.1:{match.group(1)}"
+    with _running(child, _port) as port:
+        url = f"http://127.0.0.1:{port}"
+        web3 = connect(url, CHAIN_ID)
+        now = web3.eth.get_block("latest")["timestamp"]
+        for method, argument in (("evm_setTime", now), ("evm_setIntervalMining", block_seconds)):
+            web3.provider.make_request(RPCEndpoint(method), [argument])
+        yield url
 
 
 @contextlib.contextmanager
@@ -84,16 +85,17 @@ def kubo(program: Path, repository: Path) -> Iterator[str]:
         yield f"kubo+http://127.0.0.1:{int(port)}"
 
 
-def _listens(log: str) -> str | None:
-    return log if _LISTENING.search(log) else None
+def _port(log: str) -> str | None:
+    found = _LISTENING.search(log)
+    return found.group(1) if found else None
 
 
 @contextlib.contextmanager
-def _running(child: Child, ready: Callable[[str], str | None] = _listens) -> Iterator[None]:
+def _running(child: Child, ready: Callable[[str], str | None]) -> Iterator[str]:
+    """What ``ready`` finds in the log of a program that runs meanwhile."""
     child.start("wb")
     try:
-        child.wait_for(ready, _START_SECONDS)
-        yield
+        yield child.wait_for(ready, _START_SECONDS)
     finally:
         stop_all([child])
 
