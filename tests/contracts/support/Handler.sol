@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {IDisputes} from "../../../contracts/interfaces/IDisputes.sol";
 import {
+    Cid,
     CountedUpdate,
     IFederation,
     Observation,
@@ -13,14 +15,24 @@ import {
     SignedCommit,
     Update
 } from "../../../contracts/interfaces/IFederation.sol";
-import {Ledger} from "./Ledger.sol";
+import {DisputeLedger} from "./DisputeLedger.sol";
+import {Evidence} from "./Evidence.sol";
 import {Reenterer, Refuser} from "./Receivers.sol";
+import {Vector, Vectors} from "./Vectors.sol";
 
-/// @notice Does everything a user can do, well and badly, as seven accounts in both roles. The beneficiary of
-/// one refuses its money; another's enters again when it is paid; a third is never admitted as an aggregator.
+/// @notice Does everything a user can do but dispute, well and badly, as seven accounts in both roles. The
+/// beneficiary of one refuses its money; another's enters again when it is paid; a third is never admitted as an
+/// aggregator. Updates and models have two values that are not zero, and wrong models a third.
 /// @dev No call of it reverts: what the federation refuses is no failure, what the books refuse is.
-contract Handler is Ledger {
-    uint256 private constant ACTORS = 7;
+abstract contract Handler is DisputeLedger {
+    using Vectors for Vector;
+
+    uint256 internal constant ACTORS = 7;
+    uint256 internal constant PARTY = 0;
+    uint256 internal constant AGGREGATOR = 1;
+    uint256 internal constant FIRST_VALUE = 3;
+    uint256 internal constant SECOND_VALUE = 3 * 256 + 255;
+    uint256 internal constant PADDING = 256 + 7;
     uint256 private constant OUTSIDER = 4;
     uint256 public constant REFUSED = 5;
     uint256 private constant REENTERING = 6;
@@ -32,17 +44,29 @@ contract Handler is Ledger {
     /// @dev How often each action succeeded.
     mapping(bytes32 action => uint256) public done;
 
-    constructor(IFederation federation_, address owner_) {
-        (federation, owner) = (federation_, owner_);
+    /// @dev To make an address from a key takes long.
+    address[] internal account;
+    /// @dev The values of an update, 16 bits each.
+    mapping(bytes32 root => uint256) private valuesOf;
+    /// @dev Models that those who have them do not show.
+    mapping(bytes32 root => bool) internal isWithheld;
+
+    constructor(IFederation federation_, address owner_, Vector memory genesis) {
+        (federation, owner, disputes) = (federation_, owner_, IDisputes(address(federation_)));
+        rules = federation.params();
+        _keep(genesis);
+        for (uint256 i = 0; i <= ACTORS; ++i) {
+            account.push(_party(i));
+        }
         for (uint256 i = 0; i < ACTORS; ++i) {
-            if (!federation.params().openAdmission) _admit(_party(i), Role.Party);
-            if (i != OUTSIDER) _admit(_party(i), Role.Aggregator);
+            if (!rules.openAdmission) _admit(account[i], Role.Party);
+            if (i != OUTSIDER) _admit(account[i], Role.Aggregator);
         }
         last = _observe();
         // Everybody is in at the start, with different stakes.
         for (uint256 i = 0; i < ACTORS; ++i) {
-            register(i, false, 1 ether + 7 * i);
-            if (i != OUTSIDER) register(i, true, 2 ether);
+            register(i, PARTY, 1 ether + 7 * i);
+            if (i != OUTSIDER) register(i, AGGREGATOR, 2 ether);
         }
         fund(20 ether);
     }
@@ -51,32 +75,35 @@ contract Handler is Ledger {
 
     /// @dev What the re-entering beneficiary will call.
     modifier entered(uint256 kind) {
-        address account = _party(REENTERING);
-        bytes[5] memory calls = [
-            abi.encodeCall(IFederation.withdraw, (account, Role.Party)),
-            abi.encodeCall(IFederation.withdraw, (account, Role.Aggregator)),
-            abi.encodeCall(IFederation.withdrawRewards, (account)),
-            abi.encodeCall(IFederation.requestUnbond, (account, Role.Party)),
-            abi.encodeCall(IFederation.openRound, ())
+        address payee = account[REENTERING];
+        bytes[7] memory calls = [
+            abi.encodeCall(IFederation.withdraw, (payee, Role.Party)),
+            abi.encodeCall(IFederation.withdraw, (payee, Role.Aggregator)),
+            abi.encodeCall(IFederation.withdrawRewards, (payee)),
+            abi.encodeCall(IFederation.requestUnbond, (payee, Role.Party)),
+            abi.encodeCall(IFederation.openRound, ()),
+            abi.encodeCall(IDisputes.slashSigner, (lastDigest(), uint8(REENTERING))),
+            abi.encodeCall(IDisputes.settleBond, (demands.length))
         ];
-        reenterer.prepare(address(federation), calls[kind % 5]);
+        reenterer.prepare(address(federation), calls[kind % 7]);
         // What it owes, first: a call that slashes and then reverts would still be recorded.
         slashUnrevealed(REENTERING);
         _;
     }
 
-    function actors() external pure returns (uint256) {
-        return ACTORS;
+    /// @notice All accounts that may have anything: the last is a watcher that never registers.
+    function actors() external view returns (address[] memory) {
+        return account;
     }
 
     // ------------------------------------------------------------------ accounts
 
-    function register(uint256 actor, bool aggregator, uint256 stake) public step {
+    function register(uint256 actor, uint256 role, uint256 stake) public step {
         actor %= ACTORS;
         stake = _bound(stake, MIN_STAKE - 1, 5 ether);
-        vm.deal(_party(actor), stake);
-        vm.prank(_party(actor));
-        try federation.register{value: stake}(_role(aggregator), _payee(actor)) {
+        vm.deal(account[actor], stake);
+        vm.prank(account[actor]);
+        try federation.register{value: stake}(_role(role), _payee(actor)) {
             ++done["register"];
         } catch {
             refused = true;
@@ -86,8 +113,8 @@ contract Handler is Ledger {
     function deposit(uint256 actor, uint256 amount) public step {
         actor %= ACTORS;
         amount = _bound(amount, 0, 1 ether);
-        vm.deal(_party(actor), amount);
-        vm.prank(_party(actor));
+        vm.deal(account[actor], amount);
+        vm.prank(account[actor]);
         try federation.deposit{value: amount}() {
             ++done["deposit"];
         } catch {
@@ -95,10 +122,10 @@ contract Handler is Ledger {
         }
     }
 
-    function requestUnbond(uint256 actor, bool aggregator, bool byBeneficiary) public step {
+    function requestUnbond(uint256 actor, uint256 role, uint256 by) public step {
         actor %= ACTORS;
-        vm.prank(byBeneficiary ? _payee(actor) : _party(actor));
-        try federation.requestUnbond(_party(actor), _role(aggregator)) {
+        vm.prank(by % 2 == 0 ? account[actor] : _payee(actor));
+        try federation.requestUnbond(account[actor], _role(role)) {
             ++done["requestUnbond"];
         } catch {
             refused = true;
@@ -106,13 +133,13 @@ contract Handler is Ledger {
     }
 
     /// @dev By the next account that is leaving, if any is.
-    function withdraw(uint256 actor, bool aggregator, uint256 entering) public entered(entering) step {
+    function withdraw(uint256 actor, uint256 role, uint256 entering) public entered(entering) step {
         actor %= ACTORS;
-        for (uint256 i = 0; i < ACTORS && !_isLeaving(actor, aggregator); ++i) {
+        for (uint256 i = 0; i < ACTORS && !_isLeaving(actor, role); ++i) {
             actor = (actor + 1) % ACTORS;
         }
-        vm.prank(_party(actor));
-        try federation.withdraw(_party(actor), _role(aggregator)) {
+        vm.prank(account[actor]);
+        try federation.withdraw(account[actor], _role(role)) {
             ++done["withdraw"];
         } catch {
             refused = true;
@@ -122,7 +149,7 @@ contract Handler is Ledger {
     function withdrawRewards(uint256 actor, uint256 entering) public entered(entering) step {
         actor %= ACTORS;
         vm.prank(_payee(actor));
-        try federation.withdrawRewards(_party(actor)) {
+        try federation.withdrawRewards(account[actor]) {
             ++done["withdrawRewards"];
         } catch {
             refused = true;
@@ -130,7 +157,7 @@ contract Handler is Ledger {
     }
 
     function slashUnrevealed(uint256 actor) public step {
-        try federation.slashUnrevealed(_party(actor % ACTORS)) {
+        try federation.slashUnrevealed(account[actor % ACTORS]) {
             ++done["slashUnrevealed"];
         } catch {
             refused = true;
@@ -162,9 +189,9 @@ contract Handler is Ledger {
         actor %= ACTORS;
         Update memory update = _choose(actor, kind);
         bytes32 commitment = _commitment(update);
-        bool drawn = federation.observe(_party(actor)).drawn;
+        bool drawn = federation.observe(account[actor]).drawn;
         uint32 round = _round();
-        vm.prank(_party(actor));
+        vm.prank(account[actor]);
         try federation.commit(round, commitment) {
             ++done["commit"];
             assertTrue(drawn, "I18: not drawn");
@@ -175,21 +202,21 @@ contract Handler is Ledger {
     }
 
     /// @dev A keeper's batch of three: some sign badly.
-    function commitFor(uint256 actor, uint256 kind, uint8 bad) public step {
+    function commitFor(uint256 actor, uint256 kind, uint256 bad) public step {
         SignedCommit[] memory batch = new SignedCommit[](3);
         uint32 round = _round();
         for (uint256 k = 0; k < 3; ++k) {
             uint256 who = (actor % ACTORS + k) % ACTORS;
             bytes32 commitment = _commitment(_choose(who, kind));
             (bytes32 r, bytes32 vs) =
-                vm.signCompact(_partyKey(who), federation.commitDigest(round, _party(who), commitment));
-            batch[k] = SignedCommit(_party(who), commitment, bad >> k & 3 == 3 ? bytes32(0) : r, vs);
+                vm.signCompact(_partyKey(who), federation.commitDigest(round, account[who], commitment));
+            batch[k] = SignedCommit(account[who], commitment, bad >> k & 3 == 3 ? bytes32(0) : r, vs);
         }
         try federation.commitFor(batch) {
             ++done["commitFor"];
             for (uint256 k = 0; k < 3; ++k) {
                 uint256 who = (actor % ACTORS + k) % ACTORS;
-                bytes26 kept = federation.observe(_party(who)).committed.commitment;
+                bytes26 kept = federation.observe(account[who]).committed.commitment;
                 if (kept == bytes26(batch[k].commitment)) committedTo[round][who] = _choose(who, kind);
             }
         } catch {
@@ -198,12 +225,12 @@ contract Handler is Ledger {
     }
 
     /// @dev All from one actor on, some of them with one thing wrong.
-    function reveal(uint256 first, uint8 count, uint8 wrong) public step {
+    function reveal(uint256 first, uint256 count, uint256 wrong) public step {
         Update[] memory batch = new Update[](count % ACTORS + 1);
         for (uint256 k = 0; k < batch.length; ++k) {
             uint256 who = (first % ACTORS + k) % ACTORS;
             batch[k] = committedTo[_round()][who];
-            if (wrong % 8 == k) batch[k].salt = bytes32(uint256(wrong));
+            if (wrong % 8 == k) batch[k].salt = bytes32(wrong);
             if (wrong % 16 == k + 8) batch[k].weight = 0;
         }
         try federation.reveal(batch) {
@@ -213,18 +240,18 @@ contract Handler is Ledger {
         }
     }
 
-    /// @dev By any set of accounts, for one of four results, of the round or of the last accepted one.
+    /// @dev By any set of accounts: for a right result of the round, a wrong one, one that nobody shows, one of
+    /// other updates, or the last accepted one.
     function attest(uint256 signers, uint256 kind) public step {
-        Result memory result = _result();
-        if (kind % 8 == 1) result.globalRoot = "another";
-        if (kind % 8 == 2) result.included &= uint128(kind >> 8);
-        if (kind % 8 == 3) result.included |= uint128(1) << uint8(kind >> 8) % 128;
-        if (kind % 8 == 4) result = results[books[history[history.length - 1]].accepted];
+        Result memory result = kind % 8 == 4
+            ? results[books[history[history.length - 1]].accepted]
+            : _proposal(kind % 8, kind >> 8);
         Signature[] memory signatures = new Signature[](ACTORS + 1);
-        for (uint256 i = 0; i < ACTORS; ++i) {
-            if (signers >> i & 1 == 1) signatures[i] = _sign(_partyKey(i), result);
+        bytes32 digest = federation.resultDigest(result);
+        for (uint256 i = 0; i <= ACTORS; ++i) {
+            if (signers >> i & 1 == 0 && i != ACTORS) continue;
+            (signatures[i].r, signatures[i].vs) = vm.signCompact(i == ACTORS ? 1 : _partyKey(i), digest);
         }
-        signatures[ACTORS] = _sign(1, result);
         try federation.attest(result, signatures) {
             ++done["attest"];
             if (kind % 8 == 4 && result.round != 0) ++done["attest, late"];
@@ -241,13 +268,13 @@ contract Handler is Ledger {
         }
     }
 
-    function distribute(uint256 height, bool wrong) public step {
+    function distribute(uint256 height, uint256 wrong) public step {
         uint256 round = history[height % history.length];
         CountedUpdate[] memory updates = counted[round];
-        if (wrong && updates.length != 0) ++updates[0].partyAndWeight;
+        if (wrong % 2 == 1 && updates.length != 0) ++updates[0].partyAndWeight;
         try federation.distribute(results[books[round].accepted], updates) {
             ++done["distribute"];
-            assertFalse(wrong, "I11: for other updates");
+            assertEq(wrong % 2, 0, "I11: for other updates");
         } catch {
             refused = true;
         }
@@ -256,60 +283,81 @@ contract Handler is Ledger {
     // ------------------------------------------------------------------ time
 
     function wait(uint256 duration) public step {
-        skip(bound(duration, 1, duration % 5 == 0 ? 4 days : 1 hours));
+        skip(_bound(duration, 1, duration % 5 == 0 ? 4 days : 1 hours));
     }
 
-    function endPhase() public step {
-        _endPhase();
+    function endPhase(Phase phase) internal step {
+        _endPhase(phase);
     }
 
-    /// @dev What honest accounts and a keeper would do now, so that rounds come to their end.
-    function progress(uint256 seed) public {
-        Phase phase = _current().phase;
-        if (phase == Phase.Commit) {
-            for (uint256 i = 0; i < ACTORS; ++i) {
-                if (federation.observe(_party(i)).drawn) commit(i, seed >> 8);
-            }
-            if (seed % 2 == 0 && _current().commits > 1) endPhase();
-        } else if (phase == Phase.Reveal) {
-            reveal(seed, uint8(seed >> 8), type(uint8).max);
-            if (seed % 4 == 0) endPhase();
-        } else if (phase == Phase.Attest) {
-            attest(seed | 15, 0);
-        } else {
-            openRound(1);
-            openRound(2);
+    // ------------------------------------------------------------------ updates and results
+
+    /// @dev One's own update, or one that this account and others choose in every round.
+    function _choose(uint256 actor, uint256 kind) private returns (Update memory) {
+        uint256 values =
+            kind % 4 == 0 ? actor % 3 + 1 : uint32(uint256(keccak256(abi.encode(_round(), actor))));
+        bytes32 root = _updateVector(values).root();
+        valuesOf[root] = values;
+        return _updateOf(account[actor], root);
+    }
+
+    function _updateVector(uint256 values) private view returns (Vector memory vector) {
+        vector = Vectors.zero(2, rules.depth);
+        vector.set(FIRST_VALUE, int16(uint16(values)));
+        vector.set(SECOND_VALUE, int16(uint16(values >> 16)));
+    }
+
+    /// @dev A result of the current round.
+    function _proposal(uint256 kind, uint256 seed) private returns (Result memory) {
+        RoundView memory round = _current();
+        Evidence memory e;
+        Cid memory cid = Cid(keccak256(abi.encode(kind)), DAG_PB);
+        uint128 included = uint128((uint256(1) << round.reveals) - 1);
+        if (kind == 2) included &= uint128(seed);
+        e.result = Result(round.round, round.updatesHash, round.baseRoot, included, 0, cid);
+        if (included == 0) return e.result;
+        _recompute(e);
+        if (kind == 1) _falsify(e, FIRST_VALUE, seed % 2 == 0 ? int256(1) : -1);
+        if (kind == 5) _falsify(e, PADDING, int256(seed % 7) + 1);
+        if (kind == 6) _falsify(e, PADDING + 1, int256(uint256(round.round)));
+        if (kind == 6) isWithheld[e.result.globalRoot] = true;
+        _keep(e.model);
+        if (kind == 3) e.result.included |= uint128(1) << uint8(seed) % 128;
+        return e.result;
+    }
+
+    /// @dev Fills in what a result is about, and the right model.
+    function _recompute(Evidence memory e) internal view {
+        e.updates = counted[e.result.round];
+        e.vectors = new Vector[](e.updates.length);
+        for (uint256 i = 0; i < e.updates.length; ++i) {
+            e.vectors[i] = _updateVector(valuesOf[e.updates[i].root]);
         }
-    }
-
-    /// @dev Comes to the end of the window of the lowest round that is not final.
-    function settle() public {
-        uint256 at = _observe().finalizableAt;
-        if (at > block.timestamp) wait(at - block.timestamp);
-        finalize();
-        distribute(finalHeight, false);
+        e.base = _model(e.result.baseRoot);
+        (Vector[] memory vectors, uint256[] memory weights) = _included(e);
+        Vector memory model = e.base.copy();
+        uint256[2] memory coordinates = [FIRST_VALUE, SECOND_VALUE];
+        for (uint256 i = 0; i < 2; ++i) {
+            uint256 coordinate = coordinates[i];
+            model.set(coordinate, Vectors.nextAt(rules, e.base, vectors, weights, coordinate));
+        }
+        _claim(e, model);
     }
 
     // ------------------------------------------------------------------ choices
 
-    /// @dev One's own update, or one whose root this account and others choose in every round.
-    function _choose(uint256 actor, uint256 kind) private view returns (Update memory) {
-        if (kind % 4 != 0) return _update(actor);
-        return _updateOf(_party(actor), bytes32(actor % 3 + 1));
+    function _role(uint256 role) private pure returns (Role) {
+        return role % 2 == PARTY ? Role.Party : Role.Aggregator;
     }
 
-    function _role(bool aggregator) private pure returns (Role) {
-        return aggregator ? Role.Aggregator : Role.Party;
+    function _isLeaving(uint256 actor, uint256 role) private view returns (bool) {
+        Observation memory seen = federation.observe(account[actor]);
+        return (role % 2 == PARTY ? seen.party.unbondAt : seen.aggregator.unbondAt) != 0;
     }
 
-    function _isLeaving(uint256 actor, bool aggregator) private view returns (bool) {
-        Observation memory seen = federation.observe(_party(actor));
-        return (aggregator ? seen.aggregator.unbondAt : seen.party.unbondAt) != 0;
-    }
-
-    function _payee(uint256 actor) private view returns (address) {
+    function _payee(uint256 actor) internal view returns (address) {
         if (actor == REFUSED) return address(refuser);
         if (actor == REENTERING) return address(reenterer);
-        return _beneficiary(_party(actor));
+        return _beneficiary(account[actor]);
     }
 }

@@ -16,6 +16,9 @@ import {
 import {FederationTest} from "./FederationTest.sol";
 
 /// @dev What the events say of a round.
+/// @param alive Whether it is part of the history.
+/// @param attestEnd Zero until something was attested.
+/// @param slashed Whether an aggregator was slashed in it.
 struct RoundBook {
     uint256 partyStake;
     uint256 aggregatorStake;
@@ -24,10 +27,12 @@ struct RoundBook {
     uint256 commits;
     uint256 duplicates;
     bytes32 updatesHash;
+    uint256 attestEnd;
     bytes32 accepted;
     uint256 reserved;
-    uint256 credited;
     bool distributed;
+    bool alive;
+    bool slashed;
 }
 
 /// @notice Keeps the books of a federation from its events alone, as an indexer would, and checks each entry,
@@ -36,21 +41,31 @@ abstract contract Ledger is FederationTest {
     // ------------------------------------------------------------------ the books
 
     mapping(address account => mapping(Role role => uint256)) public stakeOf;
+    /// @dev Everybody who ever registered.
+    address[] private accounts;
+    mapping(address account => bool) private isAccount;
+    mapping(address account => mapping(Role role => bool)) private unbonding;
     /// @dev The round in which unbonding was requested.
     mapping(address account => mapping(Role role => uint256)) private lastRoundOf;
     mapping(address account => uint256) public creditOf;
     uint256 public burnt;
     uint256 public funded;
-    uint256 public rewardsPaid;
+    /// @dev What distributions have credited.
+    uint256 public rewarded;
+    /// @dev Of this step: all credits, and those that an event explains.
+    uint256 internal credited;
+    uint256 internal explained;
 
     mapping(uint256 round => RoundBook) internal books;
     mapping(uint256 round => CountedUpdate[]) internal counted;
     mapping(uint256 round => mapping(address party => bool)) private committed;
     mapping(bytes32 root => uint256[] rounds) private countedIn;
+    /// @dev Who revealed a root first.
+    mapping(bytes32 root => address) private holderOf;
     mapping(bytes32 digest => Result) internal results;
     mapping(bytes32 digest => uint256) public signedStake;
     mapping(bytes32 digest => mapping(address => bool)) private signed;
-    bytes32[] private digests;
+    bytes32[] internal digests;
     /// @dev The rounds of the history, by height; genesis is round 0.
     uint256[] public history = [0];
     uint256 public finalHeight;
@@ -59,6 +74,8 @@ abstract contract Ledger is FederationTest {
     Observation internal last;
     /// @dev Whether the federation refused the step: what it emitted before it reverted is recorded all the same.
     bool internal refused;
+    /// @dev Whether the step has revoked rounds.
+    bool internal revoked;
 
     function book(uint256 round) external view returns (RoundBook memory) {
         return books[round];
@@ -76,7 +93,7 @@ abstract contract Ledger is FederationTest {
         return history.length - 1;
     }
 
-    function lastDigest() external view returns (bytes32) {
+    function lastDigest() public view returns (bytes32) {
         return digests.length == 0 ? bytes32(0) : digests[digests.length - 1];
     }
 
@@ -84,13 +101,15 @@ abstract contract Ledger is FederationTest {
 
     /// @dev Everything that changes the federation runs in it.
     modifier step() {
-        refused = false;
+        (refused, revoked) = (false, false);
+        (credited, explained) = (0, 0);
         vm.recordLogs();
         _;
         Vm.Log[] memory logs = vm.getRecordedLogs();
         for (uint256 i = 0; i < logs.length && !refused; ++i) {
             if (logs[i].emitter == address(federation)) _enter(logs[i]);
         }
+        assertEq(credited, explained, "I11: a credit that nothing explains");
         _checkStep();
     }
 
@@ -101,7 +120,8 @@ abstract contract Ledger is FederationTest {
         assertGe(now_.round, last.current.round, "I08: round");
         assertLe(now_.round, last.current.round + 1, "I08: round by one");
         assertGe(seen.finalHeight, last.finalHeight, "I08: finalHeight");
-        assertGe(seen.head.height, last.head.height, "I08: height");
+        if (!revoked) assertGe(seen.head.height, last.head.height, "I08: height");
+        assertGe(seen.head.height, seen.finalHeight, "I21: a final round was revoked");
         if (now_.round == last.current.round) {
             assertGe(uint8(now_.phase), uint8(last.current.phase), "I08: phase");
             assertEq(now_.partyStake, last.current.partyStake, "I03: partyStake");
@@ -120,7 +140,7 @@ abstract contract Ledger is FederationTest {
 
     // ------------------------------------------------------------------ entries
 
-    function _enter(Vm.Log memory log) private {
+    function _enter(Vm.Log memory log) internal virtual {
         bytes32 kind = log.topics[0];
         if (kind == IFederation.Registered.selector) _registered(log);
         else if (kind == IFederation.Deposited.selector) _deposited(log);
@@ -142,15 +162,19 @@ abstract contract Ledger is FederationTest {
         else if (kind == IFederation.RewardsWithdrawn.selector) _rewardsWithdrawn(log);
     }
 
-    function _account(Vm.Log memory log, uint256 topic) private pure returns (address) {
+    function _account(Vm.Log memory log, uint256 topic) internal pure returns (address) {
         return address(uint160(uint256(log.topics[topic])));
     }
 
-    function _registered(Vm.Log memory log) private {
+    function _registered(Vm.Log memory log) internal virtual {
         (Role role,, uint256 stake,) = abi.decode(log.data, (Role, address, uint256, uint8));
         assertEq(stakeOf[_account(log, 1)][role], 0, "registered twice");
         assertGe(stake, MIN_STAKE, "below the minimum");
-        stakeOf[_account(log, 1)][role] = stake;
+        address account = _account(log, 1);
+        stakeOf[account][role] = stake;
+        unbonding[account][role] = false;
+        if (!isAccount[account]) accounts.push(account);
+        isAccount[account] = true;
     }
 
     function _deposited(Vm.Log memory log) private {
@@ -160,10 +184,11 @@ abstract contract Ledger is FederationTest {
     function _unbondRequested(Vm.Log memory log) private {
         (Role role,) = abi.decode(log.data, (Role, uint256));
         lastRoundOf[_account(log, 1)][role] = _round();
+        unbonding[_account(log, 1)][role] = true;
     }
 
     /// @dev I12, I16.
-    function _withdrawn(Vm.Log memory log) private {
+    function _withdrawn(Vm.Log memory log) internal virtual {
         (Role role,, uint256 amount) = abi.decode(log.data, (Role, address, uint256));
         address account = _account(log, 1);
         assertEq(amount, stakeOf[account][role], "I12: withdrawn");
@@ -181,14 +206,20 @@ abstract contract Ledger is FederationTest {
     }
 
     /// @dev I06.
-    function _slashed(Vm.Log memory log) private {
+    function _slashed(Vm.Log memory log) internal virtual {
         (Role role, uint256 amount, uint256 lost) = abi.decode(log.data, (Role, uint256, uint256));
         address account = _account(log, 1);
         assertLe(amount, stakeOf[account][role], "I06: slash above stake");
-        assertLe(lost, amount, "I06: burnt above slash");
-        assertTrue(committed[uint256(log.topics[2])][account], "I06: slashed without a commit");
+        if (role == Role.Party) {
+            assertTrue(committed[uint256(log.topics[2])][account], "I06: slashed without a commit");
+            assertEq(lost, amount, "I06: all is burnt");
+        } else {
+            assertEq(lost, (amount + 1) / 2, "I06: half is burnt");
+            books[_round()].slashed = true;
+        }
         stakeOf[account][role] -= amount;
         burnt += lost;
+        explained += amount - lost;
     }
 
     function _seedBlockNamed(Vm.Log memory log) private {
@@ -198,9 +229,20 @@ abstract contract Ledger is FederationTest {
         if (round.partyStake != 0) {
             assertEq(partyStake, round.partyStake, "I03: frozen again");
             assertEq(aggregatorStake, round.aggregatorStake, "I03: frozen again");
+        } else {
+            assertEq(partyStake, _activeStake(Role.Party), "I26: parties");
+            assertEq(aggregatorStake, _activeStake(Role.Aggregator), "I26: aggregators");
         }
         (round.partyStake, round.aggregatorStake) = (partyStake, aggregatorStake);
         round.activeParties = activeParties;
+    }
+
+    /// @dev Of those that reach the minimum and do not leave.
+    function _activeStake(Role role) private view returns (uint256 total) {
+        for (uint256 i = 0; i < accounts.length; ++i) {
+            uint256 stake = stakeOf[accounts[i]][role];
+            if (!unbonding[accounts[i]][role] && stake >= MIN_STAKE) total += stake;
+        }
     }
 
     function _roundOpened(Vm.Log memory log) private {
@@ -226,23 +268,26 @@ abstract contract Ledger is FederationTest {
         uint256 word = uint256(log.topics[2]) << 96 | weight;
         counted[round].push(CountedUpdate(word, root));
         books[round].updatesHash = keccak256(abi.encode(books[round].updatesHash, word, root));
-        // Only the current round can still be accepted: of those before, none that was may have the root.
+        // Only the current round can still be accepted: of those before, none that is alive may have the root.
         for (uint256 i = 0; i < countedIn[root].length; ++i) {
             uint256 other = countedIn[root][i];
-            assertTrue(other != round && books[other].accepted == 0, "I05: a root counts twice");
+            assertTrue(other != round && !books[other].alive, "I05: a root counts twice");
         }
         countedIn[root].push(round);
+        if (holderOf[root] == address(0)) holderOf[root] = _account(log, 2);
+        assertEq(holderOf[root], _account(log, 2), "I05: a copy counts");
     }
 
     function _resultProposed(Vm.Log memory log) private {
         bytes32 digest = log.topics[2];
         assertEq(signedStake[digest], 0, "proposed twice");
         results[digest] = abi.decode(log.data, (Result));
+        books[uint256(log.topics[1])].attestEnd = _current().attestEnd;
         digests.push(digest);
     }
 
     /// @dev I04.
-    function _attested(Vm.Log memory log) private {
+    function _attested(Vm.Log memory log) internal virtual {
         bytes32 digest = log.topics[2];
         assertFalse(signed[digest][_account(log, 3)], "I04: counted twice");
         signed[digest][_account(log, 3)] = true;
@@ -259,33 +304,35 @@ abstract contract Ledger is FederationTest {
         assertEq(round.accepted, 0, "accepted twice");
         assertGt(3 * signedStake[digest], 2 * round.aggregatorStake, "I04: quorum");
         history.push(uint256(log.topics[1]));
-        (round.accepted, round.reserved) = (digest, reserved);
+        (round.accepted, round.reserved, round.alive) = (digest, reserved, true);
     }
 
-    function _roundFinal(Vm.Log memory log) private {
+    function _roundFinal(Vm.Log memory log) internal virtual {
         assertEq(uint256(log.topics[2]), ++finalHeight, "I08: final in order");
         assertEq(uint256(log.topics[1]), history[finalHeight], "I08: final in order");
     }
 
-    /// @dev I11: nothing is credited but here.
     function _rewardCredited(Vm.Log memory log) private {
         uint256 amount = abi.decode(log.data, (uint256));
         creditOf[_account(log, 2)] += amount;
-        books[uint256(log.topics[1])].credited += amount;
+        credited += amount;
     }
 
+    /// @dev I11.
     function _distributed(Vm.Log memory log) private {
         RoundBook storage round = books[uint256(log.topics[1])];
+        uint256 amount = abi.decode(log.data, (uint256));
         assertFalse(round.distributed, "I11: distributed twice");
-        assertEq(round.credited, abi.decode(log.data, (uint256)), "I11: credited");
-        assertLe(round.credited, round.reserved, "I11: credited above reserved");
+        assertTrue(round.alive, "I11: distributed though revoked");
+        assertLe(amount, round.reserved, "I11: credited above reserved");
         round.distributed = true;
+        rewarded += amount;
+        explained += amount;
     }
 
     function _rewardsWithdrawn(Vm.Log memory log) private {
         (, uint256 amount) = abi.decode(log.data, (address, uint256));
         assertEq(amount, creditOf[_account(log, 1)], "I11: paid what was credited");
         creditOf[_account(log, 1)] = 0;
-        rewardsPaid += amount;
     }
 }
