@@ -43,6 +43,10 @@ class Disputes(Contract):
     def window(self, round_number: int) -> Window:
         return from_abi(Window, self._read("window", round_number))
 
+    def held_until(self) -> int:
+        """Until when the last proven fraud holds back every withdrawal, so that slashes arrive."""
+        return int(self._read("heldUntil"))
+
     def registered_at(self, challenge: bytes) -> int:
         """The block in which a challenge was registered, by its hash; 0 when it was not."""
         return int(self._read("registeredAt", challenge))

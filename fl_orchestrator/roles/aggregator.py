@@ -19,14 +19,15 @@ from fl_orchestrator.chain.types import (
     RevealedUpdate,
     included_indices,
 )
-from fl_orchestrator.content.cid import cid_of
+from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.answering import Answerer
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
-from fl_orchestrator.roles.relay import Relay
+from fl_orchestrator.roles.relay import Relay, RelayFailed
+from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 
@@ -68,7 +69,7 @@ class _Work:
     updates_hash: bytes
     missing: list[RevealedUpdate]
     retry_at: int = 0
-    held: dict[int, tuple[VectorFile, int]] = field(default_factory=dict)
+    held: dict[int, tuple[VectorFile, RevealedUpdate]] = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
     posted: set[int] = field(default_factory=set)
 
@@ -80,7 +81,8 @@ class _Work:
 class Aggregator:
     """One aggregator of one federation; ``home`` is its directory.
 
-    With an ``answerer`` it also shows what it has signed to whoever demands it, at any time.
+    With an ``answerer`` it also shows what it has signed to whoever demands it, at any time; with a
+    ``retention`` its store keeps what it has signed that it holds.
     """
 
     def __init__(
@@ -92,9 +94,11 @@ class Aggregator:
         home: Path,
         relay: Relay | None = None,
         answerer: Answerer | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self.phases = EVERY_PHASE if answerer else frozenset({Phase.ATTEST, Phase.ACCEPTED})
         self._answerer = answerer
+        self._retention = retention
         self._federation = federation
         self._sender = sender
         self._store = store
@@ -127,6 +131,8 @@ class Aggregator:
 
     def _step(self) -> Step:
         seen = self._federation.observe(self.address)
+        if self._retention is not None:
+            self._retention.release(seen)
         if decide(seen) is Decision.NOTHING:
             return Step()
         current, work = seen.current, self._work
@@ -161,7 +167,7 @@ class Aggregator:
         asked, work.missing = work.missing, []
         for reveal, file in zip(asked, files, strict=True):
             if isinstance(file, VectorFile):
-                work.held[reveal.index] = (file, reveal.weight)
+                work.held[reveal.index] = (file, reveal)
                 continue
             _log.warning("excluded", party=reveal.party, round=reveal.round, reason=str(file))
             if not isinstance(file, VectorFileError | RootMismatch):
@@ -195,16 +201,26 @@ class Aggregator:
 
     def _compute(self, seen: Observation, work: _Work, included: int) -> Result:
         current = seen.current
-        base = self._vectors.fetch(
-            self._store, *current.base_model(), self._origin.state(current.base)
-        )
-        updates = [work.held[index] for index in included_indices(included)]
-        file = self._vectors.aggregate(base, updates, self._origin.state(current.round))
+        held = [work.held[index] for index in included_indices(included)]
+        updates = [(update, reveal.weight) for update, reveal in held]
+        file = self._vectors.aggregate(self._base(seen), updates, self._origin.state(current.round))
         with file.path.open("rb") as stream:
             cid = cid_of(stream)
         return Result(
             current.round, current.updates_hash, current.base_root, included, file.root, cid
         )
+
+    def _base(self, seen: Observation) -> VectorFile:
+        base = seen.current.base_model()
+        return self._vectors.fetch(self._store, *base, self._origin.state(seen.current.base))
+
+    def _inputs(
+        self, seen: Observation, work: _Work, result: Result
+    ) -> list[tuple[Cid, VectorFile]]:
+        """What a result was computed from."""
+        held = [work.held[index] for index in included_indices(result.included)]
+        updates = [(reveal.cid, update) for update, reveal in held]
+        return [(seen.current.base_model()[0], self._base(seen)), *updates]
 
     def _midway(self, seen: Observation) -> int:
         start, end = seen.current.reveal_end, seen.current.attest_end
@@ -229,10 +245,16 @@ class Aggregator:
         )
         with file.path.open("rb") as stream:
             self._store.put(stream)
+        if self._retention is not None:
+            self._retention.keep([*self._inputs(seen, work, result), (result.global_cid, file)])
         signature = self._federation.sign_result(self._sender.signer, result)
         if relayed and self._relay is not None:
-            work.posted.add(result.included)
-            self._relay.post_attestation(result, signature)
-            return Step("post attestation", self._midway(seen))
+            try:
+                self._relay.post_attestation(result, signature)
+            except RelayFailed as error:
+                _log.warning("relay failed", aggregator=self.address, reason=str(error))
+            else:
+                work.posted.add(result.included)
+                return Step("post attestation", self._midway(seen))
         self._sender.send(self._federation.attest(result, [signature]))
         return Step("attest")

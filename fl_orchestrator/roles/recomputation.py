@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.types import Result, RevealedUpdate, included_indices
+from fl_orchestrator.chain.types import Observation, Result, RevealedUpdate, included_indices
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
@@ -24,6 +25,7 @@ from fl_orchestrator.model.digests import ZERO_HASH, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
+from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import (
     Origin,
@@ -32,6 +34,8 @@ from fl_orchestrator.roles.vectors import (
     VectorFile,
     require_root,
 )
+
+_log = structlog.get_logger(__name__)
 
 _NO_CID: Final = Cid(ZERO_HASH, RAW)
 
@@ -92,7 +96,7 @@ class Recomputation:
     """Right models, and proofs against wrong ones, with files under ``home``.
 
     What was computed is remembered there, so that a process that starts again need not repeat it;
-    all of it is safe to delete.
+    all of it is safe to delete. With a ``retention`` the store keeps the updates that were used.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Recomputation:
         store: ContentStore,
         manifest: Manifest,
         home: Path,
+        retention: Retention | None = None,
     ) -> None:
         params = federation.params()
         self._genesis = RightModel(params.genesis_root, params.genesis_cid)
@@ -111,6 +116,7 @@ class Recomputation:
         self._origin = Origin(federation.chain_id, federation.address)
         self._vectors = VectorCache(home / "vectors", manifest)
         self._tree: ChunkTree | None = None
+        self._retention = retention
         self._known = _KnownModels(home / "right-models.json")
 
     def known(self, result: Result) -> RightModel | None:
@@ -133,11 +139,24 @@ class Recomputation:
     def _compute_anew(self, result: Result) -> tuple[VectorFile, RightModel]:
         base = self._base(result)
         meta = self._origin.state(result.round)
-        file = self._vectors.aggregate(base, self._updates(result), meta)
+        updates = self._updates(result)
+        weighted = [(update, reveal.weight) for update, reveal in updates]
+        file = self._vectors.aggregate(base, weighted, meta)
         with file.path.open("rb") as stream:
             right = RightModel(file.root, cid_of(stream))
         self._known.add(self._task(result), right)
+        if self._retention is not None:
+            try:
+                self._retention.keep([(reveal.cid, update) for update, reveal in updates])
+            except ContentError as error:
+                # A favour to others: this process has them on its own disk.
+                _log.warning("updates not kept", round=result.round, reason=str(error))
         return file, right
+
+    def release(self, seen: Observation) -> None:
+        """Let the store drop what no dispute needs any more."""
+        if self._retention is not None:
+            self._retention.release(seen)
 
     def claimed_file(self, result: Result) -> VectorFile:
         """The model that the result claims.
@@ -197,8 +216,8 @@ class Recomputation:
 
     # ------------------------------------------------------------------ inputs
 
-    def _updates(self, result: Result) -> list[tuple[VectorFile, int]]:
-        """The included updates, in their order, with their weights."""
+    def _updates(self, result: Result) -> list[tuple[VectorFile, RevealedUpdate]]:
+        """The included updates, in their order."""
         reveals = self._rounds.updates(result.round)
         check_reveals(reveals, result.updates_hash)
         included = [reveals[index] for index in included_indices(result.included)]
@@ -207,7 +226,7 @@ class Recomputation:
         missing = [(reveal, f) for reveal, f in found if not isinstance(f, VectorFile)]
         if missing:
             raise UnavailableUpdates(missing)
-        return [(f, reveal.weight) for reveal, f in found if isinstance(f, VectorFile)]
+        return [(f, reveal) for reveal, f in found if isinstance(f, VectorFile)]
 
     def _base(self, result: Result) -> VectorFile:
         """The model that the result starts from: as it is stored, or else computed again itself."""

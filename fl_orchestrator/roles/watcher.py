@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from web3.exceptions import BlockNotFound
 
 from fl_orchestrator.chain.contract import Call
 from fl_orchestrator.chain.events import MissingEvents, RoundIndex
@@ -35,6 +34,7 @@ from fl_orchestrator.roles.recomputation import (
     UnavailableBase,
     UnavailableUpdates,
 )
+from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.updates import InconsistentEvents
 
 _log = structlog.get_logger(__name__)
@@ -67,13 +67,14 @@ class WatcherSettings:
 
     ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least. What
     cannot be had is asked for again every ``retry_seconds`` of the chain's time, and an alert after
-    so many ``attempts``. Without a ``secret`` of its own the watcher draws and keeps one.
+    so many ``attempts``. Without a ``secret`` it draws one; a ``retention`` keeps what it checked.
     """
 
     max_bond: int | None = None
     retry_seconds: int = 30
     attempts: int = 3
     secret: bytes | None = None
+    retention: Retention | None = None
 
 
 _ALERTS: Final[dict[type[FloError], AlertKind]] = {
@@ -130,27 +131,26 @@ class Watcher:
         self._secret = self._settings.secret or kept_secret(home / "private")
         self._alerts = Alerts(federation, deployed_at)
         self._misread = 0
-        self._read_anew()
+        self._begin(RoundIndex(federation, deployed_at))
 
-    def _read_anew(self) -> None:
-        """Forget what the node has said."""
-        federation, address = self._federation, self.address
-        self._rounds = RoundIndex(federation, self._deployed_at)
+    def _begin(self, rounds: RoundIndex) -> None:
+        """Forget what follows from what the node has said."""
+        federation, address, settings = self._federation, self.address, self._settings
+        self._rounds = rounds
         self._recomputation = Recomputation(
-            federation, self._rounds, self._store, self._manifest, self._home
+            federation, self._rounds, self._store, self._manifest, self._home, settings.retention
         )
         self._prosecution = Prosecution(
             federation,
             self._rounds,
             self._recomputation,
-            Descents(federation, self._rounds, address, self._settings.max_bond),
+            Descents(federation, self._rounds, address, settings.max_bond),
             address,
             self._secret,
         )
         self._slashes = Slashes(federation, self._rounds, address, self._deployed_at)
         self._bonds = Bonds(federation, self._rounds, address)
         self._cases: dict[bytes, _Case] = {}
-        self._last_block: tuple[int, bytes] | None = None
         self._complete_to = 0
         self._busy = True
 
@@ -171,6 +171,7 @@ class Watcher:
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
         wake_ats: list[int] = []
+        self._recomputation.release(seen)
         try:
             self._search(seen)
             self._look()
@@ -180,33 +181,24 @@ class Watcher:
             if self._misread == self._settings.attempts:
                 raise
             _log.warning("reading the chain anew", reason=error.message)
-            self._read_anew()
+            self._begin(RoundIndex(self._federation, self._deployed_at))
             return Step(wake_at=seen.timestamp + self._settings.retry_seconds)
         self._misread = 0
         self._busy = step is not None or any(self._is_pending(c) for c in self._cases.values())
         return step or Step(wake_at=min(wake_ats, default=0))
 
     def _search(self, seen: Observation) -> None:
-        """Read the blocks that are new; all of them when one that was read has been replaced.
+        """Read the blocks that are new; begin anew when some that were read have been replaced.
 
         Raises MissingEvents when a round of the history would go unchecked.
         """
-        if self._last_block and not self._is_on_chain(*self._last_block):
-            _log.warning("reorganised", block=self._last_block[0])
-            self._read_anew()
-        self._rounds.search_to(seen.block_number)
-        block = self._federation.web3.eth.get_block(seen.block_number)
-        self._last_block = seen.block_number, bytes(block["hash"])
+        if self._rounds.search_to(seen.block_number):
+            _log.warning("reorganised", block=seen.block_number)
+            self._begin(self._rounds)
         self._complete_to = min(self._complete_to, seen.head.height)
         for height in range(self._complete_to + 1, seen.head.height + 1):
             self._rounds.accepted(self._federation.model(height).round, seen.block_number)
             self._complete_to = height
-
-    def _is_on_chain(self, number: int, block_hash: bytes) -> bool:
-        try:
-            return bytes(self._federation.web3.eth.get_block(number)["hash"]) == block_hash
-        except BlockNotFound:
-            return False
 
     def _look(self) -> None:
         """Take in the results that are new, and what is known of them already."""
@@ -393,5 +385,4 @@ class Watcher:
             for reveal, reason in error.missing:
                 self._alerts.unavailable(case.digest, reveal, reason)
         else:
-            kind = _ALERTS[type(error)]
-            self._alerts.add(kind, case.result.round, case.digest, str(error))
+            self._alerts.add(_ALERTS[type(error)], case.result.round, case.digest, str(error))
