@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, print_pairs, say
+from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.rehearsal import NoModel, TrainerOption, show_training
 from fl_orchestrator.errors import ContentError, InputError
 
@@ -136,16 +136,14 @@ def create(
         print_json(_as_json(manifest, rehearsal, output, genesis))
         return
     say("One round, rehearsed from the trainer's own first weights:\n")
-    show_training(manifest, rehearsal)
     offsets = {tensor.name: tensor.offset for tensor in manifest.tensors if tensor.offset}
     shown = ", ".join(f"{tensor} {offset:+}" for tensor, offset in offsets.items())
-    print_pairs(
-        [
-            ("fraction bits", str(manifest.update_fraction_bits)),
-            ("offsets", shown or "none"),
-            ("samples per weight", str(manifest.samples_per_weight)),
-        ]
-    )
+    measured = [
+        ("fraction bits", str(manifest.update_fraction_bits)),
+        ("offsets", shown or "none"),
+        ("samples per weight", str(manifest.samples_per_weight)),
+    ]
+    show_training(manifest, rehearsal, measured)
     say(
         f"\n{escape(str(output))} and {escape(str(genesis))} are written. Next: `flo deploy "
         f"--manifest {escape(str(output))} --genesis {escape(str(genesis))} …`."

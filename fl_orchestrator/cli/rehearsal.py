@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,7 +141,9 @@ def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) ->
     return _Start(described, genesis_state(described.layout, first), OFFLINE, words)
 
 
-def show_training(manifest: Manifest, done: Rehearsal) -> None:
+def show_training(
+    manifest: Manifest, done: Rehearsal, more: Sequence[tuple[str, str]] = ()
+) -> None:
     """Show what a rehearsed training did: shapes, changes, rows, seconds, loss and metrics."""
     training = done.training
     rows = [
@@ -156,7 +159,7 @@ def show_training(manifest: Manifest, done: Rehearsal) -> None:
         for name, before in done.before.items()
     ]
     rows.append(("clipped", f"{done.clipped:.3%} of the values were out of range"))
-    print_pairs(rows)
+    print_pairs([*rows, *more])
 
 
 def _show_what_leaves(start: _Start, done: Rehearsal, output: Path | None) -> None:

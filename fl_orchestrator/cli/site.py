@@ -39,7 +39,7 @@ _MAX_SECRET_CHARACTERS: Final = 4096
 _GWEI_IN_ETHER: Final = 10**9
 
 
-def _shared(name: str, text: str, **more: Any) -> Any:
+def shared(name: str, text: str, **more: Any) -> Any:
     """An option that every role of a site has: also an environment variable, and a key of flo.toml.
 
     Precedence: option, environment, file, default.
@@ -51,7 +51,7 @@ def _shared(name: str, text: str, **more: Any) -> Any:
 RpcOption = Annotated[
     str,
     # What is set may have a key in it, so no help shows it.
-    _shared(
+    shared(
         "--rpc",
         "The chain's JSON-RPC endpoint; further ones, after commas, stand in for it. "
         "Default: http://127.0.0.1:8545.",
@@ -59,22 +59,22 @@ RpcOption = Annotated[
         show_default=False,
     ),
 ]
-KeyOption = Annotated[Path | None, _shared("--key", "An encrypted keystore file.")]
+KeyOption = Annotated[Path | None, shared("--key", "An encrypted keystore file.")]
 PasswordOption = Annotated[
-    Path | None, _shared("--password-file", "A file with the key's password. Default: ask.")
+    Path | None, shared("--password-file", "A file with the key's password. Default: ask.")
 ]
 FederationOption = Annotated[
     str | None,
-    _shared("--federation", "The contract's address. Default: the one `flo deploy` made."),
+    shared("--federation", "The contract's address. Default: the one `flo deploy` made."),
 ]
 DeploymentsOption = Annotated[
-    Path, _shared("--deployments", "The directory where `flo deploy` keeps its record.")
+    Path, shared("--deployments", "The directory where `flo deploy` keeps its record.")
 ]
 StoreOption = Annotated[
-    str, _shared("--store", "file:///path/to/directory or kubo+http://127.0.0.1:5001.")
+    str, shared("--store", "file:///path/to/directory or kubo+http://127.0.0.1:5001.")
 ]
 HomeOption = Annotated[
-    Path, _shared("--home", "Private files of this role; keep them until a round ends.")
+    Path, shared("--home", "Private files of this role; keep them until a round ends.")
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, send nothing, spend nothing.")
@@ -91,11 +91,11 @@ TIMEOUT_DEFAULT: Final = 3600.0
 
 ChainIdOption = Annotated[
     int | None,
-    _shared("--chain-id", "Refuse an endpoint of any other chain.", metavar="N"),
+    shared("--chain-id", "Refuse an endpoint of any other chain.", metavar="N"),
 ]
 GatewaysOption = Annotated[
     str,
-    _shared(
+    shared(
         "--gateways",
         "HTTP gateways, with commas, that are asked for what the store has not.",
         metavar="URLS",
@@ -104,7 +104,7 @@ GatewaysOption = Annotated[
 ]
 RelayOption = Annotated[
     str,
-    _shared(
+    shared(
         "--relay",
         "A keeper's relay, which pays for gas and is a gateway.",
         metavar="URL",
@@ -113,31 +113,31 @@ RelayOption = Annotated[
 ]
 ConfirmationsOption = Annotated[
     int,
-    _shared("--confirmations", "Blocks that have to follow before something counts.", min=0),
+    shared("--confirmations", "Blocks that have to follow before something counts.", min=0),
 ]
 DailyCapOption = Annotated[
-    str, _shared("--daily-cap", "The most to pay for gas in a day (UTC).", metavar="ETH")
+    str, shared("--daily-cap", "The most to pay for gas in a day (UTC).", metavar="ETH")
 ]
 DailyDepositOption = Annotated[
     str,
-    _shared("--daily-deposit", "The most to put into stake and bonds in a day.", metavar="ETH"),
+    shared("--daily-deposit", "The most to put into stake and bonds in a day.", metavar="ETH"),
 ]
 MaxFeeOption = Annotated[
-    str, _shared("--max-fee", "The most to pay for a unit of gas.", metavar="GWEI")
+    str, shared("--max-fee", "The most to pay for a unit of gas.", metavar="GWEI")
 ]
 
 
 MetricsOption = Annotated[
     str,
-    _shared(
+    shared(
         "--metrics", "Serve figures for Prometheus, and /healthz, there.", metavar="[HOST:]PORT"
     ),
 ]
 LogFormatOption = Annotated[
-    str, _shared("--log-format", "text, or json: one object for each line.", metavar="FORMAT")
+    str, shared("--log-format", "text, or json: one object for each line.", metavar="FORMAT")
 ]
 LogLevelOption = Annotated[
-    str, _shared("--log-level", "debug, info, warning or error.", metavar="LEVEL")
+    str, shared("--log-level", "debug, info, warning or error.", metavar="LEVEL")
 ]
 
 
@@ -265,7 +265,7 @@ def with_options(command: _Command) -> _Command:
     """Give a command, in place of its parameter ``site``, the options of that parameter's class."""
     hints = get_type_hints(command, include_extras=True)
     kind = hints.pop("site")
-    shared = get_type_hints(kind, include_extras=True)
+    theirs = get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind)]
 
     @functools.wraps(command)
@@ -277,7 +277,7 @@ def with_options(command: _Command) -> _Command:
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
         for field in fields(kind)
     ]
-    hints |= {name: shared[name] for name in names}
+    hints |= {name: theirs[name] for name in names}
     parameters = [
         p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
         for p in (*own, *options)

@@ -13,6 +13,7 @@ import pytest
 
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
+from fl_orchestrator.training.loading import load_trainer
 from fl_orchestrator.training.tasks import task_named
 from fl_orchestrator.training.trainer import BadTrainingConfig, BadWeights, FloatArray, TensorSpec
 from fl_orchestrator.training.weights_file import (
@@ -150,6 +151,7 @@ import hashlib, json
 import numpy as np
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasTrainer
+from fl_orchestrator.training.loading import load_trainer
 from fl_orchestrator.training.tasks import task_named
 from fl_orchestrator.training.weights_file import save_keras
 task = task_named("breast-cancer")
@@ -290,3 +292,30 @@ def test_a_damaged_keras_file_is_refused(model: KerasModel, tmp_path: Path) -> N
         archive.writestr("metadata.json", "{}")
     with pytest.raises(BadWeightsFile, match="not a readable"):
         load_weights(path, model.tensors)
+
+
+def test_the_example_in_keras_trains_the_model_of_the_one_in_numpy(
+    checkout: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = data_dir / "heart_disease" / "processed.cleveland.data"
+    monkeypatch.setenv("HOSPITAL_DATA", str(file))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    directory = checkout / "examples" / "heart_disease"
+    settings = {"seed": 5, "epochs": 2, "batchSize": 4, "learningRate": 0.01}
+    trained = {}
+    for name in ("keras", "numpy"):
+        trainer = load_trainer(f"{directory}/{name}_trainer.py:make_trainer")
+        initial = trainer.initial_weights() or {}
+        assert {key: array.shape for key, array in initial.items()} == {
+            "output/kernel": (13, 1),
+            "output/bias": (1,),
+        }
+        start = [np.full(array.shape, 0.1, np.float32) for array in initial.values()]
+        weights, samples, _ = trainer.fit(start, settings)
+        trained[name] = weights, samples, *trainer.evaluate(weights, settings)
+    found, other = trained["keras"], trained["numpy"]
+    for a, b in zip(found[0], other[0], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert found[1] == other[1] == 202
+    assert found[2] == pytest.approx(other[2], abs=1e-5)
+    assert found[4]["accuracy"] == pytest.approx(other[4]["accuracy"])
