@@ -15,26 +15,14 @@ from fl_orchestrator.cli.service import (
     show_done,
 )
 from fl_orchestrator.cli.site import (
-    DEPLOYMENTS_DEFAULT,
-    HOME_DEFAULT,
-    RPC_DEFAULT,
     TIMEOUT_DEFAULT,
     Account,
-    DeploymentsOption,
     DryRunOption,
-    FederationOption,
-    HomeOption,
-    KeyOption,
-    PasswordOption,
     Payer,
-    RpcOption,
-    StoreOption,
+    Site,
     TimeoutOption,
     follow,
     head_json,
-    open_federation,
-    open_sender,
-    role_home,
     with_options,
 )
 from fl_orchestrator.cli.stake import (
@@ -91,16 +79,9 @@ def status(
 
 
 @app.command()
+@with_options
 def attest(
-    key: KeyOption,
-    store: StoreOption,
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    home: HomeOption = HOME_DEFAULT,
-    password_file: PasswordOption = None,
-    timeout: TimeoutOption = TIMEOUT_DEFAULT,
-    json_output: JsonOption = False,
+    site: Site, timeout: TimeoutOption = TIMEOUT_DEFAULT, json_output: JsonOption = False
 ) -> None:
     """Aggregate the current round and attest to the result.
 
@@ -110,23 +91,25 @@ def attest(
     Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
     """
     with interruptible("Nothing is lost: run the same command again to go on."):
-        from fl_orchestrator.chain.connect import connect
         from fl_orchestrator.chain.types import Phase
-        from fl_orchestrator.content.store import open_store
         from fl_orchestrator.roles.aggregator import Aggregator
         from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.retention import Retention
 
-        chain = open_federation(connect(rpc), federation, deployments)
-        content = open_store(store)
+        chain, content = site.open_federation(), site.open_store()
         manifest = fetch_manifest(content, chain.params())
-        sender = open_sender(chain, key, password_file)
+        sender = site.open_sender(chain)
         seen = chain.observe(sender.address)
         if seen.aggregator.stake == 0:
             raise NotAttesting(
                 "This account is not registered as an aggregator.",
                 "Run `flo aggregator register` first.",
             )
-        role = Aggregator(chain, sender, content, manifest, role_home(home, chain, sender.address))
+        own = site.role_home(chain, sender.address)
+        retention = Retention(chain, content, own / "kept-as-aggregator.json")
+        role = Aggregator(
+            *(chain, sender, content, manifest, own, site.open_relay()), retention=retention
+        )
         ended = seen.current.phase in (Phase.IDLE, Phase.VOID)
         first = seen.current.round + ended
 
@@ -170,8 +153,9 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
     """Attest to every round and answer every demand, until stopped.
 
     Fetches and checks the updates of each round, computes the next global model, stores it and
-    signs it; and shows what it has signed to whoever demands it. Survives outages of the node and
-    of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and to repeat.
+    signs it; keeps what a dispute may need, and shows it to whoever demands it. Survives outages of
+    the node and of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and to
+    repeat.
 
     Example: flo aggregator run --key aggregator.json --store file:///srv/flo
     """
@@ -180,12 +164,16 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
         from fl_orchestrator.roles.aggregator import Aggregator
         from fl_orchestrator.roles.answering import Answerer
         from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.retention import Retention
         from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty
         from fl_orchestrator.service.sparing import Sparing
 
         chain, sender, store = process.chain, process.sender, process.store
         manifest = fetch_manifest(store, chain.params())
-        aggregator = Aggregator(chain, sender, store, manifest, process.home)
+        retention = Retention(chain, store, process.home / "kept-as-aggregator.json")
+        aggregator = Aggregator(
+            *(chain, sender, store, manifest, process.home, site.open_relay()), retention=retention
+        )
         rounds = RoundIndex(chain, process.deployed_at)
         answerer = Answerer(chain, sender, store, manifest, process.home, rounds)
         done = process.serve(

@@ -56,17 +56,22 @@ def run(
     """
     with interruptible(SAFE_TO_STOP), site.running("watcher") as process:
         from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.retention import Retention
         from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
         from fl_orchestrator.service.loop import EVENTS_EVERY, Duty
 
+        home = process.home / "watcher"
         role = Watcher(
             process.chain,
             process.sender,
             process.store,
             fetch_manifest(process.store, process.chain.params()),
-            process.home / "watcher",
+            home,
             process.deployed_at,
-            WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None),
+            WatcherSettings(
+                max_bond=parse_ether(max_bond) if max_bond else None,
+                retention=Retention(process.chain, process.store, home / "kept.json"),
+            ),
         )
         done = process.serve(
             Duty(role, EVENTS_EVERY),

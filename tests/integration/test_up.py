@@ -1,0 +1,148 @@
+"""`flo up`: a federation of real processes that is started, stopped and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.flo import Finished, finish, flo, start_flo
+
+SIZE = ("--parties", "3", "--aggregators", "2", "--store", "file", "--seed", "5")
+SECONDS = 240
+
+
+@pytest.fixture
+def options(tmp_path: Path, checkout: Path) -> list[str]:
+    anvil = checkout / "node_modules/.bin/anvil"
+    return ["up", "--anvil", str(anvil), "--directory", str(tmp_path / "up"), *SIZE]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """In which whoever imports TensorFlow leaves a trace."""
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "tensorflow.py").write_text(
+        f"open({str(tmp_path / 'imported')!r}, 'w')\nraise ImportError('not here')\n"
+    )
+    return {"PYTHONPATH": str(trap), "COLUMNS": "120"}
+
+
+class Terminal:
+    """A process at a terminal, which shows what it wants to show to a person."""
+
+    def __init__(self, options: list[str], environment: dict[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [Path(sys.executable).parent / "flo", *options],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm", **environment},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def read(self) -> Iterator[str]:
+        """What is new, until the process has ended."""
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # how a terminal says that nobody is there any more
+                return
+            self.shown += data.decode(errors="replace")
+            yield self.shown
+        raise AssertionError(f"not finished within {SECONDS} s:\n{self.shown}")
+
+    def wait_for(self, *texts: str) -> None:
+        for shown in self.read():
+            if all(text in shown for text in texts):
+                return
+        raise AssertionError(f"{texts} were not shown:\n{self.shown}")
+
+    def finish(self) -> int:
+        for _ in self.read():
+            pass
+        return self.process.wait(30)
+
+
+def leftovers(directory: Path) -> list[str]:
+    """Processes that work in a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(directory):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def run_one_round(options: list[str], environment: dict[str, str]) -> Finished:
+    process = start_flo(*options, "--rounds", "1", "--json", env=environment)
+    return finish(process, timeout=SECONDS).succeeded()
+
+
+def test_a_federation_is_started_stopped_and_goes_on(
+    options: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "up"
+    terminal = Terminal(options, environment)
+    terminal.wait_for("Round 1 accepted", "party-2", "committed", "revealed", "signed")
+    second = flo(*options)
+    second.refused(6, "is in use by process", str(terminal.process.pid))
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.finish() == 0
+    assert "Stopped. Everything is in" in terminal.shown
+    assert leftovers(directory) == []
+
+    went_on = run_one_round(options, environment).json
+    (last,) = went_on["rounds"][-1:]
+    assert last["round"] >= 2
+    assert last["accuracy"] > 0.9
+    assert leftovers(directory) == []
+    assert not (tmp_path / "imported").exists()
+    check_files(directory)
+
+
+def check_files(directory: Path) -> None:
+    password = (directory / "password").read_text().strip()
+    assert stat.S_IMODE((directory / "password").stat().st_mode) == 0o600
+    keys = list(directory.glob("*/key.json"))
+    assert len(keys) == 3 + 2 + 1 + 2  # parties, aggregators, a watcher, keeper and owner
+    for key in keys:
+        assert json.loads(key.read_text())["version"] == 3
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    for log in directory.glob("*/*.log"):
+        assert "Traceback" not in log.read_text()
+        assert password not in log.read_text()
+
+
+def test_a_directory_of_another_federation_is_refused(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "thesis.tex").touch()
+    flo(*options).refused(2, "no federation", "Choose an empty directory.")
+    (tmp_path / "up" / "plan.json").write_text(
+        '{"parties": 9, "aggregators": 2, "watchers": 1, "seed": 5}'
+    )
+    flo(*options).refused(2, "9 parties", "another directory")
+    (tmp_path / "up" / "plan.json").write_text("{}")
+    flo(*options).refused(2, "cannot be read")
+
+
+def test_a_program_that_is_missing_is_named(options: list[str], tmp_path: Path) -> None:
+    flo(*options, "--anvil", "/nowhere/anvil").refused(7, "/nowhere/anvil")
+    flo(*options, "--store", "kubo", "--ipfs", "/nowhere/ipfs").refused(7, "/nowhere/ipfs")
+    flo(*options, "--store", "s3").refused(2, "s3")
+    assert not (tmp_path / "up").exists()
