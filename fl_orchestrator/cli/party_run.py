@@ -122,6 +122,7 @@ def _party(
     seed: int | None,
 ) -> Party:
     from fl_orchestrator.roles.party import Party, PartySettings
+    from fl_orchestrator.roles.retention import Retention
 
     settings = PartySettings(
         run_seed=secrets.randbits(63) if seed is None else seed,
@@ -137,6 +138,7 @@ def _party(
         process.home,
         settings,
         site.open_relay(),
+        Retention(process.chain, process.store, process.home / "kept-as-party.json"),
     )
 
 

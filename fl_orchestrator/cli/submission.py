@@ -46,6 +46,7 @@ def submit(
     with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.party import Party, PartySettings
+        from fl_orchestrator.roles.retention import Retention
         from fl_orchestrator.training.trainer import TensorSpec
         from fl_orchestrator.training.weights_file import load_weights
 
@@ -56,15 +57,17 @@ def submit(
         trained = load_weights(weights, tensors)
         sender = site.open_sender(chain)
         stack.enter_context(site.alone_with(chain, sender.address))
+        home = site.role_home(chain, sender.address)
         party = Party(
             chain,
             sender,
             content,
             manifest,
             _Trained(trained, samples),
-            site.role_home(chain, sender.address),
+            home,
             PartySettings(run_seed=0, confirmations=site.confirmations),
             site.open_relay(),
+            Retention(chain, content, home / "kept-as-party.json"),
         )
         joined: RoundView | None = None
         start = chain.observe(sender.address)
