@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -16,6 +18,21 @@ _LEVELS: Final = ("debug", "info", "warning", "error")
 
 class BadLogging(InputError):
     """There is no such level or format of logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tolerant:
+    """A stream that loses what it cannot write: a full disk must not end who logs that it is."""
+
+    stream: TextIO
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.flush()
 
 
 def configure(debug: bool) -> None:
@@ -45,7 +62,7 @@ def log(level: str, kind: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Tolerant(sys.stderr))),
     )
 
 

@@ -34,7 +34,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (trap / "tensorflow.py").write_text(
         f"open({str(tmp_path / 'imported')!r}, 'w')\nraise ImportError('not here')\n"
     )
-    return {"PYTHONPATH": str(trap), "COLUMNS": "120"}
+    path = os.pathsep.join(filter(None, (str(trap), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "COLUMNS": "120"}
 
 
 class Terminal:
