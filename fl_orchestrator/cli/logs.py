@@ -20,7 +20,7 @@ class BadLogging(InputError):
     """There is no such level or format of logs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)  # structlog keeps a lock for each stream
 class _Tolerant:
     """A stream that loses what it cannot write: a full disk must not end who logs that it is."""
 
