@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from eth_typing import ChecksumAddress
 from web3 import Web3
+from web3.exceptions import BlockNotFound, Web3RPCError
 
 from fl_orchestrator.artifacts import Artifact
+from fl_orchestrator.chain.endpoints import AnswerTooLarge
 from fl_orchestrator.chain.reverts import RevertDecoder
+
+# Blocks that one search for events covers at first; some nodes take ten thousand, or fewer.
+_WIDEST_SPAN: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,20 @@ class Contract:
         self.chain_id = web3.eth.chain_id
         self.reverts = RevertDecoder.of_artifact(artifact.name)
         self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
+        self._span = _WIDEST_SPAN
 
     def _read(self, function: str, *arguments: Any) -> Any:
         with self.reverts.translated():
             # For a call without a sender web3 asks the development chain for its accounts.
             return self._contract.functions[function](*arguments).call({"from": self.address})
+
+    def block_hash(self, number: int) -> bytes | None:
+        """The hash of a block; None when the node has no such block."""
+        with self.reverts.translated():
+            try:
+                return bytes(self.web3.eth.get_block(number)["hash"])
+            except BlockNotFound:
+                return None
 
     def _events(
         self, name: str, first: int, last: int | None, round_number: int | None
@@ -44,28 +58,51 @@ class Contract:
         """From a first block to a last one, None being the latest, and of one round or of all."""
         event = self._contract.events[name]
         filters = {} if round_number is None else {"round": round_number}
-        with self.reverts.translated():
-            logs = event.get_logs(
-                from_block=first,
-                to_block="latest" if last is None else last,
-                argument_filters=filters,
+
+        def search(start: int, end: int) -> Iterable[Any]:
+            logs: Iterable[Any] = event.get_logs(
+                from_block=start, to_block=end, argument_filters=filters
             )
-            return list(logs)
+            return logs
+
+        return self._searched(search, first, last)
 
     def _events_of(self, names: Sequence[str], first: int, last: int) -> list[Any]:
-        """All events of these names, in the order of the chain, by one request."""
+        """All events of these names, in the order of the chain."""
         events = {
             bytes.fromhex(e.topic[2:]): e for e in map(self._contract.events.__getitem__, names)
         }
         wanted: Any = {
             "address": self.address,
-            "fromBlock": first,
-            "toBlock": last,
             "topics": [["0x" + topic.hex() for topic in events]],
         }
+
+        def search(start: int, end: int) -> Iterable[Any]:
+            wanted.update(fromBlock=start, toBlock=end)
+            for log in self.web3.eth.get_logs(wanted):
+                yield events[bytes(log["topics"][0])].process_log(log)
+
+        return self._searched(search, first, last)
+
+    def _searched(
+        self, search: Callable[[int, int], Iterable[Any]], first: int, last: int | None
+    ) -> list[Any]:
+        """What a search finds in a range of blocks, as wide as the node takes it at a time."""
+        found: list[Any] = []
         with self.reverts.translated():
-            logs = self.web3.eth.get_logs(wanted)
-        return [events[bytes(log["topics"][0])].process_log(log) for log in logs]
+            end = self.web3.eth.block_number if last is None else last
+            while first <= end:
+                stop = min(end, first + self._span - 1)
+                try:
+                    found.extend([*search(first, stop)])
+                except (Web3RPCError, AnswerTooLarge):
+                    if stop == first:
+                        self._span = _WIDEST_SPAN
+                        raise
+                    self._span = (stop - first + 1) // 2
+                    continue
+                first = stop + 1
+        return found
 
     def _call(self, function: str, *arguments: Any, value: int = 0) -> Call:
         data = self._contract.encode_abi(function, args=list(arguments))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.types import (
@@ -13,9 +14,13 @@ from fl_orchestrator.chain.types import (
     FraudProven,
     Result,
     RevealedUpdate,
+    RoundEvents,
     RoundRevoked,
 )
 from fl_orchestrator.errors import ChainError
+
+# So many ranges of blocks can be forgotten one by one when a reorganisation replaces them.
+_KEPT_SEARCHES: Final = 128
 
 
 class MissingEvents(ChainError):
@@ -30,18 +35,29 @@ class AcceptedRound:
     updates: list[RevealedUpdate]
 
 
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What was found in a range of blocks; the last one's hash tells whether they still exist."""
+
+    last: int
+    hash: bytes
+    found: RoundEvents
+
+
 class RoundIndex:
-    """An index of a federation's rounds, from the block of its deployment on.
+    """An index of a federation's rounds, from the block of its deployment on, or from 0.
 
     It asks the node for the blocks that are new since the last time, and knows of no later ones.
-    Everything goes by round: after a revocation another round has the same height. It does not
-    notice a reorganisation: let it search no block that may still be replaced, or ask it for final
-    rounds.
+    Everything goes by round: after a revocation another round has the same height.
     """
 
     def __init__(self, federation: Federation, from_block: int) -> None:
         self._federation = federation
-        self._next_block = from_block
+        self._from_block = from_block
+        self._searches: list[_Search] = []
+        self._forget()
+
+    def _forget(self) -> None:
         self._results: dict[bytes, Result] = {}
         self._updates: dict[int, list[RevealedUpdate]] = {}
         self._accepted: dict[int, bytes] = {}
@@ -50,12 +66,43 @@ class RoundIndex:
         self._frauds: dict[bytes, FraudProven] = {}
         self._revocations: dict[int, RoundRevoked] = {}
 
-    def search_to(self, block_number: int) -> None:
-        """Read the events up to a block, which is included."""
-        first, last = self._next_block, block_number
-        if first > last:
-            return
-        found = self._federation.round_events(first, last)
+    def search_to(self, block_number: int) -> bool:
+        """Read the events up to a block, which is included.
+
+        Returns whether a reorganisation replaced blocks that were read before. What they said is
+        forgotten, and read anew from the fork on.
+        """
+        # First of all: what changes while this searches, the next search notices.
+        block_hash = self._federation.block_hash(block_number)
+        reorganised = self._forget_replaced()
+        if block_hash is not None and block_number > self._last_block:
+            found = self._federation.round_events(self._last_block + 1, block_number)
+            self._take(found)
+            self._searches.append(_Search(block_number, block_hash, found))
+            if len(self._searches) > 2 * _KEPT_SEARCHES:
+                self._searches[:_KEPT_SEARCHES] = [_merged(self._searches[:_KEPT_SEARCHES])]
+        return reorganised
+
+    @property
+    def _last_block(self) -> int:
+        return self._searches[-1].last if self._searches else self._from_block - 1
+
+    def _forget_replaced(self) -> bool:
+        kept = len(self._searches)
+        while kept and not self._is_on_chain(self._searches[kept - 1]):
+            kept -= 1
+        if kept == len(self._searches):
+            return False
+        del self._searches[kept:]
+        self._forget()
+        for search in self._searches:
+            self._take(search.found)
+        return True
+
+    def _is_on_chain(self, search: _Search) -> bool:
+        return self._federation.block_hash(search.last) == search.hash
+
+    def _take(self, found: RoundEvents) -> None:
         self._results |= found.results
         for update in found.updates:
             self._updates.setdefault(update.round, []).append(update)
@@ -64,14 +111,13 @@ class RoundIndex:
         self._answers |= {answer.id: answer for answer in found.answers}
         self._frauds |= {fraud.digest: fraud for fraud in found.frauds}
         self._revocations |= {revocation.round: revocation for revocation in found.revocations}
-        self._next_block = last + 1
 
     def accepted(self, round_number: int, block_number: int) -> AcceptedRound:
         """An accepted round, of which ``block_number`` and earlier blocks have all events.
 
         Raises MissingEvents.
         """
-        if round_number not in self._accepted:
+        if round_number not in self._accepted and block_number > self._last_block:
             self.search_to(block_number)
         try:
             result = self._results[self._accepted[round_number]]
@@ -131,3 +177,17 @@ class RoundIndex:
         Later rounds that were accepted on top of one died with it; they are not among these.
         """
         return MappingProxyType(self._revocations)
+
+
+def _merged(searches: Sequence[_Search]) -> _Search:
+    """One search over the blocks of all: after a deeper fork all of it is read again."""
+    merged = RoundEvents({}, [], {}, [], [], [], [])
+    for found in (search.found for search in searches):
+        merged.results.update(found.results)
+        merged.updates.extend(found.updates)
+        merged.accepted.update(found.accepted)
+        merged.demands.extend(found.demands)
+        merged.answers.extend(found.answers)
+        merged.frauds.extend(found.frauds)
+        merged.revocations.extend(found.revocations)
+    return _Search(searches[-1].last, searches[-1].hash, merged)

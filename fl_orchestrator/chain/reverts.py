@@ -173,6 +173,11 @@ class RevertDecoder:
                 f"The node refused a request: {_node_message(error)}.",
                 "Run the command again, or use another RPC endpoint.",
             ) from error
+        except (DecodingError, LookupError, TypeError, ValueError) as error:
+            raise RequestRefused(
+                "The node answered a request with something else than was asked for.",
+                "Use another RPC endpoint.",
+            ) from error
 
     def selector(self, name: str) -> bytes:
         """The selector of a named error; for tests and for reading skip events."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.observations import SOME_CID
 
+from fl_orchestrator.chain import events
 from fl_orchestrator.chain.events import MissingEvents, RoundIndex
 from fl_orchestrator.chain.types import (
     Answered,
@@ -32,13 +34,28 @@ class Node:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
         self.hidden: set[str] = set()
+        self.forks: list[int] = []
+        self.lost: range = range(0)
+        self.head = 1000
+        self.during: Callable[[], None] = lambda: None
+
+    def reorganise(self, fork: int) -> None:
+        """Replace the blocks above one by others, in which nothing has happened so far."""
+        self.forks.append(fork)
+        self.lost = range(fork + 1, self.head)
+
+    def block_hash(self, number: int) -> bytes | None:
+        """It tells on which branch the block is: how many of the forks are below it."""
+        branch = sum(number > fork for fork in self.forks)
+        return f"{number} {branch}".encode() if number <= self.head else None
 
     def round_events(self, first: int, last: int) -> RoundEvents:
         self.asked.append((first, last))
+        self.during()
 
         def between(kind: str, *events: tuple[int, Any]) -> list[Any]:
             events = () if kind in self.hidden else events
-            return [event for block, event in events if first <= block <= last]
+            return [e for block, e in events if first <= block <= last and block not in self.lost]
 
         return RoundEvents(
             dict(
@@ -167,3 +184,91 @@ def test_what_an_index_lists_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         index.answers[1] = ANSWER  # type: ignore[index]
     assert len(index.updates(2)) == len(index.proposed(2)) == 2
+
+
+# ---------------------------------------------------------------------- reorganisations
+
+
+def searched(node: Node, *blocks: int) -> RoundIndex:
+    index = index_of(node)
+    assert not any(index.search_to(block) for block in blocks)
+    return index
+
+
+def test_what_a_fork_replaces_is_forgotten_and_read_anew() -> None:
+    node = Node()
+    index = searched(node, 12, 15, 21, 22)
+    assert dict(index.accepted_digests) == {1: b"one", 2: b"two"}
+    node.reorganise(20)
+    assert index.search_to(23)
+    assert node.asked[-1] == (16, 23)
+    assert dict(index.accepted_digests) == {1: b"one"}
+    assert (index.proposed(2), index.updates(2)) == ({}, [])
+    assert index.accepted(1, 23).updates == [update(1)]
+    node.lost = range(0)
+    assert not index.search_to(33)
+    assert node.asked[-1] == (24, 33)
+    assert index.accepted(3, 33).updates == [update(3)]
+
+
+def test_a_fork_below_all_that_was_read_starts_from_the_beginning() -> None:
+    node = Node()
+    index = searched(node, 12, 22)
+    node.reorganise(5)
+    assert index.search_to(22)
+    assert node.asked[-1] == (10, 22)
+    assert not index.results
+
+
+def test_a_chain_that_became_shorter_is_noticed() -> None:
+    node = Node()
+    index = searched(node, 12, 22)
+    node.reorganise(12)
+    node.head = 15
+    assert index.search_to(15)
+    assert dict(index.accepted_digests) == {1: b"one"}
+
+
+def test_a_fork_in_the_middle_of_a_search_is_noticed_by_the_next_one() -> None:
+    node = Node()
+    index = searched(node, 21)
+
+    def fork() -> None:
+        node.reorganise(15)
+        node.during = lambda: None
+
+    node.during = fork
+    assert not index.search_to(22)
+    assert index.search_to(23)
+    assert node.asked[-1] == (10, 23)
+    assert dict(index.accepted_digests) == {1: b"one"}
+
+
+def test_a_node_that_is_behind_is_not_asked_for_blocks_it_does_not_have() -> None:
+    node = Node()
+    index = searched(node, 12)
+    node.head = 20
+    assert not index.search_to(25)
+    assert node.asked == [(10, 12)]
+    node.head = 30
+    assert not index.search_to(25)
+    assert node.asked[-1] == (13, 25)
+
+
+def test_old_searches_are_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_KEPT_SEARCHES", 3)
+    node = Node()
+    index = searched(node, *range(10, 41))
+    everything = searched(Node(), 40)
+    assert index.results == everything.results
+    node.reorganise(38)
+    assert index.search_to(40)
+    assert node.asked[-1] == (39, 40)
+    assert index.accepted(2, 40).updates == [update(2), update(2, 1)]
+    assert index.demands == everything.demands
+    assert (index.answers, index.frauds) == (everything.answers, everything.frauds)
+    assert index.revocations == everything.revocations
+    node.reorganise(20)
+    assert index.search_to(40)
+    assert node.asked[-1] == (10, 40)
+    assert dict(index.accepted_digests) == {1: b"one"}
