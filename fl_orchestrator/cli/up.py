@@ -176,7 +176,7 @@ def _world(
         rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
         web3 = connect(rpc)
         chain = local.deploy(web3, store_url, model, _terms(local.plan.parties))
-        local.write_sites(chain, rpc, store_url, model)
+        local.write_sites(chain, rpc, [store_url], model)
         store = open_store(store_url)
         yield (
             rpc,

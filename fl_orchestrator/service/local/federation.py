@@ -6,6 +6,7 @@ with its ``key.json``, its ``flo.toml`` and what its process keeps.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -184,9 +185,12 @@ class LocalFederation:
         if chain.observe(self.owner.address).free_pot < terms.reward:
             yield chain.fund_rewards(1000 * terms.reward)
 
-    def write_sites(self, chain: Federation, rpc: str, store_url: str, model: Model) -> None:
-        """Write everybody's settings, and the parties' data and trainers."""
-        for member in self.members():
+    def write_sites(self, chain: Federation, rpc: str, stores: Sequence[str], model: Model) -> None:
+        """Write everybody's settings, and the parties' data and trainers.
+
+        One after the other, they use the ``stores``.
+        """
+        for member, store_url in zip(self.members(), itertools.cycle(stores), strict=False):
             settings: dict[str, Any] = {
                 "rpc": rpc,
                 "chain-id": chain.chain_id,

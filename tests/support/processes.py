@@ -1,0 +1,104 @@
+"""A federation of real processes, for tests that compare it with another, or break it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from web3 import Web3
+
+from fl_orchestrator.chain.connect import connect
+from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.content.store import ContentStore, open_store
+from fl_orchestrator.roles.setup import Terms
+from fl_orchestrator.service.local.federation import LocalFederation, Model, Plan
+from fl_orchestrator.service.local.programs import anvil
+from fl_orchestrator.service.local.supervisor import Supervisor
+from fl_orchestrator.service.local.view import ENDED
+from fl_orchestrator.training.numpy_logistic import initial_weights
+from support.federation import CLASSES, FEATURES, rows_of, small_manifest
+
+
+def small_model(parties: int, **manifest: Any) -> Model:
+    """The tests' logistic regression, with rows for each party."""
+    rows = [rows_of(party) for party in range(parties)]
+    return Model(small_manifest(**manifest), initial_weights(FEATURES, CLASSES), rows, CLASSES)
+
+
+def unhurried(parties: int, **changes: Any) -> Terms:
+    """Terms under which everybody is drawn; phases end when all are done, not by the clock."""
+    settings = {
+        "max_parties": parties,
+        "participants": parties,
+        "commit_period": 900,
+        "reveal_period": 900,
+        "attest_period": 900,
+        "challenge_period": 600,
+        "answer_period": 300,
+        **changes,
+    }
+    return Terms(**settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A federation on a running chain, whose processes are not started yet."""
+
+    local: LocalFederation
+    chain: Federation
+    store: ContentStore
+    rpc: str
+
+    def observe(self) -> Observation:
+        return self.chain.observe(self.local.keeper.address)
+
+
+@contextmanager
+def deployed(
+    directory: Path,
+    program: Path,
+    plan: Plan,
+    model: Model,
+    terms: Terms,
+    *,
+    stores: Sequence[str] = (),
+    **options: Any,
+) -> Iterator[Deployed]:
+    """Run Anvil with a federation on it; further options are LocalFederation's."""
+    with ExitStack() as stack:
+        local = LocalFederation(directory, plan, **options)
+        rpc = stack.enter_context(anvil(program, directory / "chain"))
+        web3: Web3 = connect(rpc)
+        web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]
+        urls = stores or [(directory / "store").as_uri()]
+        chain = local.deploy(web3, urls[0], model, terms)
+        web3.provider.make_request("evm_setIntervalMining", [1])  # type: ignore[arg-type]
+        local.write_sites(chain, rpc, urls, model)
+        yield Deployed(local, chain, open_store(urls[0]), rpc)
+
+
+def run_rounds(federation: Deployed, rounds: int, seconds: float) -> Observation:
+    """Run all processes until so many rounds have ended; what is seen then."""
+    local = federation.local
+    last = federation.observe().current.round + rounds
+    children = [
+        m.child(*(("--rounds", str(rounds)) if m is local.keeper else ())) for m in local.members()
+    ]
+    supervisor, deadline = Supervisor(children), time.monotonic() + seconds
+    supervisor.start()
+    try:
+        while (seen := federation.observe()).current.round < last or (
+            seen.current.phase not in ENDED
+        ):
+            supervisor.watch()
+            assert time.monotonic() < deadline, f"{seen.current} after {seconds} s"
+            time.sleep(0.5)
+    finally:
+        supervisor.stop()
+    assert all(child.starts == 1 for child in children), "a process died"
+    return seen
