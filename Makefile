@@ -75,9 +75,14 @@ assure: slither symbolic ## Check the contracts thoroughly (hours; can be stoppe
 	@$(ASSURE).mutation
 	@$(ASSURE).mutation --sample 300
 
+# Without Python's garbage collector: run by a thread of a solver, it frees what Z3 is using, and
+# halmos dies of that now and then.
+HALMOS_MAIN := import gc; gc.disable(); from halmos.__main__ import main; raise SystemExit(main())
+
 symbolic: .venv/.dev $(NODE_MODULES) $(HALMOS)/.installed
 	@echo "Proving properties of the libraries ..."
-	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=symbolic $(HALMOS)/bin/halmos \
+	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=symbolic \
+		$(HALMOS)/bin/python -c "$(HALMOS_MAIN)" \
 		--forge-build-out $(HALMOS)/out --loop 256 --solver-timeout-assertion 10m --no-status)
 
 kubo:
