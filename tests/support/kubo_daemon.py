@@ -12,6 +12,12 @@ from pathlib import Path
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
+_IN_A_PRIVATE_SWARM = {
+    "Routing.Type": '"dht"',
+    "Routing.LoopbackAddressesOnLanDHT": "true",
+    "Swarm.Transports.Network.Websocket": "false",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class KuboNode:
@@ -25,6 +31,19 @@ class KuboNode:
     def url(self) -> str:
         """The URL that ``open_store`` takes."""
         return f"kubo+http://127.0.0.1:{self.port}"
+
+    @property
+    def gateway(self) -> str:
+        """The URL of its HTTP gateway."""
+        return (self.repository / "gateway").read_text().strip()
+
+    @property
+    def peer_id(self) -> str:
+        return self.run("id", "--format=<id>").strip()
+
+    def connect(self, other: "KuboNode") -> None:
+        """Connect to another ``online`` node. Raises RuntimeError when that fails."""
+        self.run("swarm", "connect", other.run("id", "--format=<addrs>").split()[0])
 
     def run(self, *arguments: str) -> str:
         """Run an ``ipfs`` command against the node, and return what it prints."""
@@ -47,22 +66,31 @@ def kubo_daemon(
     repository: Path,
     *,
     online: bool = False,
+    swarm_key: bytes | None = None,
     config: Mapping[str, str] | None = None,
 ) -> Iterator[KuboNode]:
     """Run a node with a new repository, on free ports of 127.0.0.1, until the block ends.
 
     An ``online`` node listens for peers on 127.0.0.1 and waits for content that it does not have;
-    otherwise it says at once that it has not. ``config`` holds further settings, as JSON by key.
+    otherwise it says at once that it has not. With a ``swarm_key`` of 32 bytes it speaks only to
+    nodes that have the same one, and announces to them what it has. ``config`` holds further
+    settings, as JSON by key.
     """
     # The profile leaves out bootstrap nodes, MDNS and every fixed port.
     _run(program, repository, "init", "--profile", "test")
-    for key, value in {"Routing.Type": '"none"', **(config or {})}.items():
+    settings = {"Routing.Type": '"none"'}
+    if swarm_key is not None:
+        settings = _IN_A_PRIVATE_SWARM
+        text = f"/key/swarm/psk/1.0.0/\n/base16/\n{swarm_key.hex()}\n"
+        (repository / "swarm.key").write_text(text)
+    for key, value in {**settings, **(config or {})}.items():
         _run(program, repository, "config", "--json", key, value)
     log = repository / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [program, "daemon", *([] if online else ["--offline"])],
-            env=_environment(repository),
+            # With this set, a node without a key does not start rather than speak to everybody.
+            env=_environment(repository) | ({"LIBP2P_FORCE_PNET": "1"} if swarm_key else {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
