@@ -10,6 +10,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 _PIECE_BYTES: Final = 1 << 16
+_MAX_SHOWN_CHARACTERS: Final = 500
 _HEADERS: Final = {
     "Content-Type": "application/json",
     "Accept": "application/json",
@@ -58,3 +59,9 @@ def shown_url(url: str) -> str:
     except ValueError:
         return "The given text"
     return f"{parts.scheme}://{host}{port}" if host else "The given text"
+
+
+def shown_text(text: str) -> str:
+    """What another party says, as far as it can be shown: no control characters, not too much."""
+    printable = "".join(c if c.isprintable() else " " for c in text[:_MAX_SHOWN_CHARACTERS])
+    return printable.strip().rstrip(".")

@@ -61,9 +61,12 @@ class LocalSigner:
         self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]
     ) -> Signature:
         signed = self._account.sign_typed_data(domain, types, message)
-        # ERC-2098: the parity goes into the highest bit of s, which low-s leaves free.
-        vs = signed.s | (signed.v - 27) << 255
-        return Signature(signed.r.to_bytes(32, "big"), vs.to_bytes(32, "big"))
+        return compact(signed.r, signed.s, signed.v - 27)
+
+
+def compact(r: int, s: int, parity: int) -> Signature:
+    """ERC-2098: the parity goes into the highest bit of s, which low-s leaves free."""
+    return Signature(r.to_bytes(32), (s | parity << 255).to_bytes(32))
 
 
 def load_keystore(path: Path, password: str) -> LocalSigner:

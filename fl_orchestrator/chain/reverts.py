@@ -12,6 +12,7 @@ from eth_utils.abi import abi_to_signature, function_signature_to_4byte_selector
 from web3.exceptions import ContractLogicError, MismatchedABI, Web3Exception
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.http import shown_text
 from fl_orchestrator.errors import ChainError
 
 _SENTENCES: Final = {
@@ -200,4 +201,4 @@ def _node_message(error: Web3Exception) -> str:
     response = getattr(error, "rpc_response", None) or {}
     refusal = response.get("error")
     message = refusal.get("message") if isinstance(refusal, dict) else None
-    return str(message or error).strip().rstrip(".")
+    return shown_text(str(message or error))
