@@ -491,14 +491,14 @@ def test_a_day_that_is_spent_stops_the_sending(
 def test_a_fee_is_not_raised_beyond_the_budget(
     node: AnvilNode, key: LocalSigner, tmp_path: Path
 ) -> None:
-    budget = Budget(tmp_path / "budget.json", gas_per_day=25_200 * 3 * GWEI)
+    budget = Budget(tmp_path / "budget.json", gas_per_day=31_500 * 3 * GWEI)
     account = Account(node, key, budget=budget, bump_after=0.2, timeout=3)
     sent = account.sends()
     account.waits()
     with mining(node, base_fee=8 * GWEI), pytest.raises(TransactionFailed, match="was not mined"):
         sent.result(PATIENCE)
     # It may still be mined, so it stays charged; what takes its nonce costs nothing on top.
-    assert budget.spent_today()[0] == 25_200 * 3 * GWEI
+    assert budget.spent_today()[0] == 31_500 * 3 * GWEI
     with mining(node, base_fee=GWEI // 2):
         until(lambda: account.web3.eth.get_block("latest")["baseFeePerGas"] < GWEI)
         receipt = account.sender.send(transfer(1))
