@@ -1,0 +1,76 @@
+"""Fetches updates from a store and aggregates them, as an aggregator does; prints what it took.
+
+    python benchmarks/_kubo_worker.py < task.json
+
+A process of its own, so that its peak memory is that of this work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from fl_orchestrator.chain.types import RevealedUpdate
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.store import open_store
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.updates import fetch_updates
+from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
+
+
+def peak_bytes(pid: int | str = "self") -> int:
+    """The most memory that a process has had, its program and libraries included."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"the process {pid} has no VmHWM")
+
+
+def work(task: dict[str, Any], directory: Path) -> dict[str, float]:
+    manifest = Manifest.from_bytes(task["manifest"].encode())
+    origin = Origin(task["chain_id"], task["federation"])
+    store = open_store(task["store"])
+    vectors = VectorCache(directory, manifest)
+    reveals = [
+        RevealedUpdate(1, "0x" + f"{i:040x}", i, weight, bytes.fromhex(root), Cid.parse(cid))
+        for i, (cid, root, weight) in enumerate(task["updates"])
+    ]
+    idle = peak_bytes()
+    start = time.perf_counter()
+    base = vectors.fetch(
+        store, Cid.parse(task["base"][0]), bytes.fromhex(task["base"][1]), origin.state(0)
+    )
+    files = fetch_updates(vectors, store, origin, reveals)
+    fetched = time.perf_counter()
+    held = [file for file in files if isinstance(file, VectorFile)]
+    if len(held) != len(reveals):
+        raise RuntimeError(f"not all updates were had: {files}")
+    weighted = [(file, reveal.weight) for file, reveal in zip(held, reveals, strict=True)]
+    state = vectors.aggregate(base, weighted, origin.state(1))
+    with state.path.open("rb") as stream:
+        cid = cid_of(stream)
+    aggregated = time.perf_counter()
+    with state.path.open("rb") as stream:
+        if store.put(stream) != cid:
+            raise RuntimeError("the store has another CID")
+    return {
+        "bytes": sum(file.path.stat().st_size for file in (base, *held)),
+        "fetch_s": fetched - start,
+        "aggregate_s": aggregated - fetched,
+        "put_s": time.perf_counter() - aggregated,
+        "idle_bytes": idle,
+        "peak_bytes": peak_bytes(),
+    }
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        print(json.dumps(work(json.load(sys.stdin), Path(name))))
+
+
+if __name__ == "__main__":
+    main()
