@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urldefrag
 
@@ -57,12 +56,6 @@ class SignerUnavailable(ChainError):
 
 class WrongSignature(KeyStoreError):
     """The remote signer signed something else, or with another key."""
-
-
-def signer_url(key: Path) -> str | None:
-    """The URL of a remote signer, if one was given in place of a file: as a path it lost a slash."""
-    scheme, _, rest = key.as_posix().partition(":/")
-    return f"{scheme}://{rest}" if scheme in ("http", "https") else None
 
 
 class RemoteSigner:

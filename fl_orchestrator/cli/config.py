@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, get_type_hints
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from fl_orchestrator.cli.site import signer_url
 from fl_orchestrator.errors import InputError
 
 FILE: Final = Path("flo.toml")
@@ -156,7 +157,10 @@ def _joined(value: Any) -> Any:
 
 def _typed(value: Any, directory: Path) -> str:
     """What to type for a value. Paths in the file are relative to the file."""
-    return str(directory / value.expanduser() if isinstance(value, Path) else value)
+    if not isinstance(value, Path):
+        return str(value)
+    # A key may be a remote signer.
+    return signer_url(value) or str(directory / value.expanduser())
 
 
 ConfigOption = Annotated[

@@ -9,13 +9,14 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, print_json, say
+from fl_orchestrator.cli.console import JsonOption, err, print_json, print_pairs, say
 from fl_orchestrator.cli.site import PasswordOption, ask_secret, read_password
 from fl_orchestrator.errors import KeyStoreError
 
-app = typer.Typer(help="Make encrypted key files.", no_args_is_help=True)
+app = typer.Typer(help="Make and list encrypted key files.", no_args_is_help=True)
 
 _CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_DIRECTORY: Final = Path("~/.flo/keys")
 FileArgument = Annotated[Path, typer.Argument(help="The keystore file to write.")]
 
 
@@ -46,6 +47,48 @@ def import_(
     if len(secret) != 32 or not 0 < int.from_bytes(secret) < _CURVE_ORDER:
         raise KeyStoreError("That is not a private key.", "It has 64 hexadecimal digits.")
     _save(file, secret, password_file, json_output)
+
+
+@app.command("list")
+def list_(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where the key files are.")
+    ] = _DIRECTORY,
+    json_output: JsonOption = False,
+) -> None:
+    """List the accounts of the key files in a directory, as the files name them: none is opened.
+
+    Example: flo keys list keys/
+    """
+    from fl_orchestrator.chain.keys import keystore_address
+
+    keys: list[dict[str, str]] = []
+    others: list[dict[str, str]] = []
+    for file in _files(directory.expanduser()):
+        try:
+            keys.append({"address": keystore_address(file), "file": str(file)})
+        except KeyStoreError as error:
+            others.append({"file": str(file), "reason": error.message})
+    if json_output:
+        print_json({"keys": keys, "others": others})
+        return
+    if keys:
+        print_pairs((key["address"], key["file"]) for key in keys)
+    else:
+        say(f"There are no key files in {escape(str(directory))}.")
+    for other in others:
+        say(escape(other["reason"]), err)
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        found = sorted(directory.iterdir())
+    except OSError as error:
+        raise KeyStoreError(
+            f"{directory} cannot be read: {error.strerror}.", "`flo keys new FILE` makes a key."
+        ) from error
+    # What is no file, a pipe say, might never end.
+    return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
 
 def _save(file: Path, secret: bytes, password_file: Path | None, json_output: bool) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from web3 import Web3
 
     from fl_orchestrator.chain.federation import Federation
-    from fl_orchestrator.chain.keys import LocalSigner
+    from fl_orchestrator.chain.keys import Signer
     from fl_orchestrator.chain.send import Receipt, Sender, SendPolicy
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Relay
@@ -59,9 +59,23 @@ RpcOption = Annotated[
         show_default=False,
     ),
 ]
-KeyOption = Annotated[Path | None, shared("--key", "An encrypted keystore file.")]
+KeyOption = Annotated[
+    Path | None,
+    # What is set may have a password in it, so no help shows it.
+    shared(
+        "--key",
+        "An encrypted keystore file, or the URL of a remote signer with the account's address: "
+        "http://127.0.0.1:8550#0x….",
+        metavar="FILE|URL",
+        show_default=False,
+    ),
+]
 PasswordOption = Annotated[
-    Path | None, shared("--password-file", "A file with the key's password. Default: ask.")
+    Path | None,
+    shared(
+        "--password-file",
+        "A file with the key's password, or /dev/fd/N for the open descriptor N. Default: ask.",
+    ),
 ]
 FederationOption = Annotated[
     str | None,
@@ -186,8 +200,11 @@ class Account(Endpoint):
         if named_one:
             return parse_address(named_one)
         from fl_orchestrator.chain.keys import keystore_address
+        from fl_orchestrator.chain.remote_signer import RemoteSigner
 
-        return keystore_address(named("key", self.key))
+        key = named("key", self.key)
+        url = signer_url(key)
+        return RemoteSigner(url).address if url else keystore_address(key)
 
     def role_home(self, chain: Federation, address: str) -> Path:
         return role_home(self.home, chain, address)
@@ -297,11 +314,23 @@ def named(option: str, value: _T | None) -> _T:
     return value
 
 
-def open_signer(key: Path | None, password_file: Path | None) -> LocalSigner:
-    """Decrypt a keystore file with a password from a file or from the person at the keyboard."""
+def signer_url(key: Path) -> str | None:
+    """The URL of a remote signer, if that was given for a file: as a path it lost a slash."""
+    scheme, _, rest = key.as_posix().partition(":/")
+    return f"{scheme}://{rest}" if scheme in ("http", "https") else None
+
+
+def open_signer(key: Path | None, password_file: Path | None) -> Signer:
+    """What signs for an account: the key in a keystore file, or a remote signer.
+
+    The file's password comes from a file or from the person at the keyboard.
+    """
     from fl_orchestrator.chain.keys import load_keystore
+    from fl_orchestrator.chain.remote_signer import RemoteSigner
 
     key = named("key", key)
+    if url := signer_url(key):
+        return RemoteSigner(url)
     return load_keystore(key, read_password(password_file, f"Password of {key}"))
 
 

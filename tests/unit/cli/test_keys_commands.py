@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
+import eth_account
 import pytest
-from eth_account import Account
-from support.flo import PASSWORD, flo
+from support.flo import PASSWORD, finish, flo, start_flo
+from typer.main import get_command
 
-from fl_orchestrator.chain.keys import LocalSigner, load_keystore
+from fl_orchestrator.chain.keys import MAX_KEYSTORE_BYTES, LocalSigner, load_keystore
+from fl_orchestrator.chain.remote_signer import RemoteSigner
+from fl_orchestrator.cli.config import defaults
+from fl_orchestrator.cli.main import app
+from fl_orchestrator.cli.site import Account, open_signer
+from fl_orchestrator.errors import InputError
 
 SECRET = bytes(range(1, 33))
 ADDRESS = LocalSigner.from_secret(SECRET).address
@@ -16,9 +24,9 @@ ADDRESS = LocalSigner.from_secret(SECRET).address
 
 @pytest.fixture(autouse=True)
 def _fast_key_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = Account.encrypt
+    slow = eth_account.Account.encrypt
     monkeypatch.setattr(
-        Account, "encrypt", lambda secret, password: slow(secret, password, "pbkdf2", 1)
+        eth_account.Account, "encrypt", lambda secret, password: slow(secret, password, "pbkdf2", 1)
     )
 
 
@@ -114,3 +122,90 @@ def test_no_secret_is_ever_shown(tmp_path: Path, password: Path) -> None:
         done = flo("--debug", *command, typed=typed)
         for secret in (SECRET.hex(), PASSWORD, "another secret", str(int(SECRET.hex(), 16))):
             assert secret not in done.out + done.err
+
+
+# ---------------------------------------------------------------------- list
+
+
+def test_the_accounts_in_a_directory_are_listed_without_a_password(
+    tmp_path: Path, password: Path
+) -> None:
+    directory = tmp_path / "keys [1]"
+    first = flo("keys", "new", directory / "b.json", "--password-file", password, "--json").json
+    flo("keys", "import", directory / "a.json", "--password-file", password, typed=SECRET.hex())
+    listed = flo("keys", "list", directory).succeeded()
+    assert listed.out.splitlines() == [
+        f"{ADDRESS}  {directory}/a.json",
+        f"{first['address']}  {directory}/b.json",
+    ]
+    assert listed.err == ""
+
+
+def test_what_is_no_key_file_is_named(tmp_path: Path, password: Path) -> None:
+    flo("keys", "import", tmp_path / "a.json", "--password-file", password, typed=SECRET.hex())
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "huge.json").write_bytes(b" " * (MAX_KEYSTORE_BYTES + 1))
+    (tmp_path / "nameless.json").write_text(json.dumps({"version": 3, "crypto": {}}))
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    (tmp_path / "directory.json").mkdir()
+    (tmp_path / ".hidden").write_text("{")
+    os.mkfifo(tmp_path / "pipe.json")
+    listed = flo("keys", "list", tmp_path).succeeded()
+    assert listed.out == f"{ADDRESS}  {tmp_path}/a.json\n"
+    assert listed.err.splitlines() == [
+        f"{tmp_path}/broken.json is not a Web3 Secret Storage file.",
+        f"The key file {tmp_path}/huge.json is too large to be a keystore file.",
+        f"{tmp_path}/nameless.json does not say which account it is of.",
+        f"{tmp_path}/password is not a Web3 Secret Storage file.",
+    ]
+    in_json = flo("keys", "list", tmp_path, "--json").succeeded().json
+    assert in_json["keys"] == [{"address": ADDRESS, "file": f"{tmp_path}/a.json"}]
+    assert len(in_json["others"]) == 4
+
+
+def test_the_default_directory_is_in_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    refused = flo("keys", "list")
+    refused.refused(6, f"{tmp_path}/.flo/keys cannot be read", "flo keys new")
+    (tmp_path / ".flo/keys").mkdir(parents=True)
+    assert flo("keys", "list").succeeded().out == "There are no key files in ~/.flo/keys.\n"
+
+
+# ---------------------------------------------------------------------- open descriptors
+
+
+def test_a_password_may_come_from_an_open_descriptor(tmp_path: Path) -> None:
+    """Of a pipe, say from a password manager: it is in no file, argument or environment."""
+    key = tmp_path / "key.json"
+    reading, writing = os.pipe()
+    os.write(writing, f"{PASSWORD}\n".encode())
+    os.close(writing)
+    given = ["--password-file", f"/dev/fd/{reading}"]
+    process = start_flo("keys", "new", key, *given, pass_fds=[reading])
+    os.close(reading)
+    out = finish(process).succeeded().out
+    assert load_keystore(key, PASSWORD).address in out
+
+
+# ---------------------------------------------------------------------- remote signers
+
+
+def test_a_remote_signer_needs_no_password() -> None:
+    key = Path(f"http://user:hunter2@127.0.0.1:8550#{ADDRESS}")
+    signer = open_signer(key, None)
+    assert isinstance(signer, RemoteSigner)
+    assert signer.address == Account(key=key).account() == ADDRESS
+
+
+def test_a_settings_file_may_name_a_remote_signer() -> None:
+    key = f"https://127.0.0.1:8550/path#{ADDRESS}"
+    commands = defaults(get_command(app), {"key": key}, Path("flo.toml"))
+    assert commands["party"]["register"]["key"] == key
+
+
+def test_a_remote_signer_without_an_account_is_refused() -> None:
+    account = Account(key=Path("http://user:hunter2@127.0.0.1:8550"))
+    with pytest.raises(InputError, match="does not end with # and the address"):
+        account.account()
