@@ -48,8 +48,8 @@ abstract contract InvariantsTest is FederationTest {
         targetContract(address(handler));
         _choose(Handler.register.selector, 1);
         _choose(Handler.deposit.selector, 1);
-        _choose(Handler.requestUnbond.selector, 1);
-        _choose(Handler.withdraw.selector, 1);
+        _choose(Handler.requestUnbond.selector, 2);
+        _choose(Handler.withdraw.selector, 2);
         _choose(Handler.withdrawRewards.selector, 1);
         _choose(Handler.slashUnrevealed.selector, 1);
         _choose(Handler.fund.selector, 1);
@@ -59,7 +59,7 @@ abstract contract InvariantsTest is FederationTest {
         _choose(Handler.reveal.selector, 1);
         _choose(Handler.attest.selector, 1);
         _choose(Handler.distribute.selector, 1);
-        _choose(Handler.wait.selector, 1);
+        _choose(Handler.wait.selector, 2);
         _choose(DisputeHandler.registerChallenge.selector, 1);
         _choose(DisputeHandler.challenge.selector, 1);
         _choose(DisputeHandler.slashSigner.selector, 1);
@@ -262,7 +262,7 @@ abstract contract InvariantsTest is FederationTest {
         bytes32 random = 0;
         bytes32 missing = "everything";
         for (uint256 i = 0; missing != 0; ++i) {
-            assertLt(i, 2_000, string(abi.encodePacked(missing)));
+            assertLt(i, 3_000, string(abi.encodePacked(missing)));
             random = keccak256(abi.encode(random));
             _act(random);
             if (i % 50 == 0) invariant_all();

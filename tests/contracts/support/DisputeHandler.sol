@@ -181,12 +181,17 @@ contract DisputeHandler is Handler {
         for (uint256 i = 0; i < _min(digests.length, 3); ++i) {
             bytes32 digest = digests[digests.length - 1 - i];
             if (provenAt[digest] == 0) _accuse(digest);
-            for (uint256 seat = 0; seat < ACTORS && provenAt[digest] != 0; ++seat) {
-                // Not everybody at once: some may have left before.
-                if (seed >> (64 + 8 * i + seat) & 1 == 0) slashSigner(2 * i, seat);
-            }
+            // Not everybody at once: who was left out may have gone, and somebody else sit there, the next time.
+            if (provenAt[digest] != 0) _slash(2 * i, seed >> (64 + 8 * i));
         }
+        if (seed % 4 == 0) _slash(seed >> 8 | 1, 0);
         _walk(seed >> 8);
+    }
+
+    function _slash(uint256 which, uint256 leftOut) private {
+        for (uint256 seat = 0; seat < ACTORS; ++seat) {
+            if (leftOut >> seat & 1 == 0) slashSigner(which, seat);
+        }
     }
 
     /// @dev Some steps down the tree of the last model.
@@ -248,8 +253,9 @@ contract DisputeHandler is Handler {
             reveal(seed >> 8, seed >> 16, 7);
             if (seed % 2 == 0 && _current().reveals >= rules.minUpdates) endPhase(Phase.Reveal);
         } else if (phase == Phase.Attest) {
-            uint256 kind = (seed >> 16) % 10;
-            attest(seed | 15, kind == 1 || kind == 5 || kind == 6 ? kind : 0);
+            // Some lie, or withhold the model.
+            uint8[10] memory kinds = [0, 1, 0, 0, 0, 5, 6, 6, 0, 0];
+            attest(seed | 15, kinds[(seed >> 16) % 10]);
         } else {
             if (seed % 2 == 1) attest(seed >> 8, 4);
             openRound(1);
