@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class ServiceSite(Site):
     def running(self, role: str) -> Iterator[Process]:
         """A process in this role, which alone works with its account meanwhile.
 
-        Raises AccountInUse, and whatever opening the federation, the key and the store raises.
+        Raises AccountInUse, and whatever opening the federation and the key raises.
         """
         from fl_orchestrator.service.lock import account_lock
         from fl_orchestrator.service.metered import MeteredStore
@@ -71,7 +72,9 @@ class ServiceSite(Site):
             yield Process(
                 chain,
                 sender,
-                MeteredStore(self.open_store(), metrics.read, metrics.wrote),
+                functools.cache(
+                    lambda: MeteredStore(self.open_store(), metrics.read, metrics.wrote)
+                ),
                 home,
                 deployed_at(chain, self.deployments),
                 metrics,
@@ -85,11 +88,16 @@ class Process:
 
     chain: Federation
     sender: Sender
-    store: ContentStore
+    open_store: Callable[[], ContentStore]
     home: Path
     deployed_at: int
     metrics: Metrics
     stop: Stop
+
+    @property
+    def store(self) -> ContentStore:
+        """Opened when it is first needed. Raises whatever opening it raises."""
+        return self.open_store()
 
     def serve(
         self,

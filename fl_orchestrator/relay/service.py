@@ -11,8 +11,8 @@ it leaves out, its author sees to be missing from the chain.
 
 Content goes to whoever knows its CID. A CID is a hash: nobody has it before the file was announced,
 and an update's bytes are not let in before the commit phase has closed, so in a commit phase there
-is nothing here of the open round. Only what the keeper's own store holds is given: the relay
-fetches nothing for strangers.
+is nothing here of the open round. Only what the keeper's own store holds is given; what the relay
+fetches from elsewhere for strangers is the manifest, and the models that a party starts from.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.content.cid import Cid, CidError
 from fl_orchestrator.content.store import ContentNotFound, ContentStore
 from fl_orchestrator.errors import FloError
-from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.manifest import MAX_MANIFEST_BYTES, Manifest
 from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
 from fl_orchestrator.relay.box import StoredMailbox
 from fl_orchestrator.relay.messages import (
@@ -48,6 +48,7 @@ from fl_orchestrator.relay.messages import (
 from fl_orchestrator.relay.screening import Refused, Screen, TooEarly
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.relay.uploads import Uploads, too_large
+from fl_orchestrator.roles.manifests import manifest_cid
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +71,7 @@ class Relay:
     uploads: Uploads
     throttle: Throttle
     max_content_bytes: int
+    begins_with: frozenset[Cid]
 
     @classmethod
     def of(
@@ -85,6 +87,7 @@ class Relay:
     ) -> Relay:
         """A relay of a federation; ``directory`` is for what is underway."""
         update_bytes = max_file_bytes(manifest.layout, VectorKind.UPDATE)
+        params = federation.params()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         return cls(
             federation,
@@ -93,8 +96,16 @@ class Relay:
             Screen(federation, clock),
             Uploads(store, box, directory, update_bytes),
             throttle or Throttle(),
-            max(max_file_bytes(manifest.layout, VectorKind.GLOBAL), len(manifest.to_bytes())),
+            max(max_file_bytes(manifest.layout, VectorKind.GLOBAL), MAX_MANIFEST_BYTES),
+            frozenset({manifest_cid(params.manifest_digest), params.genesis_cid}),
         )
+
+    def gives(self, cid: Cid) -> bool:
+        """Whether content goes out: what is here, and what every party begins with."""
+        if self.store.has(cid) or cid in self.begins_with:
+            return True
+        seen = self.screen.current()
+        return cid in (seen.head.cid, seen.current.base_cid)
 
 
 def relay_app(relay: Relay) -> FastAPI:
@@ -160,7 +171,7 @@ def _give(app: FastAPI, relay: Relay) -> None:
     @app.get("/ipfs/{text}")
     def content(text: str, request: Request) -> Response:
         cid, host = _parse_cid(text), _host(request)
-        if not relay.store.has(cid):
+        if not relay.gives(cid):
             raise Refused(404, f"The keeper does not have {cid}.")
         source = relay.store.get(cid, relay.max_content_bytes)
 

@@ -143,9 +143,8 @@ class Keeper:
         wake_ats = (at for at in (leaves_at, seen.finalizable_at) if at > seen.timestamp)
         return Step(wake_at=min(wake_ats, default=0))
 
-    def has_settled(self) -> bool:
+    def has_settled(self, seen: Observation) -> bool:
         """Whether every accepted round is final, and this keeper knows its rewards distributed."""
-        seen = self._federation.observe(self._sender.address)
         return self._distributed == seen.final_height == seen.head.height
 
     def _refused(self, seen: Observation, duty: _Duty, error: ContractReverted) -> None:

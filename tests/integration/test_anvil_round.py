@@ -1,4 +1,4 @@
-"""A federation on Anvil from the command line, from `flo deploy` to an accepted model."""
+"""A federation on Anvil from the command line, from `flo federation create` to an accepted model."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_two_parties_and_an_aggregator_make_the_model_that_anyone_can_recompute(
         for name, path in files.items()
     }
     attesting = start_flo("aggregator", "attest", *site.working("university"), "--json")
-    kept = flo("keeper", "run", *site.key("owner"), *site.on_chain(), "--timeout", "100")
+    kept = flo(*keeper_of(site))
     for process in submissions.values():
         assert finish(process).succeeded().json == {"round": 1, "revealed": True, "counted": True}
     attested = finish(attesting).succeeded().json
@@ -111,10 +111,15 @@ def test_two_parties_and_an_aggregator_make_the_model_that_anyone_can_recompute(
     assert_rewards_come_with_finality(site)
 
 
+def keeper_of(site: Site) -> list[str]:
+    home = f"{site.directory}/home"
+    return ["keeper", "run", "--rounds", "1", "--home", home, *site.key("owner"), *site.on_chain()]
+
+
 def assert_rewards_come_with_finality(site: Site) -> None:
     """A keeper that goes on to the next round makes the last one final and pays for it."""
     site.node.pass_time(200_000)
-    keeper = start_flo("keeper", "run", *site.key("owner"), *site.on_chain(), "--json")
+    keeper = start_flo(*keeper_of(site), "--json")
     deadline = time.monotonic() + 60
     while not site.federation.distributed(1) or site.observe().current.phase is not Phase.COMMIT:
         assert time.monotonic() < deadline
