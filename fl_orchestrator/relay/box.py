@@ -10,7 +10,6 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.relay.messages import AnyMessage, message_of
 from fl_orchestrator.roles.relay import Mailbox, Message, name_of
@@ -19,9 +18,6 @@ _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS messages (
         round INTEGER NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL,
         PRIMARY KEY (round, name)
-    );
-    CREATE TABLE IF NOT EXISTS uploads (
-        cid TEXT PRIMARY KEY, round INTEGER NOT NULL, bytes INTEGER NOT NULL
     );
 """
 _ANY: Final[TypeAdapter[AnyMessage]] = TypeAdapter(AnyMessage)
@@ -34,7 +30,7 @@ class BoxUnusable(ContentError):
 class StoredMailbox(Mailbox):
     """A mailbox whose file has everything that waits, written before a post returns.
 
-    It also remembers which updates were uploaded. Raises BoxUnusable.
+    Raises BoxUnusable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,34 +63,11 @@ class StoredMailbox(Mailbox):
         self._write("DELETE FROM messages WHERE round = ?", round_number)
         super()._forget(round_number)
 
-    # ------------------------------------------------------------------ uploads
-
-    def add_upload(self, cid: Cid, round_number: int, size: int) -> None:
-        """Remember content that was stored for a round."""
-        self._write("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", str(cid), round_number, size)
-
-    def uploads_before(self, round_number: int) -> list[Cid]:
-        """What was uploaded for earlier rounds and not dropped yet."""
-        query = "SELECT cid FROM uploads WHERE round < ?"
-        return [Cid.parse(str(row[0])) for row in self._read(query, round_number)]
-
-    def drop_upload(self, cid: Cid) -> None:
-        self._write("DELETE FROM uploads WHERE cid = ?", str(cid))
-
-    def uploaded_bytes(self) -> int:
-        """The size of everything that is remembered."""
-        (row,) = self._read("SELECT COALESCE(SUM(bytes), 0) FROM uploads")
-        return int(row[0])
-
     # ------------------------------------------------------------------ the file
 
     def _write(self, statement: str, *values: object) -> None:
         with self._lock, self._translated_errors():
             self._database.execute(statement, values)
-
-    def _read(self, query: str, *values: object) -> list[tuple[str | int, ...]]:
-        with self._lock, self._translated_errors():
-            return self._database.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def _translated_errors(self) -> Iterator[None]:

@@ -49,6 +49,8 @@ from fl_orchestrator.relay.screening import Refused, Screen, TooEarly
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.relay.uploads import Uploads, too_large
 from fl_orchestrator.roles.manifests import manifest_cid
+from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.vectors import Origin
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +96,13 @@ class Relay:
             store,
             box,
             Screen(federation, clock),
-            Uploads(store, box, directory, update_bytes),
+            Uploads(
+                store,
+                Retention(federation, store, directory / "kept.json"),
+                Origin(federation.chain_id, federation.address),
+                directory,
+                update_bytes,
+            ),
             throttle or Throttle(),
             max(max_file_bytes(manifest.layout, VectorKind.GLOBAL), MAX_MANIFEST_BYTES),
             frozenset({manifest_cid(params.manifest_digest), params.genesis_cid}),
@@ -152,10 +160,9 @@ def _take_updates(app: FastAPI, relay: Relay) -> None:
     @app.post("/v1/uploads")
     def announce(message: _Reveal) -> dict[str, Any]:
         update = message.value()
-        final_height = relay.screen.upload(message.round, update).final_height
+        seen = relay.screen.upload(message.round, update)
         relay.throttle.message(update.party)
-        relay.uploads.forget_before(relay.federation.model(final_height).round)
-        stored = relay.uploads.expect(message.round, update.party, update.cid)
+        stored = relay.uploads.expect(seen, update.party, update.cid)
         return {"stored": stored, "max_bytes": relay.uploads.max_bytes}
 
     @app.put("/v1/uploads/{text}")

@@ -15,10 +15,12 @@ from typing import BinaryIO, Final
 import structlog
 from anyio.to_thread import run_sync
 
+from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.cid import Cid, CidHasher
 from fl_orchestrator.content.store import ContentStore, StoreFull
-from fl_orchestrator.relay.box import StoredMailbox
 from fl_orchestrator.relay.screening import Refused
+from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.vectors import Origin
 
 _log = structlog.get_logger(__name__)
 
@@ -39,19 +41,22 @@ class _Expected:
 class Uploads:
     """Takes the content that was announced by the preimage of a commitment, and nothing else.
 
-    ``max_bytes``: that no update of the model exceeds. ``directory`` is for what is underway.
+    It is kept for as long as the ``retention`` says. ``max_bytes``: that no update of the model
+    exceeds. ``directory`` is for what is underway.
     """
 
     def __init__(
         self,
         store: ContentStore,
-        box: StoredMailbox,
+        retention: Retention,
+        origin: Origin,
         directory: Path,
         max_bytes: int,
         max_stored_bytes: int = MAX_STORED_BYTES,
     ) -> None:
         self._store = store
-        self._box = box
+        self._retention = retention
+        self._origin = origin
         self._directory = directory
         self.max_bytes = max_bytes
         self._max_stored_bytes = max_stored_bytes
@@ -59,18 +64,22 @@ class Uploads:
         self._receiving: set[Cid] = set()
         self._lock = threading.Lock()
 
-    def expect(self, round_number: int, party: str, cid: Cid) -> bool:
-        """Let content come; whether it is here already. Raises Refused."""
-        if self._store.has(cid):
-            self._store.pin(cid)
-            return True
+    def expect(self, seen: Observation, party: str, cid: Cid) -> bool:
+        """Let content come for the current round; whether it is here already. Raises Refused."""
+        round_number = seen.current.round
         with self._lock:
+            self._retention.release(seen)
+            if self._store.has(cid):
+                self._retention.note([(cid, self._origin.update(round_number))])
+                self._store.pin(cid)
+                return True
             for old in [c for c, e in self._expected.items() if e.round < round_number]:
                 del self._expected[old]
             self._expected[cid] = _Expected(round_number, party)
-            reserved = len(self._expected) * self.max_bytes
-        if self._box.uploaded_bytes() + reserved > self._max_stored_bytes:
-            raise Refused(507, "The relay has no room for more updates.")
+            files = len(self._retention) + len(self._expected)
+            if files * self.max_bytes > self._max_stored_bytes:
+                del self._expected[cid]
+                raise Refused(507, "The relay has no room for more updates.")
         return False
 
     async def receive(self, cid: Cid, chunks: AsyncIterator[bytes]) -> None:
@@ -97,12 +106,6 @@ class Uploads:
             with self._lock:
                 self._receiving.discard(cid)
 
-    def forget_before(self, round_number: int) -> None:
-        """Let go of what was uploaded for earlier rounds."""
-        for cid in self._box.uploads_before(round_number):
-            self._store.unpin(cid)
-            self._box.drop_upload(cid)
-
     async def _copy(self, cid: Cid, chunks: AsyncIterator[bytes], file: BinaryIO) -> int:
         hasher, size = CidHasher(), 0
         try:
@@ -120,8 +123,9 @@ class Uploads:
         return size
 
     def _keep(self, cid: Cid, expected: _Expected, size: int, file: BinaryIO) -> None:
-        # Remembered first: what a crash leaves in the store is let go of in its time.
-        self._box.add_upload(cid, expected.round, size)
+        # Noted first: what a crash leaves in the store is let go of in its time.
+        with self._lock:
+            self._retention.note([(cid, self._origin.update(expected.round))])
         self._store.put(file)
         with self._lock:
             self._expected.pop(cid, None)

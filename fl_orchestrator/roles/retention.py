@@ -63,6 +63,10 @@ class Retention:
         if more - noted:
             self._write(noted | more)
 
+    def __len__(self) -> int:
+        """How many vectors it remembers."""
+        return len(self._read())
+
     def keep(self, vectors: Sequence[tuple[Cid, VectorFile]]) -> None:
         """Pin vectors that are on this disk, and put what the store has lost, or never had.
 

@@ -87,6 +87,6 @@ def drain(federation: SmallFederation, key: LocalSigner) -> None:
     web3 = federation.chain.web3
     address = federation.owner.address
     fee = 2 * web3.eth.get_block("latest")["baseFeePerGas"] + web3.eth.max_priority_fee
-    value = web3.eth.get_balance(key.address) - 30_000 * fee
+    value = web3.eth.get_balance(key.address) - 50_000 * fee
     federation.send(key, Call(address, b"", value, "transfer"))
-    assert web3.eth.get_balance(key.address) < 30_000 * fee
+    assert web3.eth.get_balance(key.address) < 50_000 * fee

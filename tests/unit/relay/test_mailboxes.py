@@ -11,7 +11,6 @@ import pytest
 from support.observations import SOME_CID
 
 from fl_orchestrator.chain.types import Result, Signature, SignedCommit, Update
-from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.relay.box import BoxUnusable, StoredMailbox
 from fl_orchestrator.roles import relay
 from fl_orchestrator.roles.relay import Mailbox, RelayFailed, SignedResult
@@ -134,18 +133,3 @@ def test_a_damaged_message_is_left_out_and_a_damaged_file_is_named(tmp_path: Pat
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(BoxUnusable, match=r"box\.sqlite cannot be used"):
         StoredMailbox(path)
-
-
-def test_uploads_are_remembered_until_they_are_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "box.sqlite"
-    first, second = Cid(b"\1" * 32, 0x55), Cid(b"\2" * 32, 0x70)
-    box = StoredMailbox(path)
-    assert box.uploaded_bytes() == 0
-    box.add_upload(first, 1, 10)
-    box.add_upload(second, 2, 20)
-    box.add_upload(second, 2, 20)
-    again = StoredMailbox(path)
-    assert again.uploaded_bytes() == 30
-    assert again.uploads_before(2) == [first]
-    again.drop_upload(first)
-    assert again.uploads_before(3) == [second]
