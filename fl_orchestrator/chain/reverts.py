@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import datetime
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from eth_abi.abi import decode as decode_abi
@@ -13,7 +15,9 @@ from web3.exceptions import ContractLogicError, MismatchedABI, Web3Exception
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.http import shown_text
+from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.units import ether
 
 _SENTENCES: Final = {
     "AlreadyAnswered": "This demand was already answered.",
@@ -93,18 +97,32 @@ _SENTENCES: Final = {
 }
 
 
+# Arguments by their names in the contracts: amounts, and times. The others are shown as they are.
+_AMOUNTS: Final = frozenset({"amount", "bond", "minimum", "paid", "sent"})
+# The last second that has a date with four digits.
+_LAST_DATE: Final = 253_402_300_799
+_TIMES: Final = frozenset({"deadline", "end", "unbondAt"})
+
+
 class RequestRefused(ChainError):
     """The node answered a request with an error, or with something else than was asked for."""
 
 
 class ContractReverted(ChainError):
-    """The contract refused a call: ``name`` and ``arguments`` are those of its custom error."""
+    """The contract refused a call: ``name`` and ``arguments`` are those of its custom error.
+
+    ``words`` has each argument as it is shown.
+    """
 
     def __init__(
-        self, name: str, arguments: tuple[Any, ...] = (), reason: str | None = None
+        self,
+        name: str,
+        arguments: tuple[Any, ...] = (),
+        reason: str | None = None,
+        words: Sequence[str] = (),
     ) -> None:
         sentence = _SENTENCES.get(name, "The contract refused the call.")
-        shown = f"{name}({', '.join(_show(a) for a in arguments)})" if arguments else name
+        shown = f"{name}({', '.join(words)})" if words else name
         if reason is not None:
             sentence = f"{sentence} {_SENTENCES.get(reason, '')}".rstrip()
             shown = f"{name}: {reason}"
@@ -119,7 +137,30 @@ class ContractReverted(ChainError):
         return self.reason or self.name
 
 
-def _show(value: Any) -> str:
+def _in_words(name: str, value: Any) -> str:
+    """An argument of an error for people."""
+    if isinstance(value, str) and not value.startswith("0x"):
+        return shown_text(value)
+    label = re.sub("([A-Z])", r" \1", name).lower()
+    return f"{label} {_value_in_words(name, value)}"
+
+
+def _exactly(wei: int) -> str:
+    """Two amounts that differ by a wei are not shown as the same."""
+    if not wei % 10**12:
+        return ether(wei)
+    whole, part = divmod(wei, 10**18)
+    return f"{whole}.{part:018d} ETH" if wei > 10**12 else f"{wei:,} wei"
+
+
+def _value_in_words(name: str, value: Any) -> str:
+    if name in _AMOUNTS:
+        return _exactly(value)
+    if name in _TIMES and value <= _LAST_DATE:
+        moment = datetime.datetime.fromtimestamp(value, datetime.UTC)
+        return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    if name == "phase" and value in set(Phase):
+        return Phase(value).name.lower()
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
@@ -157,7 +198,9 @@ class RevertDecoder:
         except DecodingError:
             return unknown
         reason = self.name(arguments[0]) if item["name"] == "NothingAccepted" else None
-        return ContractReverted(item["name"], arguments, reason)
+        names = [argument["name"] for argument in item["inputs"]]
+        words = [_in_words(*pair) for pair in zip(names, arguments, strict=True)]
+        return ContractReverted(item["name"], arguments, reason, words)
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:

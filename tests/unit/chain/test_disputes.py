@@ -156,7 +156,7 @@ def test_a_right_coordinate_is_no_fraud(case: Case) -> None:
 
 
 def test_a_proof_for_another_coordinate_is_refused_by_the_librarys_name_for_it(case: Case) -> None:
-    with pytest.raises(ContractReverted, match=r"IndexOutOfTree\(8, 3\)"):
+    with pytest.raises(ContractReverted, match=r"IndexOutOfTree\(index 8, depth 3\)"):
         case.challenge(coordinate=256 * 8)
 
 
@@ -274,7 +274,7 @@ def test_an_answer_with_another_node_is_refused(case: Case) -> None:
 
 def test_a_demand_below_its_bond_is_refused_with_the_bond(case: Case) -> None:
     bond = case.terms.demand_bond
-    with pytest.raises(ContractReverted, match=rf"BondTooLow\({bond - 1}, {bond}\)"):
+    with pytest.raises(ContractReverted, match=r"BondTooLow\(paid 0.0\d*9 ETH, bond 0.01 ETH\)"):
         case.act(case.federation.demand(1, 3, 0, bond - 1))
 
 

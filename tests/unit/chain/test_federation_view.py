@@ -52,7 +52,7 @@ def test_a_new_federation_has_its_genesis_for_a_head(small: SmallFederation) -> 
 
 
 def test_there_is_no_model_beyond_the_head(small: SmallFederation) -> None:
-    with pytest.raises(ContractReverted, match=r"BeyondHead\(0\)"):
+    with pytest.raises(ContractReverted, match=r"BeyondHead\(head height 0\)"):
         small.federation.model(1)
 
 

@@ -32,8 +32,8 @@ from fl_orchestrator.chain.remote_signer import (
 from fl_orchestrator.chain.reverts import RevertDecoder
 from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Result
-from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.cli.site import signer_url
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.roles.setup import ETHER
 

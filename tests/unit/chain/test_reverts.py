@@ -7,6 +7,7 @@ from eth_abi.abi import encode
 from web3.exceptions import ContractCustomError, ContractLogicError, MismatchedABI, Web3RPCError
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain import reverts
 from fl_orchestrator.chain.reverts import (
     ContractReverted,
     RequestRefused,
@@ -34,12 +35,50 @@ def test_a_named_error_is_shown_with_a_sentence() -> None:
 def test_the_arguments_of_an_error_are_decoded() -> None:
     error = DECODER.decode(data_of("StakeTooLow", ("uint256", "uint256"), (5, 100)))
     assert error.arguments == (5, 100)
-    assert str(error) == "The stake is below the minimum. [StakeTooLow(5, 100)]"
+    assert (
+        str(error) == "The stake is below the minimum. [StakeTooLow(sent 5 wei, minimum 100 wei)]"
+    )
 
 
 def test_the_text_of_invalid_parameters_is_shown() -> None:
     error = DECODER.decode(data_of("InvalidParams", ("string",), ("minUpdates",)))
     assert "InvalidParams(minUpdates)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "types", "arguments", "shown"),
+    [
+        ("StakeTooLow", ("uint256", "uint256"), (10**17, 10**18), "sent 0.1 ETH, minimum 1 ETH"),
+        ("BondTooLow", ("uint256", "uint256"), (0, 10**16), "paid 0 ETH, bond 0.01 ETH"),
+        (
+            "BondTooLow",
+            ("uint256", "uint256"),
+            (10**18 - 1, 2**255 + 1),
+            f"paid 0.{'9' * 18} ETH, bond {2**255 // 10**18}.{(2**255 + 1) % 10**18} ETH",
+        ),
+        ("AnswerOverdue", ("uint256",), (1_700_000_000,), "deadline 2023-11-14 22:13:20 UTC"),
+        ("StillUnbonding", ("uint256",), (1_700_000_000,), "unbond at 2023-11-14 22:13:20 UTC"),
+        ("DisputeWindowClosed", ("uint256",), (2**256 - 1,), f"end {2**256 - 1}"),
+        ("RoundInProgress", ("uint8",), (3,), "phase reveal"),
+        ("RoundInProgress", ("uint8",), (99,), "phase 99"),
+        ("BeneficiaryMismatch", ("address",), ("0x" + "11" * 20,), "expected 0x" + "11" * 20),
+        ("NotEnoughParties", ("uint256", "uint256"), (1, 3), "active 1, min updates 3"),
+        ("InvalidParams", ("string",), ("x\x1b[31m" + "y" * 9999,), "x [31m" + "y" * 494),
+    ],
+)
+def test_arguments_are_shown_in_words(
+    name: str, types: tuple[str, ...], arguments: tuple[Any, ...], shown: str
+) -> None:
+    error = DECODER.decode(data_of(name, types, arguments))
+    assert error.message.endswith(f" [{name}({shown})]")
+    assert error.arguments == arguments
+
+
+def test_every_argument_of_an_error_has_a_name() -> None:
+    """The amounts and the times among them are told by it."""
+    names = {i["name"] for abi in ABIS for e in abi if e["type"] == "error" for i in e["inputs"]}
+    assert names >= (reverts._AMOUNTS | reverts._TIMES)
+    assert "" not in names
 
 
 def test_a_refused_batch_says_why_its_first_item_failed() -> None:
@@ -81,7 +120,7 @@ def test_truncated_revert_data_is_shown_as_it_came(cut: int) -> None:
 
 def test_an_error_of_a_linked_library_is_named() -> None:
     error = DECODER.decode(data_of("IndexOutOfTree", ("uint256", "uint256"), (5, 2)))
-    assert str(error) == "The tree has no chunk at that index. [IndexOutOfTree(5, 2)]"
+    assert str(error) == "The tree has no chunk at that index. [IndexOutOfTree(index 5, depth 2)]"
     with pytest.raises(StopIteration):
         RevertDecoder(ABIS[0]).selector("IndexOutOfTree")
 
@@ -111,7 +150,10 @@ def test_revert_data_is_found_wherever_nodes_put_it(data: Any, expected: bytes) 
 
 def test_a_revert_on_the_way_becomes_the_contracts_error() -> None:
     hexadecimal = "0x" + data_of("SeedPending", ("uint256",), (9,)).hex()
-    with pytest.raises(ContractReverted, match=r"SeedPending\(9\)"), DECODER.translated():
+    with (
+        pytest.raises(ContractReverted, match=r"SeedPending\(seed block 9\)"),
+        DECODER.translated(),
+    ):
         raise ContractCustomError(hexadecimal, data=hexadecimal)
 
 
