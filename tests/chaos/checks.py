@@ -1,0 +1,113 @@
+"""What has to be so after any faults: nothing is lost, and every model is right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from chaos.world import World
+from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.types import Params, Role, included_indices
+from fl_orchestrator.model.digests import result_digest
+from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.roles.relay import Mailbox
+
+_BPS = 10_000
+
+
+def settle(world: World) -> None:
+    """Let every challenge window pass, make all rounds final and distribute their rewards."""
+    chain, keeper = world.federation.chain, world.federation.local.keeper
+    params = chain.params()
+    world.rpc("evm_increaseTime", params.attest_period + params.challenge_period + 1)
+    world.rpc("evm_setAutomine", True)
+    world.rpc("evm_mine")
+    sender = Sender(chain.web3, keeper.signer, chain.reverts)
+    role = Keeper(chain, sender, Mailbox(), 0, lambda _round: False)
+    while role.step().action:
+        pass
+    seen = world.observe()
+    assert seen.final_height == seen.head.height
+    assert all(map(chain.distributed, range(1, seen.head.height + 1)))
+
+
+def check(world: World, scratch: Path) -> str:
+    """Check a world that was ended; what was checked, in words."""
+    assert not world.unexpected, "\n".join(world.unexpected)
+    no_defects(world)
+    settle(world)
+    rounds = every_model_is_right(world, scratch)
+    nothing_is_lost(world)
+    return f"{rounds} accepted models computed again, {world.restarts} restarts"
+
+
+def no_defects(world: World) -> None:
+    """No process has met with anything that its code does not expect."""
+    for child in world.children.values():
+        log = child.log.read_text(errors="replace")
+        assert "Traceback" not in log, log[-3000:]
+        assert "Unexpected error" not in log, log[-3000:]
+
+
+def every_model_is_right(world: World, scratch: Path) -> int:
+    """Compute every accepted model again, from what is in the store; how many there are."""
+    chain, store = world.federation.chain, world.federation.store
+    seen = world.observe()
+    index = RoundIndex(chain, 0)
+    index.search_to(seen.block_number)
+    again = Recomputation(chain, index, store, world.manifest, scratch)
+    for height in range(1, seen.head.height + 1):
+        model = chain.model(height)
+        accepted = index.accepted(model.round, seen.block_number)
+        right = again.compute(accepted.result)
+        assert (model.root, model.cid) == (right.root, right.cid), f"round {model.round}"
+    assert not index.frauds
+    return seen.head.height
+
+
+def nothing_is_lost(world: World) -> None:
+    """Every stake is what it was; every round has paid everybody; the balance covers all of it."""
+    federation = world.federation
+    chain, local = federation.chain, federation.local
+    params, seen = chain.params(), world.observe()
+    stakes = 0
+    for role, members, stake in (
+        (Role.PARTY, local.parties, params.min_party_stake),
+        (Role.AGGREGATOR, local.aggregators, params.min_aggregator_stake),
+    ):
+        for member in members:
+            view = chain.observe(member.address)
+            held = view.party.stake if role is Role.PARTY else view.aggregator.stake
+            assert held == stake, f"{member.name} has lost stake"
+            assert not view.unrevealed_slashable, f"{member.name} owes a reveal"
+            stakes += held
+    credited = {m.address: chain.observe(m.address).credit for m in local.members()}
+    earned = expected_credits(world, params)
+    assert {a: c for a, c in credited.items() if c} == earned
+    balance = chain.web3.eth.get_balance(chain.address)
+    assert balance == stakes + sum(credited.values()) + seen.free_pot
+
+
+def expected_credits(world: World, params: Params) -> dict[str, int]:
+    """What the rounds of the history have paid, by section 7 of the protocol."""
+    chain, local = world.federation.chain, world.federation.local
+    seats = {chain.observe(m.address).aggregator.seat: m.address for m in local.aggregators}
+    seen = world.observe()
+    index = RoundIndex(chain, 0)
+    earned: Counter[str] = Counter()
+    for height in range(1, seen.head.height + 1):
+        accepted = index.accepted(chain.model(height).round, seen.block_number)
+        result, updates = accepted.result, accepted.updates
+        to_aggregators = params.reward * params.aggregator_share_bps // _BPS
+        included = included_indices(result.included)
+        for update in updates:
+            if update.index in included:
+                earned[update.party] += (params.reward - to_aggregators) // len(included)
+        signers = chain.attestation(result_digest(chain.chain_id, chain.address, result)).signers
+        for seat, address in seats.items():
+            if signers >> seat & 1:
+                # All stakes are equal.
+                earned[address] += to_aggregators // len(seats)
+    return dict(earned)

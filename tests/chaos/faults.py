@@ -1,0 +1,178 @@
+"""What can go wrong. Every fault is a function of the world, whom it hits and how long it lasts."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from support.rpc_proxy import Mode
+
+from chaos.world import World
+from fl_orchestrator.chain.types import Observation, Phase
+
+EVERYBODY: Final = "everybody"
+_SECONDS: Final = 240.0
+# Enough for what is open already; no file can grow over it.
+_FULL_BYTES: Final = 64
+_SKEW_SECONDS: Final = 60
+
+# A clock that is a minute ahead, for one process, before anything else is imported.
+_SKEWED: Final = f"""
+import time
+_real = time.time
+time.time = lambda: _real() + {_SKEW_SECONDS}
+import sys
+from fl_orchestrator.cli.main import main
+sys.argv = ["flo", *sys.argv[1:]]
+main()
+"""
+
+
+class Fault(Protocol):
+    def __call__(self, world: World, target: str, seconds: float) -> None: ...
+
+
+def targets(world: World, target: str) -> list[str]:
+    return world.names if target == EVERYBODY else [target]
+
+
+def kill(world: World, target: str, seconds: float) -> None:
+    """SIGKILL; the service manager starts it again."""
+    for name in targets(world, target):
+        world.children[name].kill()
+
+
+def freeze(world: World, target: str, seconds: float) -> None:
+    """SIGSTOP, and SIGCONT later: a machine that swaps, or a paused container."""
+    stopped = [world.children[name] for name in targets(world, target)]
+    for child in stopped:
+        child.signal(signal.SIGSTOP)
+    try:
+        world.hold(seconds)
+    finally:
+        for child in stopped:
+            child.signal(signal.SIGCONT)
+
+
+def endpoint(mode: Mode) -> Fault:
+    """The RPC endpoint drops connections, refuses, is slow, or answers garbage."""
+
+    def fault(world: World, target: str, seconds: float) -> None:
+        proxies = [world.proxies[name] for name in targets(world, target)]
+        for proxy in proxies:
+            proxy.mode = mode
+        try:
+            world.hold(seconds)
+        finally:
+            for proxy in proxies:
+                proxy.mode = "pass"
+
+    return fault
+
+
+def store_down(world: World, target: str, seconds: float) -> None:
+    """The IPFS node is killed, and comes back."""
+    assert world.store is not None, "there is no IPFS node in this world"
+    world.store.kill()
+    try:
+        world.hold(seconds)
+    finally:
+        world.store.start()
+
+
+def disk_full(world: World, target: str, seconds: float) -> None:
+    """No file of this process can grow, its log included."""
+    process = world.children[target].pid
+    before = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (_FULL_BYTES, before[1]))
+    world.hold(seconds)
+    if world.children[target].runs and world.children[target].pid == process:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+
+
+def chain_ahead(world: World, target: str, seconds: float) -> None:
+    """The clock of whoever makes the blocks is a minute ahead from now on."""
+    world.rpc("evm_increaseTime", _SKEW_SECONDS)
+    world.hold(seconds)
+
+
+def clock_ahead(world: World, target: str, seconds: float) -> None:
+    """The process comes back on a machine whose clock is a minute ahead, for a while."""
+    child = world.children[target]
+    right = child.command
+    child.kill()
+    child.command = [sys.executable, "-c", _SKEWED, *right[3:]]
+    world.hold(seconds)
+    child.kill()
+    child.command = right
+
+
+def reorganise(event: str, undone: Callable[[Observation, Observation], bool]) -> Fault:
+    """The chain is reorganised from the block of the next such event on.
+
+    ``undone`` says whether what was seen before and after shows it.
+    """
+
+    def fault(world: World, target: str, seconds: float) -> None:
+        chain = world.federation.chain
+        found: list[Any] = []
+        first = world.observe().block_number + 1
+
+        def happened(seen: Observation) -> bool:
+            if seen.block_number >= first:
+                found[:] = chain._events(event, first, seen.block_number, None)
+            return bool(found)
+
+        before = world.wait(happened, _SECONDS, event)
+        depth = before.block_number - found[0]["blockNumber"] + 1
+        # A block may have come meanwhile: one more does no harm.
+        world.rpc("anvil_reorg", depth + 1, [])
+        after = world.observe()
+        assert undone(before, after), f"{event} is still there: {before.current}, {after.current}"
+
+    return fault
+
+
+def _commits_fewer(before: Observation, after: Observation) -> bool:
+    return _earlier(before, after) or after.current.commits < before.current.commits
+
+
+def _reveals_fewer(before: Observation, after: Observation) -> bool:
+    return _earlier(before, after) or after.current.opened < before.current.opened
+
+
+def _attests_again(before: Observation, after: Observation) -> bool:
+    # Before the acceptance, no view shows who has signed.
+    return _earlier(before, after) or after.current.phase is Phase.ATTEST
+
+
+def _head_lower(before: Observation, after: Observation) -> bool:
+    return after.head.height < before.head.height
+
+
+def _earlier(before: Observation, after: Observation) -> bool:
+    """Whether the round is at an earlier phase."""
+    order = (Phase.IDLE, Phase.SEEDING, Phase.COMMIT, Phase.REVEAL, Phase.ATTEST, Phase.ACCEPTED)
+    now, then = after.current, before.current
+    return (now.round, order.index(now.phase)) < (then.round, order.index(then.phase))
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "killed": kill,
+    "frozen": freeze,
+    "RPC drops connections": endpoint("drop"),
+    "RPC refuses (503)": endpoint("refuse"),
+    "RPC is slow": endpoint("delay"),
+    "RPC answers garbage": endpoint("garbage"),
+    "IPFS node killed": store_down,
+    "disk full": disk_full,
+    "chain's clock + 60 s": chain_ahead,
+    "own clock + 60 s": clock_ahead,
+    "reorg drops a commit": reorganise("Committed", _commits_fewer),
+    "reorg drops a reveal": reorganise("UpdateRevealed", _reveals_fewer),
+    "reorg drops an attestation": reorganise("Attested", _attests_again),
+    "reorg drops an acceptance": reorganise("RoundAccepted", _head_lower),
+}

@@ -1,0 +1,29 @@
+"""Six faults, after which nothing is lost and rounds go on. `make chaos` has many more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chaos.checks import check
+from chaos.run import SHORT, long_plan, run
+from chaos.world import world
+from fl_orchestrator.service.local.federation import Plan
+
+
+def test_a_federation_survives_six_faults(tmp_path: Path, checkout: Path) -> None:
+    anvil = checkout / "node_modules/.bin/anvil"
+    with world(tmp_path / "world", anvil, Plan(parties=3, aggregators=1)) as made:
+        made.wait_for_rounds(1, 120)
+        run(made, SHORT, print)
+        made.wait_for_rounds(1, 120)
+        made.end(120)
+        print(check(made, tmp_path / "audit"))
+
+
+def test_the_long_form_has_every_fault_and_hits_every_role() -> None:
+    plan = long_plan(1, Plan(parties=4, aggregators=4))
+    assert len(plan) >= 60
+    assert plan == long_plan(1, Plan(parties=4, aggregators=4))
+    assert plan != long_plan(2, Plan(parties=4, aggregators=4))
+    roles = {planned.target.partition("-")[0] for planned in plan if planned.fault == "killed"}
+    assert roles == {"party", "aggregator", "watcher", "keeper", "everybody"}

@@ -1,0 +1,155 @@
+"""A federation of real processes that a test may kill, cut off and confuse, and that comes back."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.processes import Deployed, deployed, small_model, unhurried
+from support.rpc_proxy import RpcProxy, rpc_proxy
+
+from chaos.store import Store
+from fl_orchestrator.chain.types import Observation, Phase
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.service.local.children import Child, stop_all
+from fl_orchestrator.service.local.federation import Member, Plan
+
+_TICK_SECONDS = 0.05
+_RESTART_SECONDS = 1.0
+# What a process that was killed, stopped or started during an outage may end with.
+_EXPECTED_EXITS = {0, 3, 4, -signal.SIGKILL}
+
+
+class Stuck(AssertionError):
+    """The federation does not go on."""
+
+
+class World:
+    """Everybody's process, each with a way to the chain of its own, restarted when it has died.
+
+    ``store`` is None where the content is in a directory.
+    """
+
+    def __init__(
+        self,
+        federation: Deployed,
+        proxies: dict[str, RpcProxy],
+        manifest: Manifest,
+        store: Store | None,
+    ) -> None:
+        self.federation = federation
+        self.proxies = proxies
+        self.manifest = manifest
+        self.store = store
+        self.began = time.monotonic()
+        self.children = {m.name: self._child(m) for m in federation.local.members()}
+        self.restarts = 0
+        self.unexpected: list[str] = []
+        self._restart_at: dict[str, float] = {}
+        self._stopped: set[str] = set()
+
+    def _child(self, member: Member) -> Child:
+        return member.child(environment={"FLO_RPC": self.proxies[member.name].url})
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.children)
+
+    def start(self) -> None:
+        for child in self.children.values():
+            child.start()
+
+    def stop(self, names: Sequence[str] = ()) -> None:
+        """Stop processes cleanly, all of them by default, and do not start them again."""
+        chosen = [self.children[name] for name in names or self.children]
+        self._stopped |= {child.name for child in chosen}
+        stop_all(chosen)
+
+    def observe(self) -> Observation:
+        """What the keeper would see, by a way that nothing breaks."""
+        return self.federation.observe()
+
+    def rpc(self, method: str, *parameters: Any) -> Any:
+        provider: Any = self.federation.chain.web3.provider
+        answer = provider.make_request(method, list(parameters))
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def tick(self) -> None:
+        """Do what a service manager does: start again what has ended."""
+        time.sleep(_TICK_SECONDS)
+        now = time.monotonic()
+        for name, child in self.children.items():
+            if child.runs or name in self._stopped:
+                continue
+            if name not in self._restart_at:
+                self._restart_at[name] = now + _RESTART_SECONDS
+                if child.exit_code not in _EXPECTED_EXITS:
+                    self.unexpected.append(f"{name} ended with {child.exit_code}: {child.tail()}")
+            elif now >= self._restart_at[name]:
+                del self._restart_at[name]
+                self.restarts += 1
+                child.start()
+
+    def wait(self, until: Callable[[Observation], bool], seconds: float, what: str) -> Observation:
+        """Let time pass until something is seen. Raises Stuck."""
+        deadline = time.monotonic() + seconds
+        while not until(seen := self.observe()):
+            if time.monotonic() > deadline:
+                raise Stuck(
+                    f"no {what} within {seconds:.0f} s: round {seen.current.round} is "
+                    f"{seen.current.phase.name}, {seen.current.commits} commits, "
+                    f"{seen.current.reveals} reveals\n{self.tails()}"
+                )
+            self.tick()
+        return seen
+
+    def hold(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.tick()
+
+    def wait_for_rounds(self, rounds: int, seconds: float) -> None:
+        """Wait until so many more rounds were accepted."""
+        height = self.observe().head.height + rounds
+        self.wait(lambda seen: seen.head.height >= height, seconds, f"{rounds} more rounds")
+
+    def end(self, seconds: float) -> Observation:
+        """Stop everybody when a round has ended and no other one was opened."""
+        open_phases = (Phase.COMMIT, Phase.REVEAL)
+        self.wait(lambda seen: seen.current.phase in open_phases, seconds, "open round")
+        self.stop(["keeper-0"])
+        ended = (Phase.ACCEPTED, Phase.VOID)
+        seen = self.wait(lambda seen: seen.current.phase in ended, seconds, "end of the round")
+        # The slower aggregators are paid for their signatures too; the watcher checks the round.
+        self.hold(5)
+        self.stop()
+        return seen
+
+    def tails(self) -> str:
+        return "\n".join(f"== {c.name} ==\n{c.tail()[-600:]}" for c in self.children.values())
+
+
+@contextmanager
+def world(directory: Path, anvil: Path, plan: Plan, kubo: Path | None = None) -> Iterator[World]:
+    """Run a world until the block ends, on Kubo if it is given."""
+    model, terms = small_model(plan.parties), unhurried(plan.parties)
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.running(kubo, directory / "ipfs")) if kubo else None
+        urls = [store.url] if store else []
+        federation = stack.enter_context(
+            deployed(directory / "federation", anvil, plan, model, terms, stores=urls)
+        )
+        port = int(federation.rpc.rpartition(":")[2])
+        proxies = {m.name: stack.enter_context(rpc_proxy(port)) for m in federation.local.members()}
+        made = World(federation, proxies, model.manifest, store)
+        made.start()
+        try:
+            yield made
+        finally:
+            for child in made.children.values():
+                child.kill()
