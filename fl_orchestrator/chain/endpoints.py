@@ -23,8 +23,8 @@ _TIMEOUT_SECONDS: Final = 20.0
 # passed, so that a silent one is waited for once.
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE_SECONDS: Final = 0.25
-# The events of some ten thousand reveals, or a block of full transactions.
-_MAX_ANSWER_BYTES: Final = 32 << 20
+# The events of some thousand reveals. What is parsed takes up to thirty times as much memory.
+_MAX_ANSWER_BYTES: Final = 8 << 20
 # With these the server speaks of itself; with others it may explain what is wrong with a request.
 _BUSY_OR_CLOSED: Final = frozenset({401, 403, 404, 407, 408, 429, 502, 503, 504})
 

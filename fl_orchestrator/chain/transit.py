@@ -86,6 +86,7 @@ class Transit:
         self._hashes: tuple[bytes, ...] = ()
         self._offered_at = time.monotonic()
         self._offered_block: int | None = None
+        self._head = 0
         self._mined_in: tuple[bytes, int] | None = None
         self._overtaken_at: float | None = None
         self._deadline = 0.0
@@ -190,7 +191,9 @@ class Transit:
             self._renew_deadline()
             self._require_valid()
             self._hand_over()
-        self._require_nonce()
+        if head != self._head or self._overtaken_at is not None:
+            self._require_nonce()
+            self._head = head
         if self._offered_block is None:
             self._offered_block = head
         waited = time.monotonic() - self._offered_at

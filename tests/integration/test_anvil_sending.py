@@ -286,6 +286,23 @@ def test_the_same_transaction_again_is_not_refused(node: AnvilNode, key: LocalSi
     assert received(node) - before == 5
 
 
+def test_a_node_that_is_a_block_behind_is_asked_again(
+    node: AnvilNode, key: LocalSigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those behind one address may be: it names a nonce that another of them has seen mined."""
+    account = Account(node, key)
+    with mining(node):
+        account.sender.send(transfer(1))
+        count, stale = account.web3.eth.get_transaction_count, [0, 0]
+        monkeypatch.setattr(
+            account.web3.eth,
+            "get_transaction_count",
+            lambda *given: stale.pop() if stale else count(*given),
+        )
+        account.sender.send(transfer(1))
+    assert account.nonce() == 2
+
+
 def test_whoever_loses_the_race_for_a_nonce_is_told(node: AnvilNode, key: LocalSigner) -> None:
     account = Account(node, key)
     sent = account.sends(5)
