@@ -1,4 +1,4 @@
-"""The auditor: replays a recorded run on a fresh chain and recomputes every model of it.
+"""The auditor of a recorded run: replays it on a fresh chain and recomputes every model of it.
 
 Nothing of the run is believed: roots, reveals and results come from the replay of its signed
 transactions, every model from the stored updates.
@@ -7,17 +7,15 @@ transactions, every model from the stored updates.
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Federation, NoFederation
 from fl_orchestrator.chain.migrate import is_deployed_here
-from fl_orchestrator.chain.types import ModelView, RevealedUpdate, included_indices
+from fl_orchestrator.chain.types import ModelView, included_indices
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.errors import ContentError, InputError
@@ -34,21 +32,12 @@ from fl_orchestrator.report.history import (
 )
 from fl_orchestrator.roles.difference import describe, first_difference, flipped_bit
 from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
+from fl_orchestrator.roles.model_audit import AuditedRound, ModelAudit, WrongModel
+from fl_orchestrator.roles.recomputation import UnavailableUpdates
 from fl_orchestrator.roles.recording import WrongRecord, replay
-from fl_orchestrator.roles.updates import check_reveals
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 from fl_orchestrator.training.trainer import TensorSpec
 from fl_orchestrator.training.weights_file import load_weights
-
-
-@dataclass(frozen=True, slots=True)
-class AuditedRound:
-    """An accepted round whose model was recomputed and found right."""
-
-    round: int
-    height: int
-    updates: int
-    root: bytes
 
 
 class Audit:
@@ -79,28 +68,15 @@ class Audit:
             )
         self._manifest = self._read_manifest()
         self._origin = Origin(self._federation.chain_id, self._federation.address)
-        self._cache = VectorCache(workspace, self._manifest)
-
-    @property
-    def manifest(self) -> Manifest:
-        return self._manifest
+        self._cache = VectorCache(workspace / "checked", self._manifest)
+        self._models = ModelAudit(self._federation, 0, self._store, self._manifest, workspace)
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""
-        index = RoundIndex(self._federation, 0)
-        last_block = self._federation.web3.eth.block_number
         self._compare_history()
-        model = self._federation.model(0)
-        base = self._fetch(f"model {model.cid}", model.cid, model.root, self._origin.state(0))
+        self._require_genesis()
         for height in range(1, self._federation.head().height + 1):
-            model = self._federation.model(height)
-            accepted = index.accepted(model.round, last_block)
-            check_reveals(accepted.updates, accepted.result.updates_hash)
-            included = [accepted.updates[i] for i in included_indices(accepted.result.included)]
-            claimed = self.history.rounds[model.round - 1].included
-            self._compare(model.round, (("number of included updates", claimed, len(included)),))
-            base = self._recompute(model, base, included)
-            yield AuditedRound(model.round, height, len(included), model.root)
+            yield self._check(self._federation.model(height))
 
     @property
     def identity(self) -> dict[str, str]:
@@ -156,33 +132,32 @@ class Audit:
                 f"Round 0: the stored manifest was changed, no coordinate of a model: {error}"
             ) from error
 
-    def _recompute(
-        self, model: ModelView, base: VectorFile, included: Sequence[RevealedUpdate]
-    ) -> VectorFile:
-        updates = [
-            (
-                self._fetch(
-                    f"update {reveal.cid} of {reveal.party}",
-                    reveal.cid,
-                    reveal.root,
-                    self._origin.update(reveal.round),
-                ),
-                reveal.weight,
-            )
-            for reveal in included
-        ]
-        right = self._cache.aggregate(base, updates, self._origin.state(model.round))
-        difference = self._difference(model, right)
-        if right.root != model.root:
-            raise WrongRecord(
-                f"Round {model.round}: the model on-chain is not the rule applied to its updates; "
-                f"{difference}."
-            )
-        if difference:
+    def _require_genesis(self) -> None:
+        model = self._federation.model(0)
+        meta = self._origin.state(0)
+        try:
+            self._cache.fetch(self._store, model.cid, model.root, meta)
+        except (ContentError, RootMismatch) as error:
+            raise self._damaged(f"model {model.cid}", model.cid, model.root, meta) from error
+
+    def _check(self, model: ModelView) -> AuditedRound:
+        result = self._models.result_of(model)
+        claimed = self.history.rounds[model.round - 1].included
+        included = len(included_indices(result.included))
+        self._compare(model.round, (("number of included updates", claimed, included),))
+        try:
+            checked = self._models.check(model)
+        except UnavailableUpdates as error:
+            reveal, _ = error.missing[0]
+            what, meta = f"update {reveal.cid} of {reveal.party}", self._origin.update(reveal.round)
+            raise self._damaged(what, reveal.cid, reveal.root, meta) from error
+        except WrongModel as error:
+            raise WrongRecord(error.message) from error
+        if difference := self._difference(model, self._models.recomputation.right_file(result)):
             raise WrongRecord(
                 f"Round {model.round}: the stored model {model.cid} was changed; {difference}."
             )
-        return right
+        return checked
 
     def _difference(self, model: ModelView, right: VectorFile) -> str:
         """How the stored file of a model is not the right one; empty if it is."""
@@ -196,21 +171,16 @@ class Audit:
         except OSError as error:
             return f"it cannot be read: {error.strerror}"
 
-    def _fetch(self, what: str, cid: Cid, root: bytes, meta: VectorMeta) -> VectorFile:
-        """A stored vector that the chain has the root of."""
+    def _damaged(self, what: str, cid: Cid, root: bytes, meta: VectorMeta) -> WrongRecord:
+        """What is wrong with a stored vector that the chain has the root of."""
+        place = self._store.locate(cid)
+        if place is None:
+            return WrongRecord(f"Round {meta.round}: the {what} is not in the store.")
         try:
-            return self._cache.fetch(self._store, cid, root, meta)
-        except (ContentError, RootMismatch) as error:
-            place = self._store.locate(cid)
-            if place is None:
-                raise WrongRecord(f"Round {meta.round}: the {what} is not in the store.") from error
-            try:
-                where = flipped_bit(self._manifest.layout, meta, place, root)
-            except OSError as unreadable:
-                where = f"it cannot be read: {unreadable.strerror}"
-            raise WrongRecord(
-                f"Round {meta.round}: the stored {what} was changed; {where}."
-            ) from error
+            where = flipped_bit(self._manifest.layout, meta, place, root)
+        except OSError as unreadable:
+            where = f"it cannot be read: {unreadable.strerror}"
+        return WrongRecord(f"Round {meta.round}: the stored {what} was changed; {where}.")
 
     def _compare_history(self) -> None:
         """Check what history.json says of the chain against the replayed one."""
