@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from pydantic.alias_generators import to_snake
+
 from fl_orchestrator.chain.contract import Call, Contract
 from fl_orchestrator.chain.types import (
     Answered,
@@ -23,7 +25,7 @@ from fl_orchestrator.chain.types import (
     to_abi,
 )
 
-_Event = TypeVar("_Event", Demanded, Answered, FraudProven, RoundRevoked)
+_Event = TypeVar("_Event", bound=Any)
 
 
 class Disputes(Contract):
@@ -55,31 +57,36 @@ class Disputes(Contract):
 
     # From a first block to a last one, None being the latest, and of one round or of all.
 
-    def _typed_events(
-        self, cls: type[_Event], first: int, last: int | None, round_number: int | None
+    def events(
+        self,
+        cls: type[_Event],
+        first: int,
+        last: int | None = None,
+        round_number: int | None = None,
     ) -> list[_Event]:
+        """The events of a class of ``chain.types`` that has the event's name and its arguments."""
         logs = self._events(cls.__name__, first, last, round_number)
         return [typed(cls, log) for log in logs]
 
     def demands(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[Demanded]:
-        return self._typed_events(Demanded, first, last, round_number)
+        return self.events(Demanded, first, last, round_number)
 
     def answers(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[Answered]:
-        return self._typed_events(Answered, first, last, round_number)
+        return self.events(Answered, first, last, round_number)
 
     def frauds(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[FraudProven]:
-        return self._typed_events(FraudProven, first, last, round_number)
+        return self.events(FraudProven, first, last, round_number)
 
     def revocations(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[RoundRevoked]:
-        return self._typed_events(RoundRevoked, first, last, round_number)
+        return self.events(RoundRevoked, first, last, round_number)
 
     def slashes(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -136,7 +143,9 @@ class Disputes(Contract):
 
 def typed(cls: type[_Event], log: Any) -> _Event:
     """The event as the class of its name."""
-    return cls(**log["args"], block_number=log["blockNumber"])
+    fields = {to_snake(name): value for name, value in log["args"].items()}
+    event: _Event = cls(**fields, block_number=log["blockNumber"])
+    return event
 
 
 def _slashed(args: Any, block_number: int) -> Slashed:

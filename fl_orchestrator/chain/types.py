@@ -16,8 +16,10 @@ from fl_orchestrator.model.digests import Result
 __all__ = [
     "Answered",
     "CommitView",
+    "Committed",
     "Demand",
     "Demanded",
+    "DuplicateUpdate",
     "Fraud",
     "FraudProven",
     "ModelView",
@@ -27,7 +29,9 @@ __all__ = [
     "Result",
     "RevealedUpdate",
     "Role",
+    "RoundAccepted",
     "RoundEvents",
+    "RoundOpened",
     "RoundRevoked",
     "RoundView",
     "RuleKind",
@@ -257,7 +261,48 @@ class Window:
     open_descents: int
 
 
-# Events of disputes, each with the number of its block.
+# Events of a round and of its disputes, each with the number of its block.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundOpened:
+    """``base`` is the round whose model it starts from; 0 for genesis."""
+
+    round: int
+    base: int
+    seed: bytes
+    commit_end: int
+    reveal_end: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Committed:
+    round: int
+    party: str
+    commitment: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DuplicateUpdate:
+    """A reveal that does not count: somebody revealed these numbers before."""
+
+    round: int
+    party: str
+    root: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundAccepted:
+    """``digest``: of the accepted result. ``reserved``: of the reward pot, in wei."""
+
+    round: int
+    height: int
+    digest: bytes
+    reserved: int
+    block_number: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,64 +16,56 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.create import create
 from fl_orchestrator.cli.site import (
-    DEPLOYMENTS_DEFAULT,
-    RPC_DEFAULT,
-    DeploymentsOption,
     DryRunOption,
-    FederationOption,
-    KeyOption,
-    PasswordOption,
-    RpcOption,
+    Endpoint,
+    Payer,
     head_json,
-    open_federation,
-    open_sender,
     parse_address,
+    with_options,
 )
 from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import InputError
 
-app = typer.Typer(help="Admit accounts, fund rewards, look.", no_args_is_help=True)
+app = typer.Typer(help="Create a federation, admit accounts, fund rewards, look.")
+app.command()(create)
 
 
 @app.command()
+@with_options
 def admit(
     accounts: Annotated[list[str], typer.Argument(help="The accounts to admit.")],
-    key: KeyOption,
+    site: Payer,
     role: Annotated[str, typer.Option(help="party or aggregator.")] = "party",
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Let accounts register in a role. Owner only; cannot be taken back.
 
     Example: flo federation admit 0x7099…79C8 --role party --key owner.json
     """
-    from fl_orchestrator.chain.connect import connect
     from fl_orchestrator.chain.types import Role
 
     if role not in ("party", "aggregator"):
         raise InputError(f"There is no role {role!r}.", "Use party or aggregator.")
     addresses = sorted({parse_address(account) for account in accounts})
-    chain = open_federation(connect(rpc), federation, deployments)
-    sender = open_sender(chain, key, password_file)
-    receipt = sender.send(chain.admit(addresses, Role[role.upper()]))
+    chain = site.open_federation()
+    sender = site.open_sender(chain)
+    call = chain.admit(addresses, Role[role.upper()])
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:
-        print_json({"admitted": addresses, "role": role, "gas": receipt.gas_used})
+        print_json({"admitted": addresses, "role": role, "gas": gas, "dry_run": dry_run})
         return
-    say(f"Admitted {len(addresses)} account{'s' * (len(addresses) > 1)} as {role}.")
+    what = f"{len(addresses)} account{'s' * (len(addresses) > 1)} as {role}"
+    say(f"Would admit {what}; {gas:,} gas." if dry_run else f"Admitted {what}.")
 
 
 @app.command()
+@with_options
 def fund(
     amount: Annotated[str, typer.Argument(help="The amount in ETH.")],
-    key: KeyOption,
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    password_file: PasswordOption = None,
+    site: Payer,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -81,11 +73,9 @@ def fund(
 
     Example: flo federation fund 1.5 --key owner.json
     """
-    from fl_orchestrator.chain.connect import connect
-
     wei = parse_ether(amount)
-    chain = open_federation(connect(rpc), federation, deployments)
-    sender = open_sender(chain, key, password_file)
+    chain = site.open_federation()
+    sender = site.open_sender(chain)
     call = chain.fund_rewards(wei)
     gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:
@@ -97,19 +87,13 @@ def fund(
 
 
 @app.command()
-def show(
-    rpc: RpcOption = RPC_DEFAULT,
-    federation: FederationOption = None,
-    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
-    json_output: JsonOption = False,
-) -> None:
+@with_options
+def show(site: Endpoint, json_output: JsonOption = False) -> None:
     """Show a federation's terms and where its round stands.
 
     Example: flo federation show --rpc http://127.0.0.1:8545
     """
-    from fl_orchestrator.chain.connect import connect
-
-    chain = open_federation(connect(rpc), federation, deployments)
+    chain = site.open_federation()
     params = chain.params()
     seen = chain.observe(chain.address)
     rows: dict[str, object] = {

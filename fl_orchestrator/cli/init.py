@@ -23,7 +23,7 @@ rpc = ["http://127.0.0.1:8545"]
 #chain-id = 31337
 # The federation's contract. Compare it with what its owner published.
 #federation = "0x0000000000000000000000000000000000000000"
-# Where `flo deploy` keeps its record: for the owner's own machine, instead of `federation`.
+# Where `flo federation create` keeps its record: for the owner, instead of `federation`.
 #deployments = "deployments"
 
 # This role's account: `flo keys new key.json`. The password is asked for, or read from a file that

@@ -14,7 +14,6 @@ from fl_orchestrator.cli import (
     aggregator,
     contracts,
     demo,
-    deploy,
     federation,
     init,
     keeper,
@@ -22,6 +21,7 @@ from fl_orchestrator.cli import (
     manifest,
     model,
     party,
+    rounds,
     up,
     verify,
     watcher,
@@ -46,13 +46,13 @@ app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("verify")(verify.verify)
 app.command("init")(init.init)
-app.command("deploy")(deploy.deploy)
 app.add_typer(federation.app, name="federation")
 app.add_typer(party.app, name="party")
 app.add_typer(aggregator.app, name="aggregator")
 app.add_typer(keeper.app, name="keeper")
 app.add_typer(watcher.app, name="watcher")
 app.add_typer(manifest.app, name="manifest")
+app.add_typer(rounds.app, name="round")
 app.add_typer(model.app, name="model")
 app.add_typer(keys.app, name="keys")
 app.add_typer(contracts.app, name="contracts")

@@ -79,10 +79,10 @@ PasswordOption = Annotated[
 ]
 FederationOption = Annotated[
     str | None,
-    shared("--federation", "The contract's address. Default: the one `flo deploy` made."),
+    shared("--federation", "The contract's address. Default: the one on record."),
 ]
 DeploymentsOption = Annotated[
-    Path, shared("--deployments", "The directory where `flo deploy` keeps its record.")
+    Path, shared("--deployments", "Where `flo federation create` keeps its record.")
 ]
 StoreOption = Annotated[
     str, shared("--store", "file:///path/to/directory or kubo+http://127.0.0.1:5001.")
@@ -258,9 +258,7 @@ class Site(Payer):
     relay: RelayOption = ""
 
     def open_store(self) -> ContentStore:
-        from fl_orchestrator.content.store import open_store
-
-        return open_store(named("store", self.store), _urls(f"{self.gateways},{self.relay}"))
+        return open_content(self.store, self.gateways, self.relay)
 
     def open_relay(self) -> Relay | None:
         if not self.relay:
@@ -270,8 +268,12 @@ class Site(Payer):
         return HttpRelay(self.relay)
 
 
-def _urls(text: str) -> list[str]:
-    return [url for part in text.split(",") if (url := part.strip())]
+def open_content(store: str, gateways: str, relay: str) -> ContentStore:
+    """The store, and what is asked for content that it has not."""
+    from fl_orchestrator.content.store import open_store
+
+    urls = [url for part in f"{gateways},{relay}".split(",") if (url := part.strip())]
+    return open_store(named("store", store), urls)
 
 
 _T = TypeVar("_T")
@@ -321,10 +323,7 @@ def signer_url(key: Path) -> str | None:
 
 
 def open_signer(key: Path | None, password_file: Path | None) -> Signer:
-    """What signs for an account: the key in a keystore file, or a remote signer.
-
-    The file's password comes from a file or from the person at the keyboard.
-    """
+    """The account of a remote signer's URL, or of a keystore file, which takes its password."""
     from fl_orchestrator.chain.keys import load_keystore
     from fl_orchestrator.chain.remote_signer import RemoteSigner
 
@@ -379,7 +378,7 @@ def open_federation(web3: Web3, address: str | None, deployments: Path) -> Feder
         if not found:
             raise NoRecordedFederation(
                 f"{record.path} records no federation on chain {web3.eth.chain_id}.",
-                "Name one with --federation, or deploy one with `flo deploy`.",
+                "Name one with --federation, or make one with `flo federation create`.",
             )
         address = found[-1]
     return Federation(web3, parse_address(address))
@@ -408,18 +407,6 @@ def parse_address(text: str) -> str:
             "Copy the address again.",
         )
     return address
-
-
-def open_sender(
-    federation: Federation,
-    key: Path | None,
-    password_file: Path | None,
-    on_receipt: OnReceipt = _ignore,
-) -> Sender:
-    from fl_orchestrator.chain.send import Sender
-
-    signer = open_signer(key, password_file)
-    return Sender(federation.web3, signer, federation.reverts, on_receipt=on_receipt)
 
 
 def role_home(home: Path, federation: Federation, address: str) -> Path:

@@ -194,7 +194,7 @@ class KerasTrainer:
 
     def __init__(self, model: KerasModel, rows: Rows, test: Rows | None = None) -> None:
         """Train on `rows`, evaluate on `test`, or on `rows` where there are no test rows."""
-        self._model = model
+        self.keras_model = model
         self._rows = rows
         self._test = rows if test is None else test
 
@@ -207,7 +207,7 @@ class KerasTrainer:
             BadTrainingConfig: a setting is unusable, or not what the model was compiled with.
             BadWeights: `weights` are not this model's.
         """
-        trained, metrics = self._model.train(weights, self._rows, Settings.from_config(config))
+        trained, metrics = self.keras_model.train(weights, self._rows, Settings.from_config(config))
         return trained, len(self._rows), metrics
 
     def evaluate(
@@ -220,13 +220,13 @@ class KerasTrainer:
         Raises:
             BadWeights: `weights` are not this model's.
         """
-        loss, metrics = self._model.test(weights, self._test)
+        loss, metrics = self.keras_model.test(weights, self._test)
         return loss, len(self._test), metrics
 
     def initial_weights(self) -> dict[str, FloatArray]:
         """The weights that the model was built with, by their names."""
-        names = [tensor.name for tensor in self._model.tensors]
-        return dict(zip(names, self._model.initial_weights, strict=True))
+        names = [tensor.name for tensor in self.keras_model.tensors]
+        return dict(zip(names, self.keras_model.initial_weights, strict=True))
 
 
 def tensor_specs(model: Any) -> tuple[TensorSpec, ...]:

@@ -13,12 +13,15 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from fl_orchestrator.errors import FloError, InputError, TrainingError
 from fl_orchestrator.training.trainer import FloatArray, Metrics, TensorSpec, Trainer
+
+if TYPE_CHECKING:
+    from fl_orchestrator.training.keras import KerasModel
 
 DEFAULT_FUNCTION: Final = "make_trainer"
 _HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has two."
@@ -107,6 +110,12 @@ class CheckedTrainer:
                 f"The trainer's model has {len(own)} tensors, the federation's {len(tensors)}.",
                 "Build the model that the manifest describes.",
             )
+
+    @property
+    def keras_model(self) -> KerasModel | None:
+        """The model of a `KerasTrainer`; None of any other."""
+        model: KerasModel | None = getattr(self._trainer, "keras_model", None)
+        return model
 
     # ------------------------------------------------------------------ what it does, and answers
 

@@ -68,7 +68,7 @@ class Site:
 
     def deploy_options(self, parties: int = 2) -> list[str]:
         d = self.directory
-        model = ["--manifest", f"{d}/manifest.json", "--genesis", f"{d}/genesis.npz"]
+        model = ["--manifest", f"{d}/manifest.json", "--weights", f"{d}/genesis.npz"]
         return [*model, "--parties", str(parties), "--store", self.store_url]
 
     def address(self, name: str) -> str:
@@ -78,7 +78,7 @@ class Site:
 
     def deploy(self, *options: str, parties: int = 2) -> Finished:
         return flo(
-            "deploy",
+            *("federation", "create"),
             *self.deploy_options(parties),
             *self.key("owner"),
             *self.on_chain(),
@@ -124,7 +124,8 @@ class Site:
     def head_weights(self) -> Weights:
         """The head's weights, as `flo model get` writes them."""
         file = self.directory / "head.safetensors"
-        flo("model", "get", file, *self.on_chain(), "--store", self.store_url).succeeded()
+        get = ["model", "get", "--output", file, "--store", self.store_url]
+        flo(*get, *self.on_chain()).succeeded()
         return load_file(file)
 
     def trained(self, name: str, seed: int, suffix: str = ".npz") -> Path:

@@ -137,7 +137,7 @@ def test_a_store_that_is_none_or_lacks_the_manifest_is_refused(site: Site, tmp_p
         ("nonsense", 2, "'nonsense' is not understood"),
         ("file://host/path", 2, "no absolute path"),
         ("kubo+http://127.0.0.1", 2, "is not scheme, host and port"),
-        ("kubo+http://127.0.0.1:1", 4, "does not answer"),
+        ("kubo+http://127.0.0.1:1", 4, "cannot be reached"),
         (f"file://{tmp_path}/file", 4, "cannot be used"),
         (f"file://{tmp_path}/empty", 4, "is not in the store"),
     ):
@@ -198,7 +198,7 @@ def test_waiting_ends_with_what_was_waited_for(site: Site) -> None:
 def test_files_that_cannot_be_written_are_named(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     submit(site, good(site), "--home", tmp_path / "file").refused(4, f"{tmp_path}/file")
-    get = ["model", "get"]
+    get = ["model", "get", "--output"]
     chain = [*site.on_chain(), "--store", site.store_url]
     nowhere = flo(*get, tmp_path / "none" / "m.safetensors", *chain)
     nowhere.refused(4, "m.safetensors cannot be written", "its directory exists")
@@ -209,7 +209,7 @@ def test_files_that_cannot_be_written_are_named(site: Site, tmp_path: Path) -> N
     with disk_with_room_for(100):
         options = site.deploy_options()
         options[-1] = f"file://{tmp_path}/store"
-        deployed = flo("deploy", *options, *site.key("owner"), *site.on_chain())
+        deployed = flo("federation", "create", *options, *site.key("owner"), *site.on_chain())
     deployed.refused(4, f"no room in the content store {tmp_path}/store")
 
 
@@ -219,7 +219,7 @@ def test_a_model_that_the_store_has_not_or_has_damaged_is_refused(
     head = site.federation.head()
     shutil.copytree(site.directory / "store", tmp_path / "store")
     place = tmp_path / "store" / "pinned" / str(head.cid)
-    get = ["model", "get", tmp_path / "m.safetensors", *site.on_chain()]
+    get = ["model", "get", "--output", tmp_path / "m.safetensors", *site.on_chain()]
     get += ["--store", f"file://{tmp_path}/store"]
     content = bytearray(place.read_bytes())
     content[-1] ^= 1

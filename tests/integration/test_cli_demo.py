@@ -356,7 +356,7 @@ def test_deploying_a_task_gives_the_genesis_of_the_demo(
     with anvil_node(checkout, tmp_path / "anvil.log") as node, node.mining_at_once():
         site = Site(tmp_path, node)
         deployed = flo(
-            "deploy",
+            *("federation", "create"),
             *("--dataset", "breast-cancer", "--parties", "3", "--store", site.store_url, "--json"),
             *site.key("owner"),
             *site.on_chain(),

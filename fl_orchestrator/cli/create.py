@@ -1,4 +1,4 @@
-"""`flo deploy`: publish a manifest and a genesis model, and run the migrations."""
+"""`flo federation create`: publish a manifest and its first model, and run the migrations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, s
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
+    ChainIdOption,
     DeploymentsOption,
     DryRunOption,
     KeyOption,
     PasswordOption,
     RpcOption,
     StoreOption,
+    open_content,
     open_signer,
 )
 from fl_orchestrator.cli.stake import parse_ether
@@ -72,9 +74,7 @@ def _amount(text: str, panel: str) -> Any:
     return typer.Option(metavar="ETH", help=text, rich_help_panel=panel)
 
 
-def deploy(
-    key: KeyOption,
-    store: StoreOption,
+def create(
     parties: Annotated[int, _count("At most this many parties.")],
     dataset: Annotated[
         str,
@@ -82,9 +82,9 @@ def deploy(
     ] = "",
     manifest: Annotated[
         Path | None,
-        typer.Option(help="A manifest (canonical JSON), with --genesis.", rich_help_panel=_MODEL),
+        typer.Option(help="A manifest (canonical JSON), with --weights.", rich_help_panel=_MODEL),
     ] = None,
-    genesis: Annotated[
+    weights: Annotated[
         Path | None,
         typer.Option(
             help="Its first weights: .npz, .safetensors or .keras.", rich_help_panel=_MODEL
@@ -130,22 +130,26 @@ def deploy(
     answer_period: Annotated[int, _period("To answer in a dispute.")] = 3600,
     unbond_period: Annotated[int, _period("From asking a stake back to having it.")] = 604_800,
     reward: Annotated[str, _amount("What an accepted round pays.", _ROUNDS)] = "0.01",
+    key: KeyOption = None,
+    store: StoreOption = "",
     rpc: RpcOption = RPC_DEFAULT,
+    chain_id: ChainIdOption = None,
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
     password_file: PasswordOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Deploy a federation; the key's account becomes its owner. Running it twice changes nothing.
+    """Create a federation; the key's account becomes its owner. Running it twice changes nothing.
 
-    Example: flo deploy --dataset breast-cancer --parties 5 --key owner.json --store file:///srv/flo
+    Its terms never change. --dry-run tells what it takes.
+
+    Example: flo federation create --manifest manifest.json --weights genesis.npz --parties 5
     """
     with interruptible("Run the same command again: nothing is deployed twice."):
         from fl_orchestrator.chain.connect import connect
         from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
         from fl_orchestrator.chain.reverts import RevertDecoder
         from fl_orchestrator.chain.send import Sender
-        from fl_orchestrator.content.store import open_store
         from fl_orchestrator.roles.setup import Terms, federation_params, publish
 
         if participants is not None and participants > parties:
@@ -167,14 +171,14 @@ def deploy(
             min_aggregator_stake=parse_ether(aggregator_stake),
             reward=parse_ether(reward),
         )
-        described, weights = _model(dataset, manifest, genesis, rule, seed)
-        web3 = connect(rpc)
+        described, initial = _model(dataset, manifest, weights, rule, seed)
+        web3 = connect(rpc, chain_id)
         signer = open_signer(key, password_file)
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(deployments, web3.eth.chain_id)
-        content = open_store(store)
+        content = open_content(store, "", "")
         with _scratch_store() if dry_run else contextlib.nullcontext(content) as published:
-            params = federation_params(described, publish(published, described, weights), terms)
+            params = federation_params(described, publish(published, described, initial), terms)
         if dry_run:
             _check(sender, params, record, json_output)
             return
@@ -205,12 +209,12 @@ def deploy(
 def _scratch_store() -> Iterator[ContentStore]:
     from fl_orchestrator.content.local import LocalStore
 
-    with tempfile.TemporaryDirectory(prefix="flo-deploy-") as directory:
+    with tempfile.TemporaryDirectory(prefix="flo-create-") as directory:
         yield LocalStore(Path(directory))
 
 
 def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output: bool) -> None:
-    """Say what deploying would take."""
+    """Say what it would take."""
     from fl_orchestrator.chain.migrate import gas_to_migrate
 
     gas = gas_to_migrate(sender, params, record)
@@ -223,7 +227,7 @@ def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output
     elif gas:
         say(f"Would deploy from {sender.address} on chain {chain_id}; {gas:,} gas.")
     else:
-        say(f"Would change nothing: the federation is deployed on chain {chain_id}.")
+        say(f"Would change nothing: the federation is on chain {chain_id}.")
 
 
 def _compare_terms(web3: Web3, address: str, params: Params, record: DeploymentRecord) -> None:
@@ -240,19 +244,19 @@ def _compare_terms(web3: Web3, address: str, params: Params, record: DeploymentR
 def _model(
     dataset: str,
     manifest: Path | None,
-    genesis: Path | None,
+    weights: Path | None,
     rule: str | None,
     seed: int | None,
 ) -> tuple[Manifest, list[FloatArray]]:
     """The manifest and the first weights, from a task of the package or from files."""
-    if bool(dataset) == (manifest is not None) or (manifest is None) != (genesis is None):
+    if bool(dataset) == (manifest is not None) or (manifest is None) != (weights is None):
         raise InputError(
-            "A federation has one model.", "Give --dataset, or both --manifest and --genesis."
+            "A federation has one model.", "Give --dataset, or both --manifest and --weights."
         )
-    if manifest is not None and genesis is not None:
+    if manifest is not None and weights is not None:
         if rule is not None or seed is not None:
             raise InputError("The manifest says the rule.", "Give no --rule and no --seed with it.")
-        return _model_in_files(manifest, genesis)
+        return _model_in_files(manifest, weights)
     from fl_orchestrator.experiment import Options, manifest_for
     from fl_orchestrator.training.tasks import task_named
 
@@ -262,11 +266,11 @@ def _model(
     return manifest_for(task, model, options), model.initial_weights
 
 
-def _model_in_files(manifest: Path, genesis: Path) -> tuple[Manifest, list[FloatArray]]:
+def _model_in_files(manifest: Path, weights: Path) -> tuple[Manifest, list[FloatArray]]:
     from fl_orchestrator.model.manifest import read_manifest
     from fl_orchestrator.training.trainer import TensorSpec
     from fl_orchestrator.training.weights_file import load_weights
 
     described = read_manifest(manifest)
     tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
-    return described, load_weights(genesis, tensors)
+    return described, load_weights(weights, tensors)

@@ -1,4 +1,4 @@
-"""`flo deploy`, and what owners, parties and sponsors do before the first round, on Anvil."""
+"""`flo federation create`, and what owners, parties and sponsors do before the first round, on Anvil."""
 
 from __future__ import annotations
 
@@ -93,9 +93,8 @@ def test_deployments_killed_while_they_wait_for_their_blocks_are_found_again(sit
         # The first process is killed at the library, the second at the federation.
         for deployments in (1, 2):
             held.hold("after")
-            process = start_flo(
-                "deploy", *site.deploy_options(), *site.key("owner"), *site.on_chain(held.url)
-            )
+            create = ["federation", "create", *site.deploy_options(), *site.key("owner")]
+            process = start_flo(*create, *site.on_chain(held.url))
             held.wait()
             process.kill()
             process.communicate()
@@ -137,7 +136,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(site: Site) -> None:
 
     site.deploy().succeeded()
     said = site.deploy("--dry-run").succeeded().out
-    assert said == "Would change nothing: the federation is deployed on chain 31337.\n"
+    assert said == "Would change nothing: the federation is on chain 31337.\n"
 
 
 def test_terms_that_no_contract_takes_are_refused_before_anything_is_sent(site: Site) -> None:
@@ -253,7 +252,7 @@ def test_a_federation_is_looked_for_on_its_own_chain(
     with anvil_node(checkout, tmp_path / "other.log", chain_id=5) as other:
         chain = deployed.on_chain(other.url)
         show = ["federation", "show", *chain]
-        flo(*show).refused(2, "5.json records no federation on chain 5", "flo deploy")
+        flo(*show).refused(2, "5.json records no federation on chain 5", "flo federation create")
         address = deployed.federation.address
         flo(*show, "--federation", address).refused(3, "no federation of this version", "chain 5")
     flo("federation", "show", *deployed.on_chain(), "--federation", "0x12").refused(
