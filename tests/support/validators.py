@@ -101,7 +101,8 @@ class Consortium:
             members += [(a, chain.register(role, a.address, stake)) for a in accounts]
         with ThreadPoolExecutor() as pool:
             list(pool.map(owner.send, admissions))
-            list(pool.map(lambda member: self._sender(member[0]).send(member[1]), members))
+            # By the owner's endpoint: another one may know of the admissions a moment later.
+            list(pool.map(lambda member: self._sender(member[0], chain).send(member[1]), members))
 
     def federation(self, *urls: str) -> Federation:
         """A view of the federation, by way of these endpoints or of all."""
@@ -142,8 +143,7 @@ class Consortium:
         first = self.accounts.index(key) % len(self._urls)
         return self.federation(*self._urls[first:], *self._urls[:first])
 
-    def _sender(self, key: LocalSigner, chain: Federation | None = None) -> Sender:
-        chain = chain or self._federation_of(key)
+    def _sender(self, key: LocalSigner, chain: Federation) -> Sender:
         return Sender(chain.web3, key, chain.reverts)
 
     def _party(self, number: int) -> tuple[Federation, Role]:
