@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +17,14 @@ from fl_orchestrator.chain.events import MissingEvents, RoundIndex
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.send import Sender
-from fl_orchestrator.chain.types import Observation, Phase, Result
+from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.alerts import Alert, AlertKind, Alerts
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.cases import Case, State
 from fl_orchestrator.roles.collection import Bonds, Slashes
 from fl_orchestrator.roles.descent import BondTooHigh, Descents, TooLate
 from fl_orchestrator.roles.prosecution import Prosecution, Unprovable, kept_secret
@@ -85,23 +85,6 @@ _ALERTS: Final[dict[type[FloError], AlertKind]] = {
 }
 
 
-class _State(Enum):
-    UNCHECKED = auto()
-    WRONG = auto()
-    DONE = auto()
-
-
-@dataclass(slots=True)
-class _Case:
-    """A result that somebody signed, and how far this process is with it."""
-
-    digest: bytes
-    result: Result
-    state: _State = _State.UNCHECKED
-    attempts: int = 0
-    retry_at: int = 0
-
-
 class Watcher:
     """A watcher of one federation; ``home`` is its directory.
 
@@ -150,7 +133,7 @@ class Watcher:
         )
         self._slashes = Slashes(federation, self._rounds, address, self._deployed_at)
         self._bonds = Bonds(federation, self._rounds, address)
-        self._cases: dict[bytes, _Case] = {}
+        self._cases: dict[bytes, Case] = {}
         self._complete_to = 0
         self._busy = True
 
@@ -203,8 +186,8 @@ class Watcher:
     def _look(self) -> None:
         """Take in the results that are new, and what is known of them already."""
         for digest, result in self._rounds.results.items():
-            case = self._cases.setdefault(digest, _Case(digest, result))
-            if case.state is not _State.UNCHECKED:
+            case = self._cases.setdefault(digest, Case(digest, result))
+            if case.state is not State.UNCHECKED:
                 continue
             if digest in self._rounds.frauds:
                 self._close(case)
@@ -213,7 +196,7 @@ class Watcher:
 
     def _act(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         """Do the first thing that is due: what has a deadline comes first."""
-        wrong = [case for case in self._cases.values() if case.state is _State.WRONG]
+        wrong = [case for case in self._cases.values() if case.state is State.WRONG]
         standing = {case.digest for case in wrong if self._stands(case)}
         return (
             self._prove_one(seen, (c for c in wrong if c.digest in standing), wake_ats)
@@ -241,7 +224,7 @@ class Watcher:
 
     def _check_one(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         """Compute the next result again."""
-        unchecked = [c for c in self._cases.values() if c.state is _State.UNCHECKED]
+        unchecked = [c for c in self._cases.values() if c.state is State.UNCHECKED]
         if not unchecked:
             return None
         final = self._federation.model(seen.final_height).round
@@ -251,7 +234,7 @@ class Watcher:
                 return Step("check")
         return None
 
-    def _check(self, seen: Observation, case: _Case, wake_ats: list[int]) -> bool:
+    def _check(self, seen: Observation, case: Case, wake_ats: list[int]) -> bool:
         """Whether the result was computed."""
         if seen.timestamp < case.retry_at:
             wake_ats.append(case.retry_at)
@@ -270,20 +253,20 @@ class Watcher:
         self._forget_files(case)
         return True
 
-    def _is_accepted(self, case: _Case) -> bool:
+    def _is_accepted(self, case: Case) -> bool:
         """Whether it was accepted in its round, which may be revoked since."""
         return self._rounds.accepted_digests.get(case.result.round) == case.digest
 
-    def _stands(self, case: _Case) -> bool:
+    def _stands(self, case: Case) -> bool:
         """Whether it is part of the history."""
         return self._is_accepted(case) and self._federation.window(case.result.round).alive
 
-    def _may_still_win(self, seen: Observation, case: _Case) -> bool:
+    def _may_still_win(self, seen: Observation, case: Case) -> bool:
         """Whether it is one of the results that the current round chooses among."""
         moment = (seen.current.round, seen.current.phase)
         return moment == (case.result.round, Phase.ATTEST)
 
-    def _matters(self, seen: Observation, case: _Case) -> bool:
+    def _matters(self, seen: Observation, case: Case) -> bool:
         """Whether the result is part of the history, or its signers can still be slashed."""
         if self._stands(case):
             return True
@@ -291,27 +274,27 @@ class Watcher:
         proposed = list(self._rounds.proposed(case.result.round))
         return seen.timestamp < window.window_end and case.digest in proposed[:_MAX_PROPOSALS]
 
-    def _has_stake(self, case: _Case) -> bool:
+    def _has_stake(self, case: Case) -> bool:
         """Whether a signer has something left to lose."""
         number = case.result.round
         signers = self._federation.signers(self._deployed_at, round_number=number)[case.digest]
         return any(self._federation.observe(a).aggregator.stake for a in signers)
 
-    def _close(self, case: _Case) -> None:
-        case.state = _State.DONE
+    def _close(self, case: Case) -> None:
+        case.state = State.DONE
         self._alerts.clear(case.digest)
 
-    def _conclude(self, case: _Case, right: RightModel) -> None:
+    def _conclude(self, case: Case, right: RightModel) -> None:
         result = case.result
         self._close(case)
         if result.global_root != right.root:
             _log.error("wrong result", round=result.round, digest=case.digest.hex())
-            case.state, case.attempts, case.retry_at = _State.WRONG, 0, 0
+            case.state, case.attempts, case.retry_at = State.WRONG, 0, 0
             return
         if self._is_accepted(case) and result.global_cid != right.cid:
             self._alerts.wrong_cid(case.digest, result, str(right.cid))
 
-    def _forget_files(self, checked: _Case) -> None:
+    def _forget_files(self, checked: Case) -> None:
         """Delete what no later round and no pending proof needs."""
         pending = [c for c in self._cases.values() if self._is_begun(c)]
         needed = [self._recomputation.base_round(c.result) for c in (checked, *pending)]
@@ -320,7 +303,7 @@ class Watcher:
     # ------------------------------------------------------------------ proving
 
     def _prove_one(
-        self, seen: Observation, wrong: Iterable[_Case], wake_ats: list[int]
+        self, seen: Observation, wrong: Iterable[Case], wake_ats: list[int]
     ) -> Step | None:
         for case in sorted(wrong, key=lambda c: c.result.round):
             if case.digest in self._rounds.frauds:
@@ -333,7 +316,7 @@ class Watcher:
                 return sent
         return None
 
-    def _prove(self, seen: Observation, case: _Case, wake_ats: list[int]) -> Step | None:
+    def _prove(self, seen: Observation, case: Case, wake_ats: list[int]) -> Step | None:
         try:
             call = self._prosecution.next(seen, case.digest, case.result, wake_ats)
             case.attempts = case.retry_at = 0
@@ -356,31 +339,34 @@ class Watcher:
 
     # ------------------------------------------------------------------ what has to wait
 
-    def _is_begun(self, case: _Case) -> bool:
-        postponed = case.state is _State.UNCHECKED and case.attempts > 0
-        return case.state is _State.WRONG or postponed
+    def _is_begun(self, case: Case) -> bool:
+        postponed = case.state is State.UNCHECKED and case.attempts > 0
+        return case.state is State.WRONG or postponed
 
-    def _is_pending(self, case: _Case) -> bool:
+    def _is_pending(self, case: Case) -> bool:
         """Whether this case will go on by itself; after too many attempts it is for people."""
         return self._is_begun(case) and case.attempts < self._settings.attempts
 
     def _postpone(
-        self, seen: Observation, case: _Case, error: FloError, wake_ats: list[int]
+        self, seen: Observation, case: Case, error: FloError, wake_ats: list[int]
     ) -> None:
         """Try again later, as long as that can change anything; and in time tell people."""
         case.attempts += 1
         case.retry_at = seen.timestamp + self._settings.retry_seconds
         _log.warning("postponed", round=case.result.round, reason=error.message)
-        if case.attempts >= self._settings.attempts:
-            if self._stands(case):
+        window = self._federation.window(case.result.round)
+        over = seen.timestamp >= max(window.window_end, window.final_at)
+        # Nobody has to keep what can no longer be disputed.
+        let_go = over and case.state is State.UNCHECKED
+        if let_go or case.attempts >= self._settings.attempts:
+            if self._stands(case) and not let_go:
                 self._alert(case, error)
-            window = self._federation.window(case.result.round)
-            if seen.timestamp >= max(window.window_end, window.final_at):
-                case.state = _State.DONE
+            if over:
+                case.state = State.DONE
                 return
         wake_ats.append(case.retry_at)
 
-    def _alert(self, case: _Case, error: FloError) -> None:
+    def _alert(self, case: Case, error: FloError) -> None:
         if isinstance(error, UnavailableUpdates):
             for reveal, reason in error.missing:
                 self._alerts.unavailable(case.digest, reveal, reason)

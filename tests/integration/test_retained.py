@@ -45,16 +45,16 @@ class Site:
         yield self.federation.aggregator(0, retention=self.retention("aggregator"))
         yield self.watcher()
 
-    def watcher(self) -> Watcher:
+    def watcher(self, name: str = "watcher") -> Watcher:
         site = self.federation
         return Watcher(
             site.federation,
             site.sender(site.outsider),
             site.store,
             site.manifest,
-            site.directory / "watcher",
+            site.directory / name,
             site.deployment.block,
-            WatcherSettings(secret=bytes(32), retention=self.retention("watcher")),
+            WatcherSettings(secret=bytes(32), retention=self.retention(name)),
         )
 
     def finalize(self) -> None:
@@ -133,3 +133,19 @@ def test_an_aggregator_keeps_in_its_own_store_what_it_has_signed_that_it_holds(
     updates = federation.federation.revealed_updates(0)
     assert all(own.has(cid) for cid in (head.cid, *(update.cid for update in updates)))
     assert len(updates) == 2
+
+
+def test_a_watcher_that_comes_late_leaves_alone_what_was_let_go(build: Build) -> None:
+    site = Site(build(parties=2))
+    for number in (1, 2):
+        site.run_round(number)
+        site.finalize()
+    site.federation.pass_until(site.federation.observe().timestamp + MARGIN)
+    site.run_round(3)
+    LocalStore(site.federation.directory / "store", grace_seconds=0).collect_garbage()
+    late = site.watcher("late watcher")
+    actions = []
+    while action := late.step().action:
+        actions.append(action)
+    assert actions == ["check"]
+    assert (late.alerts, late.busy) == ((), False)
