@@ -156,10 +156,9 @@ def _joined(value: Any) -> Any:
 
 
 def _typed(value: Any, directory: Path) -> str:
-    """What to type for a value. Paths in the file are relative to the file."""
+    """What to type for a value. Paths in the file are relative to the file; a URL is no path."""
     if not isinstance(value, Path):
         return str(value)
-    # A key may be a remote signer.
     return signer_url(value) or str(directory / value.expanduser())
 
 

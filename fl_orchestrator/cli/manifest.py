@@ -43,7 +43,7 @@ def create(
     name: Annotated[str, typer.Option(help="What the federation is called.")],
     loss: Annotated[str, typer.Option(help="The loss's name.", rich_help_panel=_TRAINING)],
     output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.json"),
-    genesis: Annotated[
+    weights: Annotated[
         Path, typer.Option(help="The first weights to write: .safetensors or .npz.")
     ] = Path("genesis.safetensors"),
     purpose: Annotated[str, typer.Option(help="What the model is for, in words.")] = "",
@@ -107,7 +107,7 @@ def create(
     here stay in range but for --max-clipped of them. A tensor whose changes are far smaller than
     the others' gets an offset, more bits of its own; one with large weights gets fewer.
 
-    The trainer needs initial_weights(). `flo deploy` takes both files.
+    The trainer needs initial_weights(). `flo federation create` takes both files.
 
     Example: flo manifest create --trainer my_trainer.py --name heart --loss binary_crossentropy
     """
@@ -127,13 +127,13 @@ def create(
         "samples_per_weight": samples_per_weight,
     }
     with interruptible("Nothing was written."):
-        _require_free(output, genesis)
+        _require_free(output, weights)
         manifest, rehearsal, initial = _measured(
             str(trainer), described, max_clipped, fraction_bits
         )
-        _write(manifest, initial, output, genesis)
+        _write(manifest, initial, output, weights)
     if json_output:
-        print_json(_as_json(manifest, rehearsal, output, genesis))
+        print_json(_as_json(manifest, rehearsal, output, weights))
         return
     say("One round, rehearsed from the trainer's own first weights:\n")
     offsets = {tensor.name: tensor.offset for tensor in manifest.tensors if tensor.offset}
@@ -145,8 +145,8 @@ def create(
     ]
     show_training(manifest, rehearsal, measured)
     say(
-        f"\n{escape(str(output))} and {escape(str(genesis))} are written. Next: `flo deploy "
-        f"--manifest {escape(str(output))} --genesis {escape(str(genesis))} …`."
+        f"\n{escape(str(output))} and {escape(str(weights))} are written. Next: `flo "
+        f"federation create --manifest {escape(str(output))} --weights {escape(str(weights))} …`."
     )
 
 
@@ -217,12 +217,12 @@ def _require_free(*files: Path) -> None:
             raise InputError(f"{file} exists already, and was left as it is.", "Name another file.")
 
 
-def _write(manifest: Manifest, initial: list[FloatArray], output: Path, genesis: Path) -> None:
+def _write(manifest: Manifest, initial: list[FloatArray], output: Path, weights: Path) -> None:
     from fl_orchestrator.training.trainer import TensorSpec
     from fl_orchestrator.training.weights_file import save_weights
 
     tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
-    save_weights(genesis, initial, tensors)
+    save_weights(weights, initial, tensors)
     try:
         output.write_bytes(manifest.to_bytes())
     except OSError as error:
@@ -232,11 +232,11 @@ def _write(manifest: Manifest, initial: list[FloatArray], output: Path, genesis:
 
 
 def _as_json(
-    manifest: Manifest, rehearsal: Rehearsal, output: Path, genesis: Path
+    manifest: Manifest, rehearsal: Rehearsal, output: Path, weights: Path
 ) -> dict[str, Any]:
     return {
         "manifest": str(output),
-        "genesis": str(genesis),
+        "weights": str(weights),
         "digest": "0x" + manifest.digest.hex(),
         "fraction_bits": manifest.update_fraction_bits,
         "offsets": {tensor.name: tensor.offset for tensor in manifest.tensors},

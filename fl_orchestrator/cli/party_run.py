@@ -82,7 +82,7 @@ def run(
             _require_registered(process, site)
             party = _party(process, site, manifest, loaded, seed)
             adopter = _adopter(process, manifest, loaded, current, bounds)
-            done = process.serve(party, adopter, finished=_after(rounds, process.chain))
+            done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
     show_done(done, json_output)
 
 
@@ -175,8 +175,8 @@ def _adopter(
     )
 
 
-def _after(rounds: int | None, chain: Federation) -> Callable[[], bool]:
-    """Whether that many rounds have ended in which the party has revealed."""
+def _after(rounds: int | None, chain: Federation, adopter: Adopter) -> Callable[[], bool]:
+    """Whether as many rounds have ended in which the party has revealed, and been evaluated."""
     from fl_orchestrator.chain.types import Phase
 
     revealed: set[int] = set()
@@ -188,7 +188,8 @@ def _after(rounds: int | None, chain: Federation) -> Callable[[], bool]:
         if seen.committed.revealed:
             revealed.add(seen.committed.round)
         ended = seen.current.phase in (Phase.ACCEPTED, Phase.VOID)
-        return len(revealed - (set() if ended else {seen.current.round})) >= rounds
+        over = revealed - (set() if ended else {seen.current.round})
+        return len(over) >= rounds and adopter.has_evaluated(seen.head)
 
     return finished
 

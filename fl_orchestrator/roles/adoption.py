@@ -130,11 +130,15 @@ class Adopter:
         self._vectors = VectorCache(home / "vectors", manifest)
         self._done = b""
 
+    def has_evaluated(self, head: ModelView) -> bool:
+        """Whether this head is the last one that was evaluated."""
+        return head.root == self._done
+
     def step(self) -> Step:
-        # The party has looked at the chain just before; what it saw is new enough.
+        # What the party saw last is new enough, and takes no request.
         seen: Observation = self._federation.last_seen or self._federation.observe(self._account)
         head = seen.head
-        if head.root == self._done:
+        if self.has_evaluated(head):
             return Step()
         weights = self._fetch(head)
         found = self._evaluate(head, weights)

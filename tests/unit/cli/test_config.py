@@ -81,6 +81,11 @@ def test_paths_are_relative_to_the_file_and_know_home_directories(
     assert found["home"] == "/home/flo/private"
 
 
+def test_the_url_of_a_signer_is_no_path() -> None:
+    url = f"http://127.0.0.1:8550#{ACCOUNT}"
+    assert read(f'key = "{url}"')["party"]["register"]["key"] == url
+
+
 def test_several_endpoints_are_a_list() -> None:
     found = read('rpc = ["http://a:1", "http://b:2"]')
     assert found["party"]["status"]["rpc"] == "http://a:1,http://b:2"
