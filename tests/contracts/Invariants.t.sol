@@ -72,6 +72,7 @@ abstract contract InvariantsTest is FederationTest {
         _choose(DisputeHandler.watch.selector, 4);
         _choose(DisputeHandler.serve.selector, 3);
         _choose(DisputeHandler.settle.selector, 1);
+        _choose(DisputeHandler.leave.selector, 1);
         _choose(DisputeHandler.rejoin.selector, 3);
         _choose(DisputeHandler.progress.selector, 20);
         targetSelector(FuzzSelector(address(handler), selectors));

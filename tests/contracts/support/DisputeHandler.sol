@@ -220,10 +220,23 @@ contract DisputeHandler is Handler {
                 uint256 coordinate = _coordinate(i);
                 if (claimed.at(coordinate) == e.model.at(coordinate)) continue;
                 _registerChallenge(account[ACTORS], digest, coordinate);
+                challenge(0, 0);
                 challenge(0, 1);
                 return;
             }
         }
+    }
+
+    /// @dev An aggregator in a hurry: withdraws at the very moment when nothing holds its stake, or a second before.
+    function leave(uint256 actor, uint256 early) public {
+        actor %= ACTORS;
+        requestUnbond(actor, AGGREGATOR, 0);
+        uint256 at = federation.observe(account[actor]).aggregator.unbondAt;
+        if (at == 0) return;
+        if (_releasedAt(account[actor]) > at) at = _releasedAt(account[actor]);
+        waitUntil(at - early % 2);
+        while (_observe().finalizableAt != 0 && _observe().finalizableAt <= block.timestamp) finalize();
+        withdraw(actor, AGGREGATOR, 4);
     }
 
     /// @dev A signer: shows what is demanded. And a keeper: cleans up.
@@ -272,8 +285,7 @@ contract DisputeHandler is Handler {
 
     /// @dev A keeper: comes to the end of the window of the lowest round that is not final.
     function settle() public {
-        uint256 at = _observe().finalizableAt;
-        if (at > block.timestamp) wait(at - block.timestamp);
+        waitUntil(_observe().finalizableAt);
         finalize();
         distribute(finalHeight, 0);
     }

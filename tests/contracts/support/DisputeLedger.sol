@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Vm} from "forge-std/Vm.sol";
 
 import {IDisputes} from "../../../contracts/interfaces/IDisputes.sol";
@@ -125,12 +126,16 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
         if (role == Role.Party) return;
         address account = _account(log, 1);
         seated[account] = false;
+        assertGe(block.timestamp, _releasedAt(account), "I25: left while it could be slashed");
+    }
+
+    /// @dev Nothing that the present stake signed can be proven wrong then, and slashes for what was have arrived.
+    function _releasedAt(address account) internal view returns (uint256 time) {
         bytes32[] memory signed = signedBy[account][registrations[account]];
         for (uint256 i = 0; i < signed.length; ++i) {
-            assertGe(block.timestamp, _disputableUntil(signed[i]), "I25: left while disputable");
             uint256 proven = provenAt[signed[i]];
-            bool arrived = proven == 0 || block.timestamp >= proven + rules.challengePeriod;
-            assertTrue(arrived, "I25: left before a slash could arrive");
+            if (proven != 0) time = Math.max(time, proven + rules.challengePeriod);
+            time = Math.max(time, _disputableUntil(signed[i]));
         }
     }
 

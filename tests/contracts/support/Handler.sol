@@ -286,6 +286,10 @@ abstract contract Handler is DisputeLedger {
         skip(_bound(duration, 1, duration % 5 == 0 ? 4 days : 1 hours));
     }
 
+    function waitUntil(uint256 time) internal step {
+        if (time > block.timestamp) vm.warp(time);
+    }
+
     function endPhase(Phase phase) internal step {
         _endPhase(phase);
     }
