@@ -64,8 +64,8 @@ KeyOption = Annotated[
     # What is set may have a password in it, so no help shows it.
     shared(
         "--key",
-        "An encrypted keystore file, or the URL of a remote signer with the account's address: "
-        "http://127.0.0.1:8550#0x….",
+        "An encrypted keystore file, or the URL of a remote signer and, after #, the account: "
+        "http://127.0.0.1:8550#ADDRESS.",
         metavar="FILE|URL",
         show_default=False,
     ),
