@@ -7,6 +7,7 @@ waits behind it.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -143,7 +144,9 @@ class Sender:
         while True:
             transaction["nonce"] = self._next_nonce()
             transit = Transit(
-                self.web3, self.signer, self._reverts, self.policy, call, dict(transaction)
+                *(self.web3, self.signer, self._reverts, self.policy),
+                *(call, dict(transaction)),
+                functools.partial(self._has_before, transaction["nonce"]),
             )
             try:
                 with self._reverts.translated():
@@ -154,6 +157,10 @@ class Sender:
                     raise
             attempt += 1
             time.sleep(_NONCE_PAUSE_SECONDS)
+
+    def _has_before(self, nonce: int) -> bool:
+        """Whether a transaction with a lower nonce is on its way from here."""
+        return any(other < nonce for other in tuple(self._in_flight))
 
     def _next_nonce(self) -> int:
         """The first nonce that is neither mined nor on its way from here."""

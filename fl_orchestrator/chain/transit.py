@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,8 +72,11 @@ class Transit:
         policy: SendPolicy,
         call: Call,
         transaction: dict[str, Any],
+        preceded: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``preceded`` says whether earlier transactions of this sender are still on their way."""
         self.call = call
+        self._preceded = preceded
         self._eth = web3.eth
         self._web3 = web3
         self._signer = signer
@@ -231,18 +235,27 @@ class Transit:
             ) from error
 
     def _require_nonce(self) -> None:
-        """Raise TransactionDropped if a transaction that is not one of these has the nonce."""
-        if self._eth.get_transaction_count(self._account, "latest") <= self.nonce:
+        """Raise TransactionDropped if another transaction has the nonce, or an earlier one that is
+        not on its way any more has to come first.
+        """
+        count = int(self._eth.get_transaction_count(self._account, "latest"))
+        if count == self.nonce or (count < self.nonce and self._preceded()):
             self._overtaken_at = None
             return
         now = time.monotonic()
         self._overtaken_at = self._overtaken_at or now
-        if now - self._overtaken_at >= _BELIEF_SECONDS:
+        if now - self._overtaken_at < _BELIEF_SECONDS:
+            return
+        if count < self.nonce:
             raise TransactionDropped(
-                f"Another transaction of {self._account} was mined in the place of "
-                f"{self.call.label}.",
-                "Use a key in one process only, and run the command again.",
+                f"A reorganisation of the chain undid what {self._account} had sent before "
+                f"{self.call.label}, which cannot be mined without it.",
+                "Run the command again.",
             )
+        raise TransactionDropped(
+            f"Another transaction of {self._account} was mined in the place of {self.call.label}.",
+            "Use a key in one process only, and run the command again.",
+        )
 
     def _renew_deadline(self) -> None:
         self._deadline = time.monotonic() + self._policy.timeout

@@ -404,6 +404,24 @@ def test_another_transaction_in_its_place_after_a_fork_is_reported(
         sent.result(PATIENCE)
 
 
+def test_a_transaction_whose_forerunner_a_fork_drops_is_not_waited_for(
+    node: AnvilNode, key: LocalSigner
+) -> None:
+    account = Account(node, key)
+    first = account.sends(5)
+    account.waits()
+    mine(node)
+    first.result(PATIENCE)
+    second = account.sends(6)
+    account.waits()
+    # Of the account's first transaction its sender has forgotten already.
+    node.rpc("anvil_reorg", 1, [])
+    with mining(node), pytest.raises(TransactionDropped, match="had sent before transfer"):
+        second.result(PATIENCE)
+    with mining(node):
+        assert account.sends(7).result(PATIENCE).block_number > 0
+
+
 # ---------------------------------------------------------------------- bad lines
 
 
