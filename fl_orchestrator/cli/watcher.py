@@ -80,18 +80,34 @@ def run(
             timeout=timeout,
         )
         seen = process.chain.observe(process.sender.address)
+        unchecked = role.unchecked_rounds
     checked, alerts = done.pop("check", 0), role.alerts
     if json_output:
         shown = [alert.to_json() for alert in alerts]
-        print_json({"checked": checked, "sent": dict(done), "alerts": shown, **head_json(seen)})
+        print_json(
+            {
+                "checked": checked,
+                "unchecked_rounds": unchecked,
+                "sent": dict(done),
+                "alerts": shown,
+                **head_json(seen),
+            }
+        )
     else:
-        _show(checked, done, alerts)
+        _show(checked, unchecked, done, alerts)
     if alerts:
         raise typer.Exit(VerificationError.exit_code)
 
 
-def _show(checked: int, sent: dict[str, int], alerts: tuple[Alert, ...]) -> None:
+def _show(
+    checked: int, unchecked: tuple[int, ...], sent: dict[str, int], alerts: tuple[Alert, ...]
+) -> None:
     say(f"Models computed again: {checked}.")
+    if unchecked:
+        say(
+            f"[yellow]Not checked:[/] {len(unchecked)} rounds that are final, the last of them "
+            f"round {unchecked[-1]}: their data is gone, and nobody has to keep it any more."
+        )
     if sent:
         say("Sent: " + ", ".join(f"{label} {count}" for label, count in sent.items()) + ".")
     for alert in alerts:
@@ -100,4 +116,4 @@ def _show(checked: int, sent: dict[str, int], alerts: tuple[Alert, ...]) -> None
             seat = "has left" if signer.seat is None else f"seat {signer.seat}"
             out.print(f"  signed by {signer.address} ({seat})", soft_wrap=True)
     if not alerts:
-        say("[green]Every model that stands is right.[/]")
+        say(f"[green]Every model that {'was checked' if unchecked else 'stands'} is right.[/]")

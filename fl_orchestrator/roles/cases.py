@@ -12,6 +12,8 @@ class State(Enum):
     UNCHECKED = auto()
     WRONG = auto()
     DONE = auto()
+    #: Nobody has to keep its data any more, and nobody does.
+    LET_GO = auto()
 
 
 @dataclass(slots=True)

@@ -147,6 +147,12 @@ class Watcher:
         return self._alerts.all()
 
     @property
+    def unchecked_rounds(self) -> tuple[int, ...]:
+        """Rounds of the history that nobody can compute any more: their data was let go."""
+        cases = (case for case in self._cases.values() if case.state is State.LET_GO)
+        return tuple(sorted(case.result.round for case in cases if self._stands(case)))
+
+    @property
     def busy(self) -> bool:
         """Whether the last step has left something to check, to prove or to collect."""
         return self._busy
@@ -362,7 +368,7 @@ class Watcher:
             if self._stands(case) and not let_go:
                 self._alert(case, error)
             if over:
-                case.state = State.DONE
+                case.state = State.LET_GO if let_go else State.DONE
                 return
         wake_ats.append(case.retry_at)
 

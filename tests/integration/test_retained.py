@@ -149,3 +149,4 @@ def test_a_watcher_that_comes_late_leaves_alone_what_was_let_go(build: Build) ->
         actions.append(action)
     assert actions == ["check"]
     assert (late.alerts, late.busy) == ((), False)
+    assert late.unchecked_rounds == (1, 2)
