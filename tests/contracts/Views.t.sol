@@ -35,6 +35,7 @@ contract ViewsTest is FederationTest {
         assertEq(seen.party.stake, STAKE);
         assertTrue(seen.party.admitted);
         assertFalse(seen.aggregator.admitted);
+        assertTrue(federation.observe(_aggregator(0)).aggregator.admitted);
         assertEq(seen.beneficiary, _beneficiary(_party(0)));
         assertFalse(seen.drawn);
     }
@@ -70,6 +71,13 @@ contract ViewsTest is FederationTest {
         assertTrue(seen.drawn);
         assertFalse(federation.observe(_aggregator(0)).drawn);
         assertEq(federation.observe(_aggregator(0)).aggregator.frozenStake, STAKE);
+    }
+
+    function test_Observe_WhenNothingIsRevealedInALaterRound() public {
+        _toAccepted(3);
+        assertNotEq(_observe().current.updatesHash, 0);
+        _openRound();
+        assertEq(_observe().current.updatesHash, 0);
     }
 
     function test_Observe_WhenTheRevealPhaseIsOpen() public {
