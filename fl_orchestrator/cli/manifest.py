@@ -28,6 +28,10 @@ _LARGER_SITES: Final = 10
 _MOST_WEIGHT: Final = 255
 
 
+class Impossible(InputError):
+    """No federation can have what the options describe."""
+
+
 class Unwritable(ContentError):
     """The manifest cannot be written."""
 
@@ -193,22 +197,25 @@ def _describe(
     described: dict[str, Any], initial: dict[str, FloatArray], scaling: Scaling, samples: int
 ) -> Manifest:
     from fl_orchestrator.model.layout import Layout
-    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.model.manifest import Manifest, ManifestError
 
     shapes = [(name, array.shape) for name, array in initial.items()]
     per_weight = described["samples_per_weight"] or -(-_LARGER_SITES * samples // _MOST_WEIGHT)
-    return Manifest(
-        **{
-            **described,
-            "samples_per_weight": per_weight,
-            "update_fraction_bits": scaling.fraction_bits,
-            "depth": Layout.of((name, shape, 0) for name, shape in shapes).depth,
-            "tensors": [
-                {"name": name, "shape": shape, "offset": offset}
-                for (name, shape), offset in zip(shapes, scaling.offsets, strict=True)
-            ],
-        }
-    )
+    try:
+        return Manifest(
+            **{
+                **described,
+                "samples_per_weight": per_weight,
+                "update_fraction_bits": scaling.fraction_bits,
+                "depth": Layout.of((name, shape, 0) for name, shape in shapes).depth,
+                "tensors": [
+                    {"name": name, "shape": shape, "offset": offset}
+                    for (name, shape), offset in zip(shapes, scaling.offsets, strict=True)
+                ],
+            }
+        )
+    except ManifestError as error:
+        raise Impossible(error.message, "Change the option of that name.") from error
 
 
 def _require_free(*files: Path) -> None:

@@ -129,7 +129,7 @@ def test_help_does_not_show_an_endpoint_that_may_have_a_key_in_it() -> None:
     assert "secret" not in flo("party", "status", "--help").succeeded().out
 
 
-@pytest.mark.parametrize("role", ["party", "aggregator", "watcher"])
+@pytest.mark.parametrize("role", config.ROLES)
 def test_init_writes_a_file_that_is_understood_with_every_line_switched_on(role: str) -> None:
     flo("init", "--role", role).succeeded()
     text = Path("flo.toml").read_text()

@@ -1,0 +1,173 @@
+"""`flo manifest create` and `flo party check --manifest`, which need neither chain nor store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+from support.flo import Finished, flo
+
+from fl_orchestrator.content.cid import cid_of
+from fl_orchestrator.model.manifest import Manifest, read_manifest
+from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, read_tree, read_vector
+
+TRAINER = """
+import numpy as np
+from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic
+
+draw = np.random.Generator(np.random.PCG64(0))
+y = (np.arange(24) % 2).astype(np.int32)
+x = (draw.normal(0, 0.5, (24, 4)) + y[:, None]).astype(np.float32)
+
+def make_trainer():
+    return NumpyLogistic(Rows(x, y), 2)
+
+class Silent:
+    def __init__(self):
+        self.fit, self.evaluate = make_trainer().fit, make_trainer().evaluate
+
+class Frozen(NumpyLogistic):
+    def fit(self, weights, config):
+        return weights, 24, {}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_with_a_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("mine.py").write_text(TRAINER)
+
+
+def create(*options: str, trainer: str = "mine.py") -> Finished:
+    described = ["--name", "small", "--loss", "sparse_categorical_crossentropy"]
+    return flo("manifest", "create", "--trainer", trainer, *described, *options)
+
+
+def check(*options: str, trainer: str = "mine.py") -> Finished:
+    return flo("party", "check", "--trainer", trainer, "--manifest", "manifest.json", *options)
+
+
+def test_a_manifest_and_the_first_weights_come_of_a_rehearsal() -> None:
+    found = create("--purpose", "To test.", "--epochs", "3", "--learning-rate", "0.1", "--json")
+    manifest = read_manifest(Path("manifest.json"))
+    assert Path("manifest.json").read_bytes() == manifest.to_bytes()
+    assert [(t.name, t.shape, t.offset) for t in manifest.tensors] == [
+        ("dense/kernel", (4, 2), 0),
+        ("dense/bias", (2,), 0),
+    ]
+    assert (manifest.name, manifest.purpose, manifest.depth) == ("small", "To test.", 1)
+    assert (manifest.training.epochs, manifest.training.learning_rate) == (3, 0.1)
+    assert manifest.training.metrics == ("accuracy",)
+    assert manifest.samples_per_weight == 1  # 24 rows, and ten times as many, in 255 units
+    weights = load_file("genesis.safetensors")
+    assert {name: array.shape for name, array in weights.items()} == {
+        "dense/kernel": (4, 2),
+        "dense/bias": (2,),
+    }
+    shown = found.succeeded().json
+    assert shown["fraction_bits"] == manifest.update_fraction_bits > 12
+    assert shown["digest"] == "0x" + manifest.digest.hex()
+    assert shown["clipped"] == 0
+    assert shown["after"]["loss"] < shown["before"]["loss"]
+
+
+def test_what_is_asked_for_is_in_the_manifest() -> None:
+    options = ["--rule", "trimmed-mean", "--trim-bps", "1000", "--samples-per-weight", "7"]
+    create(*options, "--fraction-bits", "9", "--report", "accuracy,auc").succeeded()
+    manifest = read_manifest(Path("manifest.json"))
+    assert (manifest.rule.kind, manifest.rule.trim_bps) == ("trimmed-mean", 1000)
+    assert (manifest.samples_per_weight, manifest.update_fraction_bits) == (7, 9)
+    assert manifest.training.metrics == ("accuracy", "auc")
+
+
+def test_nothing_is_overwritten() -> None:
+    for file in ("manifest.json", "genesis.safetensors"):
+        Path(file).write_text("kept")
+        create().refused(2, f"{file} exists already")
+        assert Path(file).read_text() == "kept"
+        Path(file).unlink()
+    create("--output", "no/manifest.json").refused(4, "no/manifest.json cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--learning-rate", "0"), 2, "training.learning_rate"),
+        (("--rule", "mean"), 2, "rule.kind"),
+        (("--trim-bps", "100"), 2, "trimBps is 0 unless"),
+        (("--fraction-bits", "25"), 2, "--fraction-bits"),
+        (("--max-clipped", "1"), 2, "--max-clipped"),
+        (("--name", ""), 2, "name"),
+    ],
+)
+def test_a_description_of_something_impossible_is_refused_before_training(
+    options: tuple[str, ...], code: int, words: str
+) -> None:
+    create(*options).refused(code, words)
+    assert not Path("manifest.json").exists()
+    assert not Path("genesis.safetensors").exists()
+
+
+def test_a_trainer_that_does_not_say_its_model_cannot_describe_a_federation() -> None:
+    create(trainer="mine.py:Silent").refused(2, "does not say what its model is")
+
+
+def test_a_training_that_changes_nothing_leaves_the_default_scales() -> None:
+    Path("mine.py").write_text(TRAINER + "\ndef frozen():\n    return Frozen(Rows(x, y), 2)\n")
+    create(trainer="mine.py:frozen").succeeded()
+    assert read_manifest(Path("manifest.json")).update_fraction_bits == 15
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    create("--learning-rate", "0.1").succeeded()
+    return read_manifest(Path("manifest.json"))
+
+
+def test_a_check_shows_exactly_what_would_leave_the_site(manifest: Manifest) -> None:
+    shown: dict[str, Any] = check("--output", "update.safetensors", "--json").succeeded().json
+    update = Path("update.safetensors")
+    assert shown["bytes"] == update.stat().st_size
+    with update.open("rb") as stream:
+        assert shown["cid"] == str(cid_of(stream))
+    meta = VectorMeta(VectorKind.UPDATE, 0, "0x" + "0" * 40, 1)
+    with update.open("rb") as stream:
+        assert shown["root"] == "0x" + read_tree(stream, manifest.layout, meta).root.hex()
+        stream.seek(0)
+        _, vector = read_vector(stream, manifest.layout, meta)
+    assert vector.any()
+    assert shown["weight"] == 24
+    assert shown["after"]["loss"] < shown["before"]["loss"]
+    said = check().succeeded().out
+    for words in (
+        "dense/kernel  4 x 2",
+        "trained on    24 rows",
+        "clipped       0.000%",
+        str(shown["cid"]),
+        "24 of 255, for 24 rows",
+        "Whoever reads it can compute this site's trained weights from it",
+    ):
+        assert words in said
+
+
+def test_a_check_starts_from_given_weights_or_the_trainers_own(manifest: Manifest) -> None:
+    own = check("--json").succeeded().json
+    given = check("--weights", "genesis.safetensors", "--json").succeeded().json
+    assert own["root"] == given["root"]
+    assert given["from"] == "the weights in genesis.safetensors"
+    check(trainer="mine.py:Silent").refused(2, "no first weights", "--weights FILE")
+    check("--weights", "genesis.safetensors", trainer="mine.py:Silent").succeeded()
+
+
+def test_a_check_refuses_files_that_are_none(manifest: Manifest) -> None:
+    assert manifest.depth == 1
+    check("--manifest", "missing.json").refused(2, "missing.json cannot be read")
+    Path("other.json").write_text("{}")
+    check("--manifest", "other.json").refused(4, "The manifest is not valid")
+    check("--weights", "missing.npz").refused(2, "missing.npz does not exist")
+    check("--output", "no/update.safetensors").refused(4, "No such file or directory")
