@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -26,10 +27,10 @@ from fl_orchestrator.relay.messages import (
 from fl_orchestrator.roles.relay import RelayFailed, SignedResult
 
 #: How long a message may take, whatever the relay does meanwhile.
-MESSAGE_SECONDS: Final = 45.0
+MESSAGE_SECONDS: Final = 20.0
 
 _CONNECT_SECONDS: Final = 5.0
-_SILENCE_SECONDS: Final = 20.0
+_SILENCE_SECONDS: Final = 15.0
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 1.0
 _MAX_ANSWER_BYTES: Final = 4096
@@ -72,7 +73,7 @@ class HttpRelay:
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
         """Announce an update, and upload its bytes unless the relay has them."""
         end = time.monotonic() + seconds
-        if self._post("uploads", RevealMessage.of(round_number, update)).get("stored") is True:
+        if self._post("uploads", RevealMessage.of(round_number, update), end).get("stored") is True:
             return
 
         def put() -> requests.Response:
@@ -87,9 +88,9 @@ class HttpRelay:
     def post_attestation(self, result: Result, signature: Signature) -> None:
         self._post("attestations", AttestationMessage.of(SignedResult(result, signature)))
 
-    def _post(self, path: str, message: AnyMessage) -> dict[str, Any]:
+    def _post(self, path: str, message: AnyMessage, latest: float = math.inf) -> dict[str, Any]:
         body = message.model_dump_json().encode()
-        end = time.monotonic() + MESSAGE_SECONDS
+        end = min(latest, time.monotonic() + MESSAGE_SECONDS)
         return self._ask(lambda: self._send("POST", path, "json", body), end)
 
     def _send(self, method: str, path: str, kind: str, body: bytes | BinaryIO) -> requests.Response:

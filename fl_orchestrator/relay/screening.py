@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,7 @@ MAX_RESULTS: Final = 16
 
 _FRESH_SECONDS: Final = 1.0
 _MAX_CACHED: Final = 1024
+_PATIENCE_SECONDS: Final = 10.0
 _NOBODY: Final = "0x" + "0" * 40
 # The contract keeps this many bytes of a commitment.
 _KEPT_BYTES: Final = 26
@@ -58,7 +60,8 @@ class _Cached:
 class Screen:
     """Checks messages against the contract's view, which is asked once a second for an account.
 
-    One check at a time asks the node, whatever comes in. Every check raises Refused.
+    One check at a time asks the node, whatever comes in, and none waits for ever. Every check
+    raises Refused.
     """
 
     def __init__(self, federation: Federation, clock: Callable[[], float] = time.monotonic) -> None:
@@ -120,7 +123,7 @@ class Screen:
         seat = self._observe(signer).aggregator if signer else None
         if signer is None or seat is None or seat.frozen_stake == 0:
             raise Refused(403, "The signer is not an aggregator whose stake counts in this round.")
-        with self._lock:
+        with self._alone():
             counted = self._federation.attestation(digest)
         if counted.signers >> seat.seat & 1:
             raise Refused(409, f"{signer} has attested to this result.")
@@ -164,7 +167,7 @@ class Screen:
 
     def _count(self, signer: str, result: Result) -> None:
         """Take only so many results of one signer in a round: each may cost a transaction."""
-        with self._lock:
+        with self._alone():
             if self._results_round != result.round:
                 self._results, self._results_round = {}, result.round
             results = self._results.setdefault(signer, set())
@@ -173,7 +176,7 @@ class Screen:
             results.add(result)
 
     def _observe(self, account: str) -> Observation:
-        with self._lock:
+        with self._alone():
             cached = self._cache.get(account)
             if cached is None or self._clock() - cached.at > _FRESH_SECONDS:
                 if len(self._cache) >= _MAX_CACHED:
@@ -181,6 +184,15 @@ class Screen:
                 cached = _Cached(self._federation.observe(account), self._clock())
                 self._cache[account] = cached
             return cached.seen
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_PATIENCE_SECONDS):
+            raise Refused(503, "The relay's node does not answer at the moment.")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 def _require_phase(current: RoundView, round_number: int, what: str, *phases: Phase) -> None:

@@ -179,8 +179,13 @@ def _give(app: FastAPI, relay: Relay) -> None:
     def content(text: str, request: Request) -> Response:
         cid, host = _parse_cid(text), _host(request)
         if not relay.gives(cid):
-            raise Refused(404, f"The keeper does not have {cid}.")
-        source = relay.store.get(cid, relay.max_content_bytes)
+            raise Refused(404, "The keeper does not have this content.")
+        relay.throttle.begin_download(host)
+        try:
+            source = relay.store.get(cid, relay.max_content_bytes)
+        except BaseException:
+            relay.throttle.end_download(host)
+            raise
 
         def blocks() -> Iterator[bytes]:
             while block := source.read(_BLOCK_BYTES):
@@ -190,11 +195,6 @@ def _give(app: FastAPI, relay: Relay) -> None:
             source.close()
             relay.throttle.end_download(host)
 
-        try:
-            relay.throttle.begin_download(host)
-        except Refused:
-            source.close()
-            raise
         return _Download(blocks(), done)
 
     @app.get("/v1/status")
@@ -280,7 +280,7 @@ def _explain(_: Request, error: Exception) -> Response:
         wait = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(error, TooEarly) else {}
         return JSONResponse({"error": error.reason}, error.status, wait)
     if isinstance(error, ContentNotFound):
-        return JSONResponse({"error": error.message}, 404)
+        return JSONResponse({"error": "The keeper does not have this content."}, 404)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)
     _log.warning("relay failed", error=type(error).__name__, reason=str(error))

@@ -29,8 +29,9 @@ class CannotListen(InputError):
 def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
     """Serve an application meanwhile; its URL. Port 0 is any free one. Raises CannotListen.
 
-    It speaks plain HTTP. On loopback it believes what a reverse proxy says of its clients'
-    addresses; that proxy is where TLS, and defence against slow clients, belongs.
+    It speaks plain HTTP. TLS, and defence against clients that are slow on purpose, belong into a
+    reverse proxy on this machine, which is believed what it says of its clients' addresses
+    (X-Forwarded-For).
     """
     with closing(_listen(host, port)) as listener:
         config = uvicorn.Config(
@@ -41,6 +42,7 @@ def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=["127.0.0.1", "::1"],
             limit_concurrency=_CONNECTIONS,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_STOP_SECONDS,

@@ -17,9 +17,9 @@ from fl_orchestrator.relay.screening import Refused
 REQUESTS_PER_MINUTE: Final = 600
 #: Of one account, whose signature or preimage was right.
 MESSAGES_PER_MINUTE: Final = 30
-#: Files being sent at once, to everybody and to one address.
-DOWNLOADS: Final = 64
-DOWNLOADS_PER_CLIENT: Final = 16
+#: Files being sent at once, to everybody and to one address; each may take one of 40 threads.
+DOWNLOADS: Final = 32
+DOWNLOADS_PER_CLIENT: Final = 8
 
 
 class Throttle:

@@ -61,7 +61,7 @@ class Uploads:
         self.max_bytes = max_bytes
         self._max_stored_bytes = max_stored_bytes
         self._expected: dict[Cid, _Expected] = {}
-        self._receiving: set[Cid] = set()
+        self._receiving: set[Cid] = set()  # of the event loop, which takes no lock
         self._lock = threading.Lock()
 
     def expect(self, seen: Observation, party: str, cid: Cid) -> bool:
@@ -92,10 +92,9 @@ class Uploads:
             return
         if expected is None:
             raise Refused(404, f"{cid} was not announced: post its preimage first.")
-        with self._lock:
-            if cid in self._receiving:
-                raise Refused(429, f"{cid} is just being received.")
-            self._receiving.add(cid)
+        if cid in self._receiving:
+            raise Refused(429, f"{cid} is just being received.")
+        self._receiving.add(cid)
         try:
             # It has no name, so nothing is left of it after a crash.
             with _translated_errors(), tempfile.TemporaryFile(dir=self._directory) as file:
@@ -103,8 +102,7 @@ class Uploads:
                 file.seek(0)
                 await run_sync(self._keep, cid, expected, size, file)
         finally:
-            with self._lock:
-                self._receiving.discard(cid)
+            self._receiving.discard(cid)
 
     async def _copy(self, cid: Cid, chunks: AsyncIterator[bytes], file: BinaryIO) -> int:
         hasher, size = CidHasher(), 0

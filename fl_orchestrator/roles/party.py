@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -274,18 +275,21 @@ class Party:
         asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
         if asked and (sent := self._send_if_paid(seen, call)):
             return sent
-        left = phase_end - seen.timestamp
+        began = time.monotonic()
         try:
             post(self._relay)
         except RelayFailed as error:
             _log.warning("relay failed", party=self.address, duty=duty.name, reason=str(error))
             if not asked and (sent := self._send_if_paid(seen, call)):
                 return sent
-            action, wait = None, max(1, int(left * _RETRY_SHARE))
+            action, share = None, _RETRY_SHARE
         else:
-            action, wait = f"post {duty.name.lower()}", int(left * RELAY_SHARE)
-        self._posted = _Posted(seen.current.round, duty, seen.timestamp + wait)
-        return Step(action, self._posted.until)
+            action, share = f"post {duty.name.lower()}", RELAY_SHARE
+        # An upload takes time, which is not the keeper's.
+        now = seen.timestamp + int(time.monotonic() - began)
+        until = now + max(1, int((phase_end - now) * share))
+        self._posted = _Posted(seen.current.round, duty, until)
+        return Step(action, until)
 
     def _send(self, seen: Observation, call: Call) -> Step:
         if attempt(self._sender, call, _ARRIVED):

@@ -17,6 +17,7 @@ from web3.exceptions import Web3Exception
 from fl_orchestrator.chain.types import Phase, SignedCommit, Update
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.relay import screening
 from fl_orchestrator.relay.messages import (
     MAX_MESSAGE_BYTES,
     AttestationMessage,
@@ -452,6 +453,34 @@ def test_it_gives_what_the_keeper_holds_and_nothing_else(
         assert client.get("/ipfs/../box.sqlite").status_code == 404
 
 
+class FetchingStore(LocalStore):
+    """Has nothing itself, and gets everything from elsewhere."""
+
+    def has(self, cid: Cid) -> bool:
+        return False
+
+
+def test_it_fetches_for_strangers_only_what_every_party_begins_with(
+    revealing: SmallFederation, tmp_path: Path
+) -> None:
+    store = FetchingStore(revealing.directory / "store")
+    with client_of(open_relay(revealing, tmp_path, store=store)) as client:
+        for cid in (revealing.genesis.cid, Cid(revealing.manifest.digest, RAW)):
+            assert client.get(f"/ipfs/{cid}").status_code == 200
+        refused(client.get(f"/ipfs/{entry_of(revealing, 2).update.cid}"), 404, "does not have")
+
+
+def test_what_cannot_be_fetched_takes_nobodys_place(
+    revealing: SmallFederation, tmp_path: Path
+) -> None:
+    empty = LocalStore(tmp_path / "empty")
+    throttle = Throttle(downloads_per_client=1)
+    relay = open_relay(revealing, tmp_path, store=empty, throttle=throttle)
+    with client_of(relay) as client:
+        for _ in range(3):
+            refused(client.get(f"/ipfs/{revealing.genesis.cid}"), 404, "does not have")
+
+
 def test_the_status_says_which_federation_and_where_it_stands(
     revealing: SmallFederation, tmp_path: Path
 ) -> None:
@@ -478,3 +507,12 @@ def test_a_node_that_fails_is_no_business_of_strangers(
         ):
             refused(answer, 503, "cannot do this at the moment")
             assert "password" not in answer.text
+
+
+def test_a_node_that_is_slow_stops_no_more_than_one_check(
+    committing: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screening, "_PATIENCE_SECONDS", 0.05)
+    relay = open_relay(committing, tmp_path)
+    with relay.screen._lock, client_of(relay) as client:
+        refused(client.post("/v1/commits", json=committed(committing, 0)), 503, "does not answer")
