@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.following import follow, head_json
 from fl_orchestrator.cli.service import (
     SAFE_TO_STOP,
     BlockTimeoutOption,
@@ -21,8 +22,6 @@ from fl_orchestrator.cli.site import (
     Payer,
     Site,
     TimeoutOption,
-    follow,
-    head_json,
     with_options,
 )
 from fl_orchestrator.cli.stake import (

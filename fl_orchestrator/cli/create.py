@@ -25,8 +25,8 @@ from fl_orchestrator.cli.site import (
     open_content,
     open_signer,
 )
-from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
     from web3 import Web3

@@ -17,16 +17,16 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.create import create
+from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.site import (
     DryRunOption,
     Endpoint,
     Payer,
-    head_json,
     parse_address,
     with_options,
 )
-from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.units import parse_ether
 
 app = typer.Typer(help="Create a federation, admit accounts, fund rewards, look.")
 app.command()(create)

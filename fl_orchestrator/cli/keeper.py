@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
+from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.service import Process, ServiceSite
-from fl_orchestrator.cli.site import head_json, with_options
+from fl_orchestrator.cli.site import with_options
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation

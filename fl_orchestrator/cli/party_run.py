@@ -11,9 +11,10 @@ import typer
 from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, duration, err, interruptible, print_json, say
+from fl_orchestrator.cli.following import phase_ends_in
 from fl_orchestrator.cli.rehearsal import TrainerOption
 from fl_orchestrator.cli.service import SAFE_TO_STOP, Process, ServiceSite, show_done
-from fl_orchestrator.cli.site import Account, phase_ends_in, with_options
+from fl_orchestrator.cli.site import Account, with_options
 from fl_orchestrator.cli.submission import NotTakingPart
 from fl_orchestrator.errors import InputError
 

@@ -18,10 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias, Type
 
 import typer
 
-from fl_orchestrator.cli.following import TimedOut as TimedOut
-from fl_orchestrator.cli.following import follow as follow
-from fl_orchestrator.cli.following import head_json as head_json
-from fl_orchestrator.cli.following import phase_ends_in as phase_ends_in
 from fl_orchestrator.errors import InputError, KeyStoreError
 from fl_orchestrator.units import parse_ether
 

@@ -13,7 +13,7 @@ from fl_orchestrator.cli.console import duration, ether, print_json, print_pairs
 from fl_orchestrator.cli.following import head_json, phase_ends_in
 from fl_orchestrator.cli.site import Account, Payer, parse_address
 from fl_orchestrator.errors import ChainError
-from fl_orchestrator.units import parse_ether as parse_ether
+from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract import Call

@@ -8,15 +8,16 @@ import typer
 from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json, say
+from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.service import (
     SAFE_TO_STOP,
     BlockTimeoutOption,
     OnceOption,
     ServiceSite,
 )
-from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, head_json, with_options
-from fl_orchestrator.cli.stake import parse_ether
+from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, with_options
 from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
     from fl_orchestrator.roles.alerts import Alert

@@ -11,8 +11,8 @@ from web3 import Web3
 
 from fl_orchestrator.cli.console import duration, ether, short
 from fl_orchestrator.cli.site import parse_address
-from fl_orchestrator.cli.stake import parse_ether
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.units import parse_ether
 
 WEI = st.integers(0, 2**96 - 1)
 ADDRESS = st.binary(min_size=20, max_size=20).map(lambda raw: Web3.to_checksum_address(raw))
