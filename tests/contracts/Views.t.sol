@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {IDisputes, Window} from "../../contracts/interfaces/IDisputes.sol";
 import {
     IFederation,
     ModelView,
@@ -218,6 +219,13 @@ contract ViewsTest is FederationTest {
         assertEq(federation.seatHolder(3), _aggregator(3));
         assertEq(federation.seatHolder(4), address(0));
         assertEq(federation.seatHolder(255), address(0));
+    }
+
+    function test_Window_WhenNoResultOfTheRoundWasSigned() public view {
+        Window memory seen = IDisputes(address(federation)).window(1);
+        assertFalse(seen.alive);
+        assertEq(seen.openDescents, 0);
+        assertEq(seen.attestEnd + seen.windowEnd + seen.finalAt, 0);
     }
 
     function test_Distributed_WhenARoundIsOrIsNotDistributed() public {
