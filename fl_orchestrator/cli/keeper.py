@@ -14,6 +14,7 @@ from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_js
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.service import Process, ServiceSite
 from fl_orchestrator.cli.site import with_options
+from fl_orchestrator.errors import ToolchainError
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation
@@ -112,9 +113,15 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
     if not site.relay:
         yield Mailbox()
         return
-    from fl_orchestrator.relay.box import StoredMailbox
-    from fl_orchestrator.relay.service import Relay, relay_app
-    from fl_orchestrator.relay.serving import serving
+    try:
+        from fl_orchestrator.relay.box import StoredMailbox
+        from fl_orchestrator.relay.service import Relay, relay_app
+        from fl_orchestrator.relay.serving import serving
+    except ModuleNotFoundError as error:
+        raise ToolchainError(
+            f"A relay needs the Python package {error.name}, which is not installed.",
+            "Install it with: pip install 'fl-orchestrator[relay]'.",
+        ) from error
     from fl_orchestrator.roles.manifests import fetch_manifest
     from fl_orchestrator.service.metrics import parse_listen
 
