@@ -21,7 +21,6 @@ from fl_orchestrator.chain.types import (
     Slashed,
     Window,
     counted,
-    from_abi,
     to_abi,
 )
 
@@ -35,15 +34,15 @@ class Disputes(Contract):
 
     def demand_by_id(self, demand_id: int) -> Demand | None:
         """A demand; None if there is none, or no more, because its bond is settled."""
-        demand = from_abi(Demand, self._read("demandById", demand_id))
+        demand = self._read_as(Demand, "demandById", demand_id)
         return demand if demand.round else None
 
     def fraud(self, digest: bytes) -> Fraud:
         """What is proven of the result with this digest."""
-        return from_abi(Fraud, self._read("fraud", digest))
+        return self._read_as(Fraud, "fraud", digest)
 
     def window(self, round_number: int) -> Window:
-        return from_abi(Window, self._read("window", round_number))
+        return self._read_as(Window, "window", round_number)
 
     def held_until(self) -> int:
         """Until when the last proven fraud holds back every withdrawal, so that slashes arrive."""

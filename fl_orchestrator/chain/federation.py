@@ -119,18 +119,18 @@ class Federation(Disputes):
 
     def observe(self, account: str) -> Observation:
         """Everything that a role of this account decides on, at the latest block."""
-        self.last_seen = from_abi(Observation, self._read("observe", account))
+        self.last_seen = self._read_as(Observation, "observe", account)
         return self.last_seen
 
     def params(self) -> Params:
-        return from_abi(Params, self._read("params"))
+        return self._read_as(Params, "params")
 
     def head(self) -> ModelView:
-        return from_abi(ModelView, self._read("head"))
+        return self._read_as(ModelView, "head")
 
     def model(self, height: int) -> ModelView:
         """The accepted model at a height; height 0 is genesis."""
-        return from_abi(ModelView, self._read("model", height))
+        return self._read_as(ModelView, "model", height)
 
     def attestation(self, digest: bytes) -> Attestation:
         """Who signed the result with this digest."""

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+import functools
+from collections.abc import Hashable, Iterable
 from typing import Any, TypeVar, get_type_hints
+
+from eth_utils.address import to_checksum_address
 
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.digests import Result
@@ -389,12 +392,18 @@ def included_indices(included: int) -> list[int]:
     return [i for i in range(included.bit_length()) if included >> i & 1]
 
 
+@functools.cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
 def from_abi(cls: type[T], values: Any) -> T:
     """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included.
 
-    An address or a CID that may be None is so when it is zero.
+    Text is an address, and gets its checksum. One, or a CID, that may be None is so when it is
+    zero.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # mypy takes type[T] for unhashable
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     arguments = {}
     for field, value in zip(fields, values, strict=True):
@@ -402,7 +411,9 @@ def from_abi(cls: type[T], values: Any) -> T:
         if kind == Cid | None:
             value = from_abi(Cid, value) if any(value[0]) else None
         elif kind == str | None:
-            value = value if int(value, 16) else None
+            value = to_checksum_address(value) if int(value, 16) else None
+        elif kind is str:
+            value = to_checksum_address(value)
         elif dataclasses.is_dataclass(kind):
             value = from_abi(kind, value)  # type: ignore[arg-type]
         elif isinstance(kind, type) and issubclass(kind, enum.Enum):

@@ -99,5 +99,13 @@ def test_an_answer_that_does_not_decode_is_reported(
     small: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(small.chain.web3.eth, "call", lambda *_, **__: b"\1\2\3")
-    with pytest.raises(RequestRefused, match="refused a request"):
+    with pytest.raises(RequestRefused, match="answer to params is not what such a contract"):
         small.federation.params()
+
+
+def test_an_answer_that_decodes_to_nonsense_is_reported(
+    small: SmallFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small.chain.web3.eth, "call", lambda *_, **__: b"\xff" * 1312)
+    with pytest.raises(RequestRefused, match="answer to observe is not what such a contract"):
+        small.observe()

@@ -117,10 +117,16 @@ def test_a_cid_that_the_protocol_does_not_know_is_refused() -> None:
 
 
 def test_what_goes_to_the_chain_comes_back_equal() -> None:
-    update = Update("0x" + "ab" * 20, 7, b"\1" * 32, Cid(DIGEST, 0x70), b"\2" * 32)
+    party = "0x" + "12" * 20
+    update = Update(party, 7, b"\1" * 32, Cid(DIGEST, 0x70), b"\2" * 32)
     flat = to_abi([update])
-    assert flat == [("0x" + "ab" * 20, 7, b"\1" * 32, (DIGEST, 0x70), b"\2" * 32)]
+    assert flat == [(party, 7, b"\1" * 32, (DIGEST, 0x70), b"\2" * 32)]
     assert from_abi(Update, flat[0]) == update
+
+
+def test_an_address_gets_its_checksum() -> None:
+    values = ("0x" + "ab" * 20, 7, b"\1" * 32, (DIGEST, 0x70), b"\2" * 32)
+    assert from_abi(Update, values).party == "0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB"
 
 
 def test_the_abi_of_a_round_comes_back_equal() -> None:
