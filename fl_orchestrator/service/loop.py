@@ -40,7 +40,7 @@ _NO_COIN: Final = (InsufficientFunds, BudgetExceeded)
 _NO_COIN_SECONDS: Final = 60.0
 
 #: After how many blocks a role looks for events, which takes several requests.
-EVENTS_EVERY: Final = 4
+EVENTS_EVERY: Final = 8
 #: And one that mostly waits looks again at what it did, which a reorganisation may have dropped.
 CHECK_EVERY: Final = 8
 
