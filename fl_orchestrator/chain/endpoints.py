@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import requests
@@ -35,8 +35,8 @@ _CHAIN_ID: Final = RPCEndpoint("eth_chainId")
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
-# None is a list.
-_RESULTS: Final[dict[str, re.Pattern[str] | None]] = {
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]*")
+_RESULTS: Final[dict[str, re.Pattern[str]]] = {
     "eth_blockNumber": _QUANTITY,
     "eth_call": _DATA,
     _CHAIN_ID: _QUANTITY,
@@ -44,11 +44,23 @@ _RESULTS: Final[dict[str, re.Pattern[str] | None]] = {
     "eth_gasPrice": _QUANTITY,
     "eth_getBalance": _QUANTITY,
     "eth_getCode": _DATA,
-    "eth_getLogs": None,
     "eth_getTransactionCount": _QUANTITY,
     "eth_maxPriorityFeePerGas": _QUANTITY,
     "eth_sendRawTransaction": _HASH,
 }
+# Objects, which may be null, and what each has to have.
+_OBJECTS: Final[dict[str, dict[str, re.Pattern[str]]]] = {
+    "eth_getBlockByHash": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
+    "eth_getBlockByNumber": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
+    "eth_getTransactionByHash": {"hash": _HASH, "nonce": _QUANTITY},
+    "eth_getTransactionReceipt": {
+        "blockNumber": _QUANTITY,
+        "blockHash": _HASH,
+        "gasUsed": _QUANTITY,
+        "status": _QUANTITY,
+    },
+}
+_LOG: Final = {"blockNumber": _QUANTITY, "blockHash": _HASH, "data": _DATA}
 
 
 class RpcUnavailable(ChainError):
@@ -214,9 +226,32 @@ def _parsed(content: bytes) -> RPCResponse | None:
 
 def _is_plausible(method: str, answer: RPCResponse) -> bool:
     """Whether the result is of the kind that the method has; nothing is known of other methods."""
-    if "error" in answer or method not in _RESULTS:
+    if "error" in answer:
         return True
-    wanted, result = _RESULTS[method], answer["result"]
-    if wanted is None:
-        return isinstance(result, list)
-    return isinstance(result, str) and wanted.fullmatch(result) is not None
+    result = answer["result"]
+    if method in _RESULTS:
+        return _matches(result, _RESULTS[method])
+    if method in _OBJECTS:
+        return result is None or _is_object(result, _OBJECTS[method])
+    if method == "eth_getLogs":
+        return isinstance(result, list) and all(_is_object(log, _LOG) for log in result)
+    return True
+
+
+def _is_object(value: Any, fields: Mapping[str, re.Pattern[str]]) -> bool:
+    """Whether it is an object with these fields, all of whose text is hexadecimal."""
+    if not isinstance(value, dict) or not _is_hexadecimal(value):
+        return False
+    return all(_matches(value.get(name), pattern) for name, pattern in fields.items())
+
+
+def _is_hexadecimal(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_hexadecimal, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_hexadecimal, value))
+    return not isinstance(value, str) or _matches(value, _HEXADECIMAL)
+
+
+def _matches(value: Any, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

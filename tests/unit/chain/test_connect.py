@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from hexbytes import HexBytes
 from support.rpc import Endpoint, rpc_endpoint
 from web3.exceptions import Web3RPCError
 
@@ -206,6 +207,48 @@ def test_a_result_of_another_kind_is_garbage(endpoint: Endpoint, result: object)
     web3 = connect(endpoint.url)
     with pytest.raises(RpcUnavailable, match="does not speak"):
         _ = web3.eth.block_number
+
+
+BLOCK = {"number": "0x1", "hash": "0x" + "1" * 64, "timestamp": "0x5", "extraData": "0x"}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        *(7, "0x", "0x1", [], {}, {"number": "x"}),
+        {**BLOCK, "number": 1},
+        {**BLOCK, "hash": "0x1"},
+        {**BLOCK, "timestamp": None},
+        {**BLOCK, "gasLimit": "zz"},
+        {**BLOCK, "transactions": [{"value": "a lot"}]},
+    ],
+)
+def test_a_block_that_is_none_is_garbage(endpoint: Endpoint, result: object) -> None:
+    endpoint.serves(5, eth_getBlockByNumber=result)
+    web3 = connect(endpoint.url)
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        web3.eth.get_block("latest")
+
+
+def test_a_block_is_taken_as_it_is(endpoint: Endpoint) -> None:
+    endpoint.serves(5, eth_getBlockByNumber=BLOCK)
+    assert connect(endpoint.url).eth.get_block("latest")["timestamp"] == 5
+
+
+@pytest.mark.parametrize("result", ["0x", 7, {}, {"status": "0x1", "blockNumber": "0x5"}])
+def test_a_receipt_that_is_none_is_garbage(endpoint: Endpoint, result: object) -> None:
+    endpoint.serves(5, eth_getTransactionReceipt=result)
+    web3 = connect(endpoint.url)
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        web3.eth.get_transaction_receipt(HexBytes(bytes(32)))
+
+
+@pytest.mark.parametrize("result", ["0x", None, [7], [{}], [{"data": "0x", "blockNumber": "0x1"}]])
+def test_events_that_are_none_are_garbage(endpoint: Endpoint, result: object) -> None:
+    endpoint.serves(5, eth_getLogs=result)
+    web3 = connect(endpoint.url)
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        web3.eth.get_logs({})
 
 
 # ---------------------------------------------------------------------- several endpoints
