@@ -1,4 +1,4 @@
-"""`flo federation create`, and what owners, parties and sponsors do before the first round, on Anvil."""
+"""`flo federation`, and what owners, parties and sponsors do before the first round, on Anvil."""
 
 from __future__ import annotations
 
@@ -169,8 +169,10 @@ def test_registering_takes_what_a_dry_run_says(deployed: Site) -> None:
     address = deployed.address("hospital")
     register = ["party", "register", *key, *deployed.on_chain()]
     flo(*register, "--dry-run").refused(3, "not admitted", "NotAdmitted")
-    admitted = flo("federation", "admit", address, *deployed.key("owner"), *deployed.on_chain())
-    assert admitted.succeeded().out == "Admitted 1 account as party.\n"
+    admit = ["federation", "admit", address, *deployed.key("owner"), *deployed.on_chain()]
+    assert flo(*admit, "--dry-run").succeeded().out.startswith("Would admit 1 account as party; ")
+    assert not deployed.observe("hospital").party.admitted
+    assert flo(*admit).succeeded().out == "Admitted 1 account as party.\n"
 
     checked = flo(*register, "--dry-run", "--json").succeeded().json
     assert sent_by(deployed, "hospital") == 0
@@ -258,6 +260,20 @@ def test_a_federation_is_looked_for_on_its_own_chain(
     flo("federation", "show", *deployed.on_chain(), "--federation", "0x12").refused(
         2, "'0x12' is not an address"
     )
+
+
+def test_an_endpoint_of_another_chain_is_refused(deployed: Site) -> None:
+    sent = sent_by(deployed, "owner")
+    other = ["--chain-id", "5"]
+    deployed.deploy(*other).refused(3, "31337", "5")
+    for command in (
+        ["federation", "show"],
+        ["federation", "fund", "1", *deployed.key("owner")],
+        ["round", "list"],
+        ["model", "verify", "--store", deployed.store_url],
+    ):
+        flo(*command, *deployed.on_chain(), *other).refused(3, "31337", "5")
+    assert sent_by(deployed, "owner") == sent
 
 
 def test_a_damaged_record_is_refused(deployed: Site) -> None:

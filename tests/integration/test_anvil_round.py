@@ -1,4 +1,4 @@
-"""A federation on Anvil from the command line, from `flo federation create` to an accepted model."""
+"""A federation on Anvil from the command line, from its creation to an accepted model."""
 
 from __future__ import annotations
 
@@ -108,6 +108,17 @@ def test_two_parties_and_an_aggregator_make_the_model_that_anyone_can_recompute(
     assert found.keys() == right.keys()
     for name, values in right.items():
         assert found[name].tobytes() == values.tobytes()
+
+    (listed,) = flo("round", "list", "--json", *site.on_chain()).succeeded().json["rounds"]
+    assert (listed["outcome"], listed["included"], listed["root"]) == (
+        "accepted",
+        2,
+        attested["head_root"],
+    )
+    verify = ["model", "verify", "--all", "--store", site.store_url, *site.on_chain()]
+    assert flo(*verify).succeeded().out == (
+        f"round    1    2 updates  root {attested['head_root']}  recomputed and equal\n"
+    )
     assert_rewards_come_with_finality(site)
 
 

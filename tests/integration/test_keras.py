@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.federation import SmallFederation, small_manifest
+from support.flo import flo
 
+from fl_orchestrator.chain import connect
+from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.manifest import TensorSpec as Tensor
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
 from fl_orchestrator.training.loading import load_trainer
@@ -144,6 +149,52 @@ def test_parties_of_any_size_share_one_traced_graph(model: KerasModel) -> None:
     for count in (8, 9, 57):
         KerasTrainer(model, rows(count)).fit(model.initial_weights, {**CONFIG, "batchSize": 5})
     assert model._train.experimental_get_tracing_count() == traced == 1
+
+
+TRAINER = """
+import keras
+import numpy as np
+from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.keras import KerasModel, KerasTrainer
+
+def build():
+    layers = [keras.Input((6,)), keras.layers.Dense(1, "sigmoid", name="output")]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "binary_crossentropy")
+    return model
+
+def make_trainer():
+    rows = Rows(np.zeros((4, 6), np.float32), np.zeros(4, np.int32))
+    return KerasTrainer(KerasModel(build), rows)
+"""
+
+
+@pytest.mark.parametrize("inputs", [6, 7])
+def test_a_federations_model_is_fetched_into_the_layers_of_a_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: int
+) -> None:
+    shapes = {"output/kernel": (inputs, 1), "output/bias": (1,)}
+    manifest = small_manifest(
+        tensors=tuple(Tensor(name=name, shape=shape) for name, shape in shapes.items()),
+        depth=Layout.of((name, shape, 0) for name, shape in shapes.items()).depth,
+    )
+    start = [np.full(shape, 0.25, np.float32) for shape in shapes.values()]
+    federation = SmallFederation(tmp_path / "federation", manifest=manifest, weights=start)
+    monkeypatch.setattr(connect, "connect", lambda *_: federation.chain.web3)
+    trainer, file = tmp_path / "mine.py", tmp_path / "model.keras"
+    trainer.write_text(TRAINER)
+    got = flo(
+        *("model", "get", "--output", file, "--trainer", trainer),
+        *("--store", f"file://{federation.directory}/store"),
+        *("--deployments", federation.directory / "deployments"),
+    )
+    if inputs == 6:
+        got.succeeded()
+        fetched = keras.saving.load_model(file, safe_mode=True)
+        assert digest(fetched.get_weights()) == digest(start)
+    else:
+        got.refused(2, "The trainer's tensor output/kernel (6, 1) is output/kernel (7, 1)")
+        assert not file.exists()
 
 
 PROGRAM = """
