@@ -24,7 +24,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test lint forge-test slither pytest assure symbolic kubo geth bench contracts lock clean
+.PHONY: help demo test lint forge-test slither pytest assure symbolic kubo geth chaos bench contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ kubo:
 
 geth:
 	@scripts/build_geth.sh >/dev/null
+
+chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a federation of processes in 64 ways (half an hour)
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.twenty
 
 bench: .venv/.dev ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done

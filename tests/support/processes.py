@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.store import ContentStore, open_store
 from fl_orchestrator.roles.setup import Terms
+from fl_orchestrator.roles.simulation import Shape, Simulation
 from fl_orchestrator.service.local.federation import LocalFederation, Model, Plan
 from fl_orchestrator.service.local.programs import anvil
 from fl_orchestrator.service.local.supervisor import Supervisor
 from fl_orchestrator.service.local.view import ENDED
-from fl_orchestrator.training.numpy_logistic import initial_weights
+from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
 from support.federation import CLASSES, FEATURES, rows_of, small_manifest
 
 
@@ -80,6 +82,37 @@ def deployed(
         web3.provider.make_request("evm_setIntervalMining", [1])  # type: ignore[arg-type]
         local.write_sites(chain, rpc, urls, model)
         yield Deployed(local, chain, open_store(urls[0]), rpc)
+
+
+def simulated(
+    directory: Path, plan: Plan, model: Model, terms: Terms, rounds: int
+) -> tuple[list[bytes], Callable[[str], bytes]]:
+    """The roots of so many rounds of the same federation in this process, and its private keys.
+
+    In every round everybody is included.
+    """
+    trainers = [NumpyLogistic(rows, CLASSES) for rows in model.rows]
+    shape = Shape(plan.aggregators, rounds, plan.seed, terms)
+    simulation = Simulation(directory, model.manifest, model.weights, trainers, shape)
+    reports = [simulation.run_round() for _ in range(rounds)]
+    assert all(report.accepted and report.included == plan.parties for report in reports)
+    accounts = simulation.accounts
+    secrets = {
+        f"{role} {number}": bytes(signer._account.key)
+        for role, signers in (("party", accounts.parties), ("aggregator", accounts.aggregators))
+        for number, signer in enumerate(signers)
+    }
+
+    def secret_of(name: str) -> bytes:
+        return secrets.get(name) or hashlib.sha256(name.encode()).digest()
+
+    return [report.root for report in reports], secret_of
+
+
+def roots(federation: Deployed) -> list[bytes]:
+    """The roots of the accepted models."""
+    height = federation.observe().head.height
+    return [federation.chain.model(h).root for h in range(1, height + 1)]
 
 
 def run_rounds(federation: Deployed, rounds: int, seconds: float) -> Observation:
