@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, err, print_json, print_pairs, say
-from fl_orchestrator.cli.site import PasswordOption, ask_secret, read_password
+from fl_orchestrator.cli.passwords import ask_secret, read_password
+from fl_orchestrator.cli.site import PasswordOption
 from fl_orchestrator.errors import KeyStoreError
 
 app = typer.Typer(help="Make and list encrypted key files.", no_args_is_help=True)

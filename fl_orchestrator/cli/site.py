@@ -9,16 +9,16 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar, get_type_hints
 
 import typer
 
-from fl_orchestrator.errors import InputError, KeyStoreError
+from fl_orchestrator.cli.passwords import read_password
+from fl_orchestrator.errors import InputError
 from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.relay import Relay
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
-_MAX_SECRET_CHARACTERS: Final = 4096
 _GWEI_IN_ETHER: Final = 10**9
 
 
@@ -327,40 +326,6 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
     if url := signer_url(key):
         return RemoteSigner(url)
     return load_keystore(key, read_password(password_file, f"Password of {key}"))
-
-
-def read_password(password_file: Path | None, prompt: str, confirm: bool = False) -> str:
-    """The password: a file's first line, or what is typed."""
-    if password_file is None:
-        return ask_secret(prompt, "Give the password with --password-file.", confirm)
-    try:
-        with password_file.open(encoding="utf-8") as file:
-            password = _first_line(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyStoreError(
-            f"The password file {password_file} cannot be read.", "Check --password-file."
-        ) from error
-    if not password:
-        raise KeyStoreError(
-            f"The first line of {password_file} is empty.", "Write the password there."
-        )
-    return password
-
-
-def ask_secret(prompt: str, otherwise: str, confirm: bool = False) -> str:
-    """What is typed, unseen, or the first line of what is piped in.
-
-    Raises KeyStoreError, which says what to do ``otherwise``, when there is neither.
-    """
-    if sys.stdin.isatty():
-        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
-    if secret := _first_line(sys.stdin):
-        return secret
-    raise KeyStoreError(f"{prompt}: nobody is there to type it.", otherwise)
-
-
-def _first_line(file: TextIO) -> str:
-    return file.readline(_MAX_SECRET_CHARACTERS).rstrip("\r\n")
 
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
