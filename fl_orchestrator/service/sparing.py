@@ -25,12 +25,14 @@ class Sparing:
 
     def step(self) -> Step:
         seen = self._chain.observe(self._account)
-        if self._is_due(seen):
-            # Before the step: what it misses is seen next time.
-            self._asked = seen
-            self._last = self._role.step()
-            return self._last
-        return Step(wake_at=self._last.wake_at)
+        if not self._is_due(seen):
+            return Step(wake_at=self._last.wake_at)
+        # After a failure it is asked again.
+        self._asked = None
+        self._last = self._role.step()
+        # Not what the step has seen: what came meanwhile is noticed next time.
+        self._asked = seen
+        return self._last
 
     def _is_due(self, seen: Observation) -> bool:
         asked = self._asked
