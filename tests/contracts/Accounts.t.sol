@@ -57,9 +57,14 @@ contract AccountsTest is FederationTest {
         address party = _party(0);
         _admit(party, Role.Aggregator);
         vm.deal(party, STAKE);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.BeneficiaryMismatch.selector, _beneficiary(party)));
-        vm.prank(party);
-        federation.register{value: STAKE}(Role.Aggregator, alice);
+        address[2] memory others = [address(1), address(type(uint160).max)];
+        for (uint256 i = 0; i < others.length; ++i) {
+            vm.expectRevert(
+                abi.encodeWithSelector(IFederation.BeneficiaryMismatch.selector, _beneficiary(party))
+            );
+            vm.prank(party);
+            federation.register{value: STAKE}(Role.Aggregator, others[i]);
+        }
     }
 
     function test_Register_WhenOneAccountTakesBothRoles() public {
@@ -633,6 +638,14 @@ contract AccountsTest is FederationTest {
         federation.slashUnrevealed(_party(0));
         assertEq(_stakeOf(_party(0)), STAKE);
         _expectNotSlashable(_party(0));
+    }
+
+    function test_SlashUnrevealed_WhenTheFractionIsBarelyMoreThanAWholeWei() public {
+        _redeployWithSlash(1);
+        _deposit(_party(0), 1);
+        _skipReveal(0);
+        federation.slashUnrevealed(_party(0));
+        assertEq(_stakeOf(_party(0)), STAKE + 1 - (STAKE / 10_000 + 1));
     }
 
     function test_SlashUnrevealed_WhenTheRevealPhaseIsOver() public {
