@@ -73,7 +73,7 @@ def get(
     ] = "",
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The file to write. Default: model-<round>.<format>."),
+        typer.Option(metavar="FILE", help="The file to write. Default: model-ROUND.FORMAT."),
     ] = None,
     trainer: Annotated[
         str,
@@ -148,10 +148,11 @@ def verify(
         block = deployed_at(chain, site.deployments)
         manifest = fetch_manifest(content, chain.params())
         audit = ModelAudit(chain, block, content, manifest, workspace)
-        if all_rounds:
+        nothing_yet = round_number is None and chain.head().height == 0
+        if all_rounds or nothing_yet:
             rounds: Iterator[AuditedRound] = audit.rounds()
         else:
-            rounds = iter([audit.check(_model_with_updates(chain, block, round_number))])
+            rounds = iter([audit.check(_model_to_check(chain, block, round_number))])
         checked = []
         for found in rounds:
             checked.append(found)
@@ -212,7 +213,7 @@ def _keras_model(trainer: str, tensors: list[TensorSpec]) -> KerasModel:
     return model
 
 
-def _model_with_updates(chain: Federation, block: int, round_number: int | None) -> ModelView:
+def _model_to_check(chain: Federation, block: int, round_number: int | None) -> ModelView:
     """The model of a round, or the head."""
     from fl_orchestrator.chain.rounds import model_of
 

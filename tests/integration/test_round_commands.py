@@ -305,8 +305,10 @@ def test_what_cannot_be_verified_is_refused(
     flo("model", "verify", *empty).refused(4, "is not in the store")
     new = vector_federation(tmp_path / "new", updates=3)
     flo = on(new)
-    said = flo("model", "verify", "--all").succeeded().out
-    assert said == "No round was accepted yet: there is only genesis.\n"
+    for arguments in ([], ["--all"]):
+        said = flo("model", "verify", *arguments).succeeded().out
+        assert said == "No round was accepted yet: there is only genesis.\n"
+    flo("model", "verify", "--round", "1").refused(2, "There is no round 1")
     assert json.loads(flo("model", "verify", "--all", "--json").out)["rounds"] == []
 
 
