@@ -239,7 +239,7 @@ class Party:
 
         A reorganisation that opened it again would find the update in everybody's hands.
         """
-        if self._closed[0] != seen.current.round:
+        if self._closed[0] != seen.current.round or seen.block_number < self._closed[1]:
             self._closed = (seen.current.round, seen.block_number)
         return seen.block_number >= self._closed[1] + self._settings.confirmations
 

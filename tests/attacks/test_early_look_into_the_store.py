@@ -14,7 +14,7 @@ from support.adversary import Adversary
 from support.federation import Build
 from support.kubo_daemon import find_kubo, kubo_daemon
 
-from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.chain.types import Phase, Update
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentStore, open_store
 
@@ -62,7 +62,7 @@ def test_nothing_of_an_update_is_there_before_the_commit_phase_has_closed(
     assert [victim.step().action for victim in victims] == [None, None]
     assert federation.observe().current.commits == 2
     assert shared.listed() == before
-    assert relay.reveals == {}
+    assert relay.waiting(1, Update) == []
 
     # One second later the first update is there for all to read, and for nobody to copy.
     federation.pass_until(seen.current.commit_end)

@@ -13,6 +13,7 @@ from support.reorg import Fork
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.model.digests import result_digest
+from fl_orchestrator.roles.relay import SignedResult
 
 
 def test_a_signature_of_reveals_in_another_order_says_nothing(build: Build) -> None:
@@ -26,8 +27,9 @@ def test_a_signature_of_reveals_in_another_order_says_nothing(build: Build) -> N
     aggregators = [federation.aggregator(i, relay=federation.mailbox) for i in range(4)]
     for aggregator in aggregators:
         assert aggregator.step().action == "post attestation"
-    ((old, signatures),) = federation.mailbox.attestations.items()
-    signatures = list(signatures)
+    posted = federation.mailbox.waiting(1, SignedResult)
+    (old,) = {signed.result for signed in posted}
+    signatures = [signed.signature for signed in posted]
 
     fork.reorganise()
     for party in reversed(parties):
