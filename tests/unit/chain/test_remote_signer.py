@@ -1,6 +1,7 @@
 """Keys that stay in another program: what it returns is used only if it is what was asked for.
 
-The signer here is written after Web3Signer and Clef, over HTTP; the real ones are not run.
+The signer here is written after Web3Signer and Clef. With Clef 1.13.15 it was compared by hand; no
+test runs the real ones.
 """
 
 from __future__ import annotations
