@@ -287,7 +287,12 @@ def test_garbage_is_no_transaction(program: Program, remote: RemoteSigner, answe
             remote.sign_transaction(transaction)
 
 
-@pytest.mark.parametrize("answer", [*GARBAGE, high_s], ids=repr)
+def named(answer: Any) -> str:
+    """The same in every process, unlike the repr of a function."""
+    return answer.__name__ if callable(answer) else repr(answer)
+
+
+@pytest.mark.parametrize("answer", [*GARBAGE, high_s], ids=named)
 def test_garbage_is_no_signature(program: Program, remote: RemoteSigner, answer: Any) -> None:
     program.spoil_answer = answer if callable(answer) else lambda _: answer
     with pytest.raises(WrongSignature):
