@@ -41,6 +41,7 @@ _UPLOAD_BYTES: Final = 1 << 18
 _ANSWER_SECONDS: Final = 10.0
 _MAX_ERROR_BYTES: Final = 1 << 16
 _OK: Final = 200
+_SHOWN_CHARACTERS: Final = 80
 _HINT: Final = "Start it with `ipfs daemon`, and check the address of its RPC API."
 
 
@@ -101,7 +102,7 @@ class KuboStore:
         cid = reader.cid()
         if (stored := answer.get("Hash")) != str(cid):
             raise StoreUnavailable(
-                f"{self._what} stores {cid} as {stored}.",
+                f"{self._what} stores {cid} as {str(stored)[:_SHOWN_CHARACTERS]!r}.",
                 "Remove what differs from the defaults in the Import section of its configuration.",
             )
         if pin:

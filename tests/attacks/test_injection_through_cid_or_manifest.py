@@ -17,8 +17,8 @@ import pytest
 from support.federation import CLASSES, FEATURES, Build, small_manifest
 
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.content.cid import CidError
 from fl_orchestrator.content.kubo import KuboStore
+from fl_orchestrator.content.store import StoreUnavailable
 from fl_orchestrator.model.manifest import ManifestError, TensorSpec, TrainingSpec
 from fl_orchestrator.roles.journal import DamagedJournal
 from fl_orchestrator.roles.manifests import fetch_manifest
@@ -126,7 +126,7 @@ def test_a_manifest_that_is_none_is_refused_though_the_contract_names_it(
 def test_a_cid_that_an_ipfs_node_invents_is_refused(trap: Path, text: str) -> None:
     store = KuboStore("127.0.0.1", 5001)
     store._client = SimpleNamespace(add=lambda *_, **__: {"Name": "x", "Hash": text})
-    with pytest.raises(CidError):
+    with pytest.raises(StoreUnavailable):
         store.put(io.BytesIO(b"an update"))
     assert_untouched(trap)
 
