@@ -197,6 +197,9 @@ class Transit:
             self._hand_over()
         if head != self._head or self._overtaken_at is not None:
             self._require_nonce()
+            # A reorganisation, or a full pool, makes nodes forget what waits.
+            if self._head and not self._is_known():
+                self._hand_over()
             self._head = head
         if self._offered_block is None:
             self._offered_block = head

@@ -358,6 +358,18 @@ def test_a_transaction_that_a_fork_drops_is_sent_again(node: AnvilNode, key: Loc
     assert block == receipt.block_number
 
 
+def test_a_transaction_that_a_node_has_forgotten_is_sent_again(
+    node: AnvilNode, key: LocalSigner
+) -> None:
+    account = Account(node, key)
+    sent = account.sends(5)
+    account.waits()
+    node.rpc("anvil_dropAllTransactions")
+    with mining(node):
+        receipt = sent.result(PATIENCE)
+    assert (account.nonce(), receipt.label) == (1, "transfer")
+
+
 def test_a_transaction_that_a_fork_makes_impossible_is_reported(
     node: AnvilNode, key: LocalSigner
 ) -> None:
