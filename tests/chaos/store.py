@@ -20,7 +20,7 @@ class Store:
     def __init__(self, program: Path, repository: Path) -> None:
         environment = {"IPFS_PATH": str(repository), "IPFS_TELEMETRY": "off"}
         repository.mkdir(parents=True)
-        port = _free_port()
+        port = free_port()
         for arguments in (
             ("init", "--profile", "test"),
             ("config", "--json", "Routing.Type", '"none"'),
@@ -55,7 +55,8 @@ class Store:
             store.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

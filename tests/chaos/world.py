@@ -12,7 +12,7 @@ from typing import Any
 from support.processes import Deployed, deployed, small_model, unhurried
 from support.rpc_proxy import RpcProxy, rpc_proxy
 
-from chaos.store import Store
+from chaos.store import Store, free_port
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.service.local.children import Child, stop_all
@@ -31,7 +31,8 @@ class Stuck(AssertionError):
 class World:
     """Everybody's process, each with a way to the chain of its own, restarted when it has died.
 
-    ``store`` is None where the content is in a directory.
+    Every other party sends by the keeper's relay. ``store`` is None where the content is in a
+    directory.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class World:
         self.manifest = manifest
         self.store = store
         self.began = time.monotonic()
+        self._relay_port = free_port()
         self.children = {m.name: self._child(m) for m in federation.local.members()}
         self.restarts = 0
         self.unexpected: list[str] = []
@@ -53,7 +55,12 @@ class World:
         self._stopped: set[str] = set()
 
     def _child(self, member: Member) -> Child:
-        return member.child(environment={"FLO_RPC": self.proxies[member.name].url})
+        environment = {"FLO_RPC": self.proxies[member.name].url}
+        relay = f"127.0.0.1:{self._relay_port}"
+        if member.role == "party" and member.number % 2:
+            environment["FLO_RELAY"] = f"http://{relay}"
+        options = ("--relay", relay) if member.role == "keeper" else ()
+        return member.child(*options, environment=environment)
 
     @property
     def names(self) -> list[str]:
