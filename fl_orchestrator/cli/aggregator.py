@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,7 +90,7 @@ def attest(
 
     Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
     """
-    with interruptible("Nothing is lost: run the same command again to go on."):
+    with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
         from fl_orchestrator.chain.types import Phase
         from fl_orchestrator.roles.aggregator import Aggregator
         from fl_orchestrator.roles.manifests import fetch_manifest
@@ -98,6 +99,7 @@ def attest(
         chain, content = site.open_federation(), site.open_store()
         manifest = fetch_manifest(content, chain.params())
         sender = site.open_sender(chain)
+        stack.enter_context(site.alone_with(chain, sender.address))
         seen = chain.observe(sender.address)
         if seen.aggregator.stake == 0:
             raise NotAttesting(

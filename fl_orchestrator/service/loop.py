@@ -122,6 +122,7 @@ class Service:
                 self.done[action] += 1
                 self._metrics.acted(action)
                 duty.succeeded()
+                self._look()
                 _log.info("did", action=action)
                 if self._stop.requested:
                     return
