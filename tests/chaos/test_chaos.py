@@ -14,8 +14,8 @@ def test_a_federation_survives_six_faults(tmp_path: Path, checkout: Path) -> Non
     anvil = checkout / "node_modules/.bin/anvil"
     with world(tmp_path / "world", anvil, Plan(parties=2, aggregators=1)) as made:
         run(made, SHORT, print)
-        made.wait_for_rounds(1, 120)
-        made.end(120)
+        made.wait_for_rounds(1, 240)
+        made.end(240)
         print(check(made, tmp_path / "audit"))
 
 
