@@ -91,6 +91,9 @@ class _Posted:
     until: int
 
 
+_NOTHING_POSTED: Final = _Posted(0, Decision.NOTHING, 0)
+
+
 class Party:
     """One party of one federation; ``home`` is its private directory."""
 
@@ -119,7 +122,7 @@ class Party:
         self._origin = Origin(federation.chain_id, federation.address)
         self._vectors = VectorCache(home / "vectors", manifest)
         self._journal = Journal(home / "journal", self._origin)
-        self._posted = _Posted(0, Decision.NOTHING, 0)
+        self._posted = _NOTHING_POSTED
         # A round, and the block in which its commit phase was first seen closed.
         self._closed = (0, 0)
         self._failed_in = 0
@@ -138,6 +141,7 @@ class Party:
         seen = self._federation.observe(self.address)
         if self._retention is not None:
             self._retention.release(seen)
+        self._forget_what_is_done(seen)
         entry = self._journal.load(seen.current.round)
         decision = decide(seen, entry, self._settings.paused())
         if decision is Decision.TRAIN:
@@ -303,6 +307,12 @@ class Party:
         except (InsufficientFunds, BudgetExceeded, FeeTooHigh) as error:
             _log.error("cannot pay: asks the relay", party=self.address, reason=str(error))
             return None
+
+    def _forget_what_is_done(self, seen: Observation) -> None:
+        """What the relay has done, it is asked for again at once if a reorganisation undoes it."""
+        slot, posted = seen.committed, self._posted
+        if slot.round == posted.round and (posted.duty is Decision.COMMIT or slot.revealed):
+            self._posted = _NOTHING_POSTED
 
     def _waits(self, seen: Observation, duty: Decision) -> bool:
         """Whether the relay was asked and still has time."""

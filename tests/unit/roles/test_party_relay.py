@@ -10,6 +10,7 @@ import pytest
 from support.adversary import DeafRelay
 from support.federation import SmallFederation
 from support.relays import RecordingRelay, drain, entry_of
+from support.reorg import Fork
 
 from fl_orchestrator.chain.types import Phase, SignedCommit, Update
 from fl_orchestrator.roles.relay import Mailbox, RelayFailed
@@ -119,6 +120,21 @@ def test_a_party_uploads_and_then_reveals_only_after_the_commit_phase(
     assert federation.party(0, relay=relay).step().action == "post reveal"
     assert relay.asked == ["update", "reveal"] * 2
     assert relay.waiting(1, Update) == [entry.update]
+
+
+def test_a_party_asks_again_at_once_for_what_a_reorganisation_undid(
+    federation: SmallFederation,
+) -> None:
+    relay = RecordingRelay()
+    party = federation.party(0, relay=relay)
+    assert party.step().action == "post commit"
+    fork = Fork(federation.chain)
+    commits = relay.waiting(1, SignedCommit)
+    federation.send(federation.keeper_key, federation.federation.commit_for(commits))
+    assert party.step().action is None
+    fork.reorganise()
+    assert party.step().action == "post commit"
+    assert party.step().action is None
 
 
 def test_a_party_whose_upload_fails_reveals_by_itself(federation: SmallFederation) -> None:
