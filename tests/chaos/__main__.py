@@ -13,6 +13,7 @@ from support.kubo_daemon import find_kubo
 from chaos.checks import check
 from chaos.run import long_plan, run
 from chaos.world import world
+from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.service.local.federation import Plan
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, help="only the first so many")
     arguments = parser.parse_args()
+    silence()
     kubo = find_kubo()
     if kubo is None:
         sys.exit("Kubo is missing: run `make kubo`.")

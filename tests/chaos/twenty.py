@@ -12,6 +12,7 @@ from pathlib import Path
 from support.kubo_daemon import find_kubo, kubo_daemon
 from support.processes import deployed, roots, run_rounds, simulated, small_model, unhurried
 
+from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.service.local.federation import Plan
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -21,6 +22,7 @@ _SECONDS = 3600
 
 
 def main() -> None:
+    silence()
     kubo = find_kubo()
     if kubo is None:
         sys.exit("Kubo is missing: run `make kubo`.")
