@@ -5,6 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +33,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_if_skipped(report)
     return report
+
+
+@pytest.fixture(autouse=True)
+def _default_logging() -> None:
+    """Commands set up logging for their process; what one test set up is not for the next."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
