@@ -43,7 +43,6 @@ abstract contract Parameters is IFederation {
     uint256 internal immutable revealPeriod;
     uint256 internal immutable attestPeriod;
     uint256 internal immutable challengePeriod;
-    uint256 internal immutable unbondPeriod;
     uint256 internal immutable reward;
     uint256 internal immutable aggregatorShareBps;
     uint256 internal immutable unrevealedSlashBps;
@@ -74,7 +73,6 @@ abstract contract Parameters is IFederation {
         revealPeriod = p.revealPeriod;
         attestPeriod = p.attestPeriod;
         challengePeriod = p.challengePeriod;
-        unbondPeriod = p.unbondPeriod;
         reward = p.reward;
         aggregatorShareBps = p.aggregatorShareBps;
         unrevealedSlashBps = p.unrevealedSlashBps;

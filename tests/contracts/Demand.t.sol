@@ -30,13 +30,20 @@ contract DemandTest is DisputeTest {
         Evidence memory e = _acceptRight();
         uint256 end = _window(e).windowEnd;
         uint256 state = vm.snapshotState();
-        vm.warp(end);
-        _expectDemandRefused(1, 0, 0, abi.encodeWithSelector(IDisputes.DisputeWindowClosed.selector, end));
+        _expectWindowOver(end);
         vm.revertToState(state);
         _demand(1, 0, 0);
         assertGt(_window(e).finalAt, end);
+        _expectWindowOver(end);
+    }
+
+    /// @dev At its end, and any time later.
+    function _expectWindowOver(uint256 end) private {
+        bytes memory reason = abi.encodeWithSelector(IDisputes.DisputeWindowClosed.selector, end);
         vm.warp(end);
-        _expectDemandRefused(1, 0, 0, abi.encodeWithSelector(IDisputes.DisputeWindowClosed.selector, end));
+        _expectDemandRefused(1, 0, 0, reason);
+        vm.warp(end + 1 days);
+        _expectDemandRefused(1, 0, 0, reason);
     }
 
     function test_Demand_RevertWhen_TheLevelIsAboveTheRoot() public {
