@@ -57,12 +57,15 @@ class ServiceSite(Site):
         """
         from fl_orchestrator.service.lock import account_lock
         from fl_orchestrator.service.metered import MeteredStore
-        from fl_orchestrator.service.metrics import Metrics
+        from fl_orchestrator.service.metrics import UNHEALTHY_SECONDS, Metrics
         from fl_orchestrator.service.stop import stop_on_signals
 
         log(self.log_level, self.log_format)
-        metrics = Metrics(role)
         chain = self.open_federation()
+        periods = chain.params()
+        # One step trains, or aggregates: for at most a phase, if it is to be of use.
+        longest_step = max(periods.commit_period, periods.attest_period)
+        metrics = Metrics(role, max(UNHEALTHY_SECONDS, longest_step))
         sender = self.open_sender(chain, metrics.sent)
         home = self.role_home(chain, sender.address)
         with contextlib.ExitStack() as stack:

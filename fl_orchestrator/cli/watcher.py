@@ -42,6 +42,14 @@ def run(
             "Default: 100 times the least.",
         ),
     ] = "",
+    keep_all: Annotated[
+        bool,
+        typer.Option(
+            "--keep-all",
+            help="Unpin nothing: an archive for auditors, who can check every round from it. "
+            "It needs a store that no other role unpins from.",
+        ),
+    ] = False,
     once: OnceOption = False,
     timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
@@ -57,11 +65,12 @@ def run(
     """
     with interruptible(SAFE_TO_STOP), site.running("watcher") as process:
         from fl_orchestrator.roles.manifests import fetch_manifest
-        from fl_orchestrator.roles.retention import Retention
+        from fl_orchestrator.roles.retention import FOREVER, Retention
         from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
         from fl_orchestrator.service.loop import EVENTS_EVERY, Duty
 
         home = process.home / "watcher"
+        margin = FOREVER if keep_all else None
         role = Watcher(
             process.chain,
             process.sender,
@@ -71,7 +80,7 @@ def run(
             process.deployed_at,
             WatcherSettings(
                 max_bond=parse_ether(max_bond) if max_bond else None,
-                retention=Retention(process.chain, process.store, home / "kept.json"),
+                retention=Retention(process.chain, process.store, home / "kept.json", margin),
             ),
         )
         done = process.serve(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 from pydantic_core import from_json
@@ -21,6 +22,9 @@ from fl_orchestrator.model.vector_file import VectorKind, VectorMeta
 from fl_orchestrator.roles.vectors import VectorFile
 
 _log = structlog.get_logger(__name__)
+
+#: A margin with which nothing ever goes: an archive.
+FOREVER: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True, order=True)

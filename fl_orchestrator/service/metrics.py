@@ -18,7 +18,7 @@ from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.errors import InputError
 
 _HOST: Final = "127.0.0.1"
-# Long enough for a training or an aggregation, in which a role takes no step.
+#: Long enough for most of what a role does in one step.
 UNHEALTHY_SECONDS: Final = 900.0
 
 
@@ -27,7 +27,10 @@ class BadListenAddress(InputError):
 
 
 class Metrics:
-    """The figures of one process; ``role`` is the label of all of them."""
+    """The figures of one process; ``role`` is the label of all of them.
+
+    It is unhealthy when no step has succeeded for ``unhealthy_seconds``.
+    """
 
     def __init__(self, role: str, unhealthy_seconds: float = UNHEALTHY_SECONDS) -> None:
         self.registry = CollectorRegistry()

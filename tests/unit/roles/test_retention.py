@@ -19,7 +19,7 @@ from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentNotFound, StoreUnavailable
 from fl_orchestrator.model.vector_file import VectorKind
-from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.retention import FOREVER, Retention
 from fl_orchestrator.roles.vectors import Origin, VectorFile
 
 CHALLENGE_PERIOD = 1_000
@@ -167,8 +167,8 @@ class World:
         self.path = directory / "kept.json"
         self.restart()
 
-    def restart(self) -> None:
-        self.retention = Retention(self.chain, self.store, self.path, MARGIN)  # type: ignore[arg-type]
+    def restart(self, margin: int = MARGIN) -> None:
+        self.retention = Retention(self.chain, self.store, self.path, margin)  # type: ignore[arg-type]
 
     def round(self, *, attested: bool = True, accepted: bool = True) -> None:
         number = self.chain.open(attested=attested, accepted=accepted)
@@ -284,6 +284,18 @@ def test_what_is_final_goes_after_the_margin(world: World) -> None:
     world.settle()
     world.release()
     assert world.pinned_rounds == ({4}, {0, 3, 4})
+
+
+def test_an_archive_lets_nothing_go_until_it_is_one_no_more(world: World) -> None:
+    world.restart(FOREVER)
+    for _ in range(3):
+        world.round()
+    world.settle()
+    world.release()
+    assert world.pinned_rounds == ({1, 2, 3}, {0, 1, 2, 3})
+    world.restart()
+    world.release()
+    assert world.pinned_rounds == ({3}, {0, 2, 3})
 
 
 def test_nothing_goes_while_withdrawals_are_held_back(world: World) -> None:
