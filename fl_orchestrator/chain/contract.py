@@ -138,17 +138,21 @@ class Contract:
     ) -> list[Any]:
         """What a search finds in a range of blocks, as wide as the node takes it at a time."""
         found: list[Any] = []
+        span = self._span
         with self.reverts.translated():
             end = self.web3.eth.block_number if last is None else last
             while first <= end:
-                stop = min(end, first + self._span - 1)
+                stop = min(end, first + span - 1)
                 try:
                     found.extend([*search(first, stop)])
                 except (Web3RPCError, AnswerTooLarge):
                     if stop == first:
                         self._span = _WIDEST_SPAN
                         raise
-                    self._span = (stop - first + 1) // 2
+                    # What fails in a narrower search says nothing of wide ones.
+                    if stop - first + 1 == self._span:
+                        self._span //= 2
+                    span = (stop - first + 1) // 2
                     continue
                 first = stop + 1
         return found

@@ -65,6 +65,15 @@ def test_what_a_node_takes_is_remembered() -> None:
     assert all(b - a < 1000 for a, b in searched.asked)
 
 
+def test_an_accident_in_a_narrow_search_does_not_make_wide_ones_narrow() -> None:
+    searched = Searched(4)
+    assert searched.search(0, 7) == [0]
+    searched.limit = 1 << 60
+    searched.asked.clear()
+    searched.search(0, HEAD)
+    assert len(searched.asked) == 77
+
+
 def test_a_long_chain_takes_few_requests_where_nothing_limits_them() -> None:
     searched = Searched(1 << 60)
     searched.search(0, HEAD)
