@@ -111,7 +111,8 @@ class Sender:
         finally:
             with self._lock:
                 self._in_flight.discard(transit.nonce)
-        mined = self._settle(transit, receipt)
+        with self._reverts.translated():
+            mined = self._settle(transit, receipt)
         if receipt["status"] != 1:
             raise TransactionFailed(
                 f"{call.label} reverted in block {receipt['blockNumber']}.",

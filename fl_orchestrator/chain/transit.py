@@ -16,10 +16,11 @@ from web3 import Web3
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import TxReceipt
 
-from fl_orchestrator.chain.budget import Budget, BudgetExceeded
+from fl_orchestrator.chain.budget import Budget, BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.contract import Call
 from fl_orchestrator.chain.fees import Fees, bumped, fees_of, highest, market_fees
 from fl_orchestrator.chain.keys import Signer
+from fl_orchestrator.chain.remote_signer import SignerUnavailable
 from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.errors import ChainError
 
@@ -213,7 +214,7 @@ class Transit:
         higher = self._higher_fees()
         try:
             refusal = self._hand_over() if higher is None else self._offer(higher)
-        except BudgetExceeded as error:
+        except (BudgetExceeded, UnusableBudget, SignerUnavailable) as error:
             _log.warning("not offering more", call=self.call.label, reason=error.message)
             refusal = self._hand_over()
         _log.info("sent again", call=self.call.label, **self.fees, refusal=refusal and str(refusal))

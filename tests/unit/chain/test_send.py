@@ -18,6 +18,7 @@ from web3.exceptions import Web3RPCError
 from fl_orchestrator.chain import send
 from fl_orchestrator.chain.development import DevelopmentChain
 from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.remote_signer import SignerUnavailable
 from fl_orchestrator.chain.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.send import (
     InsufficientFunds,
@@ -203,6 +204,43 @@ def test_a_transaction_that_is_not_mined_in_time_is_reported(
         Sender(chain.web3, RICH, REVERTS, SendPolicy(timeout=0.05)).send(transfer(1))
     assert failure.value.hint is not None
     assert "may still be" in failure.value.hint
+
+
+def test_a_signer_that_is_away_does_not_end_the_waiting(
+    chain: DevelopmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_over: list[Any] = []
+    take = chain.web3.eth.send_raw_transaction
+
+    def take_the_second(raw: Any) -> bytes:
+        handed_over.append(raw)
+        return take(raw) if len(handed_over) == 2 else keccak(raw)
+
+    def leave() -> None:
+        if len(away.signed) > 1:
+            raise SignerUnavailable("The signer does not answer.")
+
+    away = Hooked(leave)
+    monkeypatch.setattr(chain.web3.eth, "send_raw_transaction", take_the_second)
+    monkeypatch.setattr(chain.web3.eth, "get_transaction", lambda _: {})
+    monkeypatch.setattr("time.sleep", lambda _: chain.mine())
+    receipt = Sender(chain.web3, away, REVERTS, SendPolicy(bump_after=0)).send(transfer(1))
+    assert len(away.signed) == 2
+    assert handed_over == handed_over[:1] * 2
+    assert receipt.transaction == keccak(handed_over[0])
+
+
+def test_a_receipt_that_lacks_something_is_refused(
+    chain: DevelopmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = chain.web3.eth.get_transaction_receipt
+    monkeypatch.setattr(
+        chain.web3.eth,
+        "get_transaction_receipt",
+        lambda mined: {k: v for k, v in whole(mined).items() if k != "contractAddress"},
+    )
+    with pytest.raises(RequestRefused, match="something else than was asked for"):
+        Sender(chain.web3, RICH, REVERTS).send(transfer(1))
 
 
 def test_a_node_that_refuses_a_transaction_is_quoted(
