@@ -174,7 +174,8 @@ class Party:
     def _train(self, seen: Observation) -> OpenCommitment:
         """Train from the head's model; the update and its preimage are on disk on return."""
         round_number = seen.current.round
-        self._journal.forget_before(round_number)
+        # A reorganisation may lead back to the last round, before its reveal.
+        self._journal.forget_before(round_number - 1)
         self._vectors.forget_rounds_before(seen.current.base)
         base = self._vectors.fetch(
             self._store, *seen.current.base_model(), self._origin.state(seen.current.base)
@@ -309,7 +310,12 @@ class Party:
             return None
 
     def _forget_what_is_done(self, seen: Observation) -> None:
-        """What the relay has done, it is asked for again at once if a reorganisation undoes it."""
+        """What the relay has done, it is asked for again at once if a reorganisation undoes it.
+
+        One that opens the commit phase again begins its confirmations anew.
+        """
+        if seen.current.phase is Phase.COMMIT:
+            self._closed = (0, 0)
         slot, posted = seen.committed, self._posted
         if slot.round == posted.round and (posted.duty is Decision.COMMIT or slot.revealed):
             self._posted = _NOTHING_POSTED

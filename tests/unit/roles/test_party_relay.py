@@ -179,6 +179,38 @@ def test_an_update_leaves_only_when_the_end_of_the_commit_phase_is_confirmed(
     assert party.step().action == "post reveal"
 
 
+def test_confirmations_begin_anew_when_the_commit_phase_was_open_again(
+    federation: SmallFederation,
+) -> None:
+    party, other = federation.party(0, confirmations=2), federation.party(1)
+    assert party.step().action == "commit"
+    fork = Fork(federation.chain)
+    assert other.step().action == "commit"
+    assert party.step().action is None
+    fork.reorganise()
+    for _ in range(5):
+        federation.chain.mine()
+    assert federation.observe().current.phase is Phase.COMMIT
+    assert party.step().action is None
+    assert other.step().action == "commit"
+    for _ in range(2):
+        assert party.step().action is None
+        federation.chain.mine()
+    assert party.step().action == "reveal"
+
+
+def test_a_reveal_that_a_reorganisation_undid_is_repeated_although_the_next_round_had_begun(
+    federation: SmallFederation,
+) -> None:
+    to_reveal(federation)
+    fork = Fork(federation.chain)
+    federation.run_round(federation.everybody())
+    federation.open_round()
+    assert federation.party(0).step().action == "commit"
+    fork.reorganise()
+    assert federation.party(0).step().action == "reveal"
+
+
 def test_a_round_goes_on_when_everybodys_relay_is_dead(federation: SmallFederation) -> None:
     relay = DeadRelay()
     seen = federation.run_round(federation.everybody(relay))  # type: ignore[arg-type]
