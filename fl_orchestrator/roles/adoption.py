@@ -176,7 +176,9 @@ class Adopter:
             tensors = [TensorSpec(t.name, t.shape) for t in self._manifest.tensors]
             save_weights(self._current, weights, tensors)
             record["current"] = {**found.to_json(), "file": str(self._current)}
-            _log.info("took the new global model into use", round=found.round, **found.metrics)
+            _log.info(
+                "took the new global model into use", round=found.round, metrics=found.metrics
+            )
         write_whole(self._home / RECORD, json.dumps(record, indent=2) + "\n")
 
 

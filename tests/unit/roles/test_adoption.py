@@ -123,6 +123,17 @@ def test_a_worse_head_is_an_alert_and_the_last_good_model_stays(site: Site) -> N
     assert (in_use(site.home) or {})["round"] == 5
 
 
+def test_a_metric_may_have_any_name(site: Site) -> None:
+    class Named:
+        def evaluate(self, *_: Any) -> tuple[float, int, dict[str, float]]:
+            return 0.5, 1, {"round": 1.0, "event": 2.0}
+
+    site.trainer = Named()
+    site.set_head(GOOD, 3)
+    assert site.adopter().step().action == "evaluate model"
+    assert (in_use(site.home) or {})["metrics"] == {"loss": 0.5, "round": 1.0, "event": 2.0}
+
+
 def test_a_head_that_was_revoked_gives_way_to_the_one_before(site: Site) -> None:
     adopter = site.adopter()
     better = [2 * array for array in GOOD]
