@@ -1,4 +1,4 @@
-"""What a federation's events say of its rounds, every block searched only once."""
+"""What a federation's events say of its rounds, read as the blocks come."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.errors import ChainError
 
+# Nodes behind one address are not always at the same block, and one that is behind may give no
+# events where it should give an error: so many blocks are read again with those that follow them.
+_READ_AGAIN: Final = 16
 # So many ranges of blocks can be forgotten one by one when a reorganisation replaces them.
 _KEPT_SEARCHES: Final = 128
 
@@ -47,7 +50,8 @@ class _Search:
 class RoundIndex:
     """An index of a federation's rounds, from the block of its deployment on, or from 0.
 
-    It asks the node for the blocks that are new since the last time, and knows of no later ones.
+    It asks the node for the blocks that are new since the last time, and for the last few before
+    them once more, and knows of no later ones.
     Everything goes by round: after a revocation another round has the same height.
     """
 
@@ -59,7 +63,7 @@ class RoundIndex:
 
     def _forget(self) -> None:
         self._results: dict[bytes, Result] = {}
-        self._updates: dict[int, list[RevealedUpdate]] = {}
+        self._updates: dict[int, dict[int, RevealedUpdate]] = {}
         self._accepted: dict[int, bytes] = {}
         self._demands: dict[int, Demanded] = {}
         self._answers: dict[int, Answered] = {}
@@ -76,7 +80,8 @@ class RoundIndex:
         block_hash = self._federation.block_hash(block_number)
         reorganised = self._forget_replaced()
         if block_hash is not None and block_number > self._last_block:
-            found = self._federation.round_events(self._last_block + 1, block_number)
+            first = max(self._from_block, self._last_block + 1 - _READ_AGAIN)
+            found = self._federation.round_events(first, block_number)
             self._take(found)
             self._searches.append(_Search(block_number, block_hash, found))
             if len(self._searches) > 2 * _KEPT_SEARCHES:
@@ -105,7 +110,7 @@ class RoundIndex:
     def _take(self, found: RoundEvents) -> None:
         self._results |= found.results
         for update in found.updates:
-            self._updates.setdefault(update.round, []).append(update)
+            self._updates.setdefault(update.round, {})[update.index] = update
         self._accepted |= found.accepted
         self._demands |= {demand.id: demand for demand in found.demands}
         self._answers |= {answer.id: answer for answer in found.answers}
@@ -121,7 +126,7 @@ class RoundIndex:
             self.search_to(block_number)
         try:
             result = self._results[self._accepted[round_number]]
-            return AcceptedRound(result, self._updates[round_number])
+            return AcceptedRound(result, _in_order(self._updates[round_number]))
         except KeyError as error:
             raise MissingEvents(
                 f"The node has no events of round {round_number}, which the contract accepted.",
@@ -146,7 +151,7 @@ class RoundIndex:
 
     def updates(self, round_number: int) -> list[RevealedUpdate]:
         """The counted reveals of a round, in their order."""
-        return list(self._updates.get(round_number, ()))
+        return _in_order(self._updates.get(round_number, {}))
 
     # ------------------------------------------------------------------ disputes
 
@@ -160,11 +165,6 @@ class RoundIndex:
         """Every answer, by the id of its demand."""
         return MappingProxyType(self._answers)
 
-    def open_demands(self, round_number: int) -> list[Demanded]:
-        """The demands of a round that were not answered, overdue ones too, in their order."""
-        demands = (d for d in self._demands.values() if d.round == round_number)
-        return [demand for demand in demands if demand.id not in self._answers]
-
     @property
     def frauds(self) -> Mapping[bytes, FraudProven]:
         """The results that are proven fraudulent, accepted or not, by their digest."""
@@ -177,6 +177,23 @@ class RoundIndex:
         Later rounds that were accepted on top of one died with it; they are not among these.
         """
         return MappingProxyType(self._revocations)
+
+
+def signers_of(
+    federation: Federation, from_block: int, round_number: int, digest: bytes
+) -> list[str]:
+    """The aggregators that signed a result, of which other events speak. Raises MissingEvents."""
+    signers = federation.signers(from_block, round_number=round_number).get(digest)
+    if signers is None:
+        raise MissingEvents(
+            f"The node has no signatures of a result of round {round_number}, which it listed.",
+            "A reorganisation may have dropped it; else use an RPC endpoint that keeps all logs.",
+        )
+    return signers
+
+
+def _in_order(updates: Mapping[int, RevealedUpdate]) -> list[RevealedUpdate]:
+    return [updates[index] for index in sorted(updates)]
 
 
 def _merged(searches: Sequence[_Search]) -> _Search:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from fl_orchestrator.chain.events import signers_of
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.types import Result, RevealedUpdate
 from fl_orchestrator.errors import FloError
@@ -106,8 +107,8 @@ class Alerts:
         key = kind, digest, cid
         if key in self._alerts:
             return
-        signers = self._federation.signers(self._deployed_at, round_number=round_number)
-        named = tuple(self._signer(address) for address in signers[digest])
+        signers = signers_of(self._federation, self._deployed_at, round_number, digest)
+        named = tuple(map(self._signer, signers))
         alert = Alert(kind, round_number, digest, message, named, party, cid)
         self._alerts[key] = alert
         _log.error("alert", **alert.to_json())

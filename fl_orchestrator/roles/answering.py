@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.events import MissingEvents, RoundIndex
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.send import Sender
 from fl_orchestrator.chain.types import Demanded, Observation
@@ -91,7 +91,7 @@ class Answerer:
             if alive[number] and self._retry_at.get(number, 0) <= seen.timestamp:
                 try:
                     content, path = self.answer_to(demand)
-                except (ContentError, RootMismatch) as error:
+                except (ContentError, MissingEvents, RootMismatch) as error:
                     _log.error("cannot answer", round=number, id=demand.id, reason=error.message)
                     self._retry_at[number] = seen.timestamp + _RETRY_SECONDS
                     continue
@@ -100,9 +100,9 @@ class Answerer:
     def answer_to(self, demand: Demanded) -> tuple[bytes, bytes]:
         """The content and the path that a demand asks for.
 
-        Raises ContentError and RootMismatch when the model cannot be had.
+        Raises ContentError, RootMismatch and MissingEvents when the model cannot be had.
         """
-        file = self._model(demand.round)
+        file = self._model(demand)
         if demand.level == 0:
             with file.path.open("rb") as stream:
                 proof = prove_chunk(stream, self._layout, file.meta, demand.index)
@@ -114,9 +114,9 @@ class Answerer:
             path_above(tree, demand.level, demand.index),
         )
 
-    def _model(self, round_number: int) -> VectorFile:
-        result = self._rounds.results[self._rounds.accepted_digests[round_number]]
-        meta = self._origin.state(round_number)
+    def _model(self, demand: Demanded) -> VectorFile:
+        result = self._rounds.accepted(demand.round, demand.block_number).result
+        meta = self._origin.state(demand.round)
         return self._vectors.fetch(self._store, result.global_cid, result.global_root, meta)
 
     def _tree_of(self, file: VectorFile) -> ChunkTree:

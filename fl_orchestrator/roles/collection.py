@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.events import RoundIndex, signers_of
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.types import Demanded, FraudProven, Observation
 
@@ -65,8 +65,9 @@ class Slashes:
             return
         # Nobody signs a proven fraud any more.
         if fraud.digest not in self._signers:
-            found = self._federation.signers(self._deployed_at, round_number=fraud.round)
-            self._signers[fraud.digest] = found[fraud.digest]
+            self._signers[fraud.digest] = signers_of(
+                self._federation, self._deployed_at, fraud.round, fraud.digest
+            )
         for address in self._signers[fraud.digest]:
             aggregator = self._federation.observe(address).aggregator
             seat = aggregator.seat

@@ -87,8 +87,8 @@ class Descents:
         answers: list[Answer] = []
         number = last.id
         while number:
-            made, answered = self._rounds.demands[number], self._rounds.answers.get(number)
-            if answered is None:
+            made, answered = self._rounds.demands.get(number), self._rounds.answers.get(number)
+            if made is None or answered is None:
                 return None
             answers.append(Answer(made.level, made.index, answered.content))
             number = made.previous

@@ -79,7 +79,7 @@ class _KnownModels:
         self._path = path
         self._models: dict[str, RightModel] = {}
         # Whatever is wrong with the file: then everything is computed again.
-        with contextlib.suppress(OSError, ValueError, TypeError, ContentError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, ContentError):
             for task, (root, cid) in from_json(path.read_bytes()).items():
                 self._models[task] = RightModel(bytes.fromhex(root), Cid.parse(cid))
 
@@ -253,8 +253,10 @@ class Recomputation:
         if result.base_root != self._genesis.root:
             models = []
         for number, digest in self._rounds.accepted_digests.items():
-            earlier = self._rounds.results[digest]
-            if number < result.round and earlier.global_root == result.base_root:
+            earlier = self._rounds.results.get(digest)
+            if earlier is None or number >= result.round:
+                continue
+            if earlier.global_root == result.base_root:
                 models.append(_BaseModel(number, earlier.global_cid, earlier))
         return sorted(models, key=lambda model: model.round, reverse=True)
 

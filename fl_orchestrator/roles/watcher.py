@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.events import MissingEvents, RoundIndex
+from fl_orchestrator.chain.events import MissingEvents, RoundIndex, signers_of
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.send import Sender
@@ -43,7 +43,8 @@ _log = structlog.get_logger(__name__)
 # nothing follows from a result that was not accepted.
 _MAX_PROPOSALS: Final = 16
 
-# The contract says so when somebody was faster, or when it has to be looked at again.
+# The contract says so when somebody was faster, or when it has to be looked at again; or as a node
+# has it that is some blocks behind.
 _NOT_NOW: Final = frozenset(
     {
         "AlreadyAnswered",
@@ -52,11 +53,13 @@ _NOT_NOW: Final = frozenset(
         "ChallengeNotRegistered",
         "DescentEnded",
         "DisputeWindowClosed",
+        "NotAnswered",
         "NotOverdue",
         "NotSlashable",
         "PaymentFailed",
         "RoundNotAlive",
         "UnknownDemand",
+        "UnknownResult",
     }
 )
 
@@ -283,7 +286,7 @@ class Watcher:
     def _has_stake(self, case: Case) -> bool:
         """Whether a signer has something left to lose."""
         number = case.result.round
-        signers = self._federation.signers(self._deployed_at, round_number=number)[case.digest]
+        signers = signers_of(self._federation, self._deployed_at, number, case.digest)
         return any(self._federation.observe(a).aggregator.stake for a in signers)
 
     def _close(self, case: Case) -> None:
@@ -335,6 +338,10 @@ class Watcher:
             if self._stands(case):
                 self._alert(case, error)
         except Unprovable as error:
+            # It may be this process's store that has failed.
+            if case.attempts + 1 < self._settings.attempts:
+                self._postpone(seen, case, error, wake_ats)
+                return None
             self._close(case)
             _log.warning("unprovable", round=case.result.round, reason=error.message)
         except ContractReverted as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.adversary import PartialStore
 from support.disputes import (
     accept_a_lie,
     balance,
@@ -25,6 +26,7 @@ from support.federation import SmallFederation
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.roles.watcher import WatcherSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,22 @@ def test_a_wrong_result_that_was_never_accepted_costs_its_signer_the_stake(
     )
     assert stakes(federation) == [0, ETHER, ETHER, ETHER]
     assert federation.observe().head.round == 1
+
+
+def test_a_store_that_is_down_for_a_while_spares_no_signer(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, aggregators=4)
+    submit_updates(federation)
+    assert liar(federation, 0).step().action == "attest"
+    honest = [federation.aggregator(i) for i in range(1, 4)]
+    federation.run(honest, lambda o: o.current.phase is Phase.ACCEPTED)
+    store = PartialStore(federation)
+    role = watcher(federation, store=store)
+    assert role.step().action == "check"
+    store.down = True
+    assert role.step().wake_at == federation.chain.now + WatcherSettings().retry_seconds
+    store.down = False
+    done = Counter(run_watchers(federation, role))
+    assert (done["challenge"], done["slashSigner"], role.alerts) == (1, 1, ())
 
 
 def test_who_has_nothing_left_to_lose_is_not_proven_wrong_again(tmp_path: Path) -> None:

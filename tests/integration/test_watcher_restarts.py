@@ -12,6 +12,7 @@ from support.disputes import (
     answerer,
     balance,
     events,
+    liar,
     run_watchers,
     stakes,
     submit_updates,
@@ -21,6 +22,7 @@ from support.disputes import (
 from support.federation import SmallFederation
 from support.reorg import Fork
 
+from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
@@ -154,8 +156,9 @@ def test_a_watcher_that_starts_again_computes_nothing_twice(tmp_path: Path) -> N
     assert run_watchers(federation, watcher(federation)) == []
     # Without what it remembers, it does.
     memory = tmp_path / "watchers" / "0" / "right-models.json"
-    memory.write_text(memory.read_text()[:-20])
-    assert run_watchers(federation, watcher(federation)) == ["check", "check"]
+    for damaged in (memory.read_text()[:-20], "[]"):
+        memory.write_text(damaged)
+        assert run_watchers(federation, watcher(federation)) == ["check", "check"]
 
 
 def test_a_reorganisation_that_takes_its_proof_is_noticed(tmp_path: Path) -> None:
@@ -186,3 +189,20 @@ def test_a_reorganisation_that_changes_the_accepted_result_is_noticed(tmp_path: 
     accept_a_lie(federation)
     done = Counter(run_watchers(federation, role))
     assert (done["challenge"], stakes(federation)) == (1, [0])
+
+
+def test_a_reorganisation_that_takes_the_signatures_in_the_middle_of_a_step_is_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = vector_federation(tmp_path, aggregators=4)
+    submit_updates(federation)
+    assert liar(federation, 0).step().action == "attest"
+    honest = [federation.aggregator(i) for i in range(1, 4)]
+    federation.run(honest, lambda o: o.current.phase is Phase.ACCEPTED)
+    role = watcher(federation)
+    assert role.step().action == "check"
+    with monkeypatch.context() as patch:
+        patch.setattr(federation.federation, "signers", lambda *_, **__: {})
+        assert role.step().action is None
+    done = Counter(run_watchers(federation, role))
+    assert (done["challenge"], done["slashSigner"]) == (1, 1)

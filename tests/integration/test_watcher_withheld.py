@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from support.disputes import (
     accept_a_lie,
     answerer,
@@ -27,6 +28,9 @@ from support.disputes import (
 from support.federation import SmallFederation
 
 from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.federation import Call
+from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.send import Receipt, Sender
 from fl_orchestrator.chain.types import Demanded, Result
 from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, keccak256, tree_of
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
@@ -275,6 +279,49 @@ def test_stale_descents_are_closed_where_a_demand_would_cost_too_much(tmp_path: 
     done = Counter(run_watchers(federation, role, signer))
     assert (done["closeDescent"], done["demand"], done["challenge"]) == (2, 1, 1)
     assert role.alerts == ()
+
+
+class Behind(Sender):
+    """Asks a node that does not know the last answer yet, the first time that it matters."""
+
+    refused = 0
+
+    def send(self, call: Call) -> Receipt:
+        if call.label == "descend" and not self.refused:
+            self.refused += 1
+            raise ContractReverted("NotAnswered")
+        return super().send(call)
+
+
+def test_a_descent_goes_on_when_a_node_does_not_know_the_answer_yet(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    submit_updates(federation)
+    accept_a_lie(federation, withhold=True)
+    chain = federation.federation
+    behind = Behind(chain.web3, federation.outsider, chain.reverts)
+    role = watcher(federation, sender=behind)
+    done = Counter(run_watchers(federation, role, answerer(federation)))
+    assert (behind.refused, done["challenge"], done["demand"], role.alerts) == (1, 1, 1, ())
+
+
+def test_a_node_without_the_events_of_a_round_does_not_end_an_answerer(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    signer = Answerer(
+        federation.federation,
+        federation.sender(federation.aggregators[0]),
+        federation.store,
+        federation.manifest,
+        federation.home("aggregators", 0),
+        RoundIndex(federation.federation, federation.observe().block_number + 1),
+    )
+    depth = federation.manifest.layout.depth
+    federation.send(federation.outsider, federation.federation.demand(1, depth, 0, BOND))
+    with capture_logs() as logs:
+        step = signer.step()
+    assert (step.action, step.wake_at > federation.chain.now) == (None, True)
+    assert any("has no events of round 1" in log.get("reason", "") for log in logs)
 
 
 def test_answers_are_paid_when_the_round_is_final(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_descent_is_followed_from_the_root_to_a_chunk(case: Case) -> None:
     window = federation.window(1)
     assert (window.open_descents, window.alive) == (1, True)
     assert window.final_at == window.window_end + 2 * period * 3
-    assert case.look().open_demands(1) == [first]
+    assert dict(case.look().demands) == {1: first}
 
     key = case.small.aggregators[0]
     content = nodes_below(tree, 3, 0)
@@ -250,13 +250,12 @@ def test_a_descent_is_followed_from_the_root_to_a_chunk(case: Case) -> None:
     shown = federation.demand_by_id(1)
     assert shown is not None
     assert (shown.answerer, shown.until) == (key.address, case.small.chain.now + period)
-    assert case.look().open_demands(1) == []
-    assert dict(case.index.answers) == {1: answered}
+    assert dict(case.look().answers) == {1: answered}
 
     block = case.act(federation.descend(1, 2, bond))
     second = Demanded(1, 2, outsider, 0, 2, 1, bond, case.small.chain.now + period, block)
     assert federation.demands(0) == [first, second]
-    assert case.look().open_demands(1) == [second]
+    assert dict(case.look().demands) == {1: first, 2: second}
     last = chunk(case.small.manifest.layout, vector, 2)
     case.small.send(key, federation.answer(2, last, path_above(tree, 0, 2)))
     assert [a.content for a in federation.answers(0)] == [content, last]
@@ -287,7 +286,7 @@ def test_a_demand_that_nobody_answers_makes_the_result_guilty(case: Case) -> Non
     block = case.act(federation.expire(1, case.result))
     assert case.look().frauds[case.digest] == FraudProven(1, case.digest, outsider, block)
     assert 1 in case.index.revocations
-    assert [d.id for d in case.index.open_demands(1)] == [1]
+    assert (list(case.index.demands), dict(case.index.answers)) == ([1], {})
     case.act(federation.settle_bond(1))
     assert federation.demand_by_id(1) is None
     assert case.small.observe(case.small.outsider).credit == case.terms.demand_bond

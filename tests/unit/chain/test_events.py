@@ -1,4 +1,4 @@
-"""The index of rounds: it asks for every block once, and for none twice."""
+"""The index of rounds: it reads what is new, and the last few blocks once more."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ from fl_orchestrator.chain.types import (
 )
 
 ACCOUNT = "0x" + "11" * 20
+
+
+@pytest.fixture(autouse=True)
+def _nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the blocks that are read again, what is asked for is plain to see."""
+    monkeypatch.setattr(events, "_READ_AGAIN", 0)
 
 
 class Node:
@@ -107,7 +113,7 @@ def test_a_round_is_found_with_its_result_and_its_updates() -> None:
         assert found.updates == [update(round_number)]
 
 
-def test_every_block_is_asked_for_once() -> None:
+def test_what_is_not_new_is_not_asked_for() -> None:
     node = Node()
     index = index_of(node)
     index.accepted(1, 15)
@@ -154,16 +160,13 @@ def test_results_that_were_not_accepted_are_listed_with_the_reveals() -> None:
     assert index.updates(4) == []
 
 
-def test_a_demand_is_open_until_it_is_answered() -> None:
+def test_demands_and_their_answers_are_listed() -> None:
     index = index_of(Node())
     index.search_to(24)
-    assert index.open_demands(2) == [demand(1, 23), demand(2, 24)]
     assert dict(index.answers) == {}
     index.search_to(25)
-    assert index.open_demands(2) == [demand(2, 24)]
     assert dict(index.answers) == {1: ANSWER}
     assert dict(index.demands) == {1: demand(1, 23), 2: demand(2, 24)}
-    assert index.open_demands(3) == []
 
 
 def test_a_revoked_round_is_told_from_the_one_that_takes_its_height() -> None:
@@ -173,7 +176,7 @@ def test_a_revoked_round_is_told_from_the_one_that_takes_its_height() -> None:
     assert dict(index.revocations) == {2: REVOCATION}
     assert index.accepted(2, 40).result == result(2)
     assert index.accepted(3, 40).result == result(3)
-    assert index.open_demands(3) == [demand(3, 33, 3)]
+    assert index.demands[3] == demand(3, 33, 3)
 
 
 def test_what_an_index_lists_cannot_be_changed() -> None:
@@ -272,3 +275,47 @@ def test_old_searches_are_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert index.search_to(40)
     assert node.asked[-1] == (10, 40)
     assert dict(index.accepted_digests) == {1: b"one"}
+
+
+# ---------------------------------------------------------------------- nodes that are behind
+
+
+def test_what_a_node_did_not_give_at_first_is_found_by_the_next_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another node behind the same address knew the block already, but none of its events."""
+    monkeypatch.setattr(events, "_READ_AGAIN", 4)
+    node = Node()
+    node.lost = range(21, 24)
+    index = searched(node, 21, 23)
+    assert (index.updates(2), dict(index.demands)) == ([], {})
+    node.lost = range(21, 23)
+    assert not index.search_to(24)
+    assert node.asked[-1] == (20, 24)
+    assert dict(index.demands) == {1: demand(1, 23), 2: demand(2, 24)}
+
+
+def test_what_is_read_again_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_READ_AGAIN", 16)
+    monkeypatch.setattr(events, "_KEPT_SEARCHES", 3)
+    node = Node()
+    index = searched(node, *range(10, 41))
+    everything = searched(Node(), 40)
+    for number in (1, 2, 3):
+        assert index.accepted(number, 40) == everything.accepted(number, 40)
+        assert index.proposed(number) == everything.proposed(number)
+    assert (index.demands, index.answers) == (everything.demands, everything.answers)
+    node.reorganise(38)
+    assert index.search_to(40)
+    assert index.accepted(2, 40).updates == [update(2), update(2, 1)]
+
+
+def test_a_result_whose_signatures_are_gone_is_reported() -> None:
+    class Forked:
+        def signers(self, first: int, round_number: int) -> dict[bytes, list[str]]:
+            return {b"two": [ACCOUNT]}
+
+    federation: Any = Forked()
+    assert events.signers_of(federation, 10, 2, b"two") == [ACCOUNT]
+    with pytest.raises(MissingEvents, match="no signatures of a result of round 2"):
+        events.signers_of(federation, 10, 2, b"other")
