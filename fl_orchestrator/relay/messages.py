@@ -45,9 +45,12 @@ def _bitmap(text: str) -> str:
 
 def _cid(text: str) -> str:
     try:
-        return str(Cid.parse(text))
+        cid = Cid.parse(text)
     except ContentError as error:
         raise ValueError(error.message) from error
+    if not any(cid.digest):
+        raise ValueError("no file has this CID, and the contract refuses it")
+    return text
 
 
 Address = Annotated[str, AfterValidator(_address)]

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,6 @@ from fl_orchestrator.chain.recovery import recover
 from fl_orchestrator.chain.types import (
     Observation,
     Phase,
-    Result,
     RoundView,
     Signature,
     SignedCommit,
@@ -23,7 +23,7 @@ from fl_orchestrator.chain.types import (
 from fl_orchestrator.model.digests import commit_digest, commitment, result_digest
 from fl_orchestrator.roles.relay import SignedResult
 
-#: An aggregator computes no more results of a round; see roles/aggregator.py.
+#: An aggregator computes no more results of a round, and signs each once; see roles/aggregator.py.
 MAX_RESULTS: Final = 16
 
 _FRESH_SECONDS: Final = 1.0
@@ -69,8 +69,8 @@ class Screen:
         self._clock = clock
         self._min_updates = federation.params().min_updates
         self._cache: dict[str, _Cached] = {}
-        self._results: dict[str, set[Result]] = {}
-        self._results_round = 0
+        self._taken: dict[str, set[SignedResult]] = {}
+        self._taken_round = 0
         self._lock = threading.Lock()
 
     def current(self) -> Observation:
@@ -129,7 +129,7 @@ class Screen:
             raise Refused(409, f"{signer} has attested to this result.")
         if current.phase is Phase.ACCEPTED and not counted.accepted:
             raise Refused(409, "Another result was accepted.")
-        self._count(signer, result)
+        self._count(signer, signed)
         return signer
 
     @property
@@ -165,15 +165,19 @@ class Screen:
             raise Refused(403, f"This is not what {update.party} has committed to.")
         return seen
 
-    def _count(self, signer: str, result: Result) -> None:
-        """Take only so many results of one signer in a round: each may cost a transaction."""
+    def _count(self, signer: str, signed: SignedResult) -> None:
+        """Take only so many signatures of one signer in a round.
+
+        A result may cost a transaction, and whoever has the key can sign it in any number of ways.
+        """
+        round_number = signed.result.round
         with self._alone():
-            if self._results_round != result.round:
-                self._results, self._results_round = {}, result.round
-            results = self._results.setdefault(signer, set())
-            if len(results) >= MAX_RESULTS and result not in results:
-                raise Refused(429, f"{signer} has signed {MAX_RESULTS} results of this round.")
-            results.add(result)
+            if self._taken_round != round_number:
+                self._taken, self._taken_round = {}, round_number
+            taken = self._taken.setdefault(signer, set())
+            if len(taken) >= MAX_RESULTS and signed not in taken:
+                raise Refused(429, f"{signer} has posted {MAX_RESULTS} signatures in this round.")
+            taken.add(signed)
 
     def _observe(self, account: str) -> Observation:
         with self._alone():
@@ -185,14 +189,22 @@ class Screen:
                 self._cache[account] = cached
             return cached.seen
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout=_PATIENCE_SECONDS):
-            raise Refused(503, "The relay's node does not answer at the moment.")
-        try:
-            yield
-        finally:
-            self._lock.release()
+    def _alone(self) -> AbstractContextManager[None]:
+        return patiently(self._lock, "node")
+
+
+@contextlib.contextmanager
+def patiently(lock: threading.Lock, what: str) -> Iterator[None]:
+    """Hold a lock, but do not wait for ever for whoever holds it while ``what`` is slow.
+
+    Everybody who waits takes one of the service's threads. Raises Refused.
+    """
+    if not lock.acquire(timeout=_PATIENCE_SECONDS):
+        raise Refused(503, f"The relay's {what} does not answer at the moment.")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _require_phase(current: RoundView, round_number: int, what: str, *phases: Phase) -> None:

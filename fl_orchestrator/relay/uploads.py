@@ -18,7 +18,7 @@ from anyio.to_thread import run_sync
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.cid import Cid, CidHasher
 from fl_orchestrator.content.store import ContentStore, StoreFull
-from fl_orchestrator.relay.screening import Refused
+from fl_orchestrator.relay.screening import Refused, patiently
 from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.vectors import Origin
 
@@ -67,11 +67,13 @@ class Uploads:
     def expect(self, seen: Observation, party: str, cid: Cid) -> bool:
         """Let content come for the current round; whether it is here already. Raises Refused."""
         round_number = seen.current.round
-        with self._lock:
+        with patiently(self._lock, "store"):
             self._retention.release(seen)
             if self._store.has(cid):
-                self._retention.note([(cid, self._origin.update(round_number))])
-                self._store.pin(cid)
+                # A party can commit to any file's CID, such as a model's. What did not come by this
+                # way is others' to keep: from what is noted here the pin is taken one day.
+                if cid in self._retention:
+                    self._store.pin(cid)
                 return True
             for old in [c for c, e in self._expected.items() if e.round < round_number]:
                 del self._expected[old]

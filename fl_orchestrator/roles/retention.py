@@ -67,6 +67,9 @@ class Retention:
         if more - noted:
             self._write(noted | more)
 
+    def __contains__(self, cid: Cid) -> bool:
+        return any(kept.cid == cid for kept in self._read())
+
     def __len__(self) -> int:
         """How many vectors it remembers."""
         return len(self._read())

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_keys.backends.native.jacobian import fast_multiply
+from eth_keys.constants import SECPK1_G, SECPK1_N
 from fastapi.testclient import TestClient
 from support.federation import SmallFederation, signer
 from support.relays import client_of, entry_of, open_relay, sign, signed_result
 from web3.exceptions import Web3Exception
 
-from fl_orchestrator.chain.types import Phase, SignedCommit, Update
+from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.types import Phase, Signature, SignedCommit, Update
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.relay import screening
 from fl_orchestrator.relay.messages import (
     MAX_MESSAGE_BYTES,
@@ -285,6 +289,29 @@ def test_uploads_end_where_the_relays_room_ends(
     refused(client.post("/v1/uploads", json=preimage(second.update)), 507, "no room")
 
 
+def test_the_pin_of_what_others_have_stored_is_never_taken(
+    revealing: SmallFederation, keepers_store: LocalStore, relay: Relay
+) -> None:
+    """A party has committed to the CID of a model, as if that were its update."""
+    genesis = revealing.genesis.cid
+    with revealing.store.get(genesis, 1 << 20) as stream:
+        keepers_store.put(stream)
+    assert relay.uploads.expect(revealing.observe(), revealing.parties[0].address, genesis)
+    assert len(relay.uploads._retention) == 0
+
+
+def test_an_update_that_a_crash_has_left_unpinned_is_pinned_when_it_is_announced_again(
+    revealing: SmallFederation, keepers_store: LocalStore, client: TestClient
+) -> None:
+    entry = entry_of(revealing, 0)
+    cid = entry.update.cid
+    client.post("/v1/uploads", json=preimage(entry.update))
+    assert client.put(f"/v1/uploads/{cid}", content=entry.path.read_bytes()).status_code == 200
+    keepers_store.unpin(cid)
+    assert client.post("/v1/uploads", json=preimage(entry.update)).json()["stored"] is True
+    assert (keepers_store._pinned / str(cid)).exists()
+
+
 def test_a_reveal_waits_for_the_keeper(
     revealing: SmallFederation, relay: Relay, client: TestClient
 ) -> None:
@@ -339,6 +366,7 @@ def test_an_attestation_that_the_contract_would_not_take_is_refused(
             (attestation(right, included="0x" + "f" * 33), 400, "included"),
             (attestation(right, included="0x03"), 400, "included"),
             (attestation(right, global_cid="../../etc/passwd"), 400, "global_cid"),
+            (attestation(right, global_cid=str(Cid(bytes(32), RAW))), 400, "global_cid"),
         ]:
             refused(client.post("/v1/attestations", json=message), status, words)
 
@@ -354,9 +382,38 @@ def test_one_aggregator_cannot_fill_the_box_with_results(
             answer = client.post("/v1/attestations", json=attestation(signed))
             if number < MAX_RESULTS:
                 assert answer.status_code == 200
-        refused(answer, 429, "has signed 16 results")
+        refused(answer, 429, "has posted 16 signatures")
         assert client.post("/v1/attestations", json=attestation(right)).status_code == 200
     assert len(relay.box.waiting(1, SignedResult)) == MAX_RESULTS + 1
+
+
+def signed_with(key: LocalSigner, digest: bytes, nonce: int) -> Signature:
+    """The signature of a digest that this nonce makes; all of them are valid."""
+    x, y = fast_multiply(SECPK1_G, nonce)
+    message, secret = int.from_bytes(digest, "big"), int.from_bytes(key._account.key, "big")
+    s, parity = pow(nonce, -1, SECPK1_N) * (message + x * secret) % SECPK1_N, y & 1
+    if s > SECPK1_N // 2:
+        s, parity = SECPK1_N - s, 1 - parity
+    return Signature(x.to_bytes(32, "big"), (parity << 255 | s).to_bytes(32, "big"))
+
+
+def test_one_aggregator_cannot_fill_the_box_with_signatures_of_one_result(
+    attesting: SmallFederation, right: SignedResult, tmp_path: Path
+) -> None:
+    relay, chain = open_relay(attesting, tmp_path), attesting.federation
+    digest = result_digest(chain.chain_id, chain.address, right.result)
+    with client_of(relay) as client:
+        for nonce in range(1, MAX_RESULTS + 2):
+            signature = signed_with(attesting.aggregators[3], digest, nonce)
+            message = attestation(SignedResult(right.result, signature))
+            answer = client.post("/v1/attestations", json=message)
+            if nonce <= MAX_RESULTS:
+                assert answer.status_code == 200, answer.text
+        refused(answer, 429, "has posted 16 signatures")
+        # What it has taken it takes again.
+        again = relay.box.waiting(1, SignedResult)[0]
+        assert client.post("/v1/attestations", json=attestation(again)).status_code == 200
+    assert len(relay.box.waiting(1, SignedResult)) == MAX_RESULTS
 
 
 # Limits
@@ -516,3 +573,14 @@ def test_a_node_that_is_slow_stops_no_more_than_one_check(
     relay = open_relay(committing, tmp_path)
     with relay.screen._lock, client_of(relay) as client:
         refused(client.post("/v1/commits", json=committed(committing, 0)), 503, "does not answer")
+
+
+def test_a_store_that_is_slow_stops_no_more_than_announcements(
+    revealing: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screening, "_PATIENCE_SECONDS", 0.05)
+    relay = open_relay(revealing, tmp_path)
+    update = preimage(entry_of(revealing, 0).update)
+    with relay.uploads._lock, client_of(relay) as client:
+        refused(client.post("/v1/uploads", json=update), 503, "store does not answer")
+        assert client.post("/v1/reveals", json=update).status_code == 200
