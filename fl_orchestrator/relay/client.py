@@ -98,7 +98,8 @@ class HttpRelay:
             method,
             f"{self.url}/v1/{path}",
             data=body,
-            headers={"Content-Type": f"application/{kind}"},
+            # A proxy may compress what is not refused to be; the answer is read as it comes.
+            headers={"Content-Type": f"application/{kind}", "Accept-Encoding": "identity"},
             timeout=(_CONNECT_SECONDS, _SILENCE_SECONDS),
             allow_redirects=False,
             stream=True,
@@ -106,11 +107,15 @@ class HttpRelay:
 
     def _ask(self, send: Callable[[], requests.Response], end: float) -> dict[str, Any]:
         """Send a request, a few times if need be, until a time; the answer. Raises RelayFailed."""
-        failure = ""
+        failure = "does not answer in time"
         for pause in (0.0, *[_PAUSE_SECONDS] * (_TRIES - 1)):
+            if time.monotonic() + pause >= end:
+                break
             self._sleep(pause)
             try:
                 status, answer = _until(end, lambda: _answer(send()))
+            except TimeoutError:
+                break
             except (requests.RequestException, HTTPError, OSError) as error:
                 failure = f"does not answer ({type(error).__name__})"
                 continue

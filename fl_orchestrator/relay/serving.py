@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -9,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from fl_orchestrator.errors import ChainError, InputError
+
+_log = structlog.get_logger(__name__)
 
 _CONNECTIONS: Final = 256
 _IDLE_SECONDS: Final = 10
@@ -33,6 +37,7 @@ def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
     reverse proxy on this machine, which is believed what it says of its clients' addresses
     (X-Forwarded-For).
     """
+    _log_by_structlog(logging.getLogger("uvicorn"))
     with closing(_listen(host, port)) as listener:
         config = uvicorn.Config(
             app,
@@ -57,6 +62,20 @@ def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(_STOP_SECONDS + _START_SECONDS)
+
+
+class _Forward(logging.Handler):
+    """Makes what another library logs a line of this process's own log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.error("relay failed", reason=record.getMessage().strip(), exc_info=record.exc_info)
+
+
+def _log_by_structlog(logger: logging.Logger) -> None:
+    """Log defects, and not what strangers do: each of their malformed requests would be a line."""
+    logger.handlers = [_Forward()]
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
+from fastapi import FastAPI
+from structlog.testing import capture_logs
 from support.federation import SmallFederation
 from support.observations import SOME_CID
 from support.relays import drain, entry_of, open_relay
@@ -119,6 +122,25 @@ def test_an_address_that_is_taken_is_named(relayed: Relayed) -> None:
         pytest.fail("it listens")
 
 
+def test_a_defect_is_a_line_of_the_log_and_a_strangers_mistake_is_none(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    def fail() -> None:
+        raise KeyError("a defect")
+
+    with capture_logs() as lines, serving(app, "127.0.0.1", 0) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as stranger:
+            stranger.sendall(b"no HTTP\r\n\r\n")
+            assert b"400" in stranger.recv(100)
+        assert lines == []
+        assert requests.get(url, timeout=10).status_code == 500
+    assert [(line["log_level"], line["event"]) for line in lines] == [("error", "relay failed")]
+    assert capfd.readouterr().err == ""
+
+
 # What a relay may answer
 
 
@@ -207,6 +229,42 @@ def test_an_upload_ends_with_the_time_it_was_given(tmp_path: Path) -> None:
         relay_at(url).put_update(1, UPDATE, file, seconds=0.6)
     ended.set()
     assert time.monotonic() - began < 5
+
+
+def test_what_ran_out_of_time_is_not_begun_again(tmp_path: Path) -> None:
+    file = tmp_path / "update"
+    file.write_bytes(bytes(20 << 20))
+    begun: list[socket.socket] = []
+    ended = threading.Event()
+
+    def stall(connection: socket.socket) -> None:
+        begun.append(connection)
+        ended.wait(10)
+
+    with answering(says(OK), stall, stall) as url:
+        with pytest.raises(RelayFailed, match="in time"):
+            relay_at(url).put_update(1, UPDATE, file, seconds=0.6)
+        ended.set()
+        time.sleep(0.3)
+        with pytest.raises(RelayFailed, match="in time"):
+            relay_at(url).put_update(1, UPDATE, file, seconds=0)
+        time.sleep(0.3)
+    assert len(begun) == 1
+
+
+def test_a_proxy_is_asked_not_to_compress_what_a_relay_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    def refuse(*_: object, headers: dict[str, str], **__: object) -> None:
+        asked.append(headers)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(module.requests, "request", refuse)
+    with pytest.raises(RelayFailed):
+        relay_at("http://127.0.0.1:1").post_reveal(1, UPDATE)
+    assert {headers["Accept-Encoding"] for headers in asked} == {"identity"}
 
 
 def test_a_relay_that_is_not_there_fails_at_once() -> None:
