@@ -51,6 +51,13 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return self._source.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """For a store that puts the same content again after an interruption."""
+        return self._source.seek(offset, whence)
+
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         data = self._source.read(len(buffer))
         buffer[: len(data)] = data

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import requests
@@ -15,6 +16,7 @@ from support.observations import seen
 from fl_orchestrator.chain.reverts import ContractReverted
 from fl_orchestrator.chain.send import Receipt
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.service.metered import MeteredStore
 from fl_orchestrator.service.metrics import BadListenAddress, Metrics, parse_listen
@@ -85,6 +87,22 @@ def test_the_traffic_of_a_store_is_counted(tmp_path: Path) -> None:
     value = metrics.registry.get_sample_value
     assert value("flo_bytes_out_total", {"role": "party"}) == len(content)
     assert value("flo_bytes_in_total", {"role": "party"}) == 2 * len(content)
+
+
+def test_content_that_is_counted_can_be_put_again(tmp_path: Path) -> None:
+    class Interrupted(LocalStore):
+        def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
+            assert stream.seekable()
+            stream.seek(3)
+            start = stream.tell()
+            stream.read(100_000)
+            stream.seek(start)
+            return super().put(stream, pin=pin)
+
+    metrics = Metrics("party")
+    store = MeteredStore(Interrupted(tmp_path), metrics.read, metrics.wrote)
+    content = bytes(range(256)) * 1000
+    assert store.put(io.BytesIO(content)) == cid_of(io.BytesIO(content[3:]))
 
 
 @pytest.mark.parametrize(
