@@ -28,8 +28,10 @@ _BUILD: Final = Path(__file__).resolve().parents[1] / "scripts" / "build_geth.sh
 
 def main() -> int:
     options = _options()
-    # SIGTERM, as from systemd, ends it like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM, as from systemd, and SIGHUP, of a terminal that is closed, end it like Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
     program = Path(
         subprocess.run([_BUILD], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     )

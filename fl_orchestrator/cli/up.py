@@ -218,7 +218,9 @@ def _run(
                     break
                 stop.sleep(_LOOK_SECONDS)
     finally:
-        with err.status("Stopping …"):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                stack.enter_context(err.status("Stopping …"))
             supervisor.stop()
     return show.heads
 

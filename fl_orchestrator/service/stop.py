@@ -30,9 +30,9 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGINT into a request to stop; a second one raises KeyboardInterrupt.
+    """Turn SIGTERM, SIGINT and SIGHUP into a request to stop; a second raises KeyboardInterrupt.
 
-    For the main thread only.
+    A terminal that is closed sends SIGHUP, which `nohup` has ignored. For the main thread only.
     """
     stop = Stop()
 
@@ -41,7 +41,10 @@ def stop_on_signals() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.request()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:

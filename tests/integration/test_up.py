@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -15,6 +16,10 @@ from pathlib import Path
 
 import pytest
 from support.flo import Finished, finish, flo, start_flo
+from support.kubo_daemon import find_kubo
+
+from fl_orchestrator.content.store import open_store
+from fl_orchestrator.service.local.programs import kubo
 
 SIZE = ("--parties", "3", "--aggregators", "2", "--store", "file", "--seed", "5")
 SECONDS = 240
@@ -128,6 +133,17 @@ def check_files(directory: Path) -> None:
     for log in directory.glob("*/*.log"):
         assert "Traceback" not in log.read_text()
         assert password not in log.read_text()
+
+
+def test_the_ipfs_node_of_a_federation_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    program = find_kubo()
+    if program is None:
+        pytest.skip("no IPFS node program: install Kubo, or run scripts/build_kubo.sh")
+    with kubo(program, tmp_path / "ipfs") as url:
+        cid = open_store(url).put(io.BytesIO(b"a model"))
+    with kubo(program, tmp_path / "ipfs") as url, open_store(url).get(cid, 100) as stream:
+        assert stream.read() == b"a model"
+    assert leftovers(tmp_path) == []
 
 
 def test_a_directory_of_another_federation_is_refused(options: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -106,13 +107,16 @@ def test_the_script_goes_on_where_it_was_stopped(
         network = load(directory)
         height = wait_for_blocks(network, 2)
     assert not any(answers(validator) for validator in network.validators)
-    with script(checkout, directory):
+    with script(checkout, directory, ends_by=signal.SIGHUP):
         assert wait_for_blocks(network, height + 1) > height
         assert int(rpc(network.validators[3], "eth_getBalance", funded, "latest"), 16) > 0
+    assert not any(answers(validator) for validator in network.validators)
 
 
 @contextmanager
-def script(checkout: Path, directory: Path, *options: str) -> Iterator[None]:
+def script(
+    checkout: Path, directory: Path, *options: str, ends_by: signal.Signals = signal.SIGTERM
+) -> Iterator[None]:
     """`python -m network`, once it shows the endpoints; it is asked to end when the block ends."""
     command = [sys.executable, "-m", "network", directory, *options]
     process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True)
@@ -121,7 +125,7 @@ def script(checkout: Path, directory: Path, *options: str) -> Iterator[None]:
         assert any(line.startswith("All endpoints: --rpc http://") for line in process.stdout)
         yield
     finally:
-        process.terminate()
+        process.send_signal(ends_by)
         assert process.wait(PATIENCE_SECONDS) == 0
 
 

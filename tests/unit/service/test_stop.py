@@ -14,7 +14,7 @@ import pytest
 from fl_orchestrator.service.stop import Stop, stop_on_signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_sleep_and_asks_to_stop(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_on_signals() as stop:
@@ -26,6 +26,17 @@ def test_a_signal_ends_a_sleep_and_asks_to_stop(number: signal.Signals) -> None:
         stop.sleep(60)
     assert time.monotonic() - began < 30
     assert signal.getsignal(number) is before
+
+
+def test_a_process_that_outlives_its_terminal_on_purpose_is_left_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def send_twice() -> None:
