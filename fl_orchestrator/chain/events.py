@@ -59,6 +59,7 @@ class RoundIndex:
         self._federation = federation
         self._from_block = from_block
         self._searches: list[_Search] = []
+        self._reorganised = False
         self._forget()
 
     def _forget(self) -> None:
@@ -76,9 +77,15 @@ class RoundIndex:
         Returns whether a reorganisation replaced blocks that were read before. What they said is
         forgotten, and read anew from the fork on.
         """
+        self._read_to(block_number)
+        # Only now: a search that fails must not take the news with it.
+        reorganised, self._reorganised = self._reorganised, False
+        return reorganised
+
+    def _read_to(self, block_number: int) -> None:
         # First of all: what changes while this searches, the next search notices.
         block_hash = self._federation.block_hash(block_number)
-        reorganised = self._forget_replaced()
+        self._forget_replaced()
         if block_hash is not None and block_number > self._last_block:
             first = max(self._from_block, self._last_block + 1 - _READ_AGAIN)
             found = self._federation.round_events(first, block_number)
@@ -86,23 +93,22 @@ class RoundIndex:
             self._searches.append(_Search(block_number, block_hash, found))
             if len(self._searches) > 2 * _KEPT_SEARCHES:
                 self._searches[:_KEPT_SEARCHES] = [_merged(self._searches[:_KEPT_SEARCHES])]
-        return reorganised
 
     @property
     def _last_block(self) -> int:
         return self._searches[-1].last if self._searches else self._from_block - 1
 
-    def _forget_replaced(self) -> bool:
+    def _forget_replaced(self) -> None:
         kept = len(self._searches)
         while kept and not self._is_on_chain(self._searches[kept - 1]):
             kept -= 1
         if kept == len(self._searches):
-            return False
+            return
+        self._reorganised = True
         del self._searches[kept:]
         self._forget()
         for search in self._searches:
             self._take(search.found)
-        return True
 
     def _is_on_chain(self, search: _Search) -> bool:
         return self._federation.block_hash(search.last) == search.hash
@@ -123,7 +129,7 @@ class RoundIndex:
         Raises MissingEvents.
         """
         if round_number not in self._accepted and block_number > self._last_block:
-            self.search_to(block_number)
+            self._read_to(block_number)
         try:
             result = self._results[self._accepted[round_number]]
             return AcceptedRound(result, _in_order(self._updates[round_number]))

@@ -88,6 +88,7 @@ class Federation(Disputes):
     """
 
     last_seen: Observation | None = None
+    _params: Params | None = None
 
     def __init__(self, web3: Web3, address: str) -> None:
         artifact = load_artifact("Federation")
@@ -123,7 +124,10 @@ class Federation(Disputes):
         return self.last_seen
 
     def params(self) -> Params:
-        return self._read_as(Params, "params")
+        """They never change, and are asked for once."""
+        if self._params is None:
+            self._params = self._read_as(Params, "params")
+        return self._params
 
     def head(self) -> ModelView:
         return self._read_as(ModelView, "head")

@@ -70,7 +70,9 @@ class Answerer:
 
     def step(self) -> Step:
         seen = self._federation.observe(self._sender.address)
-        self._rounds.search_to(seen.block_number)
+        if self._rounds.search_to(seen.block_number):
+            # What was settled may not be any more.
+            self._bonds = Bonds(self._federation, self._rounds, self._sender.address)
         if not self._rounds.demands:
             return Step()
         for calls in (self._answers(seen), self._bonds.due(seen)):

@@ -19,6 +19,7 @@ from fl_orchestrator.chain.types import (
     RoundEvents,
     RoundRevoked,
 )
+from fl_orchestrator.errors import ChainError
 
 ACCOUNT = "0x" + "11" * 20
 
@@ -245,6 +246,23 @@ def test_a_fork_in_the_middle_of_a_search_is_noticed_by_the_next_one() -> None:
     assert index.search_to(23)
     assert node.asked[-1] == (10, 23)
     assert dict(index.accepted_digests) == {1: b"one"}
+
+
+@pytest.mark.parametrize("by", ["search_to", "accepted"])
+def test_a_fork_is_still_told_of_when_the_search_that_met_it_has_failed(by: str) -> None:
+    node = Node()
+    index = searched(node, 12, 22)
+    node.reorganise(20)
+
+    def fail() -> None:
+        raise ChainError("The node does not answer.")
+
+    node.during = fail
+    with pytest.raises(ChainError):
+        index.search_to(23) if by == "search_to" else index.accepted(3, 23)
+    node.during = lambda: None
+    assert index.search_to(24)
+    assert not index.search_to(25)
 
 
 def test_a_node_that_is_behind_is_not_asked_for_blocks_it_does_not_have() -> None:

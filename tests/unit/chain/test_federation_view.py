@@ -38,6 +38,15 @@ def test_the_parameters_come_back_as_they_were_deployed(small: SmallFederation) 
     assert small.federation.params() == small.params
 
 
+def test_parameters_that_are_known_are_there_in_an_outage(
+    small: SmallFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = Federation(small.chain.web3, small.federation.address)
+    known = federation.params()
+    monkeypatch.setattr(small.chain.web3.eth, "call", None)
+    assert federation.params() == known == small.params
+
+
 def test_a_new_federation_has_its_genesis_for_a_head(small: SmallFederation) -> None:
     seen = small.observe(small.parties[0])
     assert (seen.current.round, seen.current.phase) == (0, Phase.IDLE)
@@ -99,8 +108,8 @@ def test_an_answer_that_does_not_decode_is_reported(
     small: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(small.chain.web3.eth, "call", lambda *_, **__: b"\1\2\3")
-    with pytest.raises(RequestRefused, match="answer to params is not what such a contract"):
-        small.federation.params()
+    with pytest.raises(RequestRefused, match="answer to head is not what such a contract"):
+        small.federation.head()
 
 
 def test_an_answer_that_decodes_to_nonsense_is_reported(
