@@ -48,8 +48,9 @@ class Slashes:
             if not seats:
                 self._done.add(fraud.digest)
             for seat in seats:
-                self._tries[fraud.digest, seat] += 1
                 yield self._federation.slash_signer(fraud.digest, seat)
+                # Who asks for more could send this one, and the contract refused it.
+                self._tries[fraud.digest, seat] += 1
 
     def _begin(self, fraud: FraudProven) -> int:
         if fraud.challenger == self._address:

@@ -22,6 +22,8 @@ from support.disputes import (
 from support.federation import SmallFederation
 from support.reorg import Fork
 
+from fl_orchestrator.chain.contract import Call
+from fl_orchestrator.chain.send import InsufficientFunds, Receipt, Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.setup import ETHER
@@ -206,3 +208,32 @@ def test_a_reorganisation_that_takes_the_signatures_in_the_middle_of_a_step_is_s
         assert role.step().action is None
     done = Counter(run_watchers(federation, role))
     assert (done["challenge"], done["slashSigner"]) == (1, 1)
+
+
+class Poor(Sender):
+    """Cannot pay for slashes, so many times."""
+
+    refused = 0
+
+    def send(self, call: Call) -> Receipt:
+        if call.label == "slashSigner" and self.refused < 5:
+            self.refused += 1
+            raise InsufficientFunds("The account cannot pay.")
+        return super().send(call)
+
+
+def test_who_could_not_pay_for_a_slash_sends_it_when_it_can(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    chain = federation.federation
+    poor = Poor(chain.web3, federation.outsider, chain.reverts)
+    role = watcher(federation, sender=poor)
+    for action in ("check", "registerChallenge", "challenge"):
+        assert role.step().action == action
+        federation.chain.mine()
+    for _ in range(5):
+        with pytest.raises(InsufficientFunds):
+            role.step()
+    run_watchers(federation, role)
+    assert stakes(federation) == [0]
