@@ -83,10 +83,19 @@ contract DemandTest is DisputeTest {
         _start(p);
         _acceptRight();
         _demandFor(2 ** 95, 1, 0, 0);
-        vm.deal(watcher, 2 ** 96);
-        vm.expectRevert(abi.encodeWithSelector(IDisputes.BondTooLow.selector, 2 ** 96, 2 ** 96));
+        vm.deal(watcher, 2 ** 97);
+        vm.expectRevert(abi.encodeWithSelector(IDisputes.BondTooLow.selector, 2 ** 97, 2 ** 96));
         vm.prank(watcher);
-        disputes.demand{value: 2 ** 96}(1, 0, 0);
+        disputes.demand{value: 2 ** 97}(1, 0, 0);
+    }
+
+    function test_Demand_WhenTheBondJustFits96Bits() public {
+        Params memory p = _consortium();
+        p.demandBond = type(uint96).max;
+        _start(p);
+        _acceptRight();
+        uint256 id = _demandFor(type(uint96).max, 1, 0, 0);
+        assertEq(disputes.demandById(id).bond, type(uint96).max);
     }
 
     function test_Demand_WhenMoreThanTheBondIsPaid() public {
@@ -213,10 +222,13 @@ contract DemandTest is DisputeTest {
 
     function test_Descend_RevertWhen_TheSenderIsNotTheDemander() public {
         (, uint256 id) = _answered();
-        vm.deal(stranger, BOND);
-        vm.expectRevert(IDisputes.NotDemander.selector);
-        vm.prank(stranger);
-        disputes.descend{value: BOND}(id, 0);
+        address[2] memory others = [address(1), address(type(uint160).max)];
+        for (uint256 i = 0; i < others.length; ++i) {
+            vm.deal(others[i], BOND);
+            vm.expectRevert(IDisputes.NotDemander.selector);
+            vm.prank(others[i]);
+            disputes.descend{value: BOND}(id, 0);
+        }
     }
 
     function test_Descend_RevertWhen_TheDemandIsNotAnswered() public {
