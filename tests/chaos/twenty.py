@@ -1,5 +1,5 @@
 """Twenty parties, four aggregators and a watcher, a process each, on Anvil and two IPFS nodes: ten
-rounds, with the same bits as in a single process. A part of `make chaos`.
+rounds of training with Keras, with the same bits as in a single process. A part of `make chaos`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 from support.kubo_daemon import find_kubo, kubo_daemon
-from support.processes import deployed, roots, run_rounds, simulated, small_model, unhurried
+from support.processes import deployed, keras_model, roots, run_rounds, simulated, unhurried
 
 from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.service.local.federation import Plan
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PLAN = Plan(parties=20, aggregators=4, seed=7)
+_DATASET = "breast-cancer"
 _ROUNDS = 10
 _SECONDS = 3600
 
@@ -26,11 +27,14 @@ def main() -> None:
     kubo = find_kubo()
     if kubo is None:
         sys.exit("Kubo is missing: run `make kubo`.")
-    model, terms = small_model(_PLAN.parties), unhurried(_PLAN.parties)
+    model, trainers = keras_model(_DATASET, _PLAN.parties, _PLAN.seed)
+    terms = unhurried(_PLAN.parties)
     key = bytes(range(32))
     with tempfile.TemporaryDirectory(prefix="flo-twenty-") as scratch:
         directory = Path(scratch)
-        expected, secret_of = simulated(directory / "simulation", _PLAN, model, terms, _ROUNDS)
+        expected, secret_of = simulated(
+            directory / "simulation", _PLAN, model, terms, _ROUNDS, trainers
+        )
         with (
             kubo_daemon(kubo, directory / "one", online=True, swarm_key=key) as one,
             kubo_daemon(kubo, directory / "other", online=True, swarm_key=key) as other,

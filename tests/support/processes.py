@@ -16,13 +16,18 @@ from fl_orchestrator.chain.connect import connect
 from fl_orchestrator.chain.federation import Federation
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.store import ContentStore, open_store
+from fl_orchestrator.experiment import Options, manifest_for
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.roles.simulation import Shape, Simulation
 from fl_orchestrator.service.local.federation import LocalFederation, Model, Plan
 from fl_orchestrator.service.local.programs import anvil
 from fl_orchestrator.service.local.supervisor import Supervisor
 from fl_orchestrator.service.local.view import ENDED
+from fl_orchestrator.training import datasets
+from fl_orchestrator.training.keras import KerasTrainer
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
+from fl_orchestrator.training.tasks import deal, task_named
+from fl_orchestrator.training.trainer import Trainer
 from support.federation import CLASSES, FEATURES, rows_of, small_manifest
 
 
@@ -30,6 +35,34 @@ def small_model(parties: int, **manifest: Any) -> Model:
     """The tests' logistic regression, with rows for each party."""
     rows = [rows_of(party) for party in range(parties)]
     return Model(small_manifest(**manifest), initial_weights(FEATURES, CLASSES), rows, CLASSES)
+
+
+_KERAS_TRAINER = """\
+from pathlib import Path
+
+import numpy as np
+
+from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.keras import KerasTrainer
+from fl_orchestrator.training.tasks import task_named
+
+
+def make_trainer():
+    data = np.load(Path(__file__).parent / "data.npz", allow_pickle=False)
+    model = task_named({dataset!r}).keras_model({seed})
+    return KerasTrainer(model, Rows(data["x"], data["y"]))
+"""
+
+
+def keras_model(dataset: str, parties: int, seed: int) -> tuple[Model, list[Trainer]]:
+    """A task of the package, its rows dealt; and the trainers of all parties in this process."""
+    task = task_named(dataset)
+    keras = task.keras_model(seed)
+    rows = deal(task, datasets.load(dataset), task.partition, parties, seed).parties
+    manifest = manifest_for(task, keras, Options(dataset, parties, seed=seed))
+    source = _KERAS_TRAINER.format(dataset=dataset, seed=seed)
+    model = Model(manifest, keras.initial_weights, rows, task.outputs, source)
+    return model, [KerasTrainer(keras, row) for row in rows]
 
 
 def unhurried(parties: int, **changes: Any) -> Terms:
@@ -85,13 +118,18 @@ def deployed(
 
 
 def simulated(
-    directory: Path, plan: Plan, model: Model, terms: Terms, rounds: int
+    directory: Path,
+    plan: Plan,
+    model: Model,
+    terms: Terms,
+    rounds: int,
+    trainers: Sequence[Trainer] = (),
 ) -> tuple[list[bytes], Callable[[str], bytes]]:
     """The roots of so many rounds of the same federation in this process, and its private keys.
 
-    In every round everybody is included.
+    In every round everybody is included. ``trainers`` are logistic regressions unless given.
     """
-    trainers = [NumpyLogistic(rows, CLASSES) for rows in model.rows]
+    trainers = trainers or [NumpyLogistic(rows, CLASSES) for rows in model.rows]
     shape = Shape(plan.aggregators, rounds, plan.seed, terms)
     simulation = Simulation(directory, model.manifest, model.weights, trainers, shape)
     reports = [simulation.run_round() for _ in range(rounds)]

@@ -98,12 +98,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a federation trains: its manifest, the first weights, and each party's rows."""
+    """What a federation trains: its manifest, the first weights, and each party's rows.
+
+    ``trainer`` is the Python source of a trainer for the rows in the ``data.npz`` beside it;
+    logistic regression unless it is given.
+    """
 
     manifest: Manifest
     weights: Sequence[FloatArray]
     rows: Sequence[Rows]
     classes: int
+    trainer: str = ""
 
 
 class LocalFederation:
@@ -207,8 +212,8 @@ class LocalFederation:
                 text += f"seed = {self.plan.seed}\n"
                 rows = model.rows[member.number]
                 np.savez(member.directory / "data.npz", x=rows.x, y=rows.y)
-                trainer = member.directory / "trainer.py"
-                trainer.write_text(_TRAINER.format(classes=model.classes))
+                trainer = model.trainer or _TRAINER.format(classes=model.classes)
+                (member.directory / "trainer.py").write_text(trainer)
             (member.directory / "flo.toml").write_text(text)
 
 
