@@ -38,10 +38,11 @@ contract AnswerTest is DisputeTest {
     function test_Answer_RevertWhen_ItIsTooLate() public {
         (Evidence memory e, uint256 id) = _asked(10, 0);
         uint256 until = disputes.demandById(id).until;
+        bytes memory reason = abi.encodeWithSelector(IDisputes.AnswerOverdue.selector, until);
         vm.warp(until);
-        _expectAnswerRefused(
-            id, e.model.content(10, 0), "", abi.encodeWithSelector(IDisputes.AnswerOverdue.selector, until)
-        );
+        _expectAnswerRefused(id, e.model.content(10, 0), "", reason);
+        vm.warp(until + 1 days);
+        _expectAnswerRefused(id, e.model.content(10, 0), "", reason);
         vm.warp(until - 1);
         _answer(id, e.model);
     }

@@ -50,6 +50,10 @@ contract BondsTest is DisputeTest {
     function test_CloseDescent_WhenItWasLeftForTooLong() public {
         (Evidence memory e, uint256 id) = _answered();
         skip(ANSWER_PERIOD);
+        uint256 state = vm.snapshotState();
+        skip(1 days);
+        disputes.closeDescent(id);
+        vm.revertToState(state);
         assertEq(_bond(1), 2 * BOND);
         vm.expectEmit(address(disputes));
         emit IDisputes.DescentClosed(1, id);

@@ -242,6 +242,8 @@ contract DemandTest is DisputeTest {
         uint256 state = vm.snapshotState();
         skip(ANSWER_PERIOD);
         _expectDescentEnded(id, 0);
+        skip(1 days);
+        _expectDescentEnded(id, 0);
         vm.revertToState(state);
         skip(ANSWER_PERIOD - 1);
         _descend(id, 0);
