@@ -12,11 +12,13 @@ from typing import Final
 
 import structlog
 
+from fl_orchestrator.chain.budget import BudgetExceeded
 from fl_orchestrator.chain.contract import Call
 from fl_orchestrator.chain.events import MissingEvents, RoundIndex, signers_of
 from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.fees import FeeTooHigh
 from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.send import InsufficientFunds, Sender
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
@@ -205,15 +207,23 @@ class Watcher:
 
     def _act(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         """Do the first thing that is due: what has a deadline comes first."""
+        try:
+            urgent = self._prosecute(seen, wake_ats)
+        except (InsufficientFunds, BudgetExceeded, FeeTooHigh):
+            # To look costs nothing, and tells people what is wrong.
+            if checked := self._check_one(seen, wake_ats):
+                return checked
+            raise
+        step = urgent or self._check_one(seen, wake_ats) or self._send_one(self._bonds.due(seen))
+        return step or self._send_one(self._rewards(seen))
+
+    def _prosecute(self, seen: Observation, wake_ats: list[int]) -> Step | None:
         wrong = [case for case in self._cases.values() if case.state is State.WRONG]
         standing = {case.digest for case in wrong if self._stands(case)}
         return (
             self._prove_one(seen, (c for c in wrong if c.digest in standing), wake_ats)
             or self._send_one(self._slashes.due(seen, wake_ats))
             or self._prove_one(seen, (c for c in wrong if c.digest not in standing), wake_ats)
-            or self._check_one(seen, wake_ats)
-            or self._send_one(self._bonds.due(seen))
-            or self._send_one(self._rewards(seen))
         )
 
     def _send_one(self, calls: Iterable[Call]) -> Step | None:

@@ -211,13 +211,12 @@ def test_a_reorganisation_that_takes_the_signatures_in_the_middle_of_a_step_is_s
 
 
 class Poor(Sender):
-    """Cannot pay for slashes, so many times."""
+    """Cannot pay for one call."""
 
-    refused = 0
+    too_dear = "slashSigner"
 
     def send(self, call: Call) -> Receipt:
-        if call.label == "slashSigner" and self.refused < 5:
-            self.refused += 1
+        if call.label == self.too_dear:
             raise InsufficientFunds("The account cannot pay.")
         return super().send(call)
 
@@ -235,5 +234,21 @@ def test_who_could_not_pay_for_a_slash_sends_it_when_it_can(tmp_path: Path) -> N
     for _ in range(5):
         with pytest.raises(InsufficientFunds):
             role.step()
+    poor.too_dear = ""
     run_watchers(federation, role)
     assert stakes(federation) == [0]
+
+
+def test_who_cannot_pay_for_a_proof_goes_on_checking(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    submit_updates(federation, 2)
+    federation.run([federation.aggregator(0)], lambda o: o.current.phase is Phase.ACCEPTED)
+    chain = federation.federation
+    poor = Poor(chain.web3, federation.outsider, chain.reverts)
+    poor.too_dear = "registerChallenge"
+    role = watcher(federation, sender=poor)
+    assert [role.step().action for _ in range(2)] == ["check", "check"]
+    with pytest.raises(InsufficientFunds):
+        role.step()

@@ -26,6 +26,7 @@ from support.disputes import (
     watcher,
 )
 from support.federation import SmallFederation
+from support.reorg import Fork
 
 from fl_orchestrator.chain.events import RoundIndex
 from fl_orchestrator.chain.federation import Call
@@ -336,6 +337,12 @@ def test_answers_are_paid_when_the_round_is_final(tmp_path: Path) -> None:
     assert [signer.step().action for _ in range(3)] == ["answer", "answer", None]
     federation.pass_until(federation.federation.window(1).final_at)
     federation.send(federation.keeper_key, federation.federation.finalize())
+    fork = Fork(federation.chain)
+    assert [signer.step().action for _ in range(3)] == ["settleBond", "settleBond", None]
+    assert federation.observe(federation.aggregators[0]).credit == 3 * BOND // 2
+    # And again, where a reorganisation undoes it.
+    fork.reorganise()
+    assert federation.observe(federation.aggregators[0]).credit == 0
     assert [signer.step().action for _ in range(3)] == ["settleBond", "settleBond", None]
     assert federation.observe(federation.aggregators[0]).credit == 3 * BOND // 2
     assert stakes(federation) == [ETHER]
