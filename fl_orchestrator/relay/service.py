@@ -232,6 +232,9 @@ class _Download(StreamingResponse):
         try:
             async with asyncio.timeout(_DOWNLOAD_SECONDS):
                 await super().__call__(scope, receive, send)
+        except (FloError, OSError) as error:
+            # It has begun, so there is no other answer: the connection is closed in the middle.
+            _log.warning("download broke off", error=type(error).__name__, reason=str(error))
         finally:
             self._done()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from fl_orchestrator.relay import client as module
 from fl_orchestrator.relay.client import HttpRelay
 from fl_orchestrator.relay.service import relay_app
 from fl_orchestrator.relay.serving import CannotListen, serving
+from fl_orchestrator.relay.throttle import DOWNLOADS_PER_CLIENT
 from fl_orchestrator.roles.keeper import Keeper
 from fl_orchestrator.roles.relay import RelayFailed
 
@@ -139,6 +141,19 @@ def test_a_defect_is_a_line_of_the_log_and_a_strangers_mistake_is_none(
         assert requests.get(url, timeout=10).status_code == 500
     assert [(line["log_level"], line["event"]) for line in lines] == [("error", "relay failed")]
     assert capfd.readouterr().err == ""
+
+
+def test_a_download_that_breaks_off_is_told_without_a_traceback(relayed: Relayed) -> None:
+    cid = relayed.store.put(io.BytesIO(bytes(10_000)))
+    file = relayed.store.locate(cid)
+    assert file is not None
+    file.write_bytes(bytes(9_999) + b"x")
+    with capture_logs() as lines, relayed.running():
+        for _ in range(DOWNLOADS_PER_CLIENT + 1):
+            with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                requests.get(f"{relayed.url}/ipfs/{cid}", timeout=10)
+    assert "ContentCorrupt" in {line.get("error") for line in lines}
+    assert not any(line.get("exc_info") for line in lines)
 
 
 # What a relay may answer
