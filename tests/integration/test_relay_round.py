@@ -118,8 +118,10 @@ def test_parties_without_any_coin_take_part_through_a_relay_that_dies(
     take_coin(site, "hospital", "clinic")
     eventually(lambda: site.observe().current.phase is Phase.COMMIT)
     hospital = submit(site, "hospital", 1, keeper.url)
-    statuses = flood(site, keeper.url, "198.51.100.7")
-    assert set(statuses) == {403, 429}
+    began = time.monotonic()
+    statuses = set(flood(site, keeper.url, "198.51.100.7"))
+    # What is allowed is counted by the minute, which a busy machine needs for as many requests.
+    assert statuses == {403, 429} or (statuses == {403} and time.monotonic() - began > 60)
     eventually(lambda: waits_in(site, "commit") == 1)
     assert_nothing_of_an_open_phase(site, keeper.url)
 
