@@ -37,6 +37,9 @@ def main() -> int:
     )
     network = _network(options)
     chosen = [v for v in network.validators if not options.only or v.number in options.only]
+    if not chosen:
+        print(f"There are validators 1 to {len(network.validators)}.", file=sys.stderr)
+        return 2
     validators = Validators(network, program)
     try:
         validators.start(chosen)

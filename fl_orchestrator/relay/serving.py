@@ -82,9 +82,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that can be none
+        reason = getattr(error, "strerror", None) or error
         raise CannotListen(
-            f"Nothing can listen on {_shown(host)}:{port}: {error.strerror or error}.",
+            f"Nothing can listen on {_shown(host)}:{port}: {reason}.",
             "Choose another address.",
         ) from error
 

@@ -141,9 +141,10 @@ class Metrics:
 
         try:
             server = Server((host, port), Handler)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that can be none
+            reason = getattr(error, "strerror", None) or error
             raise BadListenAddress(
-                f"Nothing can listen on {listen}: {error.strerror}.", "Choose another address."
+                f"Nothing can listen on {listen}: {reason}.", "Choose another address."
             ) from error
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()

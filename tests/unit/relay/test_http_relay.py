@@ -122,6 +122,8 @@ def test_an_address_that_is_taken_is_named(relayed: Relayed) -> None:
         serving(app, "127.0.0.1", relayed.port),
     ):
         pytest.fail("it listens")
+    with pytest.raises(CannotListen, match=r"\.\."), serving(app, "..", 0):
+        pytest.fail("it listens")
 
 
 def test_a_defect_is_a_line_of_the_log_and_a_strangers_mistake_is_none(

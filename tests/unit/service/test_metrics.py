@@ -127,3 +127,9 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
 def test_an_address_that_is_taken_is_refused() -> None:
     with Metrics("party").served("0") as url, pytest.raises(BadListenAddress, match="listen on"):
         Metrics("party").served(url.removeprefix("http://")).__enter__()
+
+
+@pytest.mark.parametrize("host", ["..", "no such host", "x" * 64])
+def test_a_host_that_there_is_not_is_refused(host: str) -> None:
+    with pytest.raises(BadListenAddress, match="listen on"):
+        Metrics("party").served(f"{host}:0").__enter__()
