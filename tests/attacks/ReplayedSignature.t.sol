@@ -63,7 +63,10 @@ contract ReplayedSignatureTest is FederationTest {
     function test_a_commit_of_another_chain_is_refused() public {
         _openRound();
         SignedCommit memory signed = _signedCommit(0);
-        vm.chainId(block.chainid + 1);
+        uint256 chain = block.chainid;
+        vm.chainId(chain - 1);
+        _expectRefused(signed);
+        vm.chainId(chain + 1);
         _expectRefused(signed);
         // The fork's own signatures count there.
         federation.commitFor(_only(_signedCommit(0)));

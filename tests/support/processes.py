@@ -55,10 +55,10 @@ def make_trainer():
 
 
 def keras_model(dataset: str, parties: int, seed: int) -> tuple[Model, list[Trainer]]:
-    """A task of the package, its rows dealt; and the trainers of all parties in this process."""
+    """A task of the package, dealt evenly; and the trainers of all parties in this process."""
     task = task_named(dataset)
     keras = task.keras_model(seed)
-    rows = deal(task, datasets.load(dataset), task.partition, parties, seed).parties
+    rows = deal(task, datasets.load(dataset), "iid", parties, seed).parties
     manifest = manifest_for(task, keras, Options(dataset, parties, seed=seed))
     source = _KERAS_TRAINER.format(dataset=dataset, seed=seed)
     model = Model(manifest, keras.initial_weights, rows, task.outputs, source)
