@@ -1,6 +1,7 @@
 """What all tests share: the checkout, the data sets, and that CI allows no skip."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,6 +9,19 @@ import pytest
 import structlog
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Hear the signals of a terminal, also in a background job or under nohup, which ignore some.
+
+    What the tests start inherits that.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _must_run_everything() -> bool:
