@@ -104,11 +104,15 @@ def flood(site: Site, url: str, host: str) -> list[int]:
     body = CommitMessage.of(1, signed).model_dump_json()
     headers = {"X-Forwarded-For": host}
 
-    def post(_: int) -> int:
-        return requests.post(f"{url}/v1/commits", body, headers=headers, timeout=20).status_code
+    def post(count: int) -> list[int]:
+        # Over one connection: what is allowed is counted by the minute.
+        with requests.Session() as session:
+            session.headers.update(headers)
+            answers = (session.post(f"{url}/v1/commits", body, timeout=20) for _ in range(count))
+            return [answer.status_code for answer in answers]
 
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(post, range(620)))
+        return [status for statuses in pool.map(post, [80] * 8) for status in statuses]
 
 
 def test_parties_without_any_coin_take_part_through_a_relay_that_dies(
@@ -118,10 +122,8 @@ def test_parties_without_any_coin_take_part_through_a_relay_that_dies(
     take_coin(site, "hospital", "clinic")
     eventually(lambda: site.observe().current.phase is Phase.COMMIT)
     hospital = submit(site, "hospital", 1, keeper.url)
-    began = time.monotonic()
-    statuses = set(flood(site, keeper.url, "198.51.100.7"))
-    # What is allowed is counted by the minute, which a busy machine needs for as many requests.
-    assert statuses == {403, 429} or (statuses == {403} and time.monotonic() - began > 60)
+    statuses = flood(site, keeper.url, "198.51.100.7")
+    assert set(statuses) == {403, 429}
     eventually(lambda: waits_in(site, "commit") == 1)
     assert_nothing_of_an_open_phase(site, keeper.url)
 
