@@ -20,8 +20,9 @@ from _gas_floor import (
 from numpy.typing import NDArray
 
 from fl_orchestrator.aggregation.rules import next_global, rule_for
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.types import RevealedUpdate, RuleKind
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import RuleKind
 from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
 from fl_orchestrator.model.digests import challenge_hash, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, levels_shown, nodes_below, path_above

@@ -31,15 +31,16 @@ from rich.console import Console
 from rich.progress import track
 from web3 import Web3
 
-from fl_orchestrator.chain.development import DevelopmentChain
-from fl_orchestrator.chain.federation import Call, Federation
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
-from fl_orchestrator.chain.reverts import RevertDecoder
-from fl_orchestrator.chain.send import Receipt, Sender
-from fl_orchestrator.chain.types import Params, Result, RevealedUpdate, Role, RuleKind, Update
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.nodes.development import DevelopmentChain
+from fl_orchestrator.chain.sending.send import Receipt, Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import Params, Role, RuleKind, Update
 from fl_orchestrator.content.cid import RAW, Cid
-from fl_orchestrator.model.digests import commitment, drawn
+from fl_orchestrator.model.digests import Result, commitment, drawn
 
 PARTIES: Final = 10
 AGGREGATORS: Final = 4

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fl_orchestrator.chain.types import RevealedUpdate
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.cid import Cid, cid_of
-from fl_orchestrator.content.store import open_store
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.updates import fetch_updates
 from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile

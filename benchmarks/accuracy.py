@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fl_orchestrator.cli.logs import configure
-from fl_orchestrator.experiment import Experiment, Options
+from fl_orchestrator.simulation.experiment import Experiment
+from fl_orchestrator.simulation.options import Options
 
 SEEDS = range(5)
 

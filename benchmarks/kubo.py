@@ -30,11 +30,11 @@ from _kubo_worker import peak_bytes
 from rich.console import Console
 from rich.table import Table
 
-from fl_orchestrator.chain.connect import connect
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.cli.logs import silence
-from fl_orchestrator.content.store import open_store
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.model.vector_file import in_blocks

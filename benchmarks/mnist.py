@@ -22,7 +22,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fl_orchestrator.cli.logs import configure
-from fl_orchestrator.experiment import Experiment, Options
+from fl_orchestrator.simulation.experiment import Experiment
+from fl_orchestrator.simulation.options import Options
 
 PROGRESS = Console(stderr=True)
 PARTIES, PARTICIPANTS = 100, 10

@@ -34,11 +34,11 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
-from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.base import Role
 from fl_orchestrator.roles.setup import Terms
-from fl_orchestrator.roles.simulation import Shape, Simulation
-from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+from fl_orchestrator.simulation.simulation import Shape, Simulation
 
 GOAL: Final = 1.3
 RULES: Final = {

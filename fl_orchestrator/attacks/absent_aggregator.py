@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.experiment import Options
 from fl_orchestrator.roles import base
+from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
 
 _ROUNDS = 3

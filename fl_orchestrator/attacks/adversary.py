@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 
-from fl_orchestrator.chain.federation import Call, Federation
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.types import Update
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.model.digests import commitment

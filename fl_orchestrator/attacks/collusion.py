@@ -12,14 +12,15 @@ import numpy as np
 
 from fl_orchestrator.attacks.base import HEADING, OWNER, PROTOCOL, WATCHER, Fact, Tell
 from fl_orchestrator.attacks.scene import Scene
-from fl_orchestrator.chain.types import ModelView, Observation, Result
+from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.vector_file import in_blocks
-from fl_orchestrator.roles.aggregator import Aggregator
-from fl_orchestrator.roles.answering import Answerer
-from fl_orchestrator.roles.driver import StuckFederation
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.responder import Answerer
 from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.simulation.driver import StuckFederation
 from fl_orchestrator.units import ether
 
 _BPS: Final = 10_000

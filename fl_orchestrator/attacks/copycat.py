@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene
-from fl_orchestrator.chain.types import Phase, RevealedUpdate
-from fl_orchestrator.experiment import Options
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
 
 _VICTIM: Final = 0

@@ -14,8 +14,8 @@ from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import FloError
-from fl_orchestrator.experiment import Options
 from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.simulation.options import Options
 
 _JUNKER: Final = 3
 _PARTIES: Final = 4

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.experiment import Options
+from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
 
 _KILLED: Final = 0

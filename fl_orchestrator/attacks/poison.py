@@ -17,7 +17,7 @@ from fl_orchestrator.attacks.base import (
     Verdict,
 )
 from fl_orchestrator.attacks.scene import Scene
-from fl_orchestrator.experiment import Options
+from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 _POINTS: Final = 100

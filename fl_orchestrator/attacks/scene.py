@@ -18,15 +18,15 @@ from web3 import Web3
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import Cost
-from fl_orchestrator.chain.events import AcceptedRound, MissingEvents
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.contract.events import AcceptedRound, MissingEvents
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Role, included_indices
-from fl_orchestrator.experiment import Options, manifest_for
 from fl_orchestrator.model.digests import ZERO_HASH
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.setup import Terms
-from fl_orchestrator.roles.simulation import Shape, Simulation
+from fl_orchestrator.simulation.options import Options, manifest_for
+from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
 from fl_orchestrator.training.tasks import CATEGORICAL, deal, task_named

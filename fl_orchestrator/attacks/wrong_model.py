@@ -20,7 +20,7 @@ from fl_orchestrator.attacks.collusion import (
     tell_judgement,
 )
 from fl_orchestrator.attacks.scene import Scene
-from fl_orchestrator.experiment import Options
+from fl_orchestrator.simulation.options import Options
 
 _PARTIES: Final = 3
 _AGGREGATORS: Final = 3

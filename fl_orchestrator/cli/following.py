@@ -10,7 +10,7 @@ from fl_orchestrator.cli.console import duration, err
 from fl_orchestrator.errors import ChainError
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.federation import Federation
+    from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import Observation
     from fl_orchestrator.roles.base import Role
 

@@ -61,7 +61,7 @@ def list_(
 
     Example: flo keys list keys/
     """
-    from fl_orchestrator.chain.keys import keystore_address
+    from fl_orchestrator.chain.signing.keys import keystore_address
 
     keys: list[dict[str, str]] = []
     others: list[dict[str, str]] = []
@@ -93,7 +93,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _save(file: Path, secret: bytes, password_file: Path | None, json_output: bool) -> None:
-    from fl_orchestrator.chain.keys import save_keystore
+    from fl_orchestrator.chain.signing.keys import save_keystore
 
     password = read_password(password_file, "New password", confirm=True)
     address = save_keystore(file, secret, password)

@@ -10,24 +10,13 @@ import typer
 from rich.markup import escape
 
 import fl_orchestrator
-from fl_orchestrator.cli import (
-    aggregator,
-    contracts,
-    demo,
-    federation,
-    init,
-    keeper,
-    keys,
-    manifest,
-    model,
-    party,
-    rounds,
-    up,
-    verify,
-    watcher,
-)
+from fl_orchestrator.cli import init, keys
+from fl_orchestrator.cli.audit import model, rounds, verify
 from fl_orchestrator.cli.config import ConfigOption
 from fl_orchestrator.cli.console import err
+from fl_orchestrator.cli.consortium import contracts, federation, manifest
+from fl_orchestrator.cli.roles import aggregator, keeper, party, watcher
+from fl_orchestrator.cli.trial import demo, up
 from fl_orchestrator.errors import ContentError, FloError, ToolchainError
 
 _FILE_HINT: Final = "Check that the file system has room and that you may write there."

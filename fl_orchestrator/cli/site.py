@@ -24,9 +24,9 @@ from fl_orchestrator.units import parse_ether
 if TYPE_CHECKING:
     from web3 import Web3
 
-    from fl_orchestrator.chain.federation import Federation
-    from fl_orchestrator.chain.keys import Signer
-    from fl_orchestrator.chain.send import Receipt, Sender, SendPolicy
+    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.chain.sending.send import Receipt, Sender, SendPolicy
+    from fl_orchestrator.chain.signing.keys import Signer
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Relay
 
@@ -175,7 +175,7 @@ class Endpoint:
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT
 
     def connect(self) -> Web3:
-        from fl_orchestrator.chain.connect import connect
+        from fl_orchestrator.chain.nodes.connect import connect
 
         return connect(self.rpc, self.chain_id)
 
@@ -194,8 +194,8 @@ class Account(Endpoint):
         """The address of the named account, or of the key's, which takes no password."""
         if named_one:
             return parse_address(named_one)
-        from fl_orchestrator.chain.keys import keystore_address
-        from fl_orchestrator.chain.remote_signer import RemoteSigner
+        from fl_orchestrator.chain.signing.keys import keystore_address
+        from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 
         key = named("key", self.key)
         url = signer_url(key)
@@ -216,7 +216,7 @@ class Payer(Account):
     max_fee: MaxFeeOption = ""
 
     def open_sender(self, chain: Federation, on_receipt: OnReceipt = _ignore) -> Sender:
-        from fl_orchestrator.chain.send import Sender
+        from fl_orchestrator.chain.sending.send import Sender
 
         signer = open_signer(self.key, self.password_file)
         policy = self._policy(self.role_home(chain, signer.address))
@@ -229,8 +229,8 @@ class Payer(Account):
         return account_lock(self.role_home(chain, address), address)
 
     def _policy(self, home: Path) -> SendPolicy:
-        from fl_orchestrator.chain.budget import Budget
-        from fl_orchestrator.chain.send import SendPolicy
+        from fl_orchestrator.chain.sending.budget import Budget
+        from fl_orchestrator.chain.sending.send import SendPolicy
 
         gas, deposit, fee = (
             parse_ether(amount) if amount else None
@@ -265,7 +265,7 @@ class Site(Payer):
 
 def open_content(store: str, gateways: str, relay: str) -> ContentStore:
     """The store, and what is asked for content that it has not."""
-    from fl_orchestrator.content.store import open_store
+    from fl_orchestrator.content.by_url import open_store
 
     urls = [url for part in f"{gateways},{relay}".split(",") if (url := part.strip())]
     return open_store(named("store", store), urls)
@@ -319,8 +319,8 @@ def signer_url(key: Path) -> str | None:
 
 def open_signer(key: Path | None, password_file: Path | None) -> Signer:
     """The account of a remote signer's URL, or of a keystore file, which takes its password."""
-    from fl_orchestrator.chain.keys import load_keystore
-    from fl_orchestrator.chain.remote_signer import RemoteSigner
+    from fl_orchestrator.chain.signing.keys import load_keystore
+    from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 
     key = named("key", key)
     if url := signer_url(key):
@@ -330,8 +330,8 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
     """The federation at an address, or the one on record for this chain."""
-    from fl_orchestrator.chain.federation import Federation
-    from fl_orchestrator.chain.migrate import DeploymentRecord
+    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
 
     if address is None:
         record = DeploymentRecord(deployments, web3.eth.chain_id)
@@ -347,7 +347,7 @@ def open_federation(web3: Web3, address: str | None, deployments: Path) -> Feder
 
 def deployed_at(chain: Federation, deployments: Path) -> int:
     """The block of a federation's deployment if it is on record, else 0: where its events begin."""
-    from fl_orchestrator.chain.migrate import DeploymentRecord
+    from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
 
     recorded = DeploymentRecord(deployments, chain.chain_id).load().values()
     blocks = [d.block for d in recorded if d.address.lower() == chain.address.lower()]

@@ -15,9 +15,10 @@ import requests
 from pydantic_core import from_json
 from urllib3.exceptions import HTTPError
 
-from fl_orchestrator.chain.http import shown_url
-from fl_orchestrator.chain.types import Result, Signature, SignedCommit, Update
+from fl_orchestrator.chain.nodes.http import shown_url
+from fl_orchestrator.chain.types import Signature, SignedCommit, Update
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.relay.messages import (
     AnyMessage,
     AttestationMessage,

@@ -12,9 +12,10 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from web3 import Web3
 
-from fl_orchestrator.chain.types import Result, Signature, SignedCommit, Update
+from fl_orchestrator.chain.types import Signature, SignedCommit, Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.relay import Message, SignedResult
 
 #: No message is longer, as JSON.

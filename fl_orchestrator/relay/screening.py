@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.recovery import recover
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import (
     Observation,
     Phase,

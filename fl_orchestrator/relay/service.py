@@ -32,7 +32,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 from web3.exceptions import Web3Exception
 
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.content.cid import Cid, CidError
 from fl_orchestrator.content.store import ContentNotFound, ContentStore
 from fl_orchestrator.errors import FloError

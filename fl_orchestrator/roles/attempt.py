@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 import structlog
 
-from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Sender, TransactionFailed
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
 
 _log = structlog.get_logger(__name__)
 

@@ -13,15 +13,16 @@ from typing import Final
 import structlog
 from pydantic_core import from_json
 
-from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.types import Observation, Result, RevealedUpdate, included_indices
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.types import Observation, included_indices
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.chunk_tree import ChunkTree
-from fl_orchestrator.model.digests import ZERO_HASH, result_digest
+from fl_orchestrator.model.digests import ZERO_HASH, Result, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorReader, read_tree

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from fl_orchestrator.chain.types import Result, Signature, SignedCommit, Update
+from fl_orchestrator.chain.types import Signature, SignedCommit, Update
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.model.digests import Result
 
 # A round's messages are at most one of each kind for each of 100 updates, and some results for each
 # of 64 seats.

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from pydantic_core import from_json
 
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentNotFound, ContentStore

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from fl_orchestrator.chain.types import RevealedUpdate
+from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.model.digests import ZERO_HASH, updates_hash

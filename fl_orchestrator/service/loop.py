@@ -15,14 +15,14 @@ from typing import Final
 import structlog
 from web3.exceptions import Web3Exception
 
-from fl_orchestrator.chain.budget import BudgetExceeded, UnusableBudget
-from fl_orchestrator.chain.connect import WrongChain
-from fl_orchestrator.chain.federation import Federation, NoFederation
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import InsufficientFunds
+from fl_orchestrator.chain.contract.federation import Federation, NoFederation
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.nodes.connect import WrongChain
+from fl_orchestrator.chain.sending.budget import BudgetExceeded, UnusableBudget
+from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.errors import ChainError, ContentError, FloError, VerificationError
 from fl_orchestrator.roles.base import Role
-from fl_orchestrator.roles.journal import DamagedJournal
+from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import BackOff, Pace
 from fl_orchestrator.service.stop import Stop

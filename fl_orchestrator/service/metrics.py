@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import MetricsHandler
 
-from fl_orchestrator.chain.send import Receipt
+from fl_orchestrator.chain.sending.send import Receipt
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.errors import InputError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.roles.base import Role, Step
 

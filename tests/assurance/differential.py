@@ -24,7 +24,7 @@ from sha3 import keccak_256
 
 from assurance.records import CHECKOUT
 from fl_orchestrator.aggregation.rules import MAX_UPDATES, MAX_WEIGHT, next_global, rule_for
-from fl_orchestrator.chain.compile import Project
+from fl_orchestrator.chain.deployment.compile import Project
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
 
 RuleKind = Literal["weighted-mean", "median", "trimmed-mean"]

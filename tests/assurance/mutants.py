@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fl_orchestrator.chain.compile import Project
+from fl_orchestrator.chain.deployment.compile import Project
 
 Node = dict[str, Any]
 

@@ -28,7 +28,7 @@ from typing import Final
 
 from assurance.mutants import Mutant, mutants_of
 from assurance.records import CHECKOUT, WORK, Records, digest, needed_by
-from fl_orchestrator.chain.compile import Project
+from fl_orchestrator.chain.deployment.compile import Project
 
 LIBRARIES: Final = Path("contracts", "libraries")
 TESTS: Final = Path("tests", "contracts")

@@ -30,7 +30,7 @@ from support.disputes import (
 from support.federation import SmallFederation
 
 from fl_orchestrator.cli.logs import silence
-from fl_orchestrator.roles.watcher import Watcher
+from fl_orchestrator.roles.watcher.watcher import Watcher
 
 MAX_STEPS = 60
 

@@ -9,7 +9,7 @@ import pytest
 from support.federation import Build
 from support.reorg import Fork
 
-from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import Phase
 
 

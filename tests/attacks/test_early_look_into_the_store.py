@@ -15,8 +15,9 @@ from support.federation import Build
 from support.kubo_daemon import find_kubo, kubo_daemon
 
 from fl_orchestrator.chain.types import Phase, Update
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.content.store import ContentStore, open_store
+from fl_orchestrator.content.store import ContentStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.kubo import KuboStore
 from fl_orchestrator.content.store import StoreUnavailable
 from fl_orchestrator.model.manifest import ManifestError, TensorSpec, TrainingSpec
-from fl_orchestrator.roles.journal import DamagedJournal
 from fl_orchestrator.roles.manifests import fetch_manifest
+from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.training.numpy_logistic import LOSS, initial_weights
 from fl_orchestrator.training.trainer import BadTrainingConfig
 from fl_orchestrator.training.weights_file import save_safetensors

@@ -12,7 +12,8 @@ import pytest
 from support.adversary import run_to_attest
 from support.federation import Build
 
-from fl_orchestrator.chain.types import Phase, RevealedUpdate
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles.updates import InconsistentEvents
 
 Reveals = list[RevealedUpdate]

@@ -10,7 +10,7 @@ import pytest
 from support.federation import Build
 from support.reorg import Fork
 
-from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.roles.relay import SignedResult

@@ -8,7 +8,8 @@ import pytest
 from support.federation import Build, SmallFederation
 from support.observations import SOME_CID
 
-from fl_orchestrator.chain.types import Phase, Result, Update
+from fl_orchestrator.chain.types import Phase, Update
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.base import Step
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 from chaos.world import World
-from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params, Role, included_indices
 from fl_orchestrator.model.digests import result_digest
-from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.relay import Mailbox
 

@@ -15,10 +15,10 @@ from support.federation import small_manifest
 from support.flo import PASSWORD, Finished, flo, write_key
 from web3 import Web3
 
-from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.migrate import DeploymentRecord
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.model.manifest import Manifest
 

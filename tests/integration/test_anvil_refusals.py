@@ -16,7 +16,7 @@ from support.disk import disk_with_room_for
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
 from support.rpc import rpc_endpoint
 
-from fl_orchestrator.chain import endpoints
+from fl_orchestrator.chain.nodes import endpoints
 from fl_orchestrator.chain.types import Phase
 
 

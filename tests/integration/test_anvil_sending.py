@@ -17,20 +17,21 @@ from support.federation import signer
 from support.rpc import rpc_endpoint
 from web3 import Web3
 
-from fl_orchestrator.chain import endpoints, transit
-from fl_orchestrator.chain.budget import Budget, BudgetExceeded
-from fl_orchestrator.chain.connect import connect
-from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.fees import FeeTooHigh
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.reverts import ContractReverted, RequestRefused, RevertDecoder
-from fl_orchestrator.chain.send import (
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
+from fl_orchestrator.chain.nodes import endpoints
+from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.sending import pending as transit
+from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded
+from fl_orchestrator.chain.sending.fees import FeeTooHigh
+from fl_orchestrator.chain.sending.send import (
     Receipt,
     Sender,
     SendPolicy,
     TransactionDropped,
     TransactionFailed,
 )
+from fl_orchestrator.chain.signing.keys import LocalSigner
 
 GWEI = 10**9
 REVERTS = RevertDecoder.of_artifact("Federation")

@@ -17,12 +17,9 @@ from support.federation import small_manifest
 from support.recorded import record_run
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain import federation, migrate
-from fl_orchestrator.content.cid import Cid, cid_of
-from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.errors import VerificationError
-from fl_orchestrator.model.vector_file import VectorKind, in_blocks
-from fl_orchestrator.report.history import (
+from fl_orchestrator.audit import auditor
+from fl_orchestrator.audit.auditor import Audit, AuditedRound, WrongRecord
+from fl_orchestrator.audit.history import (
     BLOCKS,
     HISTORY,
     SAFETENSORS,
@@ -32,9 +29,13 @@ from fl_orchestrator.report.history import (
     UnreadableRun,
     file_sha256,
 )
-from fl_orchestrator.roles import auditor
-from fl_orchestrator.roles.aggregator import Aggregator
-from fl_orchestrator.roles.auditor import Audit, AuditedRound, WrongRecord
+from fl_orchestrator.chain.contract import federation
+from fl_orchestrator.chain.deployment import migrate
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.model.vector_file import VectorKind, in_blocks
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.manifests import manifest_cid
 
 LAYOUT = small_manifest().layout

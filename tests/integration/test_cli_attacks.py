@@ -30,10 +30,10 @@ from fl_orchestrator.attacks.registry import ATTACKS
 from fl_orchestrator.attacks.withheld_model import WithheldModel
 from fl_orchestrator.attacks.wrong_model import WrongModel
 from fl_orchestrator.chain.types import included_indices
-from fl_orchestrator.cli import attack as attack_command
-from fl_orchestrator.roles.collection import Slashes
+from fl_orchestrator.cli.trial import attack as attack_command
+from fl_orchestrator.roles.settlement import Slashes
 from fl_orchestrator.roles.setup import ETHER, Terms
-from fl_orchestrator.roles.simulation import Simulation
+from fl_orchestrator.simulation.simulation import Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic

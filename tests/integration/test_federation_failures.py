@@ -7,8 +7,8 @@ import pytest
 from support.adversary import Adversary, PartialStore, aggregators_without, run_to_attest
 from support.federation import Build, SmallFederation, consortium
 
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.store import ContentNotFound
 

@@ -14,11 +14,12 @@ import pytest
 from support.adversary import Adversary
 from support.federation import SmallFederation, consortium, signer
 
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.types import Phase, Result, Role, SignedCommit, Update
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import Phase, Role, SignedCommit, Update
 from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.setup import ETHER, Terms
 
 COMMITMENT = b"\5" * 32

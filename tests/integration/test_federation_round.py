@@ -24,10 +24,10 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
 from fl_orchestrator.model.vector_file import VectorKind, read_vector
-from fl_orchestrator.roles.party import PartySettings
+from fl_orchestrator.roles.party.party import PartySettings
 from fl_orchestrator.roles.setup import Terms
-from fl_orchestrator.roles.simulation import RoundReport, Shape, Simulation
 from fl_orchestrator.roles.vectors import Origin
+from fl_orchestrator.simulation.simulation import RoundReport, Shape, Simulation
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
 from fl_orchestrator.training.trainer import training_seed
 

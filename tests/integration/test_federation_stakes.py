@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from support.federation import Build, SmallFederation, consortium, signer
 
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.reverts import ContractReverted
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Phase, Role
 from fl_orchestrator.roles.setup import ETHER
 

@@ -14,17 +14,17 @@ from anvil_site import Site
 from support.federation import trainers
 from support.rpc_proxy import rpc_proxy
 
-from fl_orchestrator.chain.connect import connect
-from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.federation import Federation
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.roles.aggregator import Aggregator
-from fl_orchestrator.roles.answering import Answerer
-from fl_orchestrator.roles.keeper import Keeper
-from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox
-from fl_orchestrator.roles.watcher import Watcher
+from fl_orchestrator.roles.watcher.watcher import Watcher
 from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty, Service
 from fl_orchestrator.service.sparing import Sparing
 from fl_orchestrator.service.stop import Stop

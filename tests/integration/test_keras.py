@@ -13,7 +13,7 @@ import pytest
 from support.federation import SmallFederation, small_manifest
 from support.flo import flo
 
-from fl_orchestrator.chain import connect
+from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import TensorSpec as Tensor
 from fl_orchestrator.training.data import Rows

@@ -10,7 +10,7 @@ from support.gateway import gateway, serving
 from support.kubo_daemon import find_kubo, kubo_daemon
 
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.content.store import open_store
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.roles.setup import publish
 from fl_orchestrator.training.numpy_logistic import initial_weights
 

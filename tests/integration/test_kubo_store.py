@@ -23,6 +23,7 @@ from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon
 from fl_orchestrator.content import cid as cid_module
 from fl_orchestrator.content import download
 from fl_orchestrator.content import kubo as kubo_module
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.cid import DAG_PB, Cid, cid_of
 from fl_orchestrator.content.kubo import KuboStore
 from fl_orchestrator.content.local import LocalStore
@@ -33,7 +34,6 @@ from fl_orchestrator.content.store import (
     ContentTooLarge,
     StoreFull,
     StoreUnavailable,
-    open_store,
 )
 
 CONTENT = hashlib.shake_128(b"content").digest((2 << 20) + 5)

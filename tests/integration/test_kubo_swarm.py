@@ -13,10 +13,11 @@ from support.federation import CLASSES, FEATURES, Build
 from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon
 
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.kubo import KuboStore
-from fl_orchestrator.content.store import ContentNotFound, open_store
-from fl_orchestrator.roles.journal import Journal
+from fl_orchestrator.content.store import ContentNotFound
+from fl_orchestrator.roles.party.journal import Journal
 from fl_orchestrator.roles.setup import publish
 from fl_orchestrator.roles.vectors import Origin
 from fl_orchestrator.training.numpy_logistic import initial_weights

@@ -21,7 +21,7 @@ from support.flo import finish, flo, start_flo
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.relay.messages import CommitMessage, RevealMessage
-from fl_orchestrator.roles.journal import Journal, OpenCommitment
+from fl_orchestrator.roles.party.journal import Journal, OpenCommitment
 from fl_orchestrator.roles.vectors import Origin
 
 COMMIT_PERIOD = 600

@@ -15,7 +15,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.base import Role
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.retention import Retention
-from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 
 MARGIN = 60
 

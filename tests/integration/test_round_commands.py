@@ -23,7 +23,7 @@ from support.federation import SmallFederation
 from support.flo import Finished, flo
 from support.gateway import gateway, giving, serving
 
-from fl_orchestrator.chain import connect
+from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.content.local import LocalStore
 
 Flo = Callable[..., Finished]

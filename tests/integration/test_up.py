@@ -18,7 +18,7 @@ import pytest
 from support.flo import Finished, finish, flo, start_flo
 from support.kubo_daemon import find_kubo
 
-from fl_orchestrator.content.store import open_store
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.service.local.programs import kubo
 
 SIZE = ("--parties", "3", "--aggregators", "2", "--store", "file", "--seed", "5")

@@ -15,7 +15,7 @@ from anvil_site import Site
 from support.disputes import LyingAggregator, SilentStore, off_by_one
 from support.flo import Finished, finish, flo, start_flo
 
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.cli.site import role_home
 from fl_orchestrator.content.local import LocalStore

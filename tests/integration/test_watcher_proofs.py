@@ -26,7 +26,7 @@ from support.federation import SmallFederation
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles.setup import ETHER
-from fl_orchestrator.roles.watcher import WatcherSettings
+from fl_orchestrator.roles.watcher.watcher import WatcherSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from support.federation import CLASSES, FEATURES, consortium, small_manifest, trainers
 
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.roles.simulation import Shape, Simulation
-from fl_orchestrator.roles.watcher import Watcher
+from fl_orchestrator.roles.watcher.watcher import Watcher
+from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training.numpy_logistic import initial_weights
 
 

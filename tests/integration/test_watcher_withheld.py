@@ -28,19 +28,20 @@ from support.disputes import (
 from support.federation import SmallFederation
 from support.reorg import Fork
 
-from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Receipt, Sender
-from fl_orchestrator.chain.types import Demanded, Result
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.event_types import Demanded
+from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, keccak256, tree_of
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
-from fl_orchestrator.roles.alerts import AlertKind
-from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.aggregator.responder import Answerer
 from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.vectors import RootMismatch
-from fl_orchestrator.roles.watcher import WatcherSettings
+from fl_orchestrator.roles.watcher.alerts import AlertKind
+from fl_orchestrator.roles.watcher.watcher import WatcherSettings
 
 BOND = ETHER // 100
 

@@ -10,7 +10,7 @@ from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentNotFound, StoreUnavailable
-from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from support.federation import SmallFederation
 
 

@@ -6,8 +6,8 @@ import io
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore

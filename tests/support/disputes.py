@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.send import Sender
-from fl_orchestrator.chain.types import Observation, Phase, Result, Update
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.model.digests import commitment
+from fl_orchestrator.model.digests import Result, commitment
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
 from fl_orchestrator.roles import base
-from fl_orchestrator.roles.aggregator import Aggregator
-from fl_orchestrator.roles.answering import Answerer
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.responder import Answerer
 from fl_orchestrator.roles.relay import Mailbox, Relay, SignedResult
 from fl_orchestrator.roles.vectors import Origin
-from fl_orchestrator.roles.watcher import Watcher, WatcherSettings
+from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from support.federation import SmallFederation, consortium, small_manifest
 
 Lie = Callable[[NDArray[np.int32]], NDArray[np.int32]]

@@ -14,26 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.chain.development import DevelopmentChain
-from fl_orchestrator.chain.federation import Call, Federation
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
-from fl_orchestrator.chain.reverts import RevertDecoder
-from fl_orchestrator.chain.send import Receipt, Sender
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.nodes.development import DevelopmentChain
+from fl_orchestrator.chain.sending.send import Receipt, Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation, Params, Phase, Role, included_indices
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.roles import base
-from fl_orchestrator.roles.aggregator import Aggregator
-from fl_orchestrator.roles.answering import Answerer
-from fl_orchestrator.roles.driver import Turn, run_until
-from fl_orchestrator.roles.keeper import Keeper
-from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.setup import ETHER, Genesis, Terms, federation_params, publish
+from fl_orchestrator.simulation.driver import Turn, run_until
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
 from fl_orchestrator.training.trainer import Trainer

@@ -15,7 +15,7 @@ from unittest import mock
 
 from eth_account import Account
 
-from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.cli.main import main
 
 PASSWORD = "correct horse battery staple"

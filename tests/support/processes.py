@@ -12,17 +12,18 @@ from typing import Any
 
 from web3 import Web3
 
-from fl_orchestrator.chain.connect import connect
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.content.store import ContentStore, open_store
-from fl_orchestrator.experiment import Options, manifest_for
+from fl_orchestrator.content.by_url import open_store
+from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.roles.setup import Terms
-from fl_orchestrator.roles.simulation import Shape, Simulation
 from fl_orchestrator.service.local.federation import LocalFederation, Model, Plan
 from fl_orchestrator.service.local.programs import anvil
 from fl_orchestrator.service.local.supervisor import Supervisor
 from fl_orchestrator.service.local.view import ENDED
+from fl_orchestrator.simulation.options import Options, manifest_for
+from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.keras import KerasTrainer
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fl_orchestrator.audit.history import SAFETENSORS, History, RoundEntry, file_sha256
+from fl_orchestrator.audit.recording import Recorder
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.report.history import SAFETENSORS, History, RoundEntry, file_sha256
 from fl_orchestrator.roles.manifests import manifest_cid
-from fl_orchestrator.roles.recording import Recorder
-from fl_orchestrator.roles.simulation import Shape, Simulation
+from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
 from fl_orchestrator.training.weights_file import save_safetensors
 from support.federation import CLASSES, FEATURES, consortium, rows_of, small_manifest, trainers
 
 
 def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> list[History]:
-    """Run a federation in ``directory`` and record it, as fl_orchestrator/experiment.py does.
+    """Run a federation in ``directory`` and record it, as simulation/experiment.py does.
 
     Returns what was recorded after each round.
     """

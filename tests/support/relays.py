@@ -8,14 +8,15 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.types import Result, Signature, Update
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import Signature, Update
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.relay.box import StoredMailbox
 from fl_orchestrator.relay.service import Relay, relay_app
 from fl_orchestrator.relay.throttle import Throttle
-from fl_orchestrator.roles.journal import OpenCommitment
+from fl_orchestrator.roles.party.journal import OpenCommitment
 from fl_orchestrator.roles.relay import Mailbox, SignedResult
 from support.federation import SmallFederation
 

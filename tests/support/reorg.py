@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fl_orchestrator.chain.development import DevelopmentChain
+from fl_orchestrator.chain.nodes.development import DevelopmentChain
 
 
 class Fork:

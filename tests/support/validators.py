@@ -12,20 +12,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from fl_orchestrator.chain.connect import connect
-from fl_orchestrator.chain.events import RoundIndex
-from fl_orchestrator.chain.federation import Call, Federation
-from fl_orchestrator.chain.keys import LocalSigner
-from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
-from fl_orchestrator.chain.reverts import RevertDecoder
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.chain.types import Role as Account
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.roles.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.base import Role
-from fl_orchestrator.roles.keeper import Keeper
-from fl_orchestrator.roles.party import Party, PartySettings
+from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.relay import Mailbox
 from fl_orchestrator.roles.setup import federation_params, publish

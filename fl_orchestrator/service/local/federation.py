@@ -21,13 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from fl_orchestrator.chain.federation import Call, Federation
-from fl_orchestrator.chain.keys import LocalSigner, load_keystore, save_keystore
-from fl_orchestrator.chain.migrate import DeploymentRecord, migrate
-from fl_orchestrator.chain.reverts import RevertDecoder
-from fl_orchestrator.chain.send import Sender
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner, load_keystore, save_keystore
 from fl_orchestrator.chain.types import Role, StakeView
-from fl_orchestrator.content.store import open_store
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.manifest import Manifest

@@ -13,7 +13,7 @@ from typing import Final
 
 from web3.types import RPCEndpoint
 
-from fl_orchestrator.chain.connect import connect
+from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.errors import ToolchainError
 from fl_orchestrator.service.local.children import Child, ChildFailed, stop_all
 

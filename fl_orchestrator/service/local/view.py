@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_orchestrator.chain.federation import Federation
+from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import result_digest

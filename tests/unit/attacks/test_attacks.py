@@ -15,7 +15,7 @@ from fl_orchestrator.attacks.base import Fact, Verdict
 from fl_orchestrator.attacks.collusion import Colluder, SecretStore
 from fl_orchestrator.attacks.poison import SignFlipping
 from fl_orchestrator.attacks.registry import ATTACKS
-from fl_orchestrator.chain.events import RoundIndex
+from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights

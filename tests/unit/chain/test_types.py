@@ -8,23 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.abi import from_abi, to_abi
 from fl_orchestrator.chain.types import (
     ModelView,
     Observation,
     Params,
     Phase,
-    Result,
     Role,
     RoundView,
     RuleKind,
     Signature,
     SignedCommit,
     Update,
-    from_abi,
     included_indices,
-    to_abi,
 )
 from fl_orchestrator.content.cid import Cid, CidError
+from fl_orchestrator.model.digests import Result
 
 ABI = load_artifact("Federation").abi
 OUTPUTS = {item["name"]: item["outputs"] for item in ABI if item["type"] == "function"}

@@ -11,8 +11,8 @@ import pytest
 from support.flo import PASSWORD, finish, flo, start_flo
 from typer.main import get_command
 
-from fl_orchestrator.chain.keys import MAX_KEYSTORE_BYTES, LocalSigner, load_keystore
-from fl_orchestrator.chain.remote_signer import RemoteSigner
+from fl_orchestrator.chain.signing.keys import MAX_KEYSTORE_BYTES, LocalSigner, load_keystore
+from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 from fl_orchestrator.cli.config import defaults
 from fl_orchestrator.cli.main import app
 from fl_orchestrator.cli.site import Account, open_signer

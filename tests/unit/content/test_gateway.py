@@ -17,6 +17,7 @@ import pytest
 from support.gateway import Answer, RunningGateway, gateway, giving, serving
 
 from fl_orchestrator.content import download
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.gateway import Gateway, StoreWithGateways
 from fl_orchestrator.content.local import LocalStore
@@ -27,7 +28,6 @@ from fl_orchestrator.content.store import (
     StoreFull,
     StoreUnavailable,
     StoreUrlError,
-    open_store,
 )
 from fl_orchestrator.errors import ContentError
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.content.store import StoreUnavailable, StoreUrlError, open_store
+from fl_orchestrator.content.store import StoreUnavailable, StoreUrlError
 from fl_orchestrator.errors import InputError
 
 
@@ -48,7 +49,7 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
 
 def test_the_kubo_store_is_imported_only_when_it_is_opened(tmp_path: Path) -> None:
     code = (
-        "import sys; from fl_orchestrator.content.store import open_store;"
+        "import sys; from fl_orchestrator.content.by_url import open_store;"
         f"open_store({tmp_path.as_uri()!r});"
         "assert not {'ipfshttpclient', 'requests', 'fl_orchestrator.content.kubo'} & {*sys.modules}"
     )

@@ -27,7 +27,7 @@ from fl_orchestrator.relay.client import HttpRelay
 from fl_orchestrator.relay.service import relay_app
 from fl_orchestrator.relay.serving import CannotListen, serving
 from fl_orchestrator.relay.throttle import DOWNLOADS_PER_CLIENT
-from fl_orchestrator.roles.keeper import Keeper
+from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.relay import RelayFailed
 
 UPDATE = Update("0x" + "11" * 20, 1, b"\1" * 32, SOME_CID, b"\2" * 32)

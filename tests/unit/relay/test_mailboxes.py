@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.observations import SOME_CID
 
-from fl_orchestrator.chain.types import Result, Signature, SignedCommit, Update
+from fl_orchestrator.chain.types import Signature, SignedCommit, Update
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.relay.box import BoxUnusable, StoredMailbox
 from fl_orchestrator.roles import relay
 from fl_orchestrator.roles.relay import Mailbox, RelayFailed, SignedResult

@@ -16,7 +16,7 @@ from support.federation import SmallFederation, signer
 from support.relays import client_of, entry_of, open_relay, sign, signed_result
 from web3.exceptions import Web3Exception
 
-from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Phase, Signature, SignedCommit, Update
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore

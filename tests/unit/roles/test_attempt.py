@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fl_orchestrator.chain.contract import Call
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Receipt, TransactionFailed
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.send import Receipt, TransactionFailed
 from fl_orchestrator.roles.attempt import attempt
 
 CALL = Call(None, b"", 0, "slashSigner")

@@ -7,8 +7,10 @@ import pytest
 from support.observations import COMMITMENT, ROUND, SOME_CID, committed, seen
 
 from fl_orchestrator.chain.types import Phase, Update
-from fl_orchestrator.roles import aggregator, keeper, party
-from fl_orchestrator.roles.journal import OpenCommitment
+from fl_orchestrator.roles.aggregator import aggregator
+from fl_orchestrator.roles.keeper import keeper
+from fl_orchestrator.roles.party import party
+from fl_orchestrator.roles.party.journal import OpenCommitment
 
 Party = party.Decision
 Aggregator = aggregator.Decision

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from support.federation import signer, small_manifest
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.development import DevelopmentChain
-from fl_orchestrator.chain.federation import Call
-from fl_orchestrator.chain.reverts import ContractReverted, RevertDecoder
-from fl_orchestrator.chain.send import Sender
-from fl_orchestrator.chain.types import Params, to_abi
+from fl_orchestrator.chain.abi import to_abi
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
+from fl_orchestrator.chain.nodes.development import DevelopmentChain
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.roles.setup import (
     ETHER,

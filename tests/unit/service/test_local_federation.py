@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fl_orchestrator.chain.keys import LocalSigner
+from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.service.local.children import Child, ChildFailed, stop_all
 from fl_orchestrator.service.local.federation import LocalFederation, OtherPlan, Plan
 from fl_orchestrator.service.local.programs import ProgramMissing, find_program

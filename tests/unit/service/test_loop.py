@@ -12,12 +12,12 @@ import pytest
 import requests
 from support.observations import seen
 
-from fl_orchestrator.chain.connect import RpcUnavailable, WrongChain
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import InsufficientFunds
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.nodes.connect import RpcUnavailable, WrongChain
+from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.content.store import StoreUnavailable
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
-from fl_orchestrator.roles.journal import DamagedJournal
+from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.service.loop import Duty, NoBlock, Service
 from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import BackOff, Pace

@@ -13,8 +13,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from support.observations import seen
 
-from fl_orchestrator.chain.reverts import ContractReverted
-from fl_orchestrator.chain.send import Receipt
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.send import Receipt
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore

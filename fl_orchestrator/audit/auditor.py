@@ -1,0 +1,223 @@
+"""The auditor of a recorded run: replays it on a fresh chain and recomputes every model of it.
+
+Nothing of the run is believed: roots, reveals and results come from the replay of its signed
+transactions, every model from the stored updates.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fl_orchestrator.audit.difference import describe, first_difference, flipped_bit
+from fl_orchestrator.audit.history import (
+    KERAS,
+    SAFETENSORS,
+    STORE,
+    History,
+    UnreadableRun,
+    file_sha256,
+)
+from fl_orchestrator.audit.model_audit import AuditedRound, ModelAudit, WrongModel
+from fl_orchestrator.audit.recording import WrongRecord, replay
+from fl_orchestrator.chain.contract.federation import Federation, NoFederation
+from fl_orchestrator.chain.deployment.migrate import is_deployed_here
+from fl_orchestrator.chain.types import ModelView, included_indices
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.errors import ContentError, InputError
+from fl_orchestrator.model.fixed_point import float_view
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorMeta
+from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
+from fl_orchestrator.roles.recomputation import UnavailableUpdates
+from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+from fl_orchestrator.training.trainer import TensorSpec
+from fl_orchestrator.training.weights_file import load_weights
+
+
+class Audit:
+    """An audit of the run in ``directory``; ``workspace`` takes recomputed models.
+
+    Raises UnreadableRun when there is no record, DamagedRun and WrongRecord when it is not one or
+    contradicts itself.
+    """
+
+    def __init__(self, directory: Path, workspace: Path) -> None:
+        self._directory = directory
+        self.history = History.load(directory)
+        if not (directory / STORE).is_dir():
+            raise UnreadableRun(f"{directory / STORE} is missing.")
+        self._store = LocalStore(directory / STORE)
+        chain = replay(directory, self.history)
+        try:
+            self._federation = Federation(chain.web3, self.history.federation)
+        except (NoFederation, ValueError) as error:
+            raise WrongRecord(
+                f"Round 0: there is no federation at {self.history.federation}, where "
+                f"history.json has it: {error}"
+            ) from error
+        if not is_deployed_here(self._federation):
+            raise WrongRecord(
+                f"Round 0: no recorded transaction deploys {self._federation.address} with the "
+                "federation's code of this version."
+            )
+        self._manifest = self._read_manifest()
+        self._origin = Origin(self._federation.chain_id, self._federation.address)
+        self._cache = VectorCache(workspace / "checked", self._manifest)
+        self._models = ModelAudit(self._federation, 0, self._store, self._manifest, workspace)
+
+    def rounds(self) -> Iterator[AuditedRound]:
+        """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""
+        self._compare_history()
+        self._require_genesis()
+        for height in range(1, self._federation.head().height + 1):
+            yield self._check(self._federation.model(height))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this run from another one that is as consistent: compare it with a source."""
+        return {
+            "federation": self._federation.address,
+            "manifest_digest": "0x" + self._manifest.digest.hex(),
+            "genesis_root": "0x" + self._federation.model(0).root.hex(),
+            "head_root": self.head_root,
+        }
+
+    @property
+    def head_root(self) -> str:
+        return "0x" + self._federation.head().root.hex()
+
+    def check_exports(self) -> None:
+        """Check the exported models against the head; after ``rounds``. Raises WrongRecord."""
+        head = self._federation.head()
+        if self.history.complete and set(self.history.exports) != {SAFETENSORS, KERAS}:
+            raise WrongRecord("history.json does not list the exported models of a complete run.")
+        for name, recorded in self.history.exports.items():
+            path = self._directory / name
+            if name not in (SAFETENSORS, KERAS) or not path.is_file():
+                raise WrongRecord(f"Round {head.round}: the exported {name} is missing.")
+            if file_sha256(path) != recorded:
+                wrong = "" if name == KERAS else self._wrong_weight(path, head)
+                where = f"; {wrong}" if wrong else ""
+                raise WrongRecord(f"Round {head.round}: the exported {name} was changed{where}.")
+            if name == SAFETENSORS and (wrong := self._wrong_weight(path, head)):
+                raise WrongRecord(f"Round {head.round}: the exported {name} is wrong; {wrong}.")
+
+    def _wrong_weight(self, path: Path, head: ModelView) -> str:
+        """The first coordinate at which an exported model is not the head's; empty if none."""
+        layout = self._manifest.layout
+        file = self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
+        right = float_view(layout, self._cache.load(file))
+        try:
+            found = load_weights(path, [TensorSpec(t.name, t.shape) for t in layout.tensors])
+        except InputError as error:
+            return f"it cannot be read ({error.message})"
+        for tensor, a, b in zip(layout.tensors, found, right, strict=True):
+            differing = np.flatnonzero(a.view(np.uint32) != b.view(np.uint32))
+            if differing.size:
+                coordinate = tensor.padded_start + int(differing[0])
+                return f"the first wrong coordinate is {describe(layout, coordinate)}"
+        return ""
+
+    def _read_manifest(self) -> Manifest:
+        try:
+            return fetch_manifest(self._store, self._federation.params())
+        except ContentError as error:
+            raise WrongRecord(
+                f"Round 0: the stored manifest was changed, no coordinate of a model: {error}"
+            ) from error
+
+    def _require_genesis(self) -> None:
+        model = self._federation.model(0)
+        meta = self._origin.state(0)
+        try:
+            self._cache.fetch(self._store, model.cid, model.root, meta)
+        except (ContentError, RootMismatch) as error:
+            raise self._damaged(f"model {model.cid}", model.cid, model.root, meta) from error
+
+    def _check(self, model: ModelView) -> AuditedRound:
+        result = self._models.result_of(model)
+        claimed = self.history.rounds[model.round - 1].included
+        included = len(included_indices(result.included))
+        self._compare(model.round, (("number of included updates", claimed, included),))
+        try:
+            checked = self._models.check(model)
+        except UnavailableUpdates as error:
+            reveal, _ = error.missing[0]
+            what, meta = f"update {reveal.cid} of {reveal.party}", self._origin.update(reveal.round)
+            raise self._damaged(what, reveal.cid, reveal.root, meta) from error
+        except WrongModel as error:
+            raise WrongRecord(error.message) from error
+        if difference := self._difference(model, self._models.recomputation.right_file(result)):
+            raise WrongRecord(
+                f"Round {model.round}: the stored model {model.cid} was changed; {difference}."
+            )
+        return checked
+
+    def _difference(self, model: ModelView, right: VectorFile) -> str:
+        """How the stored file of a model is not the right one; empty if it is."""
+        place = self._store.locate(model.cid)
+        if place is None:
+            return "it is not in the store"
+        try:
+            if filecmp.cmp(place, right.path, shallow=False):
+                return ""
+            return first_difference(self._manifest.layout, right.meta.kind, place, right.path)
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+
+    def _damaged(self, what: str, cid: Cid, root: bytes, meta: VectorMeta) -> WrongRecord:
+        """What is wrong with a stored vector that the chain has the root of."""
+        place = self._store.locate(cid)
+        if place is None:
+            return WrongRecord(f"Round {meta.round}: the {what} is not in the store.")
+        try:
+            where = flipped_bit(self._manifest.layout, meta, place, root)
+        except OSError as unreadable:
+            where = f"it cannot be read: {unreadable.strerror}"
+        return WrongRecord(f"Round {meta.round}: the stored {what} was changed; {where}.")
+
+    def _compare_history(self) -> None:
+        """Check what history.json says of the chain against the replayed one."""
+        federation, history = self._federation, self.history
+        genesis = federation.model(0)
+        heights = range(1, federation.head().height + 1)
+        models = {model.round: model for model in map(federation.model, heights)}
+        setting = (
+            ("chain id", history.chain_id, federation.chain_id),
+            ("rule", history.rule, self._manifest.rule.kind),
+            ("manifest CID", history.manifest_cid, str(manifest_cid(self._manifest.digest))),
+            ("root", history.genesis_root, "0x" + genesis.root.hex()),
+            ("CID", history.genesis_cid, str(genesis.cid)),
+        )
+        self._compare(0, setting)
+        current = genesis
+        for number, entry in enumerate(history.rounds, start=1):
+            current = models.get(number, current)
+            claims = (
+                ("number", entry.round, number),
+                ("acceptance", entry.accepted, number in models),
+                ("root", entry.root, "0x" + current.root.hex()),
+                ("CID", entry.cid, str(current.cid)),
+            )
+            self._compare(number, claims)
+        last = federation.observe(federation.address).current.round
+        self._compare(last, (("number of rounds", len(history.rounds), last),))
+
+    @staticmethod
+    def _compare(round_number: int, claims: Iterable[tuple[str, Any, Any]]) -> None:
+        for what, claimed, right in claims:
+            if claimed != right:
+                raise WrongRecord(
+                    f"Round {round_number}: history.json has the {what} {claimed}, the chain "
+                    f"{right}; no coordinate of the model is concerned, the record itself was "
+                    "changed."
+                )
+
+
+__all__ = ["Audit", "AuditedRound", "WrongRecord"]

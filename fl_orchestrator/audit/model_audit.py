@@ -1,0 +1,107 @@
+"""Computes accepted models again, from a chain and a store, and compares them bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl_orchestrator.audit.difference import describe
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.types import ModelView, included_indices
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import ContentError, VerificationError
+from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.roles.updates import InconsistentEvents
+from fl_orchestrator.roles.vectors import RootMismatch
+
+
+class WrongModel(VerificationError):
+    """An accepted model is not the rule applied to its updates."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedRound:
+    """An accepted round whose model was recomputed and found right."""
+
+    round: int
+    height: int
+    updates: int
+    root: bytes
+
+
+class ModelAudit:
+    """An audit of a federation's models; ``workspace`` takes what is fetched and recomputed.
+
+    ``from_block`` is that of the federation's deployment. The code of the contract is trusted (see
+    ``Federation``), and that the node tells its state; roots and updates are not.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        from_block: int,
+        store: ContentStore,
+        manifest: Manifest,
+        workspace: Path,
+    ) -> None:
+        self._federation = federation
+        self._layout = manifest.layout
+        self._index = RoundIndex(federation, from_block)
+        self.recomputation = Recomputation(federation, self._index, store, manifest, workspace)
+
+    def rounds(self) -> Iterator[AuditedRound]:
+        """Audit the whole history, one round after the other; raises what ``check`` raises."""
+        for height in range(1, self._federation.head().height + 1):
+            yield self.check(self._federation.model(height))
+
+    def result_of(self, model: ModelView) -> Result:
+        """The accepted result behind a model of the history.
+
+        Raises MissingEvents, and InconsistentEvents when the node contradicts itself.
+        """
+        last_block = self._federation.web3.eth.block_number
+        result = self._index.accepted(model.round, last_block).result
+        digest = result_digest(self._federation.chain_id, self._federation.address, result)
+        same = (result.global_root, result.global_cid) == (model.root, model.cid)
+        if not same or not self._federation.attestation(digest).accepted:
+            raise InconsistentEvents(
+                f"The node's result of round {model.round} is not the one that the contract "
+                "accepted.",
+                "The node is out of step or lies: use another RPC endpoint.",
+            )
+        return result
+
+    def check(self, model: ModelView) -> AuditedRound:
+        """Compute a model of the history again, whose height is above 0.
+
+        Raises WrongModel, with the first wrong coordinate, and whatever says that it cannot be
+        computed: UnavailableUpdates, UnavailableBase, MissingEvents and InconsistentEvents.
+        """
+        result = self.result_of(model)
+        right = self.recomputation.compute(result)
+        if right.root != model.root:
+            raise WrongModel(
+                f"Round {model.round}: the model on-chain is not the rule applied to its updates; "
+                f"{self._first_difference(result)}."
+            )
+        if right.cid != model.cid:
+            raise WrongModel(
+                f"Round {model.round}: the model's numbers are right, but {model.cid} on-chain is "
+                f"the CID of another file than theirs, {right.cid}."
+            )
+        self.recomputation.forget_rounds_before(model.round)
+        included = len(included_indices(result.included))
+        return AuditedRound(model.round, model.height, included, model.root)
+
+    def _first_difference(self, result: Result) -> str:
+        try:
+            claimed = self.recomputation.claimed_file(result)
+        except (ContentError, RootMismatch) as error:
+            return f"nobody shows it, so the coordinate is not known ({error.message})"
+        right = self.recomputation.right_file(result)
+        coordinate = self.recomputation.first_wrong_coordinate(claimed, right)
+        return f"the first wrong coordinate is {describe(self._layout, coordinate)}"

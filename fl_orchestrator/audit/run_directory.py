@@ -1,0 +1,76 @@
+"""The directory of a run: what is in it, and that nothing else is ever deleted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from fl_orchestrator.audit.history import BLOCKS, HISTORY, KERAS, SAFETENSORS, STORE, UnreadableRun
+from fl_orchestrator.audit.plots import CURVES
+from fl_orchestrator.errors import InputError
+
+# It comes first and goes last: without it nothing in a directory is a run's.
+MARKER: Final = ".flo-run"
+_MARKER_TEXT: Final = "Written by flo demo, which empties this directory when it runs here again.\n"
+_CONTENTS: Final = frozenset(
+    {
+        MARKER,
+        HISTORY,
+        BLOCKS,
+        # What writing these two leaves behind when it is killed.
+        f".{HISTORY}.new",
+        f".{BLOCKS}.new",
+        SAFETENSORS,
+        KERAS,
+        CURVES,
+        STORE,
+        "aggregators",
+        "deployments",
+        "models",
+        "parties",
+    }
+)
+
+
+class ForeignDirectory(InputError):
+    """The output directory holds something that no run wrote."""
+
+
+def check_run_directory(directory: Path) -> None:
+    """Raise ForeignDirectory unless it is absent, empty, or holds a run and nothing else."""
+    if not directory.is_dir():
+        if directory.exists() or directory.is_symlink():
+            raise ForeignDirectory(f"{directory} is a file.", "Give a directory with --out.")
+        return
+    found = {entry.name for entry in directory.iterdir()}
+    foreign = sorted(found - _CONTENTS if MARKER in found else found)
+    if foreign:
+        raise ForeignDirectory(
+            f"{directory} holds {foreign[0]}, which no demo wrote.",
+            "Give another directory with --out, or move it away.",
+        )
+
+
+def check_recorded(directory: Path) -> None:
+    """Raise UnreadableRun where a run was stopped before it recorded anything."""
+    if (directory / MARKER).is_file() and not (directory / HISTORY).exists():
+        raise UnreadableRun(
+            f"The run in {directory} was stopped before its first record: nothing can be checked.",
+            "Run the demo again: it starts over.",
+        )
+
+
+def start_run(directory: Path) -> None:
+    """Make an empty directory for a run, in the place of an earlier run if there is one.
+
+    Raises ForeignDirectory before anything is deleted, and OSError.
+    """
+    check_run_directory(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARKER).write_text(_MARKER_TEXT)
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != MARKER:
+            entry.unlink()

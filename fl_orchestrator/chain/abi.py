@@ -1,0 +1,54 @@
+"""Between dataclasses and the tuples of the contract ABI."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+from collections.abc import Hashable
+from typing import Any, TypeVar, get_type_hints
+
+from eth_utils.address import to_checksum_address
+
+from fl_orchestrator.content.cid import Cid
+
+T = TypeVar("T")
+
+
+@functools.cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def from_abi(cls: type[T], values: Any) -> T:
+    """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included.
+
+    Text is an address, and gets its checksum. One, or a CID, that may be None is so when it is
+    zero.
+    """
+    hints = _hints(cls)  # type: ignore[arg-type]  # mypy takes type[T] for unhashable
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    arguments = {}
+    for field, value in zip(fields, values, strict=True):
+        kind = hints[field.name]
+        if kind == Cid | None:
+            value = from_abi(Cid, value) if any(value[0]) else None
+        elif kind == str | None:
+            value = to_checksum_address(value) if int(value, 16) else None
+        elif kind is str:
+            value = to_checksum_address(value)
+        elif dataclasses.is_dataclass(kind):
+            value = from_abi(kind, value)  # type: ignore[arg-type]
+        elif isinstance(kind, type) and issubclass(kind, enum.Enum):
+            value = kind(value)
+        arguments[field.name] = value
+    return cls(**arguments)
+
+
+def to_abi(value: Any) -> Any:
+    """The tuple of a dataclass, nested ones included, as the ABI encoder takes it."""
+    if dataclasses.is_dataclass(value):
+        return tuple(to_abi(getattr(value, f.name)) for f in dataclasses.fields(value))
+    if isinstance(value, (list, tuple)):
+        return [to_abi(item) for item in value]
+    return value

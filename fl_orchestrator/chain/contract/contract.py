@@ -1,0 +1,169 @@
+"""One contract on a chain: what its functions return, its events, and calls to send to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+from eth_typing import ChecksumAddress
+from eth_utils.abi import (
+    function_abi_to_4byte_selector,
+    get_abi_input_types,
+    get_abi_output_types,
+)
+from web3 import Web3
+from web3.exceptions import BlockNotFound, Web3RPCError
+
+from fl_orchestrator.artifacts import Artifact
+from fl_orchestrator.chain.abi import from_abi
+from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
+from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge
+
+_T = TypeVar("_T")
+
+# Blocks that one search for events covers at first; some nodes take ten thousand, or fewer.
+_WIDEST_SPAN: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A contract call that can be sent. ``label`` names it in reports; ``value`` is in wei."""
+
+    to: ChecksumAddress | None
+    data: bytes
+    value: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A function's selector, and the types that it takes and returns."""
+
+    selector: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, item: Any) -> _Function:
+        return cls(
+            bytes(function_abi_to_4byte_selector(item)),
+            tuple(get_abi_input_types(item)),
+            tuple(get_abi_output_types(item)),
+        )
+
+
+class Contract:
+    """The contract at an address, by the ABI of its artifact. It sends nothing by itself."""
+
+    def __init__(self, web3: Web3, address: str, artifact: Artifact) -> None:
+        self.web3 = web3
+        self.address = Web3.to_checksum_address(address)
+        self.chain_id = web3.eth.chain_id
+        self.reverts = RevertDecoder.of_artifact(artifact.name)
+        self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
+        self._functions = {
+            item["name"]: _Function.of(item) for item in artifact.abi if item["type"] == "function"
+        }
+        self._span = _WIDEST_SPAN
+
+    def _read(self, function: str, *arguments: Any) -> Any:
+        """What a function returns.
+
+        Not by web3's own contracts, which take twice the time: a process that waits does only this.
+        """
+        called = self._functions[function]
+        data = called.selector + encode(called.inputs, arguments)
+        with self.reverts.translated():
+            # For a call without a sender web3 asks the development chain for its accounts.
+            answer = self.web3.eth.call({"from": self.address, "to": self.address, "data": data})
+        try:
+            values = decode(called.outputs, bytes(answer))
+        except DecodingError as error:
+            raise _no_answer(function) from error
+        return values[0] if len(values) == 1 else values
+
+    def _read_as(self, cls: type[_T], function: str, *arguments: Any) -> _T:
+        """What a function returns, as a dataclass (see `from_abi`)."""
+        values = self._read(function, *arguments)
+        try:
+            return from_abi(cls, values)
+        except ValueError as error:
+            raise _no_answer(function) from error
+
+    def block_hash(self, number: int) -> bytes | None:
+        """The hash of a block; None when the node has no such block."""
+        with self.reverts.translated():
+            try:
+                return bytes(self.web3.eth.get_block(number)["hash"])
+            except BlockNotFound:
+                return None
+
+    def _events(
+        self, name: str, first: int, last: int | None, round_number: int | None
+    ) -> list[Any]:
+        """From a first block to a last one, None being the latest, and of one round or of all."""
+        event = self._contract.events[name]
+        filters = {} if round_number is None else {"round": round_number}
+
+        def search(start: int, end: int) -> Iterable[Any]:
+            logs: Iterable[Any] = event.get_logs(
+                from_block=start, to_block=end, argument_filters=filters
+            )
+            return logs
+
+        return self._searched(search, first, last)
+
+    def _events_of(self, names: Sequence[str], first: int, last: int) -> list[Any]:
+        """All events of these names, in the order of the chain."""
+        events = {
+            bytes.fromhex(e.topic[2:]): e for e in map(self._contract.events.__getitem__, names)
+        }
+        wanted: Any = {
+            "address": self.address,
+            "topics": [["0x" + topic.hex() for topic in events]],
+        }
+
+        def search(start: int, end: int) -> Iterable[Any]:
+            wanted.update(fromBlock=start, toBlock=end)
+            for log in self.web3.eth.get_logs(wanted):
+                yield events[bytes(log["topics"][0])].process_log(log)
+
+        return self._searched(search, first, last)
+
+    def _searched(
+        self, search: Callable[[int, int], Iterable[Any]], first: int, last: int | None
+    ) -> list[Any]:
+        """What a search finds in a range of blocks, as wide as the node takes it at a time."""
+        found: list[Any] = []
+        span = self._span
+        with self.reverts.translated():
+            end = self.web3.eth.block_number if last is None else last
+            while first <= end:
+                stop = min(end, first + span - 1)
+                try:
+                    found.extend([*search(first, stop)])
+                except (Web3RPCError, AnswerTooLarge):
+                    if stop == first:
+                        self._span = _WIDEST_SPAN
+                        raise
+                    # What fails in a narrower search says nothing of wide ones.
+                    if stop - first + 1 == self._span:
+                        self._span //= 2
+                    span = (stop - first + 1) // 2
+                    continue
+                first = stop + 1
+        return found
+
+    def _call(self, function: str, *arguments: Any, value: int = 0) -> Call:
+        data = self._contract.encode_abi(function, args=list(arguments))
+        return Call(self.address, bytes.fromhex(data[2:]), value, function)
+
+
+def _no_answer(function: str) -> RequestRefused:
+    return RequestRefused(
+        f"The node's answer to {function} is not what such a contract returns.",
+        "Check the federation's address, or use another RPC endpoint.",
+    )

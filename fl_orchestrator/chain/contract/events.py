@@ -1,0 +1,216 @@
+"""What a federation's events say of its rounds, read as the blocks come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.event_types import (
+    Answered,
+    Demanded,
+    FraudProven,
+    RevealedUpdate,
+    RoundEvents,
+    RoundRevoked,
+)
+from fl_orchestrator.errors import ChainError
+from fl_orchestrator.model.digests import Result
+
+# Nodes behind one address are not always at the same block, and one that is behind may give no
+# events where it should give an error: so many blocks are read again with those that follow them.
+_READ_AGAIN: Final = 16
+# So many ranges of blocks can be forgotten one by one when a reorganisation replaces them.
+_KEPT_SEARCHES: Final = 128
+
+
+class MissingEvents(ChainError):
+    """The node does not give the events of a round that the contract has accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRound:
+    """The accepted result of a round, and all its counted reveals in their order."""
+
+    result: Result
+    updates: list[RevealedUpdate]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What was found in a range of blocks; the last one's hash tells whether they still exist."""
+
+    last: int
+    hash: bytes
+    found: RoundEvents
+
+
+class RoundIndex:
+    """An index of a federation's rounds, from the block of its deployment on, or from 0.
+
+    It asks the node for the blocks that are new since the last time, and for the last few before
+    them once more, and knows of no later ones.
+    Everything goes by round: after a revocation another round has the same height.
+    """
+
+    def __init__(self, federation: Federation, from_block: int) -> None:
+        self._federation = federation
+        self._from_block = from_block
+        self._searches: list[_Search] = []
+        self._reorganised = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._results: dict[bytes, Result] = {}
+        self._updates: dict[int, dict[int, RevealedUpdate]] = {}
+        self._accepted: dict[int, bytes] = {}
+        self._demands: dict[int, Demanded] = {}
+        self._answers: dict[int, Answered] = {}
+        self._frauds: dict[bytes, FraudProven] = {}
+        self._revocations: dict[int, RoundRevoked] = {}
+
+    def search_to(self, block_number: int) -> bool:
+        """Read the events up to a block, which is included.
+
+        Returns whether a reorganisation replaced blocks that were read before. What they said is
+        forgotten, and read anew from the fork on.
+        """
+        self._read_to(block_number)
+        # Only now: a search that fails must not take the news with it.
+        reorganised, self._reorganised = self._reorganised, False
+        return reorganised
+
+    def _read_to(self, block_number: int) -> None:
+        # First of all: what changes while this searches, the next search notices.
+        block_hash = self._federation.block_hash(block_number)
+        self._forget_replaced()
+        if block_hash is not None and block_number > self._last_block:
+            first = max(self._from_block, self._last_block + 1 - _READ_AGAIN)
+            found = self._federation.round_events(first, block_number)
+            self._take(found)
+            self._searches.append(_Search(block_number, block_hash, found))
+            if len(self._searches) > 2 * _KEPT_SEARCHES:
+                self._searches[:_KEPT_SEARCHES] = [_merged(self._searches[:_KEPT_SEARCHES])]
+
+    @property
+    def _last_block(self) -> int:
+        return self._searches[-1].last if self._searches else self._from_block - 1
+
+    def _forget_replaced(self) -> None:
+        kept = len(self._searches)
+        while kept and not self._is_on_chain(self._searches[kept - 1]):
+            kept -= 1
+        if kept == len(self._searches):
+            return
+        self._reorganised = True
+        del self._searches[kept:]
+        self._forget()
+        for search in self._searches:
+            self._take(search.found)
+
+    def _is_on_chain(self, search: _Search) -> bool:
+        return self._federation.block_hash(search.last) == search.hash
+
+    def _take(self, found: RoundEvents) -> None:
+        self._results |= found.results
+        for update in found.updates:
+            self._updates.setdefault(update.round, {})[update.index] = update
+        self._accepted |= found.accepted
+        self._demands |= {demand.id: demand for demand in found.demands}
+        self._answers |= {answer.id: answer for answer in found.answers}
+        self._frauds |= {fraud.digest: fraud for fraud in found.frauds}
+        self._revocations |= {revocation.round: revocation for revocation in found.revocations}
+
+    def accepted(self, round_number: int, block_number: int) -> AcceptedRound:
+        """An accepted round, of which ``block_number`` and earlier blocks have all events.
+
+        Raises MissingEvents.
+        """
+        if round_number not in self._accepted and block_number > self._last_block:
+            self._read_to(block_number)
+        try:
+            result = self._results[self._accepted[round_number]]
+            return AcceptedRound(result, _in_order(self._updates[round_number]))
+        except KeyError as error:
+            raise MissingEvents(
+                f"The node has no events of round {round_number}, which the contract accepted.",
+                "Use an RPC endpoint that keeps all logs.",
+            ) from error
+
+    # ------------------------------------------------------------------ rounds
+
+    @property
+    def results(self) -> Mapping[bytes, Result]:
+        """Every result that anybody signed, by its digest; few of them were accepted."""
+        return MappingProxyType(self._results)
+
+    @property
+    def accepted_digests(self) -> Mapping[int, bytes]:
+        """The accepted result's digest by its round, revoked rounds included."""
+        return MappingProxyType(self._accepted)
+
+    def proposed(self, round_number: int) -> dict[bytes, Result]:
+        """Every result of a round that anybody signed, the accepted one included, by digest."""
+        return {d: result for d, result in self._results.items() if result.round == round_number}
+
+    def updates(self, round_number: int) -> list[RevealedUpdate]:
+        """The counted reveals of a round, in their order."""
+        return _in_order(self._updates.get(round_number, {}))
+
+    # ------------------------------------------------------------------ disputes
+
+    @property
+    def demands(self) -> Mapping[int, Demanded]:
+        """Every demand, by its id; those of revoked rounds too."""
+        return MappingProxyType(self._demands)
+
+    @property
+    def answers(self) -> Mapping[int, Answered]:
+        """Every answer, by the id of its demand."""
+        return MappingProxyType(self._answers)
+
+    @property
+    def frauds(self) -> Mapping[bytes, FraudProven]:
+        """The results that are proven fraudulent, accepted or not, by their digest."""
+        return MappingProxyType(self._frauds)
+
+    @property
+    def revocations(self) -> Mapping[int, RoundRevoked]:
+        """The revoked rounds.
+
+        Later rounds that were accepted on top of one died with it; they are not among these.
+        """
+        return MappingProxyType(self._revocations)
+
+
+def signers_of(
+    federation: Federation, from_block: int, round_number: int, digest: bytes
+) -> list[str]:
+    """The aggregators that signed a result, of which other events speak. Raises MissingEvents."""
+    signers = federation.signers(from_block, round_number=round_number).get(digest)
+    if signers is None:
+        raise MissingEvents(
+            f"The node has no signatures of a result of round {round_number}, which it listed.",
+            "A reorganisation may have dropped it; else use an RPC endpoint that keeps all logs.",
+        )
+    return signers
+
+
+def _in_order(updates: Mapping[int, RevealedUpdate]) -> list[RevealedUpdate]:
+    return [updates[index] for index in sorted(updates)]
+
+
+def _merged(searches: Sequence[_Search]) -> _Search:
+    """One search over the blocks of all: after a deeper fork all of it is read again."""
+    merged = RoundEvents({}, [], {}, [], [], [], [])
+    for found in (search.found for search in searches):
+        merged.results.update(found.results)
+        merged.updates.extend(found.updates)
+        merged.accepted.update(found.accepted)
+        merged.demands.extend(found.demands)
+        merged.answers.extend(found.answers)
+        merged.frauds.extend(found.frauds)
+        merged.revocations.extend(found.revocations)
+    return _Search(searches[-1].last, searches[-1].hash, merged)

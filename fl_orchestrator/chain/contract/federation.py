@@ -1,0 +1,291 @@
+"""The typed view of one ``Federation`` contract: its state, its events, and calls to send to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from web3 import Web3
+
+from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.abi import from_abi, to_abi
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.disputes import Disputes, typed
+from fl_orchestrator.chain.event_types import (
+    Answered,
+    Demanded,
+    FraudProven,
+    RevealedUpdate,
+    RoundEvents,
+    RoundRevoked,
+    counted,
+)
+from fl_orchestrator.chain.signing.keys import Signer
+from fl_orchestrator.chain.types import (
+    ModelView,
+    Observation,
+    Params,
+    Role,
+    Signature,
+    SignedCommit,
+    Update,
+)
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.errors import ChainError
+from fl_orchestrator.model.digests import Result
+
+__all__ = ["Attestation", "Call", "Federation", "NoFederation"]
+
+_RESULT_TYPES: Final = {
+    "Result": [
+        {"name": "round", "type": "uint64"},
+        {"name": "updatesHash", "type": "bytes32"},
+        {"name": "baseRoot", "type": "bytes32"},
+        {"name": "included", "type": "uint128"},
+        {"name": "globalRoot", "type": "bytes32"},
+        {"name": "globalCid", "type": "Cid"},
+    ],
+    "Cid": [{"name": "digest", "type": "bytes32"}, {"name": "codec", "type": "uint8"}],
+}
+_COMMIT_TYPES: Final = {
+    "Commit": [
+        {"name": "round", "type": "uint64"},
+        {"name": "party", "type": "address"},
+        {"name": "commitment", "type": "bytes32"},
+    ]
+}
+
+
+_ROUND_EVENTS: Final = (
+    "ResultProposed",
+    "UpdateRevealed",
+    "RoundAccepted",
+    "Demanded",
+    "Answered",
+    "FraudProven",
+    "RoundRevoked",
+)
+
+
+class NoFederation(ChainError):
+    """There is no federation of this code, linked to this code's libraries, at the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """The signers of a result as a bitmap of seats, their stake in wei, and whether it won."""
+
+    signers: int
+    stake: int
+    accepted: bool
+
+
+class Federation(Disputes):
+    """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
+
+    ``libraries`` has the address of each library it is linked to, and ``last_seen`` what `observe`
+    returned last: the loop that runs a role learns the time from it.
+    """
+
+    last_seen: Observation | None = None
+    _params: Params | None = None
+
+    def __init__(self, web3: Web3, address: str) -> None:
+        artifact = load_artifact("Federation")
+        super().__init__(web3, address, artifact)
+        code = bytes(web3.eth.get_code(self.address))
+        if not artifact.runs_as(code):
+            raise NoFederation(
+                f"There is no federation of this version at {self.address} on chain "
+                f"{self.chain_id}.",
+                "Check the address and the RPC endpoint.",
+            )
+        self.libraries = artifact.libraries_of(code)
+        for name, address_of_library in self.libraries.items():
+            self._require_library(name, address_of_library)
+
+    def _require_library(self, name: str, address: bytes) -> None:
+        """What a federation calls there acts on its storage, and decides its disputes."""
+        artifact = load_artifact(name)
+        code = bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
+        links_only_itself = artifact.libraries_of(code).items() <= {name: address}.items()
+        if not artifact.runs_as(code) or not links_only_itself:
+            raise NoFederation(
+                f"The federation at {self.address} is linked to another {name} than this version's,"
+                f" at {Web3.to_checksum_address(address)}: it could decide disputes as it likes.",
+                "Do not use it.",
+            )
+
+    # ------------------------------------------------------------------ state
+
+    def observe(self, account: str) -> Observation:
+        """Everything that a role of this account decides on, at the latest block."""
+        self.last_seen = self._read_as(Observation, "observe", account)
+        return self.last_seen
+
+    def params(self) -> Params:
+        """They never change, and are asked for once."""
+        if self._params is None:
+            self._params = self._read_as(Params, "params")
+        return self._params
+
+    def head(self) -> ModelView:
+        return self._read_as(ModelView, "head")
+
+    def model(self, height: int) -> ModelView:
+        """The accepted model at a height; height 0 is genesis."""
+        return self._read_as(ModelView, "model", height)
+
+    def attestation(self, digest: bytes) -> Attestation:
+        """Who signed the result with this digest."""
+        return Attestation(*self._read("attestation", digest))
+
+    def distributed(self, height: int) -> bool:
+        return bool(self._read("distributed", height))
+
+    # ------------------------------------------------------------------ events
+
+    # From a first block to a last one, None being the latest, and of one round or of all.
+
+    def revealed_updates(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> list[RevealedUpdate]:
+        """The counted reveals, in their order."""
+        logs = self._events("UpdateRevealed", first, last, round_number)
+        return [_revealed(log["args"]) for log in logs]
+
+    def proposed_results(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> dict[bytes, Result]:
+        """Every result with a valid signature, by its digest."""
+        logs = self._events("ResultProposed", first, last, round_number)
+        return dict(_proposed(log["args"]) for log in logs)
+
+    def accepted_digests(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> dict[int, bytes]:
+        """The digest of the accepted result by its round, revoked rounds included."""
+        logs = self._events("RoundAccepted", first, last, round_number)
+        return {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs}
+
+    def signers(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> dict[bytes, list[str]]:
+        """The aggregators that signed each result, by its digest."""
+        signers: dict[bytes, list[str]] = {}
+        for log in self._events("Attested", first, last, round_number):
+            signers.setdefault(bytes(log["args"]["digest"]), []).append(log["args"]["aggregator"])
+        return signers
+
+    def round_events(self, first: int, last: int) -> RoundEvents:
+        """Everything that a range of blocks says of rounds, by one request."""
+        logs: dict[str, list[Any]] = {name: [] for name in _ROUND_EVENTS}
+        for log in self._events_of(_ROUND_EVENTS, first, last):
+            logs[log["event"]].append(log)
+        return RoundEvents(
+            dict(_proposed(log["args"]) for log in logs["ResultProposed"]),
+            [_revealed(log["args"]) for log in logs["UpdateRevealed"]],
+            {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs["RoundAccepted"]},
+            [typed(Demanded, log) for log in logs["Demanded"]],
+            [typed(Answered, log) for log in logs["Answered"]],
+            [typed(FraudProven, log) for log in logs["FraudProven"]],
+            [typed(RoundRevoked, log) for log in logs["RoundRevoked"]],
+        )
+
+    # ------------------------------------------------------------------ signatures
+
+    @property
+    def domain(self) -> dict[str, Any]:
+        """The EIP-712 domain."""
+        return {
+            "name": "Federation",
+            "version": "1",
+            "chainId": self.chain_id,
+            "verifyingContract": self.address,
+        }
+
+    def sign_result(self, signer: Signer, result: Result) -> Signature:
+        message = {
+            "round": result.round,
+            "updatesHash": result.updates_hash,
+            "baseRoot": result.base_root,
+            "included": result.included,
+            "globalRoot": result.global_root,
+            "globalCid": {"digest": result.global_cid.digest, "codec": result.global_cid.codec},
+        }
+        return signer.sign_typed_data(self.domain, _RESULT_TYPES, message)
+
+    def sign_commit(self, signer: Signer, round_number: int, commitment: bytes) -> SignedCommit:
+        message = {"round": round_number, "party": signer.address, "commitment": commitment}
+        signature = signer.sign_typed_data(self.domain, _COMMIT_TYPES, message)
+        return SignedCommit(signer.address, commitment, signature.r, signature.vs)
+
+    # ------------------------------------------------------------------ calls
+
+    def admit(self, accounts: Sequence[str], role: Role) -> Call:
+        return self._call("admit", list(accounts), int(role))
+
+    def register(self, role: Role, beneficiary: str, stake: int) -> Call:
+        return self._call("register", int(role), beneficiary, value=stake)
+
+    def deposit(self, amount: int) -> Call:
+        return self._call("deposit", value=amount)
+
+    def request_unbond(self, account: str, role: Role) -> Call:
+        return self._call("requestUnbond", account, int(role))
+
+    def withdraw(self, account: str, role: Role) -> Call:
+        return self._call("withdraw", account, int(role))
+
+    def withdraw_rewards(self, account: str) -> Call:
+        return self._call("withdrawRewards", account)
+
+    def slash_unrevealed(self, party: str) -> Call:
+        return self._call("slashUnrevealed", party)
+
+    def open_round(self) -> Call:
+        return self._call("openRound")
+
+    def commit(self, round_number: int, commitment: bytes) -> Call:
+        return self._call("commit", round_number, commitment)
+
+    def commit_for(self, commits: Sequence[SignedCommit]) -> Call:
+        return self._call("commitFor", to_abi(list(commits)))
+
+    def reveal(self, updates: Sequence[Update]) -> Call:
+        return self._call("reveal", to_abi(list(updates)))
+
+    def attest(self, result: Result, signatures: Sequence[Signature]) -> Call:
+        return self._call("attest", to_abi(result), to_abi(list(signatures)))
+
+    def finalize(self) -> Call:
+        return self._call("finalize")
+
+    def fund_rewards(self, amount: int) -> Call:
+        return self._call("fundRewards", value=amount)
+
+    def distribute(self, result: Result, updates: Sequence[RevealedUpdate]) -> Call:
+        return self._call("distribute", to_abi(result), counted(updates))
+
+
+def _revealed(args: Any) -> RevealedUpdate:
+    return RevealedUpdate(
+        args["round"],
+        args["party"],
+        args["index"],
+        args["weight"],
+        args["root"],
+        from_abi(Cid, _values(args["cid"])),
+    )
+
+
+def _proposed(args: Any) -> tuple[bytes, Result]:
+    return bytes(args["digest"]), from_abi(Result, _values(args["result"]))
+
+
+def _values(struct: Any) -> Any:
+    """The values of an event's struct, which web3 gives as mappings, as nested tuples."""
+    if hasattr(struct, "values"):
+        return tuple(_values(value) for value in struct.values())
+    return struct

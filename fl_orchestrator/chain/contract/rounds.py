@@ -1,0 +1,214 @@
+"""What became of the rounds of a federation: for people, who ask about some of them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.event_types import (
+    Answered,
+    Committed,
+    Demanded,
+    DuplicateUpdate,
+    FraudProven,
+    RevealedUpdate,
+    RoundAccepted,
+    RoundOpened,
+)
+from fl_orchestrator.chain.types import ModelView, Observation, Phase, included_indices
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.digests import Result
+
+
+class NoSuchRound(InputError):
+    """No round has this number yet."""
+
+
+class NoModel(InputError):
+    """A round left no model: it is not over, void or revoked."""
+
+
+class Outcome(enum.StrEnum):
+    """Where a round stands, or what became of it."""
+
+    SEEDING = "seeding"
+    COMMIT = "commit"
+    REVEAL = "reveal"
+    ATTEST = "attest"
+    ACCEPTED = "accepted"
+    FINAL = "final"
+    VOID = "void"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedResult:
+    """A result that somebody signed; ``fraud`` is None unless it was proven wrong."""
+
+    digest: bytes
+    result: Result
+    signers: tuple[str, ...]
+    fraud: FraudProven | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """A round as its events have it.
+
+    ``opened`` is None while the seed is awaited, ``accepted`` when no result was, and
+    ``accepted_at`` is a block's time. ``parties`` committed; of these, some revealed ``updates``,
+    which count, or ``duplicates``, which do not.
+    """
+
+    number: int
+    outcome: Outcome
+    opened: RoundOpened | None
+    opened_at: int
+    parties: tuple[str, ...]
+    updates: tuple[RevealedUpdate, ...]
+    duplicates: tuple[DuplicateUpdate, ...]
+    results: tuple[SignedResult, ...]
+    accepted: RoundAccepted | None
+    accepted_at: int
+    demands: tuple[Demanded, ...]
+    answers: tuple[Answered, ...]
+
+    @property
+    def accepted_result(self) -> SignedResult | None:
+        """The result that was accepted, though it may be revoked since."""
+        digest = self.accepted and self.accepted.digest
+        return next((result for result in self.results if result.digest == digest), None)
+
+    @property
+    def included(self) -> frozenset[int]:
+        """The indices of the updates that the accepted result includes."""
+        accepted = self.accepted_result
+        return frozenset(included_indices(accepted.result.included) if accepted else ())
+
+
+def require_round(seen: Observation, number: int) -> None:
+    """Raise NoSuchRound unless the federation has come to a round."""
+    last = seen.current.round
+    if not 1 <= number <= last:
+        raise NoSuchRound(
+            f"There is no round {number}.",
+            f"Rounds count from 1; the last one is {last}." if last else "None was opened yet.",
+        )
+
+
+def read_rounds(
+    federation: Federation, from_block: int, first: int, last: int
+) -> list[RoundRecord]:
+    """The rounds from the number ``first`` to ``last``, by the events from a block on.
+
+    Raises NoSuchRound.
+    """
+    seen = federation.observe(federation.address)
+    require_round(seen, first)
+    require_round(seen, last)
+    only = first if first == last else None
+    opened = {e.round: e for e in federation.events(RoundOpened, from_block, round_number=only)}
+    # Nothing of a round comes before its opening.
+    start = opened[first].block_number if first in opened else from_block
+    events = _Events(federation, start, only)
+    commit_period = federation.params().commit_period
+    return [
+        _record(federation, seen, n, opened.get(n), commit_period, events)
+        for n in range(first, last + 1)
+    ]
+
+
+class _Events:
+    """The events of one round, or of all, from a block on."""
+
+    def __init__(self, federation: Federation, first: int, only: int | None) -> None:
+        where = (first, None, only)
+        self.parties = federation.events(Committed, *where)
+        self.updates = federation.revealed_updates(*where)
+        self.duplicates = federation.events(DuplicateUpdate, *where)
+        self.results = federation.proposed_results(*where)
+        self.signers = federation.signers(*where)
+        self.accepted = {event.round: event for event in federation.events(RoundAccepted, *where)}
+        self.demands = federation.demands(*where)
+        self.answers = federation.answers(*where)
+        self.frauds = {event.digest: event for event in federation.frauds(*where)}
+
+
+def _record(
+    federation: Federation,
+    seen: Observation,
+    number: int,
+    opened: RoundOpened | None,
+    commit_period: int,
+    events: _Events,
+) -> RoundRecord:
+    accepted = events.accepted.get(number)
+    return RoundRecord(
+        number=number,
+        outcome=_outcome(federation, seen, number, accepted),
+        opened=opened,
+        opened_at=opened.commit_end - commit_period if opened else 0,
+        parties=tuple(event.party for event in events.parties if event.round == number),
+        updates=tuple(update for update in events.updates if update.round == number),
+        duplicates=tuple(event for event in events.duplicates if event.round == number),
+        results=tuple(
+            SignedResult(
+                digest, result, tuple(events.signers.get(digest, ())), events.frauds.get(digest)
+            )
+            for digest, result in events.results.items()
+            if result.round == number
+        ),
+        accepted=accepted,
+        accepted_at=_time_of(federation, accepted.block_number) if accepted else 0,
+        demands=tuple(event for event in events.demands if event.round == number),
+        answers=tuple(event for event in events.answers if event.round == number),
+    )
+
+
+def _outcome(
+    federation: Federation, seen: Observation, number: int, accepted: RoundAccepted | None
+) -> Outcome:
+    if accepted is not None:
+        if not federation.window(number).alive:
+            return Outcome.REVOKED
+        return Outcome.FINAL if accepted.height <= seen.final_height else Outcome.ACCEPTED
+    if number == seen.current.round and seen.current.phase < Phase.ACCEPTED:
+        return Outcome(seen.current.phase.name.lower())
+    return Outcome.VOID
+
+
+def _time_of(federation: Federation, block_number: int) -> int:
+    with federation.reverts.translated():
+        return int(federation.web3.eth.get_block(block_number)["timestamp"])
+
+
+def model_of(federation: Federation, from_block: int, number: int) -> ModelView:
+    """The model that a round of the history made; that of round 0 is genesis.
+
+    Raises NoSuchRound, and NoModel, which says why there is none.
+    """
+    seen = federation.observe(federation.address)
+    if number:
+        require_round(seen, number)
+    # The rounds of the history rise with its heights.
+    low, high = 0, seen.head.height
+    while low < high:
+        middle = (low + high) // 2
+        if federation.model(middle).round < number:
+            low = middle + 1
+        else:
+            high = middle
+    model = federation.model(low)
+    if model.round == number:
+        return model
+    (record,) = read_rounds(federation, from_block, number, number)
+    reasons = {
+        Outcome.REVOKED: f"Round {number} was revoked: its model, or one that it starts from, "
+        "was proven wrong.",
+        Outcome.VOID: f"Round {number} is void: it has no model.",
+    }
+    raise NoModel(
+        reasons.get(record.outcome, f"Round {number} is not over: it is in {record.outcome}."),
+        "`flo round list` shows which rounds have one.",
+    )

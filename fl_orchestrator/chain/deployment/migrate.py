@@ -1,0 +1,272 @@
+"""Runs the numbered migrations and records what they deployed, by chain.
+
+A migration is a module `migrations/NNNN_name.py` with `CONTRACT`, the artifact's name, and
+`constructor_arguments(params)`. Running them again deploys nothing twice: the address of a
+deployment is recorded before it is sent, so that even an interrupted one is found again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Final
+
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_canonical_address
+from eth_utils.crypto import keccak
+from hexbytes import HexBytes
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from web3 import Web3
+from web3.types import Nonce
+from web3.utils.address import get_create_address
+
+import fl_orchestrator
+from fl_orchestrator.artifacts import Artifact, load_artifact
+from fl_orchestrator.chain.abi import to_abi
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.types import Params
+from fl_orchestrator.errors import ChainError, InputError, ToolchainError
+from fl_orchestrator.files import write_whole
+
+_FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
+
+
+class DeploymentMismatch(ChainError):
+    """The chain does not hold the code that the record, or this version of the package, says."""
+
+
+class DamagedRecord(InputError):
+    """A deployment record that this program did not write."""
+
+
+class UnwritableRecord(InputError):
+    """The directory of the deployment records cannot be written."""
+
+
+class DeploymentPending(ChainError):
+    """A deployment was sent and is not mined yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a migration deployed. ``block`` is 0 while the deployment may not be mined yet."""
+
+    migration: str
+    contract: str
+    address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+    block: Annotated[int, Field(ge=0)]
+    code_hash: str
+
+
+_RECORD: Final = TypeAdapter(list[Deployment], config=ConfigDict(strict=True))
+
+
+class DeploymentRecord:
+    """The deployments on one chain: the file ``<directory>/<chain id>.json``."""
+
+    def __init__(self, directory: Path, chain_id: int) -> None:
+        self.path = directory / f"{chain_id}.json"
+
+    def load(self) -> dict[str, Deployment]:
+        """The deployments by migration. Raises DamagedRecord."""
+        try:
+            deployments = _RECORD.validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValidationError) as error:
+            raise DamagedRecord(
+                f"{self.path} is not a deployment record.", "Restore or delete it."
+            ) from error
+        return {deployment.migration: deployment for deployment in deployments}
+
+    def save(self, deployment: Deployment) -> None:
+        """Add a deployment, or replace that of the same migration. Raises UnwritableRecord."""
+        deployments = {**self.load(), deployment.migration: deployment}
+        items = [asdict(d) for d in deployments.values()]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(items, indent=2) + "\n")
+        except OSError as error:
+            raise UnwritableRecord(
+                f"{self.path} cannot be written: {error.strerror}.", "Check --deployments."
+            ) from error
+
+
+def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[Deployment]:
+    """Run every migration that this chain does not have yet; return all deployments in order.
+
+    Raises DeploymentMismatch when the chain holds other code than it should, DeploymentPending
+    when an earlier attempt may still be mined, DamagedRecord, and what Sender raises. Nothing is
+    sent when any of the migrations would fail.
+    """
+    gas_to_migrate(sender, params, record)
+    done = _recorded(record)
+    deployments = []
+    libraries: dict[str, bytes] = {}
+    for path in migration_files():
+        module = _load(path)
+        artifact = load_artifact(module.CONTRACT)
+        earlier = done.get(path.stem)
+        deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
+        if deployment is None:
+            call = _deployment(sender, artifact, module, params, libraries)
+            deployment = _deploy(sender, path.stem, artifact, call, record)
+        if deployment != earlier:
+            record.save(deployment)
+        deployments.append(deployment)
+        libraries[artifact.name] = to_canonical_address(deployment.address)
+    return deployments
+
+
+def gas_to_migrate(sender: Sender, params: Params, record: DeploymentRecord) -> int:
+    """The gas of the migrations that this chain does not have yet; sends nothing.
+
+    Raises what `migrate` would raise before it sends anything.
+    """
+    done = _recorded(record)
+    gas = 0
+    libraries: dict[str, bytes] = {}
+    addresses = _next_addresses(sender)
+    for path in migration_files():
+        module = _load(path)
+        artifact = load_artifact(module.CONTRACT)
+        earlier = done.get(path.stem)
+        deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
+        if deployment is None:
+            gas += sender.check(_deployment(sender, artifact, module, params, libraries))
+        address = next(addresses) if deployment is None else deployment.address
+        libraries[artifact.name] = to_canonical_address(address)
+    return gas
+
+
+def migration_files() -> Sequence[Path]:
+    """The migrations in their order, from the installed package or from the checkout."""
+    package = Path(fl_orchestrator.__file__).parent
+    for directory in (package / "migrations", package.parent / "migrations"):
+        files = sorted(p for p in directory.glob("*.py") if _FILE_NAME.fullmatch(p.name))
+        if files:
+            return files
+    raise ToolchainError("The package has no migrations.", "Install fl-orchestrator again.")
+
+
+def _recorded(record: DeploymentRecord) -> dict[str, Deployment]:
+    done = record.load()
+    if unknown := done.keys() - {path.stem for path in migration_files()}:
+        raise DeploymentMismatch(
+            f"{record.path} records migrations that this version of the package does not have: "
+            f"{', '.join(sorted(unknown))}.",
+            "Use the version that deployed them, or another --deployments directory.",
+        )
+    return done
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"migration_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ToolchainError(f"The migration {path} cannot be loaded.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check(
+    sender: Sender, earlier: Deployment, artifact: Artifact, libraries: Mapping[str, bytes]
+) -> Deployment | None:
+    """The recorded deployment as the chain has it; None when it was never sent."""
+    web3 = sender.web3
+    code = bytes(web3.eth.get_code(Web3.to_checksum_address(earlier.address)))
+    if not code and not earlier.block:
+        if earlier.address in _pending_addresses(sender):
+            raise DeploymentPending(
+                f"The deployment of {earlier.contract} was sent and is not mined yet.",
+                "Run the command again when it is.",
+            )
+        return None
+    code_hash = "0x" + keccak(code).hex()
+    addresses = {**libraries, artifact.name: to_canonical_address(earlier.address)}
+    genuine = artifact.runs_as(code) and (artifact.libraries_of(code).items() <= addresses.items())
+    if not genuine or (earlier.block and code_hash != earlier.code_hash):
+        raise DeploymentMismatch(
+            f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} does not have "
+            "the recorded code.",
+            "This is another chain with the same id, or another version of the package: use "
+            "another --deployments directory, or the version that deployed it.",
+        )
+    if earlier.block:
+        return earlier
+    # The deployment was mined after the process that sent it had died.
+    return Deployment(
+        earlier.migration, earlier.contract, earlier.address, web3.eth.block_number, code_hash
+    )
+
+
+def is_deployed_here(federation: Federation) -> bool:
+    """Whether a transaction on the chain deployed the federation with this package's code.
+
+    The code at an address alone does not tell: another creation code can leave the same code with
+    any storage. Searches every block; for short chains.
+    """
+    web3 = federation.web3
+    artifact = load_artifact("Federation")
+    bytecode = artifact.linked(federation.libraries)
+    factory = web3.eth.contract(abi=artifact.abi, bytecode=bytecode)
+    wanted = factory.constructor(to_abi(federation.params())).data_in_transaction
+    for number in range(1, web3.eth.block_number + 1):
+        for sent in web3.eth.get_block(number, full_transactions=True)["transactions"]:
+            if isinstance(sent, Mapping) and not sent.get("to"):
+                address = get_create_address(sent["from"], sent["nonce"])
+                if address == federation.address:
+                    data = sent.get("input") or sent.get("data") or b""
+                    return Web3.to_bytes(hexstr=wanted) == bytes(HexBytes(data))
+    return False
+
+
+def _pending_addresses(sender: Sender) -> list[str]:
+    """The addresses at which the account's transactions that wait for a block may deploy."""
+    account = Web3.to_checksum_address(sender.address)
+    nonces = (sender.web3.eth.get_transaction_count(account, b) for b in ("latest", "pending"))
+    return [get_create_address(account, Nonce(nonce)) for nonce in range(*nonces)]
+
+
+def _next_addresses(sender: Sender) -> Iterator[ChecksumAddress]:
+    """Where the account's next transactions deploy."""
+    account = Web3.to_checksum_address(sender.address)
+    nonce = sender.web3.eth.get_transaction_count(account, "latest")
+    return (get_create_address(account, Nonce(n)) for n in itertools.count(nonce))
+
+
+def _deployment(
+    sender: Sender,
+    artifact: Artifact,
+    module: Any,
+    params: Params,
+    libraries: Mapping[str, bytes],
+) -> Call:
+    factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked(libraries))
+    constructor = factory.constructor(*module.constructor_arguments(to_abi(params)))
+    data = bytes.fromhex(constructor.data_in_transaction[2:])
+    return Call(None, data, 0, f"deploy {artifact.name}")
+
+
+def _deploy(
+    sender: Sender, migration: str, artifact: Artifact, call: Call, record: DeploymentRecord
+) -> Deployment:
+    expected = next(_next_addresses(sender))
+    record.save(Deployment(migration, artifact.name, expected, 0, ""))
+    receipt = sender.send(call)
+    if receipt.contract_address != expected:
+        raise DeploymentMismatch(
+            f"{artifact.name} was deployed at {receipt.contract_address}, not at {expected}.",
+            "Another process uses the same key at the same time: stop it.",
+        )
+    code = bytes(sender.web3.eth.get_code(expected))
+    return Deployment(
+        migration, artifact.name, expected, receipt.block_number, "0x" + keccak(code).hex()
+    )

@@ -1,0 +1,145 @@
+"""The federation's events as frozen dataclasses, each with the number of its block.
+
+Field for field as ``IFederation.sol`` and ``IDisputes.sol`` have them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from fl_orchestrator.chain.types import Role
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.model.digests import Result
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RevealedUpdate:
+    """A counted reveal, from its event. ``index`` is its bit in ``Result.included``."""
+
+    round: int
+    party: str
+    index: int
+    weight: int
+    root: bytes
+    cid: Cid
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundOpened:
+    """``base`` is the round whose model it starts from; 0 for genesis."""
+
+    round: int
+    base: int
+    seed: bytes
+    commit_end: int
+    reveal_end: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Committed:
+    round: int
+    party: str
+    commitment: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DuplicateUpdate:
+    """A reveal that does not count: somebody revealed these numbers before."""
+
+    round: int
+    party: str
+    root: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundAccepted:
+    """``digest``: of the accepted result. ``reserved``: of the reward pot, in wei."""
+
+    round: int
+    height: int
+    digest: bytes
+    reserved: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demanded:
+    """``previous`` is the demand that this one descends from, or 0. ``bond`` in wei."""
+
+    round: int
+    id: int
+    demander: str
+    level: int
+    index: int
+    previous: int
+    bond: int
+    deadline: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answered:
+    """``content``: the 2^min(6, level) nodes below the demanded one, or the chunk."""
+
+    round: int
+    id: int
+    answerer: str
+    content: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FraudProven:
+    """A result is proven fraudulent: by its digest, which need not be the accepted one's."""
+
+    round: int
+    digest: bytes
+    challenger: str
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundRevoked:
+    """The history ends below ``height``, which a later round takes."""
+
+    round: int
+    height: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slashed:
+    """``amount`` wei left the account's stake, ``burnt`` of it for nobody."""
+
+    account: str
+    role: Role
+    round: int
+    amount: int
+    burnt: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundEvents:
+    """What a range of blocks says of rounds, each kind in its order.
+
+    ``results`` are all that anybody signed, by their digest, ``accepted`` the accepted ones'
+    digests by their round.
+    """
+
+    results: dict[bytes, Result]
+    updates: list[RevealedUpdate]
+    accepted: dict[int, bytes]
+    demands: list[Demanded]
+    answers: list[Answered]
+    frauds: list[FraudProven]
+    revocations: list[RoundRevoked]
+
+
+def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
+    """The counted reveals of a round as the contract takes them back: 64 bytes each."""
+    return [(int(update.party, 16) << 96 | update.weight, update.root) for update in updates]

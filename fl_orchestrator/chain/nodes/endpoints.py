@@ -1,0 +1,257 @@
+"""Several JSON-RPC endpoints of one chain, which stand in for one another."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import requests
+import structlog
+from pydantic_core import from_json
+from web3.providers import JSONBaseProvider
+from web3.types import RPCEndpoint, RPCError, RPCResponse
+
+from fl_orchestrator.chain.nodes.http import TooMuch, post, shown_url
+from fl_orchestrator.errors import ChainError
+
+_log = structlog.get_logger(__name__)
+
+_TIMEOUT_SECONDS: Final = 20.0
+# All endpoints are asked in turn, and again after a pause: so often, and while so long has not
+# passed, so that a silent one is waited for once.
+_ATTEMPTS: Final = 4
+_FIRST_PAUSE_SECONDS: Final = 0.25
+# The events of some thousand reveals. What is parsed takes up to thirty times as much memory.
+_MAX_ANSWER_BYTES: Final = 8 << 20
+# With these the server speaks of itself; with others it may explain what is wrong with a request.
+_BUSY_OR_CLOSED: Final = frozenset({401, 403, 404, 407, 408, 429, 502, 503, 504})
+
+# JSON-RPC 2.0, section 5.1.
+_INTERNAL_ERROR: Final = -32603
+
+_CHAIN_ID: Final = RPCEndpoint("eth_chainId")
+_QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_DATA: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]*")
+_RESULTS: Final[dict[str, re.Pattern[str]]] = {
+    "eth_blockNumber": _QUANTITY,
+    "eth_call": _DATA,
+    _CHAIN_ID: _QUANTITY,
+    "eth_estimateGas": _QUANTITY,
+    "eth_gasPrice": _QUANTITY,
+    "eth_getBalance": _QUANTITY,
+    "eth_getCode": _DATA,
+    "eth_getTransactionCount": _QUANTITY,
+    "eth_maxPriorityFeePerGas": _QUANTITY,
+    "eth_sendRawTransaction": _HASH,
+}
+# Objects, which may be null, and what each has to have.
+_OBJECTS: Final[dict[str, dict[str, re.Pattern[str]]]] = {
+    "eth_getBlockByHash": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
+    "eth_getBlockByNumber": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
+    "eth_getTransactionByHash": {"hash": _HASH, "nonce": _QUANTITY},
+    "eth_getTransactionReceipt": {
+        "blockNumber": _QUANTITY,
+        "blockHash": _HASH,
+        "gasUsed": _QUANTITY,
+        "status": _QUANTITY,
+    },
+}
+_LOG: Final = {"blockNumber": _QUANTITY, "blockHash": _HASH, "data": _DATA}
+
+
+class RpcUnavailable(ChainError):
+    """No endpoint answers, or none with JSON-RPC."""
+
+
+class AnswerTooLarge(RpcUnavailable):
+    """The answer was not read to its end: what was asked for is too much, or it is an attack."""
+
+
+class WrongChain(ChainError):
+    """The endpoint serves another chain than the one expected."""
+
+
+class _Endpoint:
+    """One endpoint. ``trusted`` is whether it served the expected chain and has not failed since.
+
+    Its errors never have a cause: the text of that has the whole URL, and often a key in it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.shown = shown_url(url)
+        self.trusted = False
+        self._url = url
+        self._session = requests.Session()
+
+    def ask(self, method: str, body: bytes) -> RPCResponse:
+        """The answer to a request. Raises RpcUnavailable."""
+        try:
+            status, content = post(
+                self._session, self._url, body, _TIMEOUT_SECONDS, _MAX_ANSWER_BYTES
+            )
+        except TooMuch:
+            raise AnswerTooLarge(
+                f"The RPC endpoint {self.shown} answers with more than {_MAX_ANSWER_BYTES >> 20} "
+                "MiB.",
+                "Use another RPC endpoint.",
+            ) from None
+        except (requests.RequestException, ValueError):
+            raise RpcUnavailable(
+                f"The RPC endpoint {self.shown} does not answer.", "Start the node, or check --rpc."
+            ) from None
+        answer = None if status in _BUSY_OR_CLOSED else _parsed(content)
+        if status != requests.codes.ok and not (answer and "error" in answer):
+            raise RpcUnavailable(
+                f"The RPC endpoint {self.shown} refuses requests: HTTP status {status}.",
+                "Check --rpc, and the key in it.",
+            )
+        if answer is None or not _is_plausible(method, answer):
+            raise RpcUnavailable(
+                f"{self.shown} does not speak Ethereum's JSON-RPC.", "Check --rpc."
+            )
+        return answer
+
+
+class FailoverProvider(JSONBaseProvider):
+    """Asks the endpoint that worked last, and the others in turn when it fails.
+
+    An endpoint is asked for its chain before anything else, and again after it has failed. Sending
+    a transaction twice does not harm: it has one hash.
+    """
+
+    def __init__(self, urls: Sequence[str], expected_chain_id: int | None = None) -> None:
+        super().__init__()
+        self._endpoints = [_Endpoint(url) for url in urls]
+        self._chain_id = expected_chain_id
+        self._working = 0
+
+    def __str__(self) -> str:
+        return f"RPC {', '.join(endpoint.shown for endpoint in self._endpoints)}"
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """The answer of the first endpoint that has one.
+
+        Raises RpcUnavailable when none has, and WrongChain when one would that serves another.
+        """
+        body = self.encode_rpc_request(method, params)
+        give_up_at = time.monotonic() + _TIMEOUT_SECONDS
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._ask_in_turn(method, body)
+            except AnswerTooLarge:
+                raise
+            except RpcUnavailable:
+                if attempt == _ATTEMPTS or time.monotonic() >= give_up_at:
+                    raise
+            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _ask_in_turn(self, method: str, body: bytes) -> RPCResponse:
+        count, first = len(self._endpoints), self._working
+        failures: list[ChainError] = []
+        for index in (*range(first, count), *range(first)):
+            endpoint = self._endpoints[index]
+            try:
+                if not endpoint.trusted:
+                    self._require_chain(endpoint)
+                answer = self._known(method) or endpoint.ask(method, body)
+            except (RpcUnavailable, WrongChain) as error:
+                endpoint.trusted = False
+                failures.append(error)
+                if count > 1:
+                    _log.warning("endpoint failed", endpoint=endpoint.shown, reason=error.message)
+                continue
+            self._working = index
+            return answer
+        raise _summary(failures)
+
+    def _known(self, method: str) -> RPCResponse | None:
+        """The chain's id, which is asked for often and the same at every endpoint."""
+        if method != _CHAIN_ID:
+            return None
+        return {"jsonrpc": "2.0", "id": 1, "result": hex(self._chain_id or 0)}
+
+    def _require_chain(self, endpoint: _Endpoint) -> None:
+        answer = endpoint.ask(_CHAIN_ID, self.encode_rpc_request(_CHAIN_ID, []))
+        chain_id = int(answer["result"], 16) if "result" in answer else 0
+        if not chain_id:
+            raise RpcUnavailable(
+                f"{endpoint.shown} does not speak Ethereum's JSON-RPC.", "Check --rpc."
+            )
+        if self._chain_id is None:
+            self._chain_id = chain_id
+        if chain_id != self._chain_id:
+            raise WrongChain(
+                f"{endpoint.shown} serves chain {chain_id}, not {self._chain_id}.", "Check --rpc."
+            )
+        endpoint.trusted = True
+
+
+def _summary(failures: Sequence[ChainError]) -> ChainError:
+    """One error for what every endpoint said: the one that time, or asking for less, may mend."""
+    if len(failures) == 1:
+        return failures[0]
+    kinds = (AnswerTooLarge, RpcUnavailable, WrongChain)
+    chosen = next(f for kind in kinds for f in failures if isinstance(f, kind))
+    said = " ".join(failure.message for failure in failures)
+    return type(chosen)(f"None of the {len(failures)} RPC endpoints serves: {said}", chosen.hint)
+
+
+def _parsed(content: bytes) -> RPCResponse | None:
+    """A JSON-RPC response; None for anything else."""
+    try:
+        answer = from_json(content)
+    except ValueError:
+        return None
+    if not isinstance(answer, dict) or answer.get("jsonrpc") != "2.0":
+        return None
+    response: RPCResponse = {"jsonrpc": "2.0", "id": 1}
+    error = answer.get("error")
+    if error is None:
+        if "result" not in answer:
+            return None
+        response["result"] = answer["result"]
+        return response
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return None
+    if not isinstance(error.get("code"), int):
+        error["code"] = _INTERNAL_ERROR
+    response["error"] = cast(RPCError, error)
+    return response
+
+
+def _is_plausible(method: str, answer: RPCResponse) -> bool:
+    """Whether the result is of the kind that the method has; nothing is known of other methods."""
+    if "error" in answer:
+        return True
+    result = answer["result"]
+    if method in _RESULTS:
+        return _matches(result, _RESULTS[method])
+    if method in _OBJECTS:
+        return result is None or _is_object(result, _OBJECTS[method])
+    if method == "eth_getLogs":
+        return isinstance(result, list) and all(_is_object(log, _LOG) for log in result)
+    return True
+
+
+def _is_object(value: Any, fields: Mapping[str, re.Pattern[str]]) -> bool:
+    """Whether it is an object with these fields, all of whose text is hexadecimal."""
+    if not isinstance(value, dict) or not _is_hexadecimal(value):
+        return False
+    return all(_matches(value.get(name), pattern) for name, pattern in fields.items())
+
+
+def _is_hexadecimal(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_hexadecimal, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_hexadecimal, value))
+    return not isinstance(value, str) or _matches(value, _HEXADECIMAL)
+
+
+def _matches(value: Any, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

@@ -1,0 +1,265 @@
+"""One transaction on its way: signed, handed over, offered more for, and followed until it is final
+enough."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from eth_utils.crypto import keccak
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
+from web3.types import TxReceipt
+
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
+from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded, UnusableBudget
+from fl_orchestrator.chain.sending.fees import Fees, bumped, fees_of, highest, market_fees
+from fl_orchestrator.chain.signing.keys import Signer
+from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
+from fl_orchestrator.errors import ChainError
+
+_log = structlog.get_logger(__name__)
+
+# Nodes behind one address are not always at the same block: what one says is believed so long
+# after.
+_BELIEF_SECONDS: Final = 3.0
+# The words of geth, Besu, Erigon, Nethermind and Anvil for a fee that does not replace another.
+_UNDERPRICED: Final = re.compile(r"underpriced|replace", re.IGNORECASE)
+
+
+class TransactionFailed(ChainError):
+    """A transaction was mined but reverted, or was not mined in time."""
+
+
+class TransactionDropped(TransactionFailed):
+    """A transaction that was sent will not be mined, and has changed nothing.
+
+    Another one of the account was mined in its place, or a reorganisation undid it and now it would
+    revert. What to do next is to be decided anew, from the chain.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SendPolicy:
+    """How an account sends.
+
+    A transaction is done when ``confirmations`` blocks are on top of its own. It has failed when
+    it came no closer to that for ``timeout`` seconds. While it is not mined it offers more for its
+    gas every ``bump_after`` seconds, up to ``max_fee_per_gas`` wei (None: ten times its first
+    offer) and as far as the ``budget`` goes.
+    """
+
+    confirmations: int = 0
+    timeout: float = 120
+    bump_after: float = 30
+    max_fee_per_gas: int | None = None
+    budget: Budget | None = None
+
+
+class Transit:
+    """A call as a transaction with one nonce, of which there may be several versions."""
+
+    def __init__(
+        self,
+        web3: Web3,
+        signer: Signer,
+        reverts: RevertDecoder,
+        policy: SendPolicy,
+        call: Call,
+        transaction: dict[str, Any],
+        preceded: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``preceded`` says whether earlier transactions of this sender are still on their way."""
+        self.call = call
+        self._preceded = preceded
+        self._eth = web3.eth
+        self._web3 = web3
+        self._signer = signer
+        self._account = Web3.to_checksum_address(signer.address)
+        self._reverts = reverts
+        self._policy = policy
+        self._transaction = transaction
+        self._first_fees = self.fees
+        # Of the version that was handed over last, and the hashes of all that may be mined.
+        self._raw = b""
+        self._hashes: tuple[bytes, ...] = ()
+        self._offered_at = time.monotonic()
+        self._offered_block: int | None = None
+        self._head = 0
+        self._mined_in: tuple[bytes, int] | None = None
+        self._overtaken_at: float | None = None
+        self._deadline = 0.0
+        self._renew_deadline()
+
+    @property
+    def nonce(self) -> int:
+        return int(self._transaction["nonce"])
+
+    @property
+    def fees(self) -> Fees:
+        """What the latest version offers."""
+        return fees_of(self._transaction)
+
+    @property
+    def overdue(self) -> TransactionFailed | None:
+        """Why it is not waited for any longer."""
+        if time.monotonic() < self._deadline:
+            return None
+        done = "confirmed" if self._mined_in else "mined"
+        return TransactionFailed(
+            f"{self.call.label} was not {done} within {self._policy.timeout:.0f} s.",
+            "It may still be; look at the chain before you repeat it.",
+        )
+
+    # ------------------------------------------------------------------ sending
+
+    def launch(self) -> None:
+        """Send it, over any transaction with its nonce that waits already.
+
+        Raises BudgetExceeded, and Web3RPCError when the node does not take it.
+        """
+        while refusal := self._offer(self.fees):
+            higher = self._higher_fees() if _UNDERPRICED.search(str(refusal)) else None
+            if higher is None:
+                raise refusal
+            self._transaction |= higher
+
+    def _offer(self, fees: Fees) -> Web3RPCError | None:
+        """Send a version with these fees; what the node says if it does not take it."""
+        transaction = {**self._transaction, **fees}
+        if self._policy.budget is not None:
+            most = transaction["gas"] * highest(fees)
+            self._policy.budget.charge(self.nonce, most, self.call.value)
+        raw = self._signer.sign_transaction(transaction)
+        before = self._transaction, self._raw, self._hashes
+        # First: who knows what becomes of it if there is no answer.
+        self._transaction, self._raw, self._hashes = transaction, raw, (keccak(raw), *self._hashes)
+        refusal = self._hand_over()
+        if refusal is not None:
+            self._transaction, self._raw, self._hashes = before
+        return refusal
+
+    def _hand_over(self) -> Web3RPCError | None:
+        try:
+            self._eth.send_raw_transaction(self._raw)
+        except Web3RPCError as error:
+            # A node refuses what it has already: what an attempt left whose answer was lost.
+            return None if self._is_known() else error
+        return None
+
+    def _is_known(self) -> bool:
+        try:
+            self._eth.get_transaction(HexBytes(self._hashes[0]))
+        except Web3Exception:
+            return False
+        return True
+
+    # ------------------------------------------------------------------ following
+
+    def poll(self) -> TxReceipt | None:
+        """The receipt, when it is confirmed or has failed; else do what brings it closer to that.
+
+        Raises TransactionDropped, and what the node refuses requests with.
+        """
+        head = self._eth.block_number
+        receipt = self._receipt()
+        if receipt is None:
+            self._push(head)
+            return None
+        depth = head - receipt["blockNumber"]
+        if receipt["status"] != 1 or depth >= self._policy.confirmations:
+            return receipt
+        progress = bytes(receipt["blockHash"]), depth
+        if progress != self._mined_in:
+            self._mined_in = progress
+            self._renew_deadline()
+        return None
+
+    def _receipt(self) -> TxReceipt | None:
+        for version in self._hashes:
+            try:
+                return self._eth.get_transaction_receipt(HexBytes(version))
+            except TransactionNotFound:
+                continue
+        return None
+
+    def _push(self, head: int) -> None:
+        if self._mined_in is not None:
+            _log.warning("reorganised", call=self.call.label, nonce=self.nonce)
+            self._mined_in = None
+            self._renew_deadline()
+            self._require_valid()
+            self._hand_over()
+        if head != self._head or self._overtaken_at is not None:
+            self._require_nonce()
+            # A reorganisation, or a full pool, makes nodes forget what waits.
+            if self._head and not self._is_known():
+                self._hand_over()
+            self._head = head
+        if self._offered_block is None:
+            self._offered_block = head
+        waited = time.monotonic() - self._offered_at
+        # Where no blocks come, no fee is high enough.
+        if waited >= self._policy.bump_after and head > self._offered_block:
+            self._offered_at, self._offered_block = time.monotonic(), head
+            self._bump()
+
+    def _bump(self) -> None:
+        higher = self._higher_fees()
+        try:
+            refusal = self._hand_over() if higher is None else self._offer(higher)
+        except (BudgetExceeded, UnusableBudget, SignerUnavailable) as error:
+            _log.warning("not offering more", call=self.call.label, reason=error.message)
+            refusal = self._hand_over()
+        _log.info("sent again", call=self.call.label, **self.fees, refusal=refusal and str(refusal))
+
+    def _higher_fees(self) -> Fees | None:
+        market = market_fees(self._web3, None)
+        return bumped(self.fees, self._first_fees, market, self._policy.max_fee_per_gas)
+
+    def _require_valid(self) -> None:
+        """Raise TransactionDropped if it would revert after a reorganisation."""
+        call: Any = {"from": self._account, "data": self.call.data, "value": self.call.value}
+        if self.call.to is not None:
+            call["to"] = self.call.to
+        try:
+            with self._reverts.translated():
+                self._eth.estimate_gas(call)
+        except ContractReverted as error:
+            raise TransactionDropped(
+                f"A reorganisation of the chain undid {self.call.label}, and it is no longer "
+                f"possible: {error.message}",
+                "Run the command again.",
+            ) from error
+
+    def _require_nonce(self) -> None:
+        """Raise TransactionDropped if another transaction has the nonce, or an earlier one that is
+        not on its way any more has to come first.
+        """
+        count = int(self._eth.get_transaction_count(self._account, "latest"))
+        if count == self.nonce or (count < self.nonce and self._preceded()):
+            self._overtaken_at = None
+            return
+        now = time.monotonic()
+        self._overtaken_at = self._overtaken_at or now
+        if now - self._overtaken_at < _BELIEF_SECONDS:
+            return
+        if count < self.nonce:
+            raise TransactionDropped(
+                f"A reorganisation of the chain undid what {self._account} had sent before "
+                f"{self.call.label}, which cannot be mined without it.",
+                "Run the command again.",
+            )
+        raise TransactionDropped(
+            f"Another transaction of {self._account} was mined in the place of {self.call.label}.",
+            "Use a key in one process only, and run the command again.",
+        )
+
+    def _renew_deadline(self) -> None:
+        self._deadline = time.monotonic() + self._policy.timeout

@@ -1,0 +1,238 @@
+"""Sends transactions: gas, fees, nonces, receipts, and reverts as the contract's named errors.
+
+What counts is the chain: an account's next transaction takes the first nonce that is not mined. So
+it replaces whatever a process that was killed has left waiting; it never doubles it, and never
+waits behind it.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from web3 import Web3
+from web3.types import TxParams, TxReceipt
+
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
+from fl_orchestrator.chain.nodes.endpoints import RpcUnavailable
+from fl_orchestrator.chain.sending.fees import Fees, highest, market_fees
+from fl_orchestrator.chain.sending.pending import (
+    SendPolicy,
+    TransactionDropped,
+    TransactionFailed,
+    Transit,
+)
+from fl_orchestrator.chain.signing.keys import Signer
+from fl_orchestrator.errors import ChainError
+
+__all__ = [
+    "DEFAULT_POLICY",
+    "InsufficientFunds",
+    "Receipt",
+    "SendPolicy",
+    "Sender",
+    "TransactionDropped",
+    "TransactionFailed",
+]
+
+DEFAULT_POLICY: Final = SendPolicy()
+
+# An estimate is exact only for the state it was made in: batches shrink or grow a little, and the
+# signature that accepts a result takes 1.4 times as much as one before it. The rest is not paid.
+_GAS_MARGIN: Final = 1.5
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LAST_PAUSE_SECONDS: Final = 1.0
+# A node that is a block behind names a nonce that is mined already.
+_NONCE_ATTEMPTS: Final = 5
+_NONCE_PAUSE_SECONDS: Final = 0.5
+
+
+class InsufficientFunds(ChainError):
+    """The account cannot pay the value and the gas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined transaction. ``label`` is that of its call; ``fee``, in wei, is what its gas cost."""
+
+    label: str
+    transaction: bytes
+    block_number: int
+    gas_used: int
+    contract_address: str | None
+    fee: int = 0
+
+
+class Sender:
+    """Sends an account's calls, from one thread or from several at a time.
+
+    ``on_receipt`` sees every transaction that succeeded.
+    """
+
+    def __init__(
+        self,
+        web3: Web3,
+        signer: Signer,
+        reverts: RevertDecoder,
+        policy: SendPolicy = DEFAULT_POLICY,
+        on_receipt: Callable[[Receipt], None] = lambda _receipt: None,
+    ) -> None:
+        self.web3 = web3
+        self.signer = signer
+        self.policy = policy
+        self._reverts = reverts
+        self._on_receipt = on_receipt
+        # Held while a transaction is made and sent, so that a nonce is taken once and leaves no
+        # gap; not while it is waited for.
+        self._lock = threading.Lock()
+        self._in_flight: set[int] = set()
+
+    @property
+    def address(self) -> str:
+        return self.signer.address
+
+    def send(self, call: Call) -> Receipt:
+        """Send a call and wait until it is mined and confirmed.
+
+        Raises ContractReverted, with the contract's own error, InsufficientFunds, FeeTooHigh and
+        BudgetExceeded before anything is spent, RequestRefused when the node does not take the
+        transaction, and TransactionFailed when it was sent in vain.
+        """
+        with self._lock:
+            transit = self._launch(call)
+            self._in_flight.add(transit.nonce)
+        try:
+            receipt = self._wait(transit)
+        finally:
+            with self._lock:
+                self._in_flight.discard(transit.nonce)
+        with self._reverts.translated():
+            mined = self._settle(transit, receipt)
+        if receipt["status"] != 1:
+            raise TransactionFailed(
+                f"{call.label} reverted in block {receipt['blockNumber']}.",
+                "The chain changed between the check and the block; run the command again.",
+            )
+        self._on_receipt(mined)
+        return mined
+
+    def check(self, call: Call) -> int:
+        """The gas the call would take; raises what sending it would raise."""
+        gas, fees = self._estimate(call)
+        if self.policy.budget is not None:
+            self.policy.budget.check(_with_margin(gas) * highest(fees), call.value)
+        return gas
+
+    # ------------------------------------------------------------------ sending
+
+    def _launch(self, call: Call) -> Transit:
+        gas, fees = self._estimate(call)
+        transaction: dict[str, Any] = {
+            "chainId": self.web3.eth.chain_id,
+            "gas": _with_margin(gas),
+            "value": call.value,
+            "data": call.data,
+            **fees,
+        }
+        if call.to is not None:
+            transaction["to"] = call.to
+        attempt = 1
+        while True:
+            transaction["nonce"] = self._next_nonce()
+            transit = Transit(
+                *(self.web3, self.signer, self._reverts, self.policy),
+                *(call, dict(transaction)),
+                functools.partial(self._has_before, transaction["nonce"]),
+            )
+            try:
+                with self._reverts.translated():
+                    transit.launch()
+                return transit
+            except RequestRefused as refusal:
+                if "nonce" not in refusal.message.lower() or attempt == _NONCE_ATTEMPTS:
+                    raise
+            attempt += 1
+            time.sleep(_NONCE_PAUSE_SECONDS)
+
+    def _has_before(self, nonce: int) -> bool:
+        """Whether a transaction with a lower nonce is on its way from here."""
+        return any(other < nonce for other in tuple(self._in_flight))
+
+    def _next_nonce(self) -> int:
+        """The first nonce that is neither mined nor on its way from here."""
+        address = Web3.to_checksum_address(self.address)
+        with self._reverts.translated():
+            nonce = int(self.web3.eth.get_transaction_count(address, "latest"))
+        while nonce in self._in_flight:
+            nonce += 1
+        return nonce
+
+    def _wait(self, transit: Transit) -> TxReceipt:
+        """The receipt of a transaction that is done; an outage is waited for no less than it."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                with self._reverts.translated():
+                    receipt = transit.poll()
+                if receipt is not None:
+                    return receipt
+            except (RpcUnavailable, RequestRefused):
+                if transit.overdue:
+                    raise
+            if failure := transit.overdue:
+                raise failure
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LAST_PAUSE_SECONDS)
+
+    def _settle(self, transit: Transit, receipt: TxReceipt) -> Receipt:
+        price = receipt.get("effectiveGasPrice", highest(transit.fees))
+        fee = receipt["gasUsed"] * price
+        if self.policy.budget is not None:
+            value = transit.call.value if receipt["status"] == 1 else 0
+            self.policy.budget.settle(transit.nonce, fee, value)
+        return Receipt(
+            transit.call.label,
+            bytes(receipt["transactionHash"]),
+            receipt["blockNumber"],
+            receipt["gasUsed"],
+            receipt["contractAddress"],
+            fee,
+        )
+
+    # ------------------------------------------------------------------ what it may cost
+
+    def _estimate(self, call: Call) -> tuple[int, Fees]:
+        """The gas of a call that the account can pay, and the fees to offer."""
+        address = Web3.to_checksum_address(self.address)
+        transaction: TxParams = {
+            "from": address,
+            "data": call.data,
+            "value": Web3.to_wei(call.value, "wei"),
+        }
+        if call.to is not None:
+            transaction["to"] = call.to
+        with self._reverts.translated():
+            balance = self.web3.eth.get_balance(address)
+            # Nodes refuse in words of their own to estimate what cannot be paid.
+            self._require(balance, call, call.value)
+            gas = self.web3.eth.estimate_gas(transaction)
+            fees = market_fees(self.web3, self.policy.max_fee_per_gas)
+        self._require(balance, call, call.value + _with_margin(gas) * highest(fees))
+        return gas, fees
+
+    def _require(self, balance: int, call: Call, needed: int) -> None:
+        if balance < needed:
+            raise InsufficientFunds(
+                f"{self.address} has {Web3.from_wei(balance, 'ether')} ETH and {call.label} needs "
+                f"up to {Web3.from_wei(needed, 'ether')} ETH.",
+                "Send coin to the account first.",
+            )
+
+
+def _with_margin(gas: int) -> int:
+    return int(gas * _GAS_MARGIN)

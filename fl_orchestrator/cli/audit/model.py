@@ -1,0 +1,225 @@
+"""`flo model`: fetch a federation's global model, and compute it again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say, short
+from fl_orchestrator.cli.site import (
+    Endpoint,
+    GatewaysOption,
+    RelayOption,
+    StoreOption,
+    deployed_at,
+    open_content,
+    with_options,
+)
+from fl_orchestrator.errors import InputError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.audit.model_audit import AuditedRound
+    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.chain.types import ModelView
+    from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.training.keras import KerasModel
+    from fl_orchestrator.training.trainer import TensorSpec
+
+app = typer.Typer(help="Fetch the global model, or compute it again.", no_args_is_help=True)
+
+_FORMATS: Final = ("safetensors", "npz", "keras")
+
+RoundOption = Annotated[
+    int | None,
+    typer.Option("--round", min=0, metavar="N", help="Of this round. Default: the last model."),
+]
+
+
+class NoArchitecture(InputError):
+    """A Keras model is wanted, and nobody says what its layers are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader(Endpoint):
+    """The options of a command that reads models and updates."""
+
+    store: StoreOption = ""
+    gateways: GatewaysOption = ""
+    relay: RelayOption = ""
+
+    def open_store(self) -> ContentStore:
+        return open_content(self.store, self.gateways, self.relay)
+
+
+@app.command()
+@with_options
+def get(
+    site: Reader,
+    round_number: RoundOption = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="safetensors, npz or keras. Default: what --output ends in, or safetensors.",
+        ),
+    ] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file to write. Default: model-ROUND.FORMAT."),
+    ] = None,
+    trainer: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE.py[:FUNCTION]",
+            help="For keras: your trainer, a KerasTrainer, which knows the model's layers.",
+        ),
+    ] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Fetch a model, check it against its root on-chain, and write its float32 weights.
+
+    Example: flo model get --round 12 --output global.npz --store file:///srv/flo
+    """
+    kind = _format(format_, output, trainer)
+    with interruptible("Nothing was written."), _workspace() as workspace:
+        from fl_orchestrator.chain.contract.rounds import model_of
+        from fl_orchestrator.model.fixed_point import float_view
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.vectors import Origin, VectorCache
+        from fl_orchestrator.training.trainer import TensorSpec
+        from fl_orchestrator.training.weights_file import save_keras, save_weights
+
+        chain, content = site.open_federation(), site.open_store()
+        model = chain.head()
+        if round_number is not None:
+            model = model_of(chain, deployed_at(chain, site.deployments), round_number)
+        manifest = fetch_manifest(content, chain.params())
+        tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
+        layers = _keras_model(trainer, tensors) if kind == "keras" else None
+        cache = VectorCache(workspace, manifest)
+        meta = Origin(chain.chain_id, chain.address).state(model.round)
+        state = cache.load(cache.fetch(content, model.cid, model.root, meta))
+        weights = float_view(manifest.layout, state)
+        file = output or Path(f"model-{model.round}.{kind}")
+        if layers is not None:
+            save_keras(file, layers, weights)
+        else:
+            save_weights(file, weights, tensors)
+    root, cid = "0x" + model.root.hex(), str(model.cid)
+    if json_output:
+        print_json({"round": model.round, "root": root, "cid": cid, "file": str(file)})
+        return
+    say(f"The model of round {model.round}, root {short(root)}, is in {escape(str(file))}.")
+
+
+@app.command()
+@with_options
+def verify(
+    site: Reader,
+    round_number: RoundOption = None,
+    all_rounds: Annotated[
+        bool, typer.Option("--all", help="The whole history, from genesis on.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Compute a model again from its updates, and compare it with the one on-chain, bit for bit.
+
+    Exits 1 and names the round and the first wrong coordinate if they differ; exits 1 too if an
+    update cannot be had. One round alone is checked against the model that it starts from; --all
+    leaves nothing to trust but the contract, and the node that tells its state.
+
+    Example: flo model verify --all --store kubo+http://127.0.0.1:5001
+    """
+    if all_rounds and round_number is not None:
+        raise InputError("There is one round, or all.", "Give --round or --all.")
+    with interruptible("Nothing was changed; run it again."), _workspace() as workspace:
+        from fl_orchestrator.audit.model_audit import ModelAudit
+        from fl_orchestrator.roles.manifests import fetch_manifest
+
+        chain, content = site.open_federation(), site.open_store()
+        block = deployed_at(chain, site.deployments)
+        manifest = fetch_manifest(content, chain.params())
+        audit = ModelAudit(chain, block, content, manifest, workspace)
+        nothing_yet = round_number is None and chain.head().height == 0
+        if all_rounds or nothing_yet:
+            rounds: Iterator[AuditedRound] = audit.rounds()
+        else:
+            rounds = iter([audit.check(_model_to_check(chain, block, round_number))])
+        checked = []
+        for found in rounds:
+            checked.append(found)
+            if not json_output:
+                root = short("0x" + found.root.hex())
+                updates = f"{found.updates:>3} updates"
+                say(f"round {found.round:>4}  {updates}  root {root}  recomputed and equal")
+    if json_output:
+        print_json(
+            {
+                "equal": True,
+                "federation": chain.address,
+                "rounds": [
+                    {"round": one.round, "updates": one.updates, "root": "0x" + one.root.hex()}
+                    for one in checked
+                ],
+            }
+        )
+    elif not checked:
+        say("No round was accepted yet: there is only genesis.")
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="flo-model-") as directory:
+        yield Path(directory)
+
+
+def _format(named_one: str, output: Path | None, trainer: str) -> str:
+    """The format that is asked for."""
+    suffix = output.suffix.removeprefix(".") if output else ""
+    kind = named_one or suffix or _FORMATS[0]
+    if kind not in _FORMATS:
+        raise InputError(f"There is no format {kind!r}.", f"Use {', '.join(_FORMATS)}.")
+    if output is not None and suffix != kind:
+        raise InputError(f"{output} does not end in .{kind}.", "Whoever reads it goes by that.")
+    if kind == "keras" and not trainer:
+        raise NoArchitecture(
+            "A federation has a model's weights; its layers are in your trainer.",
+            "Give --trainer, or fetch safetensors or npz, and set them in your own model.",
+        )
+    return kind
+
+
+def _keras_model(trainer: str, tensors: list[TensorSpec]) -> KerasModel:
+    """The Keras model of a person's trainer, whose tensors are the manifest's."""
+    from fl_orchestrator.training.loading import load_trainer
+
+    with err.status("Loading the trainer and its data …"):
+        loaded = load_trainer(trainer)
+    loaded.require_model(tensors)
+    model = loaded.keras_model
+    if model is None:
+        raise NoArchitecture(
+            f"{trainer} makes a trainer that is no KerasTrainer.",
+            "Fetch safetensors or npz, and set the weights in your own model.",
+        )
+    return model
+
+
+def _model_to_check(chain: Federation, block: int, round_number: int | None) -> ModelView:
+    """The model of a round, or the head."""
+    from fl_orchestrator.chain.contract.rounds import model_of
+
+    model = chain.head() if round_number is None else model_of(chain, block, round_number)
+    if model.height == 0:
+        raise InputError(
+            "Genesis follows from no updates.", "Compare its root with what the owner published."
+        )
+    return model

@@ -1,0 +1,93 @@
+"""`flo verify`: replay and recompute a recorded run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    interruptible,
+    out,
+    print_json,
+    print_pairs,
+    say,
+    short,
+)
+from fl_orchestrator.errors import VerificationError
+
+
+class UnexpectedHead(VerificationError):
+    """The run is another one than the auditor expected."""
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="The --out directory of `flo demo`.")],
+    expect_head: Annotated[
+        str, typer.Option(help="The head's root that the run has to have.")
+    ] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Check a recorded run: replay its transactions, recompute every model.
+
+    The signed transactions are sent to a fresh chain, which has to deploy this version's contract;
+    every root comes from there, every model is computed again from the stored updates. Exits 1 and
+    names the round and the first wrong coordinate if a model, an included update, a block or a root
+    was changed.
+
+    It shows that the run is what it says. Which run it is, you see by comparing the printed
+    addresses and roots with what somebody else told you (--expect-head). Accuracies and losses are
+    not checked: they need the data.
+
+    Example: flo verify flo-demo
+    """
+    with interruptible("Nothing was changed; run it again."):
+        from fl_orchestrator.audit.auditor import Audit
+        from fl_orchestrator.audit.run_directory import check_recorded
+
+        started = time.monotonic()
+        console = Console(quiet=True) if json_output else out
+        check_recorded(directory)
+        with tempfile.TemporaryDirectory(prefix="flo-verify-") as workspace:
+            with console.status("Replaying the recorded transactions on a fresh chain …"):
+                audit = Audit(directory, Path(workspace))
+            rounds = 0
+            for checked in audit.rounds():
+                rounds += 1
+                console.print(
+                    f"round {checked.round:>4}  {checked.updates:>3} updates  "
+                    f"root {short('0x' + checked.root.hex())}  recomputed and equal",
+                    soft_wrap=True,
+                )
+            audit.check_exports()
+            if expect_head and expect_head.lower() != audit.head_root:
+                raise UnexpectedHead(
+                    f"The run is consistent, but its head is {audit.head_root}.",
+                    "This is not the run you asked for.",
+                )
+    seconds = time.monotonic() - started
+    if json_output:
+        print_json(
+            {
+                "verified": True,
+                "complete": audit.history.complete,
+                "rounds": rounds,
+                **audit.identity,
+                "seconds": round(seconds, 1),
+            }
+        )
+        return
+    say(
+        f"[bold green]Verified:[/] {rounds} rounds, head {short(audit.head_root)}, "
+        f"in {duration(seconds)}."
+    )
+    # Short names, so that whole roots fit 80 columns.
+    print_pairs((name.partition("_")[0], value) for name, value in audit.identity.items())
+    if not audit.history.complete:
+        say("The run was stopped before its end: it has no comparison and no final model.")

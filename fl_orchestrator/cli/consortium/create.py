@@ -1,0 +1,276 @@
+"""`flo federation create`: publish a manifest and its first model, and run the migrations."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.site import (
+    DEPLOYMENTS_DEFAULT,
+    RPC_DEFAULT,
+    ChainIdOption,
+    DeploymentsOption,
+    DryRunOption,
+    KeyOption,
+    PasswordOption,
+    RpcOption,
+    StoreOption,
+    open_content,
+    open_signer,
+)
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.units import parse_ether
+
+if TYPE_CHECKING:
+    from web3 import Web3
+
+    from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
+    from fl_orchestrator.chain.sending.send import Sender
+    from fl_orchestrator.chain.types import Params
+    from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.training.trainer import FloatArray
+
+
+class OtherTerms(InputError):
+    """A federation is deployed already, and it is not the one described."""
+
+
+_MODEL: Final = "The model"
+_MEMBERS: Final = "Who takes part"
+_ROUNDS: Final = "Rounds"
+_RULE_DEFAULT: Final = "weighted-mean"
+_MAX_PARTIES: Final = 2**32 - 1
+_MAX_PERIOD: Final = 2**31 - 1
+
+
+def _number(metavar: str, text: str, panel: str, least: int, most: int) -> Any:
+    """An option for a whole number. Unlike Typer's own range, it leaves the help readable."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and not least <= value <= most:
+            raise typer.BadParameter(f"{value} is not {least:,} to {most:,}.")
+        return value
+
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, callback=check)
+
+
+def _count(text: str) -> Any:
+    return _number("N", text, _MEMBERS, 1, _MAX_PARTIES)
+
+
+def _period(text: str, least: int = 1) -> Any:
+    return _number("SECONDS", text, _ROUNDS, least, _MAX_PERIOD)
+
+
+def _amount(text: str, panel: str) -> Any:
+    return typer.Option(metavar="ETH", help=text, rich_help_panel=panel)
+
+
+def create(
+    parties: Annotated[int, _count("At most this many parties.")],
+    dataset: Annotated[
+        str,
+        typer.Option(help="Take it from this task of the package; or:", rich_help_panel=_MODEL),
+    ] = "",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="A manifest (canonical JSON), with --weights.", rich_help_panel=_MODEL),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its first weights: .npz, .safetensors or .keras.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="With --dataset: weighted-mean (the default), median or trimmed-mean.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --dataset: draws the first weights. Default: 0.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    participants: Annotated[
+        int | None, _count("How many parties a round draws. Default: all.")
+    ] = None,
+    open_admission: Annotated[
+        bool,
+        typer.Option(
+            "--open-admission",
+            help="Let anybody register as a party; needs --participants.",
+            rich_help_panel=_MEMBERS,
+        ),
+    ] = False,
+    party_stake: Annotated[str, _amount("The least stake of a party.", _MEMBERS)] = "0.1",
+    aggregator_stake: Annotated[str, _amount("The least of an aggregator.", _MEMBERS)] = "1",
+    min_updates: Annotated[
+        int | None, _count("Fewer updates make a round void. Default: half of the participants.")
+    ] = None,
+    commit_period: Annotated[int, _period("For parties to train and commit.")] = 600,
+    reveal_period: Annotated[int, _period("For parties to reveal.")] = 600,
+    attest_period: Annotated[int, _period("For aggregators to attest.")] = 600,
+    challenge_period: Annotated[
+        int, _period("For anybody to challenge a result, after that.", least=2)
+    ] = 86_400,
+    answer_period: Annotated[int, _period("To answer in a dispute.")] = 3600,
+    unbond_period: Annotated[int, _period("From asking a stake back to having it.")] = 604_800,
+    reward: Annotated[str, _amount("What an accepted round pays.", _ROUNDS)] = "0.01",
+    key: KeyOption = None,
+    store: StoreOption = "",
+    rpc: RpcOption = RPC_DEFAULT,
+    chain_id: ChainIdOption = None,
+    deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Create a federation; the key's account becomes its owner. Running it twice changes nothing.
+
+    Its terms never change. --dry-run tells what it takes.
+
+    Example: flo federation create --manifest manifest.json --weights genesis.npz --parties 5
+    """
+    with interruptible("Run the same command again: nothing is deployed twice."):
+        from fl_orchestrator.chain.contract.reverts import RevertDecoder
+        from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+        from fl_orchestrator.chain.nodes.connect import connect
+        from fl_orchestrator.chain.sending.send import Sender
+        from fl_orchestrator.roles.setup import Terms, federation_params, publish
+
+        if participants is not None and participants > parties:
+            raise InputError(
+                f"{participants} of {parties} parties cannot be drawn.", "Check --participants."
+            )
+        terms = Terms(
+            max_parties=parties,
+            participants=participants or parties,
+            min_updates=min_updates or 0,
+            open_admission=open_admission,
+            commit_period=commit_period,
+            reveal_period=reveal_period,
+            attest_period=attest_period,
+            challenge_period=challenge_period,
+            answer_period=answer_period,
+            unbond_period=unbond_period,
+            min_party_stake=parse_ether(party_stake),
+            min_aggregator_stake=parse_ether(aggregator_stake),
+            reward=parse_ether(reward),
+        )
+        described, initial = _model(dataset, manifest, weights, rule, seed)
+        web3 = connect(rpc, chain_id)
+        signer = open_signer(key, password_file)
+        sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
+        record = DeploymentRecord(deployments, web3.eth.chain_id)
+        content = open_content(store, "", "")
+        with _scratch_store() if dry_run else contextlib.nullcontext(content) as published:
+            params = federation_params(described, publish(published, described, initial), terms)
+        if dry_run:
+            _check(sender, params, record, json_output)
+            return
+        deployed = migrate(sender, params, record)[-1]
+        _compare_terms(web3, deployed.address, params, record)
+    if json_output:
+        print_json(
+            {
+                "federation": deployed.address,
+                "block": deployed.block,
+                "chain_id": web3.eth.chain_id,
+                "code_hash": deployed.code_hash,
+                "manifest_digest": "0x" + params.manifest_digest.hex(),
+                "genesis_root": "0x" + params.genesis_root.hex(),
+                "genesis_cid": str(params.genesis_cid),
+                "record": str(record.path),
+            }
+        )
+        return
+    say(
+        f"Federation {deployed.address}, block {deployed.block}; recorded in "
+        f"{escape(str(record.path))}."
+    )
+    say("Next: `flo federation admit`, then parties and aggregators register.")
+
+
+@contextlib.contextmanager
+def _scratch_store() -> Iterator[ContentStore]:
+    from fl_orchestrator.content.local import LocalStore
+
+    with tempfile.TemporaryDirectory(prefix="flo-create-") as directory:
+        yield LocalStore(Path(directory))
+
+
+def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output: bool) -> None:
+    """Say what it would take."""
+    from fl_orchestrator.chain.deployment.migrate import gas_to_migrate
+
+    gas = gas_to_migrate(sender, params, record)
+    for known in record.load().values():
+        if gas == 0 and known.contract == "Federation":
+            _compare_terms(sender.web3, known.address, params, record)
+    chain_id = sender.web3.eth.chain_id
+    if json_output:
+        print_json({"from": sender.address, "chain_id": chain_id, "gas": gas, "dry_run": True})
+    elif gas:
+        say(f"Would deploy from {sender.address} on chain {chain_id}; {gas:,} gas.")
+    else:
+        say(f"Would change nothing: the federation is on chain {chain_id}.")
+
+
+def _compare_terms(web3: Web3, address: str, params: Params, record: DeploymentRecord) -> None:
+    from fl_orchestrator.chain.contract.federation import Federation
+
+    if Federation(web3, address).params() != params:
+        raise OtherTerms(
+            f"{record.path} records a federation on this chain with other terms or another "
+            f"model, {address}.",
+            "Give the terms it has, or another --deployments directory for a second one.",
+        )
+
+
+def _model(
+    dataset: str,
+    manifest: Path | None,
+    weights: Path | None,
+    rule: str | None,
+    seed: int | None,
+) -> tuple[Manifest, list[FloatArray]]:
+    """The manifest and the first weights, from a task of the package or from files."""
+    if bool(dataset) == (manifest is not None) or (manifest is None) != (weights is None):
+        raise InputError(
+            "A federation has one model.", "Give --dataset, or both --manifest and --weights."
+        )
+    if manifest is not None and weights is not None:
+        if rule is not None or seed is not None:
+            raise InputError("The manifest says the rule.", "Give no --rule and no --seed with it.")
+        return _model_in_files(manifest, weights)
+    from fl_orchestrator.simulation.options import Options, manifest_for
+    from fl_orchestrator.training.tasks import task_named
+
+    task = task_named(dataset)
+    options = Options(dataset=dataset, rule=rule or _RULE_DEFAULT, seed=seed or 0)
+    model = task.keras_model(options.seed)
+    return manifest_for(task, model, options), model.initial_weights
+
+
+def _model_in_files(manifest: Path, weights: Path) -> tuple[Manifest, list[FloatArray]]:
+    from fl_orchestrator.model.manifest import read_manifest
+    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.weights_file import load_weights
+
+    described = read_manifest(manifest)
+    tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
+    return described, load_weights(weights, tensors)

@@ -1,0 +1,141 @@
+"""`flo federation`: what its owner and its sponsors do, and what anybody can look at."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    ether,
+    print_json,
+    print_pairs,
+    say,
+    short,
+)
+from fl_orchestrator.cli.consortium.create import create
+from fl_orchestrator.cli.following import head_json
+from fl_orchestrator.cli.site import (
+    DryRunOption,
+    Endpoint,
+    Payer,
+    parse_address,
+    with_options,
+)
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.units import parse_ether
+
+app = typer.Typer(help="Create a federation, admit accounts, fund rewards, look.")
+app.command()(create)
+
+
+@app.command()
+@with_options
+def admit(
+    accounts: Annotated[list[str], typer.Argument(help="The accounts to admit.")],
+    site: Payer,
+    role: Annotated[str, typer.Option(help="party or aggregator.")] = "party",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Let accounts register in a role. Owner only; cannot be taken back.
+
+    Example: flo federation admit 0x7099…79C8 --role party --key owner.json
+    """
+    from fl_orchestrator.chain.types import Role
+
+    if role not in ("party", "aggregator"):
+        raise InputError(f"There is no role {role!r}.", "Use party or aggregator.")
+    addresses = sorted({parse_address(account) for account in accounts})
+    chain = site.open_federation()
+    sender = site.open_sender(chain)
+    call = chain.admit(addresses, Role[role.upper()])
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
+    if json_output:
+        print_json({"admitted": addresses, "role": role, "gas": gas, "dry_run": dry_run})
+        return
+    what = f"{len(addresses)} account{'s' * (len(addresses) > 1)} as {role}"
+    say(f"Would admit {what}; {gas:,} gas." if dry_run else f"Admitted {what}.")
+
+
+@app.command()
+@with_options
+def fund(
+    amount: Annotated[str, typer.Argument(help="The amount in ETH.")],
+    site: Payer,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Add to the reward pot. It cannot be taken out again.
+
+    Example: flo federation fund 1.5 --key owner.json
+    """
+    wei = parse_ether(amount)
+    chain = site.open_federation()
+    sender = site.open_sender(chain)
+    call = chain.fund_rewards(wei)
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
+    if json_output:
+        print_json({"added_wei": wei, "gas": gas, "dry_run": dry_run})
+    elif dry_run:
+        say(f"Would add {ether(wei)} to the reward pot; {gas:,} gas.")
+    else:
+        say(f"Added {ether(wei)} to the reward pot.")
+
+
+@app.command()
+@with_options
+def show(site: Endpoint, json_output: JsonOption = False) -> None:
+    """Show a federation's terms and where its round stands.
+
+    Example: flo federation show --rpc http://127.0.0.1:8545
+    """
+    chain = site.open_federation()
+    params = chain.params()
+    seen = chain.observe(chain.address)
+    rows: dict[str, object] = {
+        "address": chain.address,
+        "chain_id": chain.chain_id,
+        "round": seen.current.round,
+        "phase": seen.current.phase.name.lower(),
+        **head_json(seen),
+        "final_height": seen.final_height,
+        "free_pot_wei": seen.free_pot,
+    }
+    for field in dataclasses.fields(params):
+        value = getattr(params, field.name)
+        rows[field.name] = (
+            "0x" + value.hex() if isinstance(value, bytes) else _plain(field.name, value)
+        )
+    if json_output:
+        print_json(rows)
+        return
+    print_pairs((_in_words(name), _words(name, shown)) for name, shown in rows.items())
+
+
+def _plain(name: str, value: object) -> object:
+    if name == "rule":
+        return str(getattr(value, "name", value)).lower().replace("_", "-")
+    return value if isinstance(value, bool | int) else str(value)
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ").removesuffix(" wei").removesuffix(" bps")
+
+
+def _words(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        if name.endswith("_period"):
+            return duration(value)
+        if name.endswith(("_stake", "_bond", "_wei")) or name == "reward":
+            return ether(value)
+        if name.endswith("_bps"):
+            return f"{value / 100:g} %"
+    if name.endswith(("_root", "_cid", "_digest")):
+        return short(str(value))
+    return str(value)

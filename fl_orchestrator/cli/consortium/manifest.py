@@ -1,0 +1,254 @@
+"""`flo manifest`: describe the model of a new federation."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+
+from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
+from fl_orchestrator.cli.roles.rehearsal import NoModel, TrainerOption, show_training
+from fl_orchestrator.errors import ContentError, InputError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.model.scaling import Scaling
+    from fl_orchestrator.roles.party.rehearsal import Rehearsal
+    from fl_orchestrator.training.trainer import FloatArray
+
+app = typer.Typer(help="Describe a federation's model.", no_args_is_help=True)
+
+_TRAINING: Final = "How every party trains"
+_MODEL: Final = "The model's arithmetic"
+# So that a site with ten times the rows still counts in proportion.
+_LARGER_SITES: Final = 10
+_MOST_WEIGHT: Final = 255
+
+
+class Impossible(InputError):
+    """No federation can have what the options describe."""
+
+
+class Unwritable(ContentError):
+    """The manifest cannot be written."""
+
+
+@app.callback()
+def _noun() -> None:
+    """Describe a federation's model."""
+
+
+@app.command()
+def create(
+    trainer: TrainerOption,
+    name: Annotated[str, typer.Option(help="What the federation is called.")],
+    loss: Annotated[str, typer.Option(help="The loss's name.", rich_help_panel=_TRAINING)],
+    output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.json"),
+    weights: Annotated[
+        Path, typer.Option(help="The first weights to write: .safetensors or .npz.")
+    ] = Path("genesis.safetensors"),
+    purpose: Annotated[str, typer.Option(help="What the model is for, in words.")] = "",
+    schema: Annotated[str, typer.Option(help="What a row is, in words.")] = "",
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over a party's rows.", rich_help_panel=_TRAINING)
+    ] = 1,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Rows in a step.", rich_help_panel=_TRAINING)
+    ] = 32,
+    learning_rate: Annotated[
+        float, typer.Option(help="The optimizer's step.", rich_help_panel=_TRAINING)
+    ] = 0.01,
+    optimizer: Annotated[
+        str, typer.Option(help="The optimizer's name.", rich_help_panel=_TRAINING)
+    ] = "sgd",
+    report: Annotated[
+        str,
+        typer.Option(help="Metrics to report, with commas.", rich_help_panel=_TRAINING),
+    ] = "accuracy",
+    rule: Annotated[
+        str,
+        typer.Option(help="weighted-mean, median or trimmed-mean.", rich_help_panel=_MODEL),
+    ] = "weighted-mean",
+    trim_bps: Annotated[
+        int,
+        typer.Option(help="With trimmed-mean: of each side, in 1/10,000.", rich_help_panel=_MODEL),
+    ] = 0,
+    samples_per_weight: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows for each of 255 units of weight. Default: enough for ten times these rows.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    fraction_bits: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=24,
+            help="Of an update's values, e. Default: measured.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    max_clipped: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.5,
+            help="The share of values that may be out of range.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = 0.001,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a manifest and the first weights, by a rehearsal of one round on this site's data.
+
+    An update has 16 bits for each value, e of them after the point: more are finer, fewer reach
+    further. The rehearsal gives the most bits, up to 24, with which changes four times as large as
+    here stay in range but for --max-clipped of them. A tensor whose changes are far smaller than
+    the others' gets an offset, more bits of its own; one with large weights gets fewer.
+
+    The trainer needs initial_weights(). `flo federation create` takes both files.
+
+    Example: flo manifest create --trainer my_trainer.py --name heart --loss binary_crossentropy
+    """
+    described = {
+        "name": name,
+        "purpose": purpose,
+        "data_schema": schema,
+        "rule": {"kind": rule, "trim_bps": trim_bps},
+        "training": {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "optimizer": optimizer,
+            "loss": loss,
+            "metrics": tuple(filter(None, report.split(","))),
+        },
+        "samples_per_weight": samples_per_weight,
+    }
+    with interruptible("Nothing was written."):
+        _require_free(output, weights)
+        manifest, rehearsal, initial = _measured(
+            str(trainer), described, max_clipped, fraction_bits
+        )
+        _write(manifest, initial, output, weights)
+    if json_output:
+        print_json(_as_json(manifest, rehearsal, output, weights))
+        return
+    say("One round, rehearsed from the trainer's own first weights:\n")
+    offsets = {tensor.name: tensor.offset for tensor in manifest.tensors if tensor.offset}
+    shown = ", ".join(f"{tensor} {offset:+}" for tensor, offset in offsets.items())
+    measured = [
+        ("fraction bits", str(manifest.update_fraction_bits)),
+        ("offsets", shown or "none"),
+        ("samples per weight", str(manifest.samples_per_weight)),
+    ]
+    show_training(manifest, rehearsal, measured)
+    say(
+        f"\n{escape(str(output))} and {escape(str(weights))} are written. Next: `flo "
+        f"federation create --manifest {escape(str(output))} --weights {escape(str(weights))} …`."
+    )
+
+
+def _measured(
+    trainer: str, described: dict[str, Any], max_clipped: float, fraction_bits: int | None
+) -> tuple[Manifest, Rehearsal, list[FloatArray]]:
+    """The manifest by a rehearsal, what that did, and the weights that it began with."""
+    from fl_orchestrator.model.fixed_point import genesis_state
+    from fl_orchestrator.model.scaling import DEFAULT_FRACTION_BITS, Scaling, choose_scaling
+    from fl_orchestrator.roles.party import rehearsal
+    from fl_orchestrator.training.loading import load_trainer
+
+    with (
+        err.status("Loading the trainer and its data …") as status,
+        tempfile.TemporaryDirectory() as workspace,
+    ):
+        loaded = load_trainer(trainer)
+        initial = loaded.initial_weights()
+        if initial is None:
+            raise NoModel(
+                "The trainer does not say what its model is.",
+                "Give it initial_weights(), which returns arrays by their names.",
+            )
+        first = list(initial.values())
+        # What is wrong with the description is said before a long training.
+        neutral = Scaling(DEFAULT_FRACTION_BITS, (0,) * len(first))
+        draft = _describe(described, initial, neutral, samples=1)
+        status.update("Training …")
+        training = rehearsal.train(loaded, first, rehearsal.training_config(draft, 0))
+        scaling = choose_scaling(first, training.weights, max_clipped, fraction_bits)
+        manifest = _describe(described, initial, scaling, training.samples)
+        done = rehearsal.rehearse(
+            loaded,
+            manifest,
+            genesis_state(manifest.layout, first),
+            training,
+            rehearsal.OFFLINE,
+            Path(workspace) / "update.safetensors",
+        )
+    return manifest, done, first
+
+
+def _describe(
+    described: dict[str, Any], initial: dict[str, FloatArray], scaling: Scaling, samples: int
+) -> Manifest:
+    from fl_orchestrator.model.layout import Layout
+    from fl_orchestrator.model.manifest import Manifest, ManifestError
+
+    shapes = [(name, array.shape) for name, array in initial.items()]
+    per_weight = described["samples_per_weight"] or -(-_LARGER_SITES * samples // _MOST_WEIGHT)
+    try:
+        return Manifest(
+            **{
+                **described,
+                "samples_per_weight": per_weight,
+                "update_fraction_bits": scaling.fraction_bits,
+                "depth": Layout.of((name, shape, 0) for name, shape in shapes).depth,
+                "tensors": [
+                    {"name": name, "shape": shape, "offset": offset}
+                    for (name, shape), offset in zip(shapes, scaling.offsets, strict=True)
+                ],
+            }
+        )
+    except ManifestError as error:
+        raise Impossible(error.message, "Change the option of that name.") from error
+
+
+def _require_free(*files: Path) -> None:
+    for file in files:
+        if file.exists():
+            raise InputError(f"{file} exists already, and was left as it is.", "Name another file.")
+
+
+def _write(manifest: Manifest, initial: list[FloatArray], output: Path, weights: Path) -> None:
+    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.weights_file import save_weights
+
+    tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
+    save_weights(weights, initial, tensors)
+    try:
+        output.write_bytes(manifest.to_bytes())
+    except OSError as error:
+        raise Unwritable(
+            f"{output} cannot be written: {error.strerror}.", "Check its directory."
+        ) from error
+
+
+def _as_json(
+    manifest: Manifest, rehearsal: Rehearsal, output: Path, weights: Path
+) -> dict[str, Any]:
+    return {
+        "manifest": str(output),
+        "weights": str(weights),
+        "digest": "0x" + manifest.digest.hex(),
+        "fraction_bits": manifest.update_fraction_bits,
+        "offsets": {tensor.name: tensor.offset for tensor in manifest.tensors},
+        "samples_per_weight": manifest.samples_per_weight,
+        "clipped": rehearsal.clipped,
+        "before": rehearsal.before,
+        "after": rehearsal.after,
+    }

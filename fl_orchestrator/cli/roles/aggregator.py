@@ -1,0 +1,250 @@
+"""`flo aggregator`: register, look, attest to the current round, and answer demands."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.following import follow, head_json
+from fl_orchestrator.cli.roles.service import (
+    SAFE_TO_STOP,
+    BlockTimeoutOption,
+    OnceOption,
+    ServiceSite,
+    show_done,
+)
+from fl_orchestrator.cli.roles.stake import (
+    OfOption,
+    collect_rewards,
+    register_role,
+    show_account,
+    withdraw_stake,
+)
+from fl_orchestrator.cli.site import (
+    TIMEOUT_DEFAULT,
+    Account,
+    DryRunOption,
+    Payer,
+    Site,
+    TimeoutOption,
+    with_options,
+)
+from fl_orchestrator.errors import ChainError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.types import Observation
+
+app = typer.Typer(help="Compute and attest to global models.", no_args_is_help=True)
+
+
+class NotAttesting(ChainError):
+    """The account cannot attest in this round."""
+
+
+@app.command()
+@with_options
+def register(
+    site: Payer,
+    stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
+    beneficiary: Annotated[
+        str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
+    ] = "",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Register this account as an aggregator, with stake.
+
+    Example: flo aggregator register --key aggregator.json
+    """
+    from fl_orchestrator.chain.types import Role
+
+    register_role(Role.AGGREGATOR, site, stake, beneficiary, dry_run, json_output)
+
+
+@app.command()
+@with_options
+def status(
+    site: Account,
+    address: Annotated[str, typer.Argument(help="The account. Default: the key's.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Show what the chain knows of an aggregator and of the current round.
+
+    Example: flo aggregator status 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
+    """
+    show_account("aggregator", address, site, json_output)
+
+
+@app.command()
+@with_options
+def attest(
+    site: Site, timeout: TimeoutOption = TIMEOUT_DEFAULT, json_output: JsonOption = False
+) -> None:
+    """Aggregate the current round and attest to the result.
+
+    Waits for the reveal phase to close, fetches and checks every update, computes the next global
+    model, stores it and sends the signature. Safe to interrupt and to repeat.
+
+    Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
+    """
+    with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
+        from fl_orchestrator.chain.types import Phase
+        from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.retention import Retention
+
+        chain, content = site.open_federation(), site.open_store()
+        manifest = fetch_manifest(content, chain.params())
+        sender = site.open_sender(chain)
+        stack.enter_context(site.alone_with(chain, sender.address))
+        seen = chain.observe(sender.address)
+        if seen.aggregator.stake == 0:
+            raise NotAttesting(
+                "This account is not registered as an aggregator.",
+                "Run `flo aggregator register` first.",
+            )
+        own = site.role_home(chain, sender.address)
+        retention = Retention(chain, content, own / "kept-as-aggregator.json")
+        role = Aggregator(
+            *(chain, sender, content, manifest, own, site.open_relay()), retention=retention
+        )
+        ended = seen.current.phase in (Phase.IDLE, Phase.VOID)
+        first = seen.current.round + ended
+
+        def done(seen: Observation) -> bool:
+            return role.has_attested(first) or not _may_attest(seen, first)
+
+        seen, _ = follow(chain, sender.address, role, done, timeout)
+        if not role.has_attested(first):
+            raise NotAttesting(
+                f"There is nothing to attest to: round {seen.current.round} is "
+                f"{seen.current.phase.name.lower()}.",
+                "Run it again when the next round is open.",
+            )
+    accepted = seen.current.phase is Phase.ACCEPTED
+    if json_output:
+        print_json({"round": seen.current.round, "accepted": accepted, **head_json(seen)})
+        return
+    state = "accepted" if accepted else "waiting for more than 2/3 of the aggregators' stake"
+    say(f"[green]Attested[/] to round {seen.current.round}: {state}.")
+
+
+def _may_attest(seen: Observation, round_number: int) -> bool:
+    """Whether the account can still attest to this round, now or later. Raises NotAttesting."""
+    from fl_orchestrator.chain.types import Phase
+
+    current = seen.current
+    if current.round < round_number or current.phase is Phase.SEEDING:
+        return True
+    if current.round > round_number or current.phase is Phase.VOID:
+        return False
+    if seen.aggregator.frozen_stake == 0:
+        raise NotAttesting(
+            f"The stake does not count in round {round_number}.", "Attest in the next round."
+        )
+    return current.phase is not Phase.ACCEPTED or seen.timestamp < current.attest_end
+
+
+@app.command()
+@with_options
+def run(site: ServiceSite, json_output: JsonOption = False) -> None:
+    """Attest to every round and answer every demand, until stopped.
+
+    Fetches and checks the updates of each round, computes the next global model, stores it and
+    signs it; keeps what a dispute may need, and shows it to whoever demands it. Survives outages of
+    the node and of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and to
+    repeat.
+
+    Example: flo aggregator run --key aggregator.json --store file:///srv/flo
+    """
+    with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
+        from fl_orchestrator.chain.contract.events import RoundIndex
+        from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+        from fl_orchestrator.roles.aggregator.responder import Answerer
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.retention import Retention
+        from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty
+        from fl_orchestrator.service.sparing import Sparing
+
+        chain, sender, store = process.chain, process.sender, process.store
+        manifest = fetch_manifest(store, chain.params())
+        retention = Retention(chain, store, process.home / "kept-as-aggregator.json")
+        aggregator = Aggregator(
+            *(chain, sender, store, manifest, process.home, site.open_relay()), retention=retention
+        )
+        rounds = RoundIndex(chain, process.deployed_at)
+        answerer = Answerer(chain, sender, store, manifest, process.home, rounds)
+        done = process.serve(
+            Sparing(aggregator, chain, sender.address, CHECK_EVERY), Duty(answerer, EVENTS_EVERY)
+        )
+    show_done(done, json_output)
+
+
+@app.command()
+@with_options
+def answer(
+    site: ServiceSite,
+    once: OnceOption = False,
+    timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what is demanded of accepted models, until interrupted.
+
+    Whoever has signed a model owes this until it is final: unanswered, the model counts as wrong
+    and its signers are slashed. Anybody who can get the model may answer. Safe to repeat.
+
+    Example: flo aggregator answer --key aggregator.json --store file:///srv/flo
+    """
+    with interruptible(SAFE_TO_STOP), site.running("answerer") as process:
+        from fl_orchestrator.chain.contract.events import RoundIndex
+        from fl_orchestrator.roles.aggregator.responder import Answerer
+        from fl_orchestrator.roles.manifests import fetch_manifest
+
+        chain, store = process.chain, process.store
+        manifest = fetch_manifest(store, chain.params())
+        rounds = RoundIndex(chain, process.deployed_at)
+        role = Answerer(chain, process.sender, store, manifest, process.home, rounds)
+        sent = process.serve(role, finished=lambda: once, once=once, timeout=timeout)
+    if json_output:
+        print_json({"sent": dict(sent)})
+        return
+    say(f"Answered {sent['answer']} demands.")
+
+
+@app.command()
+@with_options
+def withdraw(
+    site: Payer,
+    account: OfOption = "",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Ask the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
+
+    What was asked back signs nothing in new rounds, and can be slashed until it is paid: go on
+    answering demands. The beneficiary may do this too, with a key of its own.
+
+    Example: flo aggregator withdraw --key aggregator.json --dry-run
+    """
+    from fl_orchestrator.chain.types import Role
+
+    withdraw_stake(Role.AGGREGATOR, site, account, dry_run, json_output)
+
+
+@app.command()
+@with_options
+def rewards(
+    site: Payer,
+    account: OfOption = "",
+    collect: Annotated[bool, typer.Option("--collect", help="Pay them out.")] = False,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what this account has earned, in all its roles, or have it paid to its beneficiary.
+
+    Example: flo aggregator rewards --key aggregator.json --collect
+    """
+    collect_rewards(site, account, collect, dry_run, json_output)

@@ -1,0 +1,146 @@
+"""`flo keeper`: open rounds, carry messages, make rounds final and distribute rewards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
+from fl_orchestrator.cli.following import head_json
+from fl_orchestrator.cli.roles.service import Process, ServiceSite
+from fl_orchestrator.cli.site import with_options
+from fl_orchestrator.errors import ToolchainError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.roles.relay import Mailbox
+
+app = typer.Typer(help="Move rounds on. Anyone can.", no_args_is_help=True)
+
+ListenOption = Annotated[
+    str,
+    typer.Option(
+        "--relay",
+        help="Take messages and updates of parties over HTTP there. Needs a --store.",
+        metavar="[HOST:]PORT",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperSite(ServiceSite):
+    """The options of a keeper: its relay is where it listens. It needs a store only for that."""
+
+    relay: ListenOption = ""
+
+    def open_store(self) -> ContentStore:
+        return ServiceSite.open_store(dataclasses.replace(self, relay=""))
+
+
+@app.callback()
+def _noun() -> None:
+    """Move rounds on. Anyone can."""
+
+
+@app.command()
+@with_options
+def run(
+    site: KeeperSite,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after this many rounds. Default: go on for ever."),
+    ] = None,
+    settle: Annotated[
+        bool,
+        typer.Option(
+            "--settle", help="With --rounds: stay until they are final and their rewards credited."
+        ),
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Open the next rounds, see them to their end, and distribute their rewards.
+
+    With --relay it also takes signed messages and updates, so that parties need no coin, and no
+    more than outbound HTTP. It listens on loopback unless a host is given, without TLS: put a
+    reverse proxy in front of it. Safe to interrupt and to repeat.
+
+    Example: flo keeper run --key keeper.json --rounds 10
+    """
+    sentence = "Any keeper can go on: run the same command again."
+    with (
+        interruptible(sentence),
+        site.running("keeper") as process,
+        _mailbox(process, site) as mailbox,
+    ):
+        from fl_orchestrator.chain.types import Phase
+        from fl_orchestrator.roles.keeper.keeper import Keeper
+
+        ended = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
+        current = process.chain.observe(process.sender.address).current
+        begun = 0 if current.phase in ended else 1
+        last = None if rounds is None else current.round + rounds - begun
+        keeper = Keeper(
+            process.chain,
+            process.sender,
+            mailbox,
+            process.deployed_at,
+            lambda round_number: last is None or round_number <= last,
+        )
+
+        def finished() -> bool:
+            seen = process.chain.last_seen
+            if last is None or seen is None or seen.current.round < last:
+                return False
+            return seen.current.phase in ended and (not settle or keeper.has_settled(seen))
+
+        process.serve(keeper, finished=finished)
+        seen = process.chain.observe(process.sender.address)
+    _show(seen, json_output)
+
+
+@contextlib.contextmanager
+def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
+    """What waits for the keeper: in a file, and filled over HTTP, if it is to be a relay."""
+    from fl_orchestrator.roles.relay import Mailbox
+
+    if not site.relay:
+        yield Mailbox()
+        return
+    try:
+        from fl_orchestrator.relay.box import StoredMailbox
+        from fl_orchestrator.relay.service import Relay, relay_app
+        from fl_orchestrator.relay.serving import serving
+    except ModuleNotFoundError as error:
+        raise ToolchainError(
+            f"A relay needs the Python package {error.name}, which is not installed.",
+            "Install it with: pip install 'fl-orchestrator[relay]'.",
+        ) from error
+    from fl_orchestrator.roles.manifests import fetch_manifest
+    from fl_orchestrator.service.metrics import parse_listen
+
+    # Of its own: the service's threads do not wait for the keeper's requests.
+    chain = site.open_federation()
+    manifest = fetch_manifest(process.store, chain.params())
+    with contextlib.closing(StoredMailbox(process.home / "relay" / "box.sqlite")) as box:
+        relay = Relay.of(chain, process.store, manifest, box, process.home / "relay")
+        with serving(relay_app(relay), *parse_listen(site.relay)) as url:
+            err.print(f"The relay is at {url}.")
+            yield box
+
+
+def _show(seen: Observation, json_output: bool) -> None:
+    phase = seen.current.phase.name.lower()
+    if json_output:
+        print_json({"round": seen.current.round, "phase": phase, **head_json(seen)})
+        return
+    say(
+        f"Round {seen.current.round} is {phase}; the head is the model "
+        f"of round {seen.head.round}, {seen.head.cid}."
+    )

@@ -1,0 +1,112 @@
+"""`flo party`: take part with your own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fl_orchestrator.cli.console import JsonOption
+from fl_orchestrator.cli.roles import party_run, rehearsal, submission
+from fl_orchestrator.cli.roles.stake import (
+    OfOption,
+    collect_rewards,
+    register_role,
+    show_account,
+    withdraw_stake,
+)
+from fl_orchestrator.cli.site import Account, DryRunOption, Payer, with_options
+
+app = typer.Typer(help="Take part with your own data.", no_args_is_help=True)
+
+
+@app.command()
+@with_options
+def register(
+    site: Payer,
+    stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
+    beneficiary: Annotated[
+        str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
+    ] = "",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Register this account as a party, with stake.
+
+    Example: flo party register --key party.json --stake 0.1
+    """
+    from fl_orchestrator.chain.types import Role
+
+    register_role(Role.PARTY, site, stake, beneficiary, dry_run, json_output)
+
+
+@app.command()
+@with_options
+def status(
+    site: Account,
+    address: Annotated[str, typer.Argument(help="The party's account. Default: the key's.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Show what the chain knows of a party and of the round, and what is in use here.
+
+    Example: flo party status 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
+    """
+    show_account("party", address, site, json_output, _known_here)
+
+
+def _known_here(home: Path) -> dict[str, object]:
+    """Whether the party is paused, and its model; nothing where it never ran."""
+    if not home.exists():
+        return {}
+    from fl_orchestrator.roles.party.adoption import in_use, last_evaluated
+
+    current, last = in_use(home) or {}, last_evaluated(home) or {}
+    return {
+        "paused": (home / party_run.PAUSED).exists(),
+        "model_in_use": current.get("file"),
+        "model_in_use_round": current.get("round"),
+        "refused": "; ".join(last.get("faults", [])) or None,
+    }
+
+
+app.command()(rehearsal.check)
+app.command()(party_run.run)
+app.command()(submission.submit)
+app.command()(party_run.pause)
+
+
+@app.command()
+@with_options
+def withdraw(
+    site: Payer,
+    account: OfOption = "",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Ask the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
+
+    What was asked back counts in no new round, and can be slashed until it is paid. The
+    beneficiary may do this too, with a key of its own: should the party's be lost, say.
+
+    Example: flo party withdraw --key party.json --dry-run
+    """
+    from fl_orchestrator.chain.types import Role
+
+    withdraw_stake(Role.PARTY, site, account, dry_run, json_output)
+
+
+@app.command()
+@with_options
+def rewards(
+    site: Payer,
+    account: OfOption = "",
+    collect: Annotated[bool, typer.Option("--collect", help="Pay them out.")] = False,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what this account has earned, in all its roles, or have it paid to its beneficiary.
+
+    Example: flo party rewards --key party.json --collect
+    """
+    collect_rewards(site, account, collect, dry_run, json_output)

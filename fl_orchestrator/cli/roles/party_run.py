@@ -1,0 +1,247 @@
+"""`flo party run` and `flo party pause`: a party as a service."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from fl_orchestrator.cli.console import JsonOption, duration, err, interruptible, print_json, say
+from fl_orchestrator.cli.following import phase_ends_in
+from fl_orchestrator.cli.roles.rehearsal import TrainerOption
+from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite, show_done
+from fl_orchestrator.cli.roles.submission import NotTakingPart
+from fl_orchestrator.cli.site import Account, with_options
+from fl_orchestrator.errors import InputError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.roles.party.adoption import Adopter, Bound, Evaluation
+    from fl_orchestrator.roles.party.party import Party
+    from fl_orchestrator.training.loading import CheckedTrainer
+
+#: In a party's directory while it is paused.
+PAUSED: Final = "paused"
+_SUFFIXES: Final = (".safetensors", ".npz")
+
+
+@with_options
+def run(
+    site: ServiceSite,
+    trainer: TrainerOption,
+    alert_below: Annotated[
+        str,
+        typer.Option(
+            metavar="METRIC=VALUE", help="Refuse a global model with less, on validation data."
+        ),
+    ] = "",
+    alert_above: Annotated[
+        str, typer.Option(metavar="METRIC=VALUE", help="Or with more: loss=1.0, say.")
+    ] = "",
+    current: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the last good global model is kept: .safetensors or .npz. "
+            "Default: current.safetensors in this role's directory."
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Stop after taking part in this many rounds.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of the training: the same gives the same. Default: random."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Take part in every round that this account is drawn in, until stopped.
+
+    Trains from the global model, commits, and reveals when the commit phase is over; with --relay
+    without coin and by outbound HTTPS alone. Evaluates every new global model; one that breaks a
+    bound is an alert in the log and is not taken into use, though rounds go on from it. Survives
+    outages of the node, the store and the relay. Safe to kill and to start again.
+
+    Example: flo party run --trainer my_trainer.py:make_trainer --alert-below accuracy=0.7
+    """
+    from fl_orchestrator.roles.party.adoption import Bound
+    from fl_orchestrator.training.loading import load_trainer
+
+    bounds = Bound.parse(alert_below, above=False) + Bound.parse(alert_above, above=True)
+    if current is not None and current.suffix not in _SUFFIXES:
+        raise InputError(f"{current} has another suffix.", f"Use {' or '.join(_SUFFIXES)}.")
+    with interruptible(SAFE_TO_STOP):
+        with err.status("Loading the trainer and its data …"):
+            loaded = load_trainer(str(trainer))
+        with site.running("party") as process:
+            manifest = _manifest_for(loaded, process)
+            _require_registered(process, site)
+            party = _party(process, site, manifest, loaded, seed)
+            adopter = _adopter(process, manifest, loaded, current, bounds)
+            done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
+    show_done(done, json_output)
+
+
+def _manifest_for(loaded: CheckedTrainer, process: Process) -> Manifest:
+    from fl_orchestrator.roles.manifests import fetch_manifest
+    from fl_orchestrator.training.trainer import TensorSpec
+
+    manifest = fetch_manifest(process.store, process.chain.params())
+    loaded.require_model([TensorSpec(t.name, t.shape) for t in manifest.tensors])
+    return manifest
+
+
+def _require_registered(process: Process, site: ServiceSite) -> None:
+    """Refuse an account that is no party; warn of what will keep it from taking part."""
+    from web3 import Web3
+
+    account = process.sender.address
+    if process.chain.observe(account).party.stake == 0:
+        raise NotTakingPart(
+            f"{account} is not registered as a party of this federation.",
+            "Run `flo party register` first.",
+        )
+    if not site.relay and not process.chain.web3.eth.get_balance(Web3.to_checksum_address(account)):
+        err.print(
+            f"[yellow]{account} has no coin for gas:[/] send it some, or name a --relay.",
+            soft_wrap=True,
+        )
+    if (process.home / PAUSED).exists():
+        err.print("[yellow]Paused:[/] this party reveals, and commits to nothing.", soft_wrap=True)
+
+
+def _party(
+    process: Process,
+    site: ServiceSite,
+    manifest: Manifest,
+    loaded: CheckedTrainer,
+    seed: int | None,
+) -> Party:
+    from fl_orchestrator.roles.party.party import Party, PartySettings
+    from fl_orchestrator.roles.retention import Retention
+
+    settings = PartySettings(
+        run_seed=secrets.randbits(63) if seed is None else seed,
+        confirmations=site.confirmations,
+        paused=(process.home / PAUSED).exists,
+    )
+    return Party(
+        process.chain,
+        process.sender,
+        process.store,
+        manifest,
+        loaded,
+        process.home,
+        settings,
+        site.open_relay(),
+        Retention(process.chain, process.store, process.home / "kept-as-party.json"),
+    )
+
+
+def _adopter(
+    process: Process,
+    manifest: Manifest,
+    loaded: CheckedTrainer,
+    current: Path | None,
+    bounds: tuple[Bound, ...],
+) -> Adopter:
+    from prometheus_client import Gauge
+
+    from fl_orchestrator.roles.party.adoption import Adopter
+
+    registry = process.metrics.registry
+    values = Gauge("flo_model", "The head's model, on local data.", ["metric"], registry=registry)
+    refused = Gauge("flo_model_refused", "1 while it is kept out of use.", registry=registry)
+
+    def show(found: Evaluation) -> None:
+        for metric, value in found.metrics.items():
+            values.labels(metric).set(value)
+        refused.set(bool(found.faults))
+
+    return Adopter(
+        process.chain,
+        process.sender.address,
+        process.store,
+        manifest,
+        loaded,
+        process.home,
+        current or process.home / f"current{_SUFFIXES[0]}",
+        bounds,
+        show,
+    )
+
+
+def _after(rounds: int | None, chain: Federation, adopter: Adopter) -> Callable[[], bool]:
+    """Whether as many rounds have ended in which the party has revealed, and been evaluated."""
+    from fl_orchestrator.chain.types import Phase
+
+    revealed: set[int] = set()
+
+    def finished() -> bool:
+        seen = chain.last_seen
+        if rounds is None or seen is None:
+            return False
+        if seen.committed.revealed:
+            revealed.add(seen.committed.round)
+        ended = seen.current.phase in (Phase.ACCEPTED, Phase.VOID)
+        over = revealed - (set() if ended else {seen.current.round})
+        return len(over) >= rounds and adopter.has_evaluated(seen.head)
+
+    return finished
+
+
+@with_options
+def pause(
+    site: Account,
+    resume: Annotated[bool, typer.Option("--resume", help="Commit again.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Finish the open reveal, then commit to nothing more: before maintenance, or a longer leave.
+
+    It holds for `flo party run` with this --home, now and when it is started again. Keep that
+    running until the reveal is done: an update that was committed and is not revealed costs stake.
+    The stake stays; `flo party withdraw` takes it back.
+
+    Example: flo party pause --key party.json
+    """
+    with interruptible("Run it again."):
+        chain = site.open_federation()
+        account = site.account()
+        home = site.role_home(chain, account)
+        seen = chain.observe(account)
+        marker = home / PAUSED
+        if resume:
+            marker.unlink(missing_ok=True)
+        elif seen.party.stake == 0:
+            raise NotTakingPart(f"{account} is not registered as a party.", "Nothing to pause.")
+        else:
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            marker.touch()
+    owes = owes_reveal(seen)
+    if json_output:
+        print_json({"address": account, "paused": not resume, "owes_reveal": owes})
+        return
+    if resume:
+        say("Resumed: `flo party run` commits again in the next round that it is drawn in.")
+        return
+    say(f"Paused ({escape(str(marker))}): `flo party run` commits to nothing more.")
+    if owes:
+        ends_in = phase_ends_in(seen)
+        say(
+            f"[bold]Keep it running:[/] the update of round {seen.current.round} is committed and "
+            f"not revealed; this phase ends in {duration(ends_in or 0)} at most."
+        )
+
+
+def owes_reveal(seen: Observation) -> bool:
+    """Whether the party has committed in the current round and has not revealed."""
+    from fl_orchestrator.chain.types import Phase
+
+    current, committed = seen.current, seen.committed
+    open_round = current.phase in (Phase.COMMIT, Phase.REVEAL)
+    return open_round and committed.round == current.round and not committed.revealed

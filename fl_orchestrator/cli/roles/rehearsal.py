@@ -1,0 +1,212 @@
+"""`flo party check`: one round on the real data, of which nothing leaves the site."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    err,
+    interruptible,
+    print_json,
+    print_pairs,
+    say,
+    short,
+)
+from fl_orchestrator.cli.site import Site, with_options
+from fl_orchestrator.errors import InputError
+
+if TYPE_CHECKING:
+    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.model.vector_file import VectorMeta
+    from fl_orchestrator.roles.party.rehearsal import Rehearsal
+    from fl_orchestrator.training.loading import CheckedTrainer
+
+TrainerOption = Annotated[
+    Path,
+    typer.Option(
+        "--trainer", metavar="FILE.py:FUNCTION", help="Your own code: a function for a trainer."
+    ),
+]
+
+
+class NoModel(InputError):
+    """There is no model to start the rehearsal from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a rehearsal starts from: the global state as integers, and whose it is, in words."""
+
+    manifest: Manifest
+    state: Any
+    meta: VectorMeta
+    words: str
+
+
+@with_options
+def check(
+    site: Site,
+    trainer: TrainerOption,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="A manifest file: no chain and no store are needed then."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="With --manifest: the weights to train from. Default: the trainer's."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Keep the update file here, to look into it.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Rehearse one round on the real data. Nothing is sent, nothing leaves this machine.
+
+    Trains from the federation's model as `flo party run` would, and shows what became of it and
+    exactly what a round would publish.
+
+    Example: flo party check --trainer my_trainer.py:make_trainer --manifest manifest.json
+    """
+    with interruptible("Nothing was sent."), tempfile.TemporaryDirectory() as workspace:
+        from fl_orchestrator.model.fixed_point import float_view
+        from fl_orchestrator.roles.party import rehearsal
+        from fl_orchestrator.training.loading import load_trainer
+        from fl_orchestrator.training.trainer import TensorSpec
+
+        with err.status("Loading the trainer and its data …") as status:
+            loaded = load_trainer(str(trainer))
+            start = (
+                _from_federation(site, Path(workspace))
+                if manifest is None
+                else _from_file(manifest, weights, loaded)
+            )
+            tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in start.manifest.tensors]
+            loaded.require_model(tensors)
+            status.update("Training …")
+            config = rehearsal.training_config(start.manifest, 0)
+            base = float_view(start.manifest.layout, start.state)
+            training = rehearsal.train(loaded, base, config)
+            file = output or Path(workspace) / "update.safetensors"
+            done = rehearsal.rehearse(
+                loaded, start.manifest, start.state, training, start.meta, file
+            )
+    if json_output:
+        print_json(_as_json(start, done))
+        return
+    say(f"One round, rehearsed from {start.words}. Nothing was sent.\n")
+    show_training(start.manifest, done)
+    _show_what_leaves(start, done, output)
+
+
+def _from_federation(site: Site, workspace: Path) -> _Start:
+    from fl_orchestrator.roles.manifests import fetch_manifest
+    from fl_orchestrator.roles.vectors import Origin, VectorCache
+
+    chain, store = site.open_federation(), site.open_store()
+    manifest = fetch_manifest(store, chain.params())
+    head = chain.head()
+    origin = Origin(chain.chain_id, chain.address)
+    cache = VectorCache(workspace / "vectors", manifest)
+    state = cache.load(cache.fetch(store, head.cid, head.root, origin.state(head.round)))
+    words = f"the model of round {head.round} of {short(chain.address)}"
+    return _Start(manifest, state, origin.update(head.round + 1), words)
+
+
+def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) -> _Start:
+    from fl_orchestrator.model.fixed_point import genesis_state
+    from fl_orchestrator.model.manifest import read_manifest
+    from fl_orchestrator.roles.party.rehearsal import OFFLINE
+    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.weights_file import load_weights
+
+    described = read_manifest(manifest)
+    if weights is not None:
+        tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
+        first, words = load_weights(weights, tensors), f"the weights in {weights}"
+    elif initial := trainer.initial_weights():
+        first, words = list(initial.values()), "the trainer's own first weights"
+    else:
+        raise NoModel(
+            "The trainer has no first weights, so there is no model to train from.",
+            "Give --weights FILE, or give the trainer initial_weights().",
+        )
+    return _Start(described, genesis_state(described.layout, first), OFFLINE, words)
+
+
+def show_training(
+    manifest: Manifest, done: Rehearsal, more: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Show what a rehearsed training did: shapes, changes, rows, seconds, loss and metrics."""
+    training = done.training
+    rows = [
+        (tensor.name, f"{_shape(tensor.shape):<12} changed by up to {change:.3g} of {limit:.3g}")
+        for tensor, change, limit in zip(manifest.tensors, done.largest, done.limits, strict=True)
+    ]
+    rows += [
+        ("trained on", f"{training.samples:,} rows in {_seconds(training.seconds)}"),
+        ("evaluated on", f"{done.test_rows:,} rows"),
+    ]
+    rows += [
+        (name, f"{before:.4g} before, {done.after.get(name, float('nan')):.4g} after")
+        for name, before in done.before.items()
+    ]
+    rows.append(("clipped", f"{done.clipped:.3%} of the values were out of range"))
+    print_pairs([*rows, *more])
+
+
+def _show_what_leaves(start: _Start, done: Rehearsal, output: Path | None) -> None:
+    say("\nWhat a round would publish, and nothing else of this site:")
+    where = f", kept in {output}" if output else ""
+    print_pairs(
+        [
+            ("  update file", f"{done.file_bytes:,} bytes{where}"),
+            ("  its CID", str(done.cid)),
+            ("  its root", "0x" + done.root.hex()),
+            ("  weight", f"{done.weight} of 255, for {done.training.samples:,} rows"),
+            ("  besides", "this account's address, a random salt, and when it was sent"),
+        ]
+    )
+    say(
+        "\nThe update is what training changed, rounded. Whoever reads it can compute this site's "
+        "trained weights from it; rows, labels and metrics are not in it."
+    )
+    if start.meta.chain_id == 0:
+        say("The file names its federation and round, so in a real round its CID is another one.")
+
+
+def _as_json(start: _Start, done: Rehearsal) -> dict[str, Any]:
+    return {
+        "from": start.words,
+        "tensors": {
+            tensor.name: {"shape": tensor.shape, "largest_change": change, "limit": limit}
+            for tensor, change, limit in zip(
+                start.manifest.tensors, done.largest, done.limits, strict=True
+            )
+        },
+        "samples": done.training.samples,
+        "seconds": round(done.training.seconds, 3),
+        "training_metrics": done.training.metrics,
+        "before": done.before,
+        "after": done.after,
+        "clipped": done.clipped,
+        "weight": done.weight,
+        "bytes": done.file_bytes,
+        "cid": str(done.cid),
+        "root": "0x" + done.root.hex(),
+    }
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one value"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)

@@ -1,0 +1,135 @@
+"""What the commands share that run until they are stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from fl_orchestrator.cli.console import print_json, say
+from fl_orchestrator.cli.logs import log
+from fl_orchestrator.cli.site import (
+    LogFormatOption,
+    LogLevelOption,
+    MetricsOption,
+    Site,
+    deployed_at,
+)
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.chain.sending.send import Sender
+    from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.roles.base import Role
+    from fl_orchestrator.service.loop import Duty
+    from fl_orchestrator.service.metrics import Metrics
+    from fl_orchestrator.service.stop import Stop
+
+OnceOption = Annotated[bool, typer.Option("--once", help="Do what there is to do now, and stop.")]
+BlockTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout", min=0, metavar="SECONDS", help="With --once: how long to wait for a block."
+    ),
+]
+SAFE_TO_STOP: Final = "Nothing is lost: run the same command again to go on."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSite(Site):
+    """The options of a command that runs until it is stopped."""
+
+    metrics: MetricsOption = ""
+    log_format: LogFormatOption = "text"
+    log_level: LogLevelOption = "info"
+
+    @contextlib.contextmanager
+    def running(self, role: str) -> Iterator[Process]:
+        """A process in this role, which alone works with its account meanwhile.
+
+        Raises AccountInUse, and whatever opening the federation and the key raises.
+        """
+        from fl_orchestrator.service.lock import account_lock
+        from fl_orchestrator.service.metered import MeteredStore
+        from fl_orchestrator.service.metrics import UNHEALTHY_SECONDS, Metrics
+        from fl_orchestrator.service.stop import stop_on_signals
+
+        log(self.log_level, self.log_format)
+        chain = self.open_federation()
+        periods = chain.params()
+        # One step trains, or aggregates: for at most a phase, if it is to be of use.
+        longest_step = max(periods.commit_period, periods.attest_period)
+        metrics = Metrics(role, max(UNHEALTHY_SECONDS, longest_step))
+        sender = self.open_sender(chain, metrics.sent)
+        home = self.role_home(chain, sender.address)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(account_lock(home, sender.address))
+            if self.metrics:
+                stack.enter_context(metrics.served(self.metrics))
+            yield Process(
+                chain,
+                sender,
+                functools.cache(
+                    lambda: MeteredStore(self.open_store(), metrics.read, metrics.wrote)
+                ),
+                home,
+                deployed_at(chain, self.deployments),
+                metrics,
+                stack.enter_context(stop_on_signals()),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a role of this process works with. ``home`` is its account's own directory."""
+
+    chain: Federation
+    sender: Sender
+    open_store: Callable[[], ContentStore]
+    home: Path
+    deployed_at: int
+    metrics: Metrics
+    stop: Stop
+
+    @property
+    def store(self) -> ContentStore:
+        """Opened when it is first needed. Raises whatever opening it raises."""
+        return self.open_store()
+
+    def serve(
+        self,
+        *duties: Duty | Role,
+        finished: Callable[[], bool] = lambda: False,
+        once: bool = False,
+        timeout: float | None = None,
+    ) -> Counter[str]:
+        """Do the duties until it is ``finished`` or a signal comes; what was done.
+
+        No outage ends it, unless it is to be done ``once``, and then within ``timeout`` seconds.
+        """
+        from fl_orchestrator.service.loop import Service
+
+        service = Service(
+            self.chain,
+            duties,
+            self.stop,
+            self.metrics,
+            retry=not once,
+            timeout=timeout if once else None,
+        )
+        return service.run(finished)
+
+
+def show_done(done: Counter[str], json_output: bool) -> None:
+    """Say what a process did until it was stopped."""
+    if json_output:
+        print_json({"done": dict(done)})
+        return
+    actions = ", ".join(f"{action} {count}" for action, count in sorted(done.items()))
+    say(f"Stopped. Done: {actions or 'nothing'}.")

@@ -1,0 +1,129 @@
+"""`flo watcher`: compute every model again, and undo the wrong ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json, say
+from fl_orchestrator.cli.following import head_json
+from fl_orchestrator.cli.roles.service import (
+    SAFE_TO_STOP,
+    BlockTimeoutOption,
+    OnceOption,
+    ServiceSite,
+)
+from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, with_options
+from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.units import parse_ether
+
+if TYPE_CHECKING:
+    from fl_orchestrator.roles.watcher.alerts import Alert
+
+app = typer.Typer(help="Check every model, and undo the wrong ones. Anyone can.")
+
+
+@app.callback()
+def _noun() -> None:
+    """Check every model, and undo the wrong ones. Anyone can."""
+
+
+@app.command()
+@with_options
+def run(
+    site: ServiceSite,
+    max_bond: Annotated[
+        str,
+        typer.Option(
+            metavar="ETH",
+            help="The most to pay for one demand. It comes back if the model was wrong. "
+            "Default: 100 times the least.",
+        ),
+    ] = "",
+    keep_all: Annotated[
+        bool,
+        typer.Option(
+            "--keep-all",
+            help="Unpin nothing: an archive for auditors, who can check every round from it. "
+            "It needs a store that no other role unpins from.",
+        ),
+    ] = False,
+    once: OnceOption = False,
+    timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
+    json_output: JsonOption = False,
+) -> None:
+    """Compute every accepted model again, from the first round on, and every new one.
+
+    A wrong one is proven to the contract, which revokes it; its signers are slashed, and half of
+    that is this account's. It needs coin for gas, and for bonds where nobody shows a model. What
+    cannot be checked is an alert, on stderr; with --once it also makes the exit code 1. Safe to
+    interrupt and to repeat.
+
+    Example: flo watcher run --key watcher.json --store file:///srv/flo
+    """
+    with interruptible(SAFE_TO_STOP), site.running("watcher") as process:
+        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.retention import FOREVER, Retention
+        from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+        from fl_orchestrator.service.loop import EVENTS_EVERY, Duty
+
+        home = process.home / "watcher"
+        margin = FOREVER if keep_all else None
+        role = Watcher(
+            process.chain,
+            process.sender,
+            process.store,
+            fetch_manifest(process.store, process.chain.params()),
+            home,
+            process.deployed_at,
+            WatcherSettings(
+                max_bond=parse_ether(max_bond) if max_bond else None,
+                retention=Retention(process.chain, process.store, home / "kept.json", margin),
+            ),
+        )
+        done = process.serve(
+            Duty(role, EVENTS_EVERY),
+            finished=lambda: once and not role.busy,
+            once=once,
+            timeout=timeout,
+        )
+        seen = process.chain.observe(process.sender.address)
+        unchecked = role.unchecked_rounds
+    checked, alerts = done.pop("check", 0), role.alerts
+    if json_output:
+        shown = [alert.to_json() for alert in alerts]
+        print_json(
+            {
+                "checked": checked,
+                "unchecked_rounds": unchecked,
+                "sent": dict(done),
+                "alerts": shown,
+                **head_json(seen),
+            }
+        )
+    else:
+        _show(checked, unchecked, done, alerts)
+    if alerts:
+        raise typer.Exit(VerificationError.exit_code)
+
+
+def _show(
+    checked: int, unchecked: tuple[int, ...], sent: dict[str, int], alerts: tuple[Alert, ...]
+) -> None:
+    say(f"Models computed again: {checked}.")
+    if unchecked:
+        say(
+            f"[yellow]Not checked:[/] {len(unchecked)} rounds that are final, the last of them "
+            f"round {unchecked[-1]}: their data is gone, and nobody has to keep it any more."
+        )
+    if sent:
+        say("Sent: " + ", ".join(f"{label} {count}" for label, count in sent.items()) + ".")
+    for alert in alerts:
+        out.print(f"[bold red]Alert[/] ({alert.kind}): {escape(alert.message)}", soft_wrap=True)
+        for signer in alert.signers:
+            seat = "has left" if signer.seat is None else f"seat {signer.seat}"
+            out.print(f"  signed by {signer.address} ({seat})", soft_wrap=True)
+    if not alerts:
+        say(f"[green]Every model that {'was checked' if unchecked else 'stands'} is right.[/]")

@@ -1,0 +1,259 @@
+"""`flo demo`: a whole federation on this machine, from registration to the verified model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    ether,
+    interruptible,
+    out,
+    print_json,
+    say,
+    short,
+)
+from fl_orchestrator.cli.trial.attack import perform, refuse_other_options
+
+if TYPE_CHECKING:
+    from fl_orchestrator.audit.history import Comparison, RoundEntry
+    from fl_orchestrator.simulation.experiment import Experiment, RewardShare
+
+_MAX_LISTED_ACCOUNTS: Final = 20
+# 78 characters with short roots and CIDs.
+_COLUMNS: Final = "{:>5} {:>5} {:>8} {:>8} {:>6} {:>9}  {} {}"
+
+
+def demo(
+    context: typer.Context,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="breast-cancer, digits, heart-disease, mnist, credit-german or ai4i. "
+            "The last four read files under FLO_DATA_DIR."
+        ),
+    ] = "breast-cancer",
+    parties: Annotated[
+        int | None, typer.Option(help="How many parties. Default: 10, or the data's own.")
+    ] = None,
+    aggregators: Annotated[int, typer.Option(help="How many aggregators; at most 64.")] = 4,
+    rounds: Annotated[int, typer.Option(help="How many rounds to run.")] = 10,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="iid, dirichlet:0.5, shards:2 or column:hospital. Default: the task's."),
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="weighted-mean (FedAvg), median or trimmed-mean.")
+    ] = "weighted-mean",
+    participants: Annotated[
+        int | None, typer.Option(help="How many parties a round draws. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="One seed gives one result, bit for bit.")] = 0,
+    output: Annotated[
+        Path, typer.Option("--out", help="Where the record and the models go.")
+    ] = Path("flo-demo"),
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="See an attack fail instead: wrong-model, withheld-model, copycat, poison, "
+            "absent-aggregator, late-party or junk-bytes. Exits 1 if the protocol does not win."
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Train a model across parties that share no data, where nobody has to be trusted.
+
+    Real contracts on an EVM in this process, real Keras training, real content identifiers.
+
+    Example: flo demo --dataset breast-cancer --parties 10 --rounds 10
+    """
+    if attack is not None:
+        refuse_other_options(context)
+        perform(attack, seed, json_output, debug=context.find_root().params["debug"])
+        return
+    started = time.monotonic()
+    console = Console(quiet=True) if json_output else out
+    with (
+        interruptible("No round was run; run it again to start over."),
+        console.status("Loading TensorFlow, the data and the contracts …"),
+    ):
+        from fl_orchestrator.audit.run_directory import check_run_directory
+
+        check_run_directory(output)
+        from fl_orchestrator.simulation.experiment import Experiment
+        from fl_orchestrator.simulation.options import Options
+        from fl_orchestrator.training.tasks import task_named
+
+        options = Options(
+            dataset=dataset,
+            parties=task_named(dataset).parties if parties is None else parties,
+            aggregators=aggregators,
+            rounds=rounds,
+            partition=partition,
+            rule=rule,
+            participants=participants,
+            seed=seed,
+        )
+        experiment = Experiment(options, output)
+    with interruptible(
+        f"{output} has the record of the rounds so far: `flo verify {output}` checks it. "
+        "Running the demo again starts over."
+    ):
+        _introduce(console, experiment)
+        entries = _run_rounds(console, experiment)
+        shares = _settle(console, experiment)
+        comparison = _compare(console, experiment)
+        experiment.export()
+    seconds = time.monotonic() - started
+    if json_output:
+        _print_result(experiment, entries, comparison, seconds)
+    else:
+        _conclude(experiment, comparison, shares, seconds, output)
+
+
+def _introduce(console: Console, experiment: Experiment) -> None:
+    options, manifest = experiment.options, experiment.manifest
+    rows = [len(party) for party in experiment.deal.parties]
+    say(
+        f"[bold]{options.dataset}[/]: {sum(rows)} rows dealt {experiment.partition} to "
+        f"{options.parties} parties ({min(rows)} to {max(rows)} rows each), "
+        f"{len(experiment.deal.test)} test rows. {experiment.licence}",
+        console,
+    )
+    drawn = "all" if options.participants is None else f"about {options.participants}"
+    say(
+        f"Model: {manifest.layout.parameters:,} parameters; rule {options.rule}; {drawn} parties "
+        f"drawn per round; {options.aggregators} aggregators; seed {options.seed}.",
+        console,
+    )
+    say(
+        f"Federation {short(experiment.simulation.federation.address)} deployed, "
+        f"{options.parties + options.aggregators} accounts registered with stake.\n",
+        console,
+    )
+
+
+def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
+    width = 15 if out.is_terminal else 66
+    console.print(
+        _COLUMNS.format(
+            "round", "drawn", "included", "accuracy", "loss", "gas", "root".ljust(width), "CID"
+        ),
+        style="bold",
+        soft_wrap=True,
+    )
+    entries = []
+    with _progress(console, "training", experiment.options.rounds) as advance:
+        for _ in range(experiment.options.rounds):
+            entry = experiment.run_round()
+            entries.append(entry)
+            line = _COLUMNS.format(
+                entry.round,
+                entry.drawn,
+                entry.included if entry.accepted else "void",
+                f"{entry.accuracy:.3f}",
+                f"{entry.loss:.3f}",
+                f"{entry.gas:,}",
+                short(entry.root).ljust(width),
+                short(entry.cid),
+            )
+            console.print(line, soft_wrap=True)
+            advance()
+    clipped = max(entry.clipped for entry in entries)
+    if clipped:
+        say(f"Up to {clipped:.2%} of an update's values were out of range and clipped.", console)
+    return entries
+
+
+def _settle(console: Console, experiment: Experiment) -> list[RewardShare]:
+    with console.status("Waiting for finality and distributing rewards …"):
+        return experiment.settle()
+
+
+def _compare(console: Console, experiment: Experiment) -> Comparison:
+    trainings = experiment.options.parties + 1
+    with _progress(console, "each party alone, and pooled", trainings) as advance:
+        return experiment.compare(advance)
+
+
+@contextmanager
+def _progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _conclude(
+    experiment: Experiment,
+    comparison: Comparison,
+    shares: list[RewardShare],
+    seconds: float,
+    directory: Path,
+) -> None:
+    table = Table()
+    table.add_column("trained by")
+    table.add_column("accuracy", justify="right")
+    table.add_row("a party alone (mean)", f"{comparison.accuracy_alone_mean:.3f}")
+    table.add_row("[bold]the federation[/]", f"[bold]{comparison.accuracy:.3f}[/]")
+    table.add_row("all data pooled", f"{comparison.accuracy_pooled:.3f}")
+    for title, block in (
+        ("Accuracy on the same test set", table),
+        ("Stakes and rewards", _stakes(shares)),
+    ):
+        out.print(f"\n[italic]{title}[/]")
+        out.print(block)
+    gas = experiment.simulation.gas_total
+    say(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
+    shown = escape(str(directory))
+    say(f"Written to {shown}: history.json, curves.png, model.keras, model.safetensors.")
+    say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
+
+
+def _stakes(shares: list[RewardShare]) -> Table:
+    table = Table()
+    for name, justify in (("role", "left"), ("account", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("stake", justify="right")
+    table.add_column("reward", justify="right")
+    if len(shares) <= _MAX_LISTED_ACCOUNTS:
+        for share in shares:
+            table.add_row(share.role, short(share.address), ether(share.stake), ether(share.credit))
+        return table
+    for role in ("party", "aggregator"):
+        of_role = [share for share in shares if share.role == role]
+        stake, credit = sum(s.stake for s in of_role), sum(s.credit for s in of_role)
+        table.add_row(role, f"all {len(of_role)} together", ether(stake), ether(credit))
+    return table
+
+
+def _print_result(
+    experiment: Experiment, entries: list[RoundEntry], comparison: Comparison, seconds: float
+) -> None:
+    head = entries[-1]
+    print_json(
+        {
+            "dataset": experiment.options.dataset,
+            "seed": experiment.options.seed,
+            "accuracy": comparison.accuracy,
+            "accuracy_alone_mean": comparison.accuracy_alone_mean,
+            "accuracy_pooled": comparison.accuracy_pooled,
+            "head_root": head.root,
+            "head_cid": head.cid,
+            "rounds": len(entries),
+            "rounds_accepted": sum(entry.accepted for entry in entries),
+            "gas_total": experiment.simulation.gas_total,
+            "seconds": round(seconds, 1),
+        }
+    )

@@ -1,0 +1,268 @@
+"""`flo up`: a whole federation on this machine, one process for each role, on Anvil."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from fl_orchestrator.cli.console import JsonOption, err, out, print_json, say, short
+from fl_orchestrator.cli.following import waiting_for
+from fl_orchestrator.cli.logs import log
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.roles.setup import Terms
+    from fl_orchestrator.service.local.federation import LocalFederation, Model
+    from fl_orchestrator.service.local.supervisor import Supervisor
+    from fl_orchestrator.service.local.view import Head, View, Watcher
+    from fl_orchestrator.service.stop import Stop
+    from fl_orchestrator.simulation.options import Options
+    from fl_orchestrator.training.numpy_logistic import NumpyLogistic
+
+_DATASET: Final = "breast-cancer"
+_CLASSES: Final = 2
+_LOOK_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Programs:
+    anvil: Path
+    kubo: Path | None
+
+
+def up(
+    parties: Annotated[int, typer.Option(min=1, max=100, help="Parties.")] = 5,
+    aggregators: Annotated[int, typer.Option(min=1, max=64, help="Aggregators.")] = 4,
+    watchers: Annotated[int, typer.Option(min=0, max=10, help="Watchers.")] = 1,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many rounds. Default: go on.")
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option(help="Where everything is kept; started again, it goes on.")
+    ] = Path("flo-up"),
+    partition: Annotated[
+        str, typer.Option(help="How the rows are dealt, as for `flo demo`.")
+    ] = "dirichlet:0.5",
+    seed: Annotated[int, typer.Option(min=0, help="Deals the rows, and seeds the training.")] = 0,
+    store: Annotated[
+        str, typer.Option(help="kubo, file, or auto: Kubo where `ipfs` is installed.")
+    ] = "auto",
+    anvil: Annotated[
+        Path | None, typer.Option(help="The Anvil program. Default: the one on the PATH.")
+    ] = None,
+    ipfs: Annotated[
+        Path | None, typer.Option(help="The Kubo program. Default: the one on the PATH.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Start a whole local federation: a chain, a store, and a process for each role.
+
+    Each role has a directory with its key, its flo.toml, its data and its log, and runs the command
+    that it would run anywhere else. The parties share a data set of breast tumours. Ctrl-C stops
+    everything after its current step; the same command goes on from there.
+
+    Example: flo up --parties 5 --aggregators 4 --rounds 10
+    """
+    from fl_orchestrator.service.local.federation import LocalFederation, Plan
+    from fl_orchestrator.service.lock import account_lock
+    from fl_orchestrator.service.stop import stop_on_signals
+    from fl_orchestrator.simulation.options import Options
+
+    log("warning", "text")
+    programs = _find_programs(anvil, ipfs, store)
+    options = Options(_DATASET, parties, aggregators, partition=partition, seed=seed)
+    with err.status("Dealing the data …"):
+        model, evaluator = _model(options)
+    with contextlib.ExitStack() as stack:
+        local = LocalFederation(directory, Plan(parties, aggregators, watchers, seed))
+        stack.enter_context(account_lock(local.directory, f"The federation in {directory}"))
+        stop = stack.enter_context(stop_on_signals())
+        with err.status("Starting the chain, deploying, registering …"):
+            rpc, chain, watcher = stack.enter_context(_world(local, programs, model, evaluator))
+        if not json_output:
+            say(f"Federation {chain.address}, on the chain at {rpc}.")
+        heads = _run(local, chain, watcher, stop, rounds, json_output)
+    if json_output:
+        shown = [{**dataclasses.asdict(head), "root": "0x" + head.root.hex()} for head in heads]
+        print_json({"federation": chain.address, "directory": str(directory), "rounds": shown})
+    else:
+        say(f"Stopped. Everything is in {escape(str(directory))}: run the same command to go on.")
+
+
+def _find_programs(anvil: Path | None, ipfs: Path | None, store: str) -> _Programs:
+    from fl_orchestrator.errors import InputError
+    from fl_orchestrator.service.local.programs import ProgramMissing, find_program
+
+    if store not in ("auto", "kubo", "file"):
+        raise InputError(f"There is no store {store!r}.", "Use auto, kubo or file.")
+    chain = find_program("anvil", anvil)
+    if chain is None:
+        raise ProgramMissing(
+            "Anvil is not installed.", "Install Foundry, or name the program with --anvil."
+        )
+    kubo = None if store == "file" else find_program("ipfs", ipfs)
+    if kubo is None and store == "kubo":
+        raise ProgramMissing("Kubo is not installed.", "Name the program with --ipfs.")
+    return _Programs(chain, kubo)
+
+
+def _model(options: Options) -> tuple[Model, NumpyLogistic]:
+    """Logistic regression on the task's rows, and who evaluates it on the test rows."""
+    from fl_orchestrator.service.local.federation import Model
+    from fl_orchestrator.simulation.options import manifest_for
+    from fl_orchestrator.training import datasets
+    from fl_orchestrator.training.numpy_logistic import LOSS, NumpyLogistic, initial_weights
+    from fl_orchestrator.training.tasks import deal, task_named
+
+    task = task_named(options.dataset)
+    task = dataclasses.replace(task, training=dataclasses.replace(task.training, loss=LOSS))
+    dealt = deal(
+        task,
+        datasets.load(options.dataset),
+        options.partition or task.partition,
+        options.parties,
+        options.seed,
+    )
+    evaluator = NumpyLogistic(dealt.test, _CLASSES)
+    manifest = manifest_for(task, evaluator, options)
+    return Model(manifest, initial_weights(task.inputs, _CLASSES), dealt.parties, _CLASSES), (
+        evaluator
+    )
+
+
+def _terms(parties: int) -> Terms:
+    """Phases end when everybody is done; these are for those who are not there."""
+    from fl_orchestrator.roles.setup import Terms
+
+    return Terms(
+        max_parties=parties,
+        participants=parties,
+        commit_period=180,
+        reveal_period=120,
+        attest_period=120,
+        challenge_period=240,
+        answer_period=120,
+    )
+
+
+@contextlib.contextmanager
+def _world(
+    local: LocalFederation, programs: _Programs, model: Model, evaluator: NumpyLogistic
+) -> Iterator[tuple[str, Federation, Watcher]]:
+    """Run the chain and the store, with the federation on it."""
+    from fl_orchestrator.chain.nodes.connect import connect
+    from fl_orchestrator.content.by_url import open_store
+    from fl_orchestrator.service.local.programs import anvil, kubo
+    from fl_orchestrator.service.local.view import Watcher
+
+    def evaluate(weights: list[Any]) -> tuple[float, float]:
+        loss, _, metrics = evaluator.evaluate(weights, {})
+        return loss, metrics["accuracy"]
+
+    with contextlib.ExitStack() as stack:
+        store_url = (local.directory / "store").as_uri()
+        if programs.kubo is not None:
+            store_url = stack.enter_context(kubo(programs.kubo, local.directory / "ipfs"))
+        rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
+        web3 = connect(rpc)
+        chain = local.deploy(web3, store_url, model, _terms(local.plan.parties))
+        local.write_sites(chain, rpc, [store_url], model)
+        store = open_store(store_url)
+        yield (
+            rpc,
+            chain,
+            Watcher(chain, store, model.manifest, local.directory / "models", evaluate),
+        )
+
+
+def _run(
+    local: LocalFederation,
+    chain: Federation,
+    watcher: Watcher,
+    stop: Stop,
+    rounds: int | None,
+    json_output: bool,
+) -> list[Head]:
+    """Run the processes until it is time to stop; the heads that there were."""
+    from fl_orchestrator.service.local.supervisor import Supervisor
+    from fl_orchestrator.service.local.view import ENDED
+
+    start = chain.observe(local.keeper.address)
+    begun = 0 if start.current.phase in ENDED else 1
+    last = None if rounds is None else start.current.round + rounds - begun
+    keeper = () if rounds is None else ("--rounds", str(rounds))
+    children = [
+        member.child(*(keeper if member is local.keeper else ())) for member in local.members()
+    ]
+    supervisor = Supervisor(children)
+    show = _Show(json_output, start.head.round)
+    try:
+        supervisor.start()
+        with show.live():
+            while not stop.requested:
+                supervisor.watch()
+                view = watcher.look(local.parties, local.aggregators)
+                show.update(view, watcher, supervisor)
+                current = view.seen.current
+                if last is not None and current.round >= last and current.phase in ENDED:
+                    break
+                stop.sleep(_LOOK_SECONDS)
+    finally:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                stack.enter_context(err.status("Stopping …"))
+            supervisor.stop()
+    return show.heads
+
+
+class _Show:
+    """What a person sees: a line for each new head, and below a table of who did what."""
+
+    def __init__(self, quiet: bool, head_round: int) -> None:
+        self._quiet = quiet
+        self._head_round = head_round
+        self._began = time.monotonic()
+        self._live: Live | None = None
+        self.heads: list[Head] = []
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        if self._quiet or not out.is_terminal:
+            yield
+            return
+        with Live(console=out, refresh_per_second=4, transient=True) as self._live:
+            yield
+
+    def update(self, view: View, watcher: Watcher, supervisor: Supervisor) -> None:
+        if view.seen.head.round != self._head_round:
+            self._head_round = view.seen.head.round
+            head = watcher.head(view.seen)
+            self.heads.append(head)
+            if not self._quiet:
+                out.print(
+                    f"Round {head.round} accepted: root {short('0x' + head.root.hex())}, accuracy "
+                    f"{head.accuracy:.3f}, loss {head.loss:.4f} "
+                    f"({time.monotonic() - self._began:.0f} s)",
+                    soft_wrap=True,
+                )
+        if self._live is not None:
+            self._live.update(self._table(view, supervisor))
+
+    def _table(self, view: View, supervisor: Supervisor) -> Table:
+        table = Table(title=waiting_for(view.seen), title_justify="left")
+        for column in ("process", "id", "round", "log"):
+            table.add_column(column)
+        for child in supervisor.children:
+            state = str(child.pid) if child.runs else f"[red]ended ({child.exit_code})[/]"
+            table.add_row(child.name, state, view.did.get(child.name, ""), escape(str(child.log)))
+        return table

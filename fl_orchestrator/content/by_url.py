@@ -1,0 +1,76 @@
+"""Opens the content store that a URL names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from fl_orchestrator.content.store import ContentStore, StoreUnavailable, StoreUrlError
+
+
+def open_store(url: str, gateways: Sequence[str] = ()) -> ContentStore:
+    """Open the store that a URL names.
+
+    ``file:///path/to/directory`` is a local directory, made if need be;
+    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), and needs the extra
+    ``kubo``. What the store has not got is asked of the ``gateways``, ``https://host``, in their
+    order. Raises StoreUrlError or StoreUnavailable.
+    """
+    store = _open_own(url)
+    if not gateways:
+        return store
+    from fl_orchestrator.content.gateway import Gateway, StoreWithGateways
+
+    return StoreWithGateways(store, [Gateway(gateway) for gateway in gateways])
+
+
+def _open_own(url: str) -> ContentStore:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (the property validates)
+    except ValueError as error:
+        raise StoreUrlError("The store URL is malformed.", _URL_HINT) from error
+    opener = _OPENERS.get(parts.scheme)
+    if opener is None or parts.query or parts.fragment:
+        raise StoreUrlError(f"The store URL {_shown(parts)!r} is not understood.", _URL_HINT)
+    return opener(parts)
+
+
+def _shown(parts: SplitResult) -> str:
+    """The URL without what may be secret: user, password and query."""
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _open_local(parts: SplitResult) -> ContentStore:
+    from fl_orchestrator.content.local import LocalStore
+
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
+        raise StoreUrlError(f"The store URL {_shown(parts)!r} has no absolute path.", _URL_HINT)
+    return LocalStore(Path(path))
+
+
+def _open_kubo(parts: SplitResult) -> ContentStore:
+    if not parts.hostname or not parts.port or "@" in parts.netloc or parts.path not in ("", "/"):
+        raise StoreUrlError(
+            f"The store URL {_shown(parts)!r} is not scheme, host and port.", _URL_HINT
+        )
+    try:
+        from fl_orchestrator.content.kubo import KuboStore
+    except ModuleNotFoundError as error:
+        raise StoreUnavailable(
+            f"A Kubo store needs the Python package {error.name}, which is not installed.",
+            "Install it with: pip install 'fl-orchestrator[kubo]'.",
+        ) from error
+    return KuboStore(parts.hostname, parts.port, secure=parts.scheme == "kubo+https")
+
+
+_URL_HINT: Final = "Use file:///path/to/directory or kubo+http://127.0.0.1:5001."
+_OPENERS: Final[dict[str, Callable[[SplitResult], ContentStore]]] = {
+    "file": _open_local,
+    "kubo+http": _open_kubo,
+    "kubo+https": _open_kubo,
+}

@@ -1,0 +1,255 @@
+"""The aggregator: fetches the updates, computes the next global model and signs it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.types import Observation, Phase, included_indices
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import VectorFileError
+from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.relay import Relay, RelayFailed
+from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.updates import check_reveals, fetch_updates
+from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+
+_log = structlog.get_logger(__name__)
+
+# In the second half of the attest phase, what others proposed counts as much as one's own result.
+_OWN_RESULT_SHARE: Final = 0.5
+# An update that could not be had is asked for again after this share of the attest phase.
+_RETRY_SHARE: Final = 0.1
+# Whoever proposes one set of updates after the other does not make others compute them all.
+_MAX_RESULTS: Final = 16
+
+
+class Decision(Enum):
+    """What there is to do for an aggregator, from the chain alone."""
+
+    ATTEST = auto()
+    NOTHING = auto()
+
+
+def decide(seen: Observation) -> Decision:
+    """Whether an aggregator may attest in the current round. Late signers are paid too."""
+    attesting = seen.current.phase in (Phase.ATTEST, Phase.ACCEPTED)
+    open_still = seen.timestamp < seen.current.attest_end
+    if attesting and open_still and seen.aggregator.frozen_stake > 0:
+        return Decision.ATTEST
+    return Decision.NOTHING
+
+
+@dataclass(slots=True)
+class _Work:
+    """What this process has fetched and computed of a round; another process does it again.
+
+    ``missing`` could not be had yet; it is asked for again at ``retry_at``. ``results`` has the
+    right result for each set of updates, a bitmap, that was worth computing.
+    """
+
+    round: int
+    updates_hash: bytes
+    missing: list[RevealedUpdate]
+    retry_at: int = 0
+    held: dict[int, tuple[VectorFile, RevealedUpdate]] = field(default_factory=dict)
+    results: dict[int, Result] = field(default_factory=dict)
+    posted: set[int] = field(default_factory=set)
+
+    @property
+    def held_set(self) -> int:
+        return sum(1 << index for index in self.held)
+
+
+class Aggregator:
+    """One aggregator of one federation; ``home`` is its directory.
+
+    With an ``answerer`` it also shows what it has signed to whoever demands it, at any time; with a
+    ``retention`` its store keeps what it has signed that it holds.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        sender: Sender,
+        store: ContentStore,
+        manifest: Manifest,
+        home: Path,
+        relay: Relay | None = None,
+        answerer: Answerer | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        self.phases = EVERY_PHASE if answerer else frozenset({Phase.ATTEST, Phase.ACCEPTED})
+        self._answerer = answerer
+        self._retention = retention
+        self._federation = federation
+        self._sender = sender
+        self._store = store
+        self._manifest = manifest
+        self._relay = relay
+        self._origin = Origin(federation.chain_id, federation.address)
+        self._vectors = VectorCache(home / "vectors", manifest)
+        self._min_updates = federation.params().min_updates
+        self._work: _Work | None = None
+
+    @property
+    def address(self) -> str:
+        return self._sender.address
+
+    def has_attested(self, round_number: int) -> bool:
+        """Whether the chain holds a signature of this aggregator for its result of a round."""
+        work = self._work
+        if work is None or work.round < round_number:
+            return False
+        seat = self._federation.observe(self.address).aggregator.seat
+        return any(self._signers(result) >> seat & 1 for result in work.results.values())
+
+    def step(self) -> Step:
+        answered = self._answerer.step() if self._answerer else Step()
+        if answered.action:
+            return answered
+        attested = self._step()
+        wake_ats = (answered.wake_at, attested.wake_at)
+        return dataclasses.replace(attested, wake_at=min(filter(None, wake_ats), default=0))
+
+    def _step(self) -> Step:
+        seen = self._federation.observe(self.address)
+        if self._retention is not None:
+            self._retention.release(seen)
+        if decide(seen) is Decision.NOTHING:
+            return Step()
+        current, work = seen.current, self._work
+        if work is None or (work.round, work.updates_hash) != (current.round, current.updates_hash):
+            work = self._work = self._begin(seen)
+        if work.missing and seen.timestamp >= work.retry_at:
+            self._fetch_missing(seen, work)
+        self._add_result(seen, work, work.held_set)
+        self._consider_others(seen, work)
+        midway = self._midway(seen)
+        for included, result in work.results.items():
+            relayed = self._relay is not None and seen.timestamp < midway
+            if not (relayed and included in work.posted) and self._is_owed(seen, result):
+                return self._attest(seen, work, result, relayed)
+        return Step(wake_at=min(midway, work.retry_at) if work.missing else midway)
+
+    def _begin(self, seen: Observation) -> _Work:
+        current = seen.current
+        self._vectors.forget_rounds_before(min(current.base, self._first_disputable(seen)))
+        reveals = self._federation.revealed_updates(current.seed_block, round_number=current.round)
+        check_reveals(reveals, current.updates_hash)
+        return _Work(current.round, current.updates_hash, reveals)
+
+    def _first_disputable(self, seen: Observation) -> int:
+        """The first round that is not final: whoever signed its result may have to show it."""
+        height = min(seen.final_height + 1, seen.head.height)
+        return self._federation.model(height).round
+
+    def _fetch_missing(self, seen: Observation, work: _Work) -> None:
+        """Fetch and check the updates that are not held yet; those that are malformed never are."""
+        files = fetch_updates(self._vectors, self._store, self._origin, work.missing)
+        asked, work.missing = work.missing, []
+        for reveal, file in zip(asked, files, strict=True):
+            if isinstance(file, VectorFile):
+                work.held[reveal.index] = (file, reveal)
+                continue
+            _log.warning("excluded", party=reveal.party, round=reveal.round, reason=str(file))
+            if not isinstance(file, VectorFileError | RootMismatch):
+                work.missing.append(reveal)
+        period = seen.current.attest_end - seen.current.reveal_end
+        work.retry_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
+        if len(work.held) < self._min_updates:
+            _log.error("too few updates", round=work.round, held=len(work.held))
+
+    def _consider_others(self, seen: Observation, work: _Work) -> None:
+        """Compute what is right for the updates that others have proposed and that are held here.
+
+        Some aggregators may not have got every update: late in the phase a smaller set that a
+        quorum holds is better than none. What was accepted is worth signing at any time.
+        """
+        if seen.current.phase is Phase.ATTEST and seen.timestamp < self._midway(seen):
+            return
+        proposals = self._federation.proposed_results(
+            seen.current.seed_block, round_number=work.round
+        )
+        shared = {proposal.included & work.held_set for proposal in proposals.values()}
+        for included in sorted(shared, key=int.bit_count, reverse=True):
+            self._add_result(seen, work, included)
+
+    def _add_result(self, seen: Observation, work: _Work, included: int) -> None:
+        """Aggregate a set of held updates, unless it is too small or computed already."""
+        if included.bit_count() < self._min_updates or included in work.results:
+            return
+        if len(work.results) < _MAX_RESULTS:
+            work.results[included] = self._compute(seen, work, included)
+
+    def _compute(self, seen: Observation, work: _Work, included: int) -> Result:
+        current = seen.current
+        held = [work.held[index] for index in included_indices(included)]
+        updates = [(update, reveal.weight) for update, reveal in held]
+        file = self._vectors.aggregate(self._base(seen), updates, self._origin.state(current.round))
+        with file.path.open("rb") as stream:
+            cid = cid_of(stream)
+        return Result(
+            current.round, current.updates_hash, current.base_root, included, file.root, cid
+        )
+
+    def _base(self, seen: Observation) -> VectorFile:
+        base = seen.current.base_model()
+        return self._vectors.fetch(self._store, *base, self._origin.state(seen.current.base))
+
+    def _inputs(
+        self, seen: Observation, work: _Work, result: Result
+    ) -> list[tuple[Cid, VectorFile]]:
+        """What a result was computed from."""
+        held = [work.held[index] for index in included_indices(result.included)]
+        updates = [(reveal.cid, update) for update, reveal in held]
+        return [(seen.current.base_model()[0], self._base(seen)), *updates]
+
+    def _midway(self, seen: Observation) -> int:
+        start, end = seen.current.reveal_end, seen.current.attest_end
+        return start + int((end - start) * _OWN_RESULT_SHARE)
+
+    def _is_owed(self, seen: Observation, result: Result) -> bool:
+        """Whether this aggregator's signature for a result is missing and would still count."""
+        attestation = self._federation.attestation(self._digest(result))
+        if seen.current.phase is Phase.ACCEPTED and not attestation.accepted:
+            return False
+        return not attestation.signers >> seen.aggregator.seat & 1
+
+    def _signers(self, result: Result) -> int:
+        return self._federation.attestation(self._digest(result)).signers
+
+    def _digest(self, result: Result) -> bytes:
+        return result_digest(self._origin.chain_id, self._origin.federation, result)
+
+    def _attest(self, seen: Observation, work: _Work, result: Result, relayed: bool) -> Step:
+        file = self._vectors.fetch(
+            self._store, result.global_cid, result.global_root, self._origin.state(result.round)
+        )
+        with file.path.open("rb") as stream:
+            self._store.put(stream)
+        if self._retention is not None:
+            self._retention.keep([*self._inputs(seen, work, result), (result.global_cid, file)])
+        signature = self._federation.sign_result(self._sender.signer, result)
+        if relayed and self._relay is not None:
+            try:
+                self._relay.post_attestation(result, signature)
+            except RelayFailed as error:
+                _log.warning("relay failed", aggregator=self.address, reason=str(error))
+            else:
+                work.posted.add(result.included)
+                return Step("post attestation", self._midway(seen))
+        self._sender.send(self._federation.attest(result, [signature]))
+        return Step("attest")

@@ -1,0 +1,248 @@
+"""The keeper: opens rounds, carries signed messages, makes rounds final and distributes rewards.
+
+Anyone can be one and nobody has to trust it; several may run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+import structlog
+
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
+from fl_orchestrator.chain.signing.recovery import recover
+from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
+from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
+
+_log = structlog.get_logger(__name__)
+
+# Keeps a batch far below any block's gas limit: a reveal takes about 60,000 gas.
+MAX_BATCH: Final = 100
+
+# A message waits for others for this share of the time after which its author sends it itself.
+_GATHERING_SHARE: Final = 0.5
+
+# The contract says so when there is nothing to do yet, or when another keeper was faster.
+_NOT_NOW: Final = frozenset(
+    {
+        "AlreadyDistributed",
+        "NotFinalizable",
+        "RoundInProgress",
+        "SeedPending",
+    }
+)
+
+
+class Decision(Enum):
+    """What there is to do for any keeper, from the chain alone."""
+
+    OPEN = auto()
+    RELAY_COMMITS = auto()
+    RELAY_REVEALS = auto()
+    RELAY_ATTESTATIONS = auto()
+    FINALIZE = auto()
+    NOTHING = auto()
+
+
+def decide(seen: Observation, open_rounds: bool = True) -> Decision:
+    """The next duty of a keeper; ``open_rounds`` says whether a next round is wanted."""
+    phase = seen.current.phase
+    if seen.finalizable_at and seen.timestamp >= seen.finalizable_at:
+        return Decision.FINALIZE
+    if phase is Phase.SEEDING and seen.block_number > seen.current.seed_block:
+        return Decision.OPEN
+    if phase is Phase.COMMIT:
+        return Decision.RELAY_COMMITS
+    if phase is Phase.REVEAL:
+        return Decision.RELAY_REVEALS
+    if phase is Phase.ATTEST:
+        return Decision.RELAY_ATTESTATIONS
+    if open_rounds and phase in (Phase.IDLE, Phase.ACCEPTED, Phase.VOID):
+        return Decision.OPEN
+    return Decision.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class _Duty:
+    """A call, and the messages that it carries."""
+
+    call: Call
+    messages: Sequence[Message] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathering:
+    """Messages that wait for others of their phase, until the chain's time ``leaves_at``."""
+
+    round: int
+    phase: Phase
+    leaves_at: int
+
+
+class Keeper:
+    """A keeper of one federation. ``wants_round(n)`` says whether round n is to be opened.
+
+    A message waits until nobody else's is missing, but for a quarter of what is left of its phase
+    at most, so that one transaction carries many. It is kept until the chain has decided on it.
+    """
+
+    phases = EVERY_PHASE
+
+    def __init__(
+        self,
+        federation: Federation,
+        sender: Sender,
+        mailbox: Mailbox,
+        deployed_at: int,
+        wants_round: Callable[[int], bool] = lambda _round: True,
+    ) -> None:
+        self._federation = federation
+        self._sender = sender
+        self._mailbox = mailbox
+        self._rounds = RoundIndex(federation, deployed_at)
+        self._wants_round = wants_round
+        self._params = federation.params()
+        self._gathering: _Gathering | None = None
+        self._last_refusal = ""
+        self._distributed = 0
+
+    def step(self) -> Step:
+        seen = self._federation.observe(self._sender.address)
+        self._mailbox.forget_before(seen.current.round)
+        for duty in self._duties(seen):
+            try:
+                receipt = self._sender.send(duty.call)
+            except ContractReverted as error:
+                self._refused(seen, duty, error)
+                continue
+            except TransactionFailed as error:
+                # Another keeper was faster by one block; what it left out is still waiting.
+                _log.warning("failed", call=duty.call.label, reason=str(error))
+                continue
+            # Mined: each message was accepted, or skipped for good.
+            self._mailbox.remove(seen.current.round, duty.messages)
+            if duty.messages:
+                self._gathering = None
+            _log.info("sent", call=duty.call.label, round=seen.current.round, gas=receipt.gas_used)
+            return Step(duty.call.label)
+        leaves_at = self._gathering.leaves_at if self._gathering else 0
+        wake_ats = (at for at in (leaves_at, seen.finalizable_at) if at > seen.timestamp)
+        return Step(wake_at=min(wake_ats, default=0))
+
+    def has_settled(self, seen: Observation) -> bool:
+        """Whether every accepted round is final, and this keeper knows its rewards distributed."""
+        return self._distributed == seen.final_height == seen.head.height
+
+    def _refused(self, seen: Observation, duty: _Duty, error: ContractReverted) -> None:
+        """A batch is refused as a whole only when nothing in it can be accepted."""
+        if error.cause_name not in _NOT_NOW and str(error) != self._last_refusal:
+            self._last_refusal = str(error)
+            _log.warning("refused", call=duty.call.label, reason=str(error))
+        if error.cause_name != "WrongPhase":
+            self._mailbox.remove(seen.current.round, duty.messages)
+
+    def _duties(self, seen: Observation) -> Iterator[_Duty]:
+        yield from self._late_attestations(seen)
+        decision = decide(seen, self._wants_round(seen.current.round + 1))
+        if decision is Decision.FINALIZE:
+            yield _Duty(self._federation.finalize())
+        elif decision is Decision.OPEN:
+            yield _Duty(self._federation.open_round())
+        elif decision is Decision.RELAY_COMMITS:
+            yield from self._commits(seen)
+        elif decision is Decision.RELAY_REVEALS:
+            yield from self._reveals(seen)
+        elif decision is Decision.RELAY_ATTESTATIONS:
+            yield from self._attestations(seen)
+        yield from self._distributions(seen)
+
+    # ------------------------------------------------------------------ messages
+
+    def _commits(self, seen: Observation) -> Iterator[_Duty]:
+        commits = self._mailbox.waiting(seen.current.round, SignedCommit)[:MAX_BATCH]
+        everybody_drawn = self._params.max_parties <= self._params.participants
+        quota = seen.current.active_parties if everybody_drawn else self._params.max_updates
+        missing = quota - seen.current.commits - len(commits)
+        if commits and self._leaves(seen, missing, _given_up_at(seen, seen.current.commit_end)):
+            commits.sort(key=lambda commit: commit.party)
+            yield _Duty(self._federation.commit_for(commits), commits)
+
+    def _reveals(self, seen: Observation) -> Iterator[_Duty]:
+        reveals = self._mailbox.waiting(seen.current.round, Update)[:MAX_BATCH]
+        missing = seen.current.commits - seen.current.opened - len(reveals)
+        if reveals and self._leaves(seen, missing, _given_up_at(seen, seen.current.reveal_end)):
+            reveals.sort(key=lambda update: update.party)
+            yield _Duty(self._federation.reveal(reveals), reveals)
+
+    def _attestations(self, seen: Observation) -> Iterator[_Duty]:
+        current, waiting = seen.current, self._posted_results(seen)
+        midway = (current.reveal_end + current.attest_end) // 2
+        for result, signed in sorted(waiting.items(), key=lambda item: -len(item[1])):
+            missing = 0 if self._makes_quorum(seen, result, signed) else 1
+            if self._leaves(seen, missing, given_up_at=midway):
+                yield self._attest(result, signed)
+
+    def _late_attestations(self, seen: Observation) -> Iterator[_Duty]:
+        """Signatures that came after acceptance: their signers are paid too."""
+        if seen.current.phase is not Phase.ATTEST:
+            for result, signed in self._posted_results(seen).items():
+                yield self._attest(result, signed)
+
+    def _posted_results(self, seen: Observation) -> dict[Result, list[SignedResult]]:
+        posted: dict[Result, list[SignedResult]] = {}
+        for signed in self._mailbox.waiting(seen.current.round, SignedResult):
+            posted.setdefault(signed.result, []).append(signed)
+        return posted
+
+    def _attest(self, result: Result, signed: Sequence[SignedResult]) -> _Duty:
+        signatures = [message.signature for message in signed[:MAX_BATCH]]
+        return _Duty(self._federation.attest(result, signatures), signed[:MAX_BATCH])
+
+    def _makes_quorum(
+        self, seen: Observation, result: Result, signed: Sequence[SignedResult]
+    ) -> bool:
+        """Whether a result is accepted with these signatures: more than 2/3 of the frozen stake."""
+        digest = result_digest(self._federation.chain_id, self._federation.address, result)
+        counted = self._federation.attestation(digest)
+        stake = counted.stake
+        for signer in {recover(digest, message.signature) for message in signed}:
+            if signer is not None:
+                view = self._federation.observe(signer).aggregator
+                new = not counted.signers >> view.seat & 1
+                stake += new * min(view.frozen_stake, view.stake)
+        return 3 * stake > 2 * seen.current.aggregator_stake
+
+    def _leaves(self, seen: Observation, missing: int, given_up_at: int) -> bool:
+        """Whether a batch leaves: nobody is missing, or it has waited for as long as it may."""
+        now, current = seen.timestamp, seen.current
+        gathering = self._gathering
+        if gathering is None or (gathering.round, gathering.phase) != (
+            current.round,
+            current.phase,
+        ):
+            leaves_at = now + max(0, int((given_up_at - now) * _GATHERING_SHARE))
+            gathering = self._gathering = _Gathering(current.round, current.phase, leaves_at)
+        return missing <= 0 or now >= gathering.leaves_at
+
+    # ------------------------------------------------------------------ rewards
+
+    def _distributions(self, seen: Observation) -> Iterator[_Duty]:
+        for height in range(self._distributed + 1, seen.final_height + 1):
+            if not self._federation.distributed(height):
+                round_number = self._federation.model(height).round
+                accepted = self._rounds.accepted(round_number, seen.block_number)
+                yield _Duty(self._federation.distribute(accepted.result, accepted.updates))
+            self._distributed = height
+
+
+def _given_up_at(seen: Observation, phase_end: int) -> int:
+    """When a party that posted now sends by itself."""
+    return seen.timestamp + int((phase_end - seen.timestamp) * RELAY_SHARE)

@@ -1,0 +1,201 @@
+"""Takes new global models into use at a party's site, unless they do worse on its own data.
+
+The protocol shows that a model is the rule applied to the updates, not that it is any good here:
+that only a site's own validation rows tell.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from pydantic_core import from_json
+
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.types import ModelView, Observation
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.files import write_whole
+from fl_orchestrator.model.fixed_point import float_view
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.party.rehearsal import evaluation
+from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.training.loading import TrainerFailed
+from fl_orchestrator.training.trainer import FloatArray, Metrics, TensorSpec, Trainer
+from fl_orchestrator.training.weights_file import save_weights
+
+_log = structlog.get_logger(__name__)
+
+RECORD: Final = "models.json"
+_MAX_RECORD_BYTES: Final = 65_536
+
+
+class UnknownMetric(InputError):
+    """A bound is on a metric that the trainer does not report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The least, or with ``above`` the greatest, value of a metric that is good enough."""
+
+    metric: str
+    limit: float
+    above: bool
+
+    @classmethod
+    def parse(cls, text: str, *, above: bool) -> tuple[Bound, ...]:
+        """Read ``accuracy=0.7,auc=0.8``. Raises InputError."""
+        bounds = []
+        for part in filter(None, text.split(",")):
+            metric, _, value = part.partition("=")
+            try:
+                limit = float(value)
+            except ValueError:
+                limit = math.nan
+            if not metric.strip() or math.isnan(limit):
+                raise InputError(f"{part!r} is no bound.", "Write a metric and a number: loss=0.5.")
+            bounds.append(cls(metric.strip(), limit, above))
+        return tuple(bounds)
+
+    def broken_by(self, metrics: Metrics) -> str | None:
+        """How metrics break this bound, in words; NaN does. Raises UnknownMetric."""
+        if self.metric not in metrics:
+            raise UnknownMetric(
+                f"There is a bound on {self.metric!r}, which the trainer does not report.",
+                f"It reports {', '.join(metrics)}.",
+            )
+        value = metrics[self.metric]
+        if value <= self.limit if self.above else value >= self.limit:
+            return None
+        return f"{self.metric} is {value:.4g}, {'above' if self.above else 'below'} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a global model does on this site's validation data. ``faults`` keep it out of use."""
+
+    round: int
+    root: bytes
+    metrics: Metrics
+    faults: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "round": self.round,
+            "root": "0x" + self.root.hex(),
+            "metrics": self.metrics,
+            "faults": list(self.faults),
+        }
+
+
+class Adopter:
+    """Evaluates each new head; one that breaks no bound becomes the file at ``current``.
+
+    Genesis is evaluated, which shows at once that trainer and bounds go together, and not taken
+    into use. ``home`` is the party's directory; its record there says which model is in use, for
+    people: nothing reads it to decide.
+    """
+
+    phases = EVERY_PHASE
+
+    def __init__(
+        self,
+        federation: Federation,
+        account: str,
+        store: ContentStore,
+        manifest: Manifest,
+        trainer: Trainer,
+        home: Path,
+        current: Path,
+        bounds: Sequence[Bound] = (),
+        on_evaluated: Callable[[Evaluation], None] = lambda _evaluation: None,
+    ) -> None:
+        self._federation = federation
+        self._account = account
+        self._store = store
+        self._manifest = manifest
+        self._trainer = trainer
+        self._home = home
+        self._current = current
+        self._bounds = tuple(bounds)
+        self._on_evaluated = on_evaluated
+        self._origin = Origin(federation.chain_id, federation.address)
+        self._vectors = VectorCache(home / "vectors", manifest)
+        self._done = b""
+
+    def has_evaluated(self, head: ModelView) -> bool:
+        """Whether this head is the last one that was evaluated."""
+        return head.root == self._done
+
+    def step(self) -> Step:
+        # What the party saw last is new enough, and takes no request.
+        seen: Observation = self._federation.last_seen or self._federation.observe(self._account)
+        head = seen.head
+        if self.has_evaluated(head):
+            return Step()
+        weights = self._fetch(head)
+        found = self._evaluate(head, weights)
+        if head.height > 0:
+            self._decide(found, weights)
+        self._done = head.root
+        self._on_evaluated(found)
+        return Step("refuse model" if found.faults else "evaluate model")
+
+    def _fetch(self, head: ModelView) -> list[FloatArray]:
+        meta = self._origin.state(head.round)
+        file = self._vectors.fetch(self._store, head.cid, head.root, meta)
+        return float_view(self._manifest.layout, self._vectors.load(file))
+
+    def _evaluate(self, head: ModelView, weights: list[FloatArray]) -> Evaluation:
+        try:
+            metrics, _ = evaluation(self._trainer, self._manifest, weights)
+        except TrainerFailed as error:
+            return Evaluation(head.round, head.root, {}, (str(error),))
+        broken = [bound.broken_by(metrics) for bound in self._bounds]
+        faults = tuple(fault for fault in broken if fault) if head.height > 0 else ()
+        return Evaluation(head.round, head.root, metrics, faults)
+
+    def _decide(self, found: Evaluation, weights: list[FloatArray]) -> None:
+        record = {"head": found.to_json(), "current": in_use(self._home)}
+        if found.faults:
+            _log.error(
+                "alert: the new global model is not taken into use",
+                round=found.round,
+                why="; ".join(found.faults),
+                metrics=found.metrics,
+                in_use=str(self._current) if self._current.exists() else None,
+            )
+        else:
+            tensors = [TensorSpec(t.name, t.shape) for t in self._manifest.tensors]
+            save_weights(self._current, weights, tensors)
+            record["current"] = {**found.to_json(), "file": str(self._current)}
+            _log.info(
+                "took the new global model into use", round=found.round, metrics=found.metrics
+            )
+        write_whole(self._home / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def in_use(home: Path) -> dict[str, Any] | None:
+    """What the record in a party's directory says of the model in use, if there is one."""
+    return _record(home).get("current")
+
+
+def last_evaluated(home: Path) -> dict[str, Any] | None:
+    """What the record in a party's directory says of the last global model."""
+    return _record(home).get("head")
+
+
+def _record(home: Path) -> dict[str, Any]:
+    try:
+        with (home / RECORD).open("rb") as file:
+            record = from_json(file.read(_MAX_RECORD_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,326 @@
+"""The party: trains on its own data, commits to its update, and reveals it afterwards."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.sending.budget import BudgetExceeded
+from fl_orchestrator.chain.sending.fees import FeeTooHigh
+from fl_orchestrator.chain.sending.send import InsufficientFunds, Sender
+from fl_orchestrator.chain.types import Observation, Phase, Update
+from fl_orchestrator.content.cid import cid_of
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import in_blocks
+from fl_orchestrator.roles.attempt import attempt
+from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
+from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
+from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.training.trainer import Trainer, training_seed
+
+_log = structlog.get_logger(__name__)
+
+# A party that cannot pay asks a relay that failed again after this share of what is left.
+_RETRY_SHARE: Final = 0.05
+# What the contract says when a message that was posted to a relay has arrived meanwhile.
+_ARRIVED: Final = frozenset({"AlreadyCommitted", "AlreadyRevealed"})
+# The contract keeps this many bytes of a commitment.
+_KEPT_BYTES: Final = 26
+
+
+class Decision(Enum):
+    """What there is to do for a party, from the chain and its own journal."""
+
+    TRAIN = auto()
+    COMMIT = auto()
+    REVEAL = auto()
+    LOST = auto()
+    NOTHING = auto()
+
+
+def decide(seen: Observation, journal: OpenCommitment | None, paused: bool = False) -> Decision:
+    """The next duty of a party whose journal entry for the current round is ``journal``.
+
+    A paused one commits to nothing.
+    """
+    current, slot = seen.current, seen.committed
+    committed = slot.round == current.round
+    if current.phase is Phase.COMMIT and seen.drawn and not committed and not paused:
+        return Decision.TRAIN if journal is None else Decision.COMMIT
+    if current.phase is Phase.REVEAL and committed and not slot.revealed:
+        if journal is None or journal.commitment[:_KEPT_BYTES] != slot.commitment:
+            return Decision.LOST
+        return Decision.REVEAL
+    return Decision.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class PartySettings:
+    """A party's own choices. ``salt(round)`` must be unpredictable to everybody else.
+
+    ``confirmations``: how many blocks have to follow the first one in which the commit phase was
+    seen closed before the update leaves this site. A reorganisation may open the phase again.
+    While it is ``paused`` a party commits to nothing; it still reveals what it has committed to.
+    """
+
+    run_seed: int
+    salt: Callable[[int], bytes] = lambda _round: secrets.token_bytes(32)
+    confirmations: int = 0
+    paused: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """What the relay was asked last, and the chain's time until when it may take."""
+
+    round: int
+    duty: Decision
+    until: int
+
+
+_NOTHING_POSTED: Final = _Posted(0, Decision.NOTHING, 0)
+
+
+class Party:
+    """One party of one federation; ``home`` is its private directory."""
+
+    phases = frozenset({Phase.COMMIT, Phase.REVEAL})
+
+    def __init__(
+        self,
+        federation: Federation,
+        sender: Sender,
+        store: ContentStore,
+        manifest: Manifest,
+        trainer: Trainer,
+        home: Path,
+        settings: PartySettings,
+        relay: Relay | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        self._federation = federation
+        self._sender = sender
+        self._store = store
+        self._manifest = manifest
+        self._trainer = trainer
+        self._settings = settings
+        self._relay = relay
+        self._retention = retention
+        self._origin = Origin(federation.chain_id, federation.address)
+        self._vectors = VectorCache(home / "vectors", manifest)
+        self._journal = Journal(home / "journal", self._origin)
+        self._posted = _NOTHING_POSTED
+        # A round, and the block in which its commit phase was first seen closed.
+        self._closed = (0, 0)
+        self._failed_in = 0
+        self.clipped = 0.0
+        """The fraction of the last update's values that were clipped."""
+
+    @property
+    def address(self) -> str:
+        return self._sender.address
+
+    def has_prepared(self, round_number: int) -> bool:
+        """Whether an update of this round is in the journal, committed or not."""
+        return self._journal.load(round_number) is not None
+
+    def step(self) -> Step:
+        seen = self._federation.observe(self.address)
+        if self._retention is not None:
+            self._retention.release(seen)
+        self._forget_what_is_done(seen)
+        entry = self._journal.load(seen.current.round)
+        decision = decide(seen, entry, self._settings.paused())
+        if decision is Decision.TRAIN:
+            entry = self._train_once(seen)
+            # A commit does not name its round, and training takes time: it must not land in the
+            # next one, where it could not be revealed.
+            seen = self._federation.observe(self.address)
+            if entry is not None and entry.round != seen.current.round:
+                return Step("train")
+            decision = decide(seen, entry, self._settings.paused())
+        if decision is Decision.COMMIT and entry is not None:
+            return self._commit(seen, entry)
+        if decision is Decision.REVEAL and entry is not None:
+            return self._reveal(seen, entry)
+        if decision is Decision.LOST:
+            _log.error("journal lost", party=self.address, round=seen.current.round)
+        return Step(round_over=seen.committed.round != seen.current.round)
+
+    def _train_once(self, seen: Observation) -> OpenCommitment | None:
+        """Train, or sit the round out if that fails: there is no update to make of NaN, say."""
+        if self._failed_in == seen.current.round:
+            return None
+        try:
+            return self._train(seen)
+        except TrainingError as error:
+            self._failed_in = seen.current.round
+            _log.error("sits out", party=self.address, round=seen.current.round, reason=str(error))
+            return None
+
+    def _train(self, seen: Observation) -> OpenCommitment:
+        """Train from the head's model; the update and its preimage are on disk on return."""
+        round_number = seen.current.round
+        # A reorganisation may lead back to the last round, before its reveal.
+        self._journal.forget_before(round_number - 1)
+        self._vectors.forget_rounds_before(seen.current.base)
+        base = self._vectors.fetch(
+            self._store, *seen.current.base_model(), self._origin.state(seen.current.base)
+        )
+        state = self._vectors.load(base)
+        layout = self._manifest.layout
+        weights, samples, metrics = self._trainer.fit(
+            float_view(layout, state), self._training_config(round_number)
+        )
+        encoded = encode_update(layout, self._manifest.update_fraction_bits, weights, state)
+        self.clipped = encoded.clipped
+        _log.info(
+            "trained",
+            party=self.address,
+            round=round_number,
+            clipped=encoded.clipped,
+            metrics=metrics,
+        )
+        return self.prepare(round_number, encoded.vector, samples)
+
+    def _training_config(self, round_number: int) -> dict[str, Any]:
+        training = self._manifest.training.model_dump(by_alias=True)
+        seed = training_seed(self._settings.run_seed, self.address, round_number)
+        return {**training, "seed": seed}
+
+    def prepare(self, round_number: int, vector: Any, samples: int) -> OpenCommitment:
+        """Write an encoded update and its preimage to the journal, before anything is sent."""
+        file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
+        with file.path.open("rb") as stream:
+            cid = cid_of(stream)
+        update = Update(
+            self.address,
+            sample_weight(samples, self._manifest.samples_per_weight),
+            file.root,
+            cid,
+            self._settings.salt(round_number),
+        )
+        return self._journal.save(round_number, update, file.path)
+
+    def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
+        def post(relay: Relay) -> None:
+            signer = self._sender.signer
+            commit = self._federation.sign_commit(signer, entry.round, entry.commitment)
+            relay.post_commit(entry.round, commit)
+
+        call = self._federation.commit(entry.round, entry.commitment)
+        return self._deliver(seen, Decision.COMMIT, seen.current.commit_end, post, call)
+
+    def _reveal(self, seen: Observation, entry: OpenCommitment) -> Step:
+        """Store, then reveal. Only from now on may the bytes leave this party's directory."""
+        if not self._is_settled(seen):
+            return Step(wake_at=seen.timestamp + 1)
+
+        def post(relay: Relay) -> None:
+            left = seen.current.reveal_end - seen.timestamp
+            relay.put_update(entry.round, entry.update, entry.path, left * RELAY_SHARE)
+            relay.post_reveal(entry.round, entry.update)
+
+        if not self._waits(seen, Decision.REVEAL):
+            self._provide(entry)
+        call = self._federation.reveal([entry.update])
+        return self._deliver(seen, Decision.REVEAL, seen.current.reveal_end, post, call)
+
+    def _is_settled(self, seen: Observation) -> bool:
+        """Whether the commit phase has closed, as its confirmations say.
+
+        A reorganisation that opened it again would find the update in everybody's hands.
+        """
+        if self._closed[0] != seen.current.round or seen.block_number < self._closed[1]:
+            self._closed = (seen.current.round, seen.block_number)
+        return seen.block_number >= self._closed[1] + self._settings.confirmations
+
+    def _provide(self, entry: OpenCommitment) -> None:
+        if self._retention is not None:
+            self._retention.note([(entry.update.cid, self._origin.update(entry.round))])
+        with entry.path.open("rb") as stream:
+            stored = self._store.put(stream)
+        if stored != entry.update.cid:
+            raise DamagedJournal(
+                f"The update {entry.path} is not the one that was committed to.",
+                "Restore it from a backup: an update that nobody can get does not count.",
+            )
+
+    # ------------------------------------------------------------------ by the relay, or directly
+
+    def _deliver(
+        self,
+        seen: Observation,
+        duty: Decision,
+        phase_end: int,
+        post: Callable[[Relay], None],
+        call: Call,
+    ) -> Step:
+        """Ask the relay first, and send directly when it fails, or has not done it in time.
+
+        A party without coin goes on asking the relay until the phase ends.
+        """
+        if self._relay is None:
+            return self._send(seen, call)
+        if self._waits(seen, duty):
+            return Step(wake_at=self._posted.until)
+        asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
+        if asked and (sent := self._send_if_paid(seen, call)):
+            return sent
+        began = time.monotonic()
+        try:
+            post(self._relay)
+        except RelayFailed as error:
+            _log.warning("relay failed", party=self.address, duty=duty.name, reason=str(error))
+            if not asked and (sent := self._send_if_paid(seen, call)):
+                return sent
+            action, share = None, _RETRY_SHARE
+        else:
+            action, share = f"post {duty.name.lower()}", RELAY_SHARE
+        # An upload takes time, which is not the keeper's.
+        now = seen.timestamp + int(time.monotonic() - began)
+        until = now + max(1, int((phase_end - now) * share))
+        self._posted = _Posted(seen.current.round, duty, until)
+        return Step(action, until)
+
+    def _send(self, seen: Observation, call: Call) -> Step:
+        if attempt(self._sender, call, _ARRIVED):
+            return Step(call.label)
+        return Step(wake_at=seen.timestamp + 1)
+
+    def _send_if_paid(self, seen: Observation, call: Call) -> Step | None:
+        """Send directly what the relay has not; None when the account cannot pay for it."""
+        try:
+            return self._send(seen, call)
+        except (InsufficientFunds, BudgetExceeded, FeeTooHigh) as error:
+            _log.error("cannot pay: asks the relay", party=self.address, reason=str(error))
+            return None
+
+    def _forget_what_is_done(self, seen: Observation) -> None:
+        """What the relay has done, it is asked for again at once if a reorganisation undoes it.
+
+        One that opens the commit phase again begins its confirmations anew.
+        """
+        if seen.current.phase is Phase.COMMIT:
+            self._closed = (0, 0)
+        slot, posted = seen.committed, self._posted
+        if slot.round == posted.round and (posted.duty is Decision.COMMIT or slot.revealed):
+            self._posted = _NOTHING_POSTED
+
+    def _waits(self, seen: Observation, duty: Decision) -> bool:
+        """Whether the relay was asked and still has time."""
+        asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
+        return asked and seen.timestamp < self._posted.until

@@ -1,0 +1,123 @@
+"""What is due after a dispute: the slashes of those who signed a fraud, and the bonds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.events import RoundIndex, signers_of
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.event_types import Demanded, FraudProven
+from fl_orchestrator.chain.types import Observation
+
+# How much of the challenge period others have for the slashes that they are paid for.
+_OTHERS_SHARE: Final = 0.5
+_MAX_TRIES: Final = 3
+
+
+class Slashes:
+    """The slashes that one account should send, of every signer of every proven fraud.
+
+    Whoever proved a fraud is paid for them. Where that account does nothing (it may be the
+    signers' own), anybody has to, or the fraud costs nothing.
+    """
+
+    def __init__(
+        self, federation: Federation, rounds: RoundIndex, address: str, deployed_at: int
+    ) -> None:
+        self._federation = federation
+        self._rounds = rounds
+        self._address = address
+        self._deployed_at = deployed_at
+        self._challenge_period = federation.params().challenge_period
+        self._signers: dict[bytes, list[str]] = {}
+        self._tries: Counter[tuple[bytes, int]] = Counter()
+        self._done: set[bytes] = set()
+
+    def due(self, seen: Observation, wake_ats: list[int]) -> Iterator[Call]:
+        """What can be sent; ``wake_ats`` gets the times when there will be more."""
+        for fraud in list(self._rounds.frauds.values()):
+            if fraud.digest in self._done:
+                continue
+            begin = self._begin(fraud)
+            if seen.timestamp < begin:
+                wake_ats.append(begin)
+                continue
+            seats = list(self._slashable(fraud))
+            if not seats:
+                self._done.add(fraud.digest)
+            for seat in seats:
+                yield self._federation.slash_signer(fraud.digest, seat)
+                # Who asks for more could send this one, and the contract refused it.
+                self._tries[fraud.digest, seat] += 1
+
+    def _begin(self, fraud: FraudProven) -> int:
+        if fraud.challenger == self._address:
+            return 0
+        proven_at = self._federation.web3.eth.get_block(fraud.block_number)["timestamp"]
+        return proven_at + int(self._challenge_period * _OTHERS_SHARE)
+
+    def _slashable(self, fraud: FraudProven) -> Iterator[int]:
+        """The seats of the signers that are not slashed yet and have something to lose."""
+        signers = self._federation.attestation(fraud.digest).signers
+        left = signers & ~self._federation.fraud(fraud.digest).slashed
+        if not left:
+            return
+        # Nobody signs a proven fraud any more.
+        if fraud.digest not in self._signers:
+            self._signers[fraud.digest] = signers_of(
+                self._federation, self._deployed_at, fraud.round, fraud.digest
+            )
+        for address in self._signers[fraud.digest]:
+            aggregator = self._federation.observe(address).aggregator
+            seat = aggregator.seat
+            # A seat that was given up and taken again did not sign: the contract refuses it.
+            untried = self._tries[fraud.digest, seat] < _MAX_TRIES
+            if aggregator.stake and left >> seat & 1 and untried:
+                yield seat
+
+
+class Bonds:
+    """The bonds that are due to one account, as demander or as answerer."""
+
+    def __init__(self, federation: Federation, rounds: RoundIndex, address: str) -> None:
+        self._federation = federation
+        self._rounds = rounds
+        self._address = address
+        self._settled: set[int] = set()
+
+    def own(self) -> list[Demanded]:
+        """The demands that this account has made or answered."""
+        answers = self._rounds.answers
+        answered = {id_ for id_, a in answers.items() if a.answerer == self._address}
+        made = self._rounds.demands.values()
+        return [d for d in made if d.demander == self._address or d.id in answered]
+
+    def due(self, seen: Observation) -> Iterator[Call]:
+        """The calls that credit this account."""
+        over: dict[int, bool] = {}
+        for demand in self.own():
+            if demand.id in self._settled:
+                continue
+            if demand.round not in over:
+                over[demand.round] = self._is_over(seen, demand.round)
+            if over[demand.round] and self._is_due(demand):
+                yield self._federation.settle_bond(demand.id)
+
+    def _is_over(self, seen: Observation, round_number: int) -> bool:
+        """Whether a round is dead or final."""
+        if not self._federation.window(round_number).alive:
+            return True
+        return round_number <= self._federation.model(seen.final_height).round
+
+    def _is_due(self, made: Demanded) -> bool:
+        """Whether settling the bond, in a round that is over, credits this account."""
+        demand = self._federation.demand_by_id(made.id)
+        if demand is not None:
+            earned = demand.answerer is not None and self._federation.window(made.round).alive
+            if self._address == (demand.answerer if earned else demand.demander):
+                return True
+        self._settled.add(made.id)
+        return False

@@ -1,0 +1,119 @@
+"""What a watcher tells people: what is wrong, or cannot be checked, and who signed it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from fl_orchestrator.chain.contract.events import signers_of
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.model.digests import Result
+
+_log = structlog.get_logger(__name__)
+
+
+class AlertKind(StrEnum):
+    """Why people have to look."""
+
+    UPDATE_UNAVAILABLE = "update unavailable"
+    BASE_UNAVAILABLE = "base unavailable"
+    BOND_TOO_HIGH = "bond too high"
+    TOO_LATE = "too late"
+    WRONG_CID = "wrong CID"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed a result. ``seat`` is None when the account has no stake there any more."""
+
+    address: str
+    seat: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that the watcher cannot put right by itself.
+
+    ``digest`` identifies the result, ``signers`` answer for it. ``party`` and ``cid`` name the
+    update or the file that it is about, where there is one.
+    """
+
+    kind: AlertKind
+    round: int
+    digest: bytes
+    message: str
+    signers: tuple[Signer, ...]
+    party: str | None = None
+    cid: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self), "kind": self.kind.value, "digest": "0x" + self.digest.hex()}
+
+
+class Alerts:
+    """The alerts of one watcher: each is logged, as an error, when it is raised."""
+
+    def __init__(self, federation: Federation, deployed_at: int) -> None:
+        self._federation = federation
+        self._deployed_at = deployed_at
+        self._alerts: dict[tuple[AlertKind, bytes, str | None], Alert] = {}
+
+    def all(self) -> tuple[Alert, ...]:
+        return tuple(self._alerts.values())
+
+    def clear(self, digest: bytes) -> None:
+        """Drop what there was to say of a result."""
+        self._alerts = {key: alert for key, alert in self._alerts.items() if key[1] != digest}
+
+    def unavailable(self, digest: bytes, reveal: RevealedUpdate, reason: FloError) -> None:
+        """Say that an included update cannot be had."""
+        self.add(
+            AlertKind.UPDATE_UNAVAILABLE,
+            reveal.round,
+            digest,
+            f"The update {reveal.cid} of {reveal.party}, which is included in round "
+            f"{reveal.round}, cannot be had: {reason.message} Nothing can be proven about this "
+            "round without it; its signers said that they hold it.",
+            reveal.party,
+            str(reveal.cid),
+        )
+
+    def wrong_cid(self, digest: bytes, result: Result, right_cid: str) -> None:
+        """Say that a model is right, but not to be found where its signers said."""
+        self.add(
+            AlertKind.WRONG_CID,
+            result.round,
+            digest,
+            f"The model of round {result.round} is right, but its file is {right_cid}, not "
+            f"{result.global_cid} as its signers said: the parties cannot fetch it.",
+            cid=str(result.global_cid),
+        )
+
+    def add(
+        self,
+        kind: AlertKind,
+        round_number: int,
+        digest: bytes,
+        message: str,
+        party: str | None = None,
+        cid: str | None = None,
+    ) -> None:
+        key = kind, digest, cid
+        if key in self._alerts:
+            return
+        signers = signers_of(self._federation, self._deployed_at, round_number, digest)
+        named = tuple(map(self._signer, signers))
+        alert = Alert(kind, round_number, digest, message, named, party, cid)
+        self._alerts[key] = alert
+        _log.error("alert", **alert.to_json())
+
+    def _signer(self, address: str) -> Signer:
+        aggregator = self._federation.observe(address).aggregator
+        return Signer(address, aggregator.seat if aggregator.stake else None)

@@ -1,0 +1,27 @@
+"""A watcher's cases: the results that somebody signed, and how far each is looked into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from fl_orchestrator.model.digests import Result
+
+
+class State(Enum):
+    UNCHECKED = auto()
+    WRONG = auto()
+    DONE = auto()
+    #: Nobody has to keep its data any more, and nobody does.
+    LET_GO = auto()
+
+
+@dataclass(slots=True)
+class Case:
+    """A result that somebody signed, and how far this process is with it."""
+
+    digest: bytes
+    result: Result
+    state: State = State.UNCHECKED
+    attempts: int = 0
+    retry_at: int = 0

@@ -1,0 +1,148 @@
+"""Proves that a result is wrong: by its file, or by a descent when nobody shows that."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.types import Observation, Window
+from fl_orchestrator.errors import ChainError, ContentError
+from fl_orchestrator.files import write_whole
+from fl_orchestrator.model.chunk_tree import keccak256
+from fl_orchestrator.model.digests import Result, challenge_hash
+from fl_orchestrator.model.dispute_proof import ChunkProof, wrong_coordinate_of_chunk
+from fl_orchestrator.model.layout import CHUNK_VALUES
+from fl_orchestrator.roles.recomputation import Recomputation
+from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
+from fl_orchestrator.roles.watcher.descent import Descents, TooLate
+
+_log = structlog.get_logger(__name__)
+
+_SECRET_BYTES: Final = 32
+
+
+class Unprovable(ChainError):
+    """Nobody shows the wrong model, and nobody can be made to: it is not part of the history."""
+
+
+class Prosecution:
+    """Proofs against wrong results from one account. Nothing is kept that the chain knows.
+
+    ``secret`` hides what is registered from those who signed it: they would prove it themselves,
+    and get half of their stake back.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        rounds: RoundIndex,
+        recomputation: Recomputation,
+        descents: Descents,
+        address: str,
+        secret: bytes,
+    ) -> None:
+        self._federation = federation
+        self._rounds = rounds
+        self._recomputation = recomputation
+        self._descents = descents
+        self._address = address
+        self._secret = secret
+        self._withheld: set[bytes] = set()
+
+    def next(
+        self, seen: Observation, digest: bytes, result: Result, wake_ats: list[int]
+    ) -> Call | None:
+        """The next call that the proof takes, if there is one before a time of ``wake_ats``.
+
+        Raises TooLate, BondTooHigh, Unprovable, and what Recomputation.compute raises.
+        """
+        window = self._federation.window(result.round)
+        accepted = self._rounds.accepted_digests.get(result.round) == digest
+        revocable = accepted and window.alive
+        end = window.final_at if revocable else window.window_end
+        if seen.timestamp >= end:
+            raise TooLate(
+                f"The result of round {result.round} is wrong, and can no longer be disputed."
+            )
+        right = self._recomputation.right_file(result)
+        found = self._claimed(seen, digest, result, right, window if revocable else None, wake_ats)
+        if not isinstance(found, ChunkProof):
+            return found
+        honest = self._recomputation.prove_chunk(right, found.index)
+        coordinate = wrong_coordinate_of_chunk(found, honest)
+        if coordinate is None:
+            raise ValueError(f"chunk {found.index} of round {result.round} is right")
+        return self._challenge(seen, digest, result, coordinate, found, wake_ats)
+
+    def _claimed(
+        self,
+        seen: Observation,
+        digest: bytes,
+        result: Result,
+        right: VectorFile,
+        window: Window | None,
+        wake_ats: list[int],
+    ) -> Call | ChunkProof | None:
+        """A wrong chunk of the claimed model; or what has to be sent, or awaited, to get one.
+
+        ``window`` is None where nothing can be demanded.
+        """
+        descending = window is not None and self._descents.made_in(result.round)
+        if digest not in self._withheld and not descending:
+            try:
+                claimed = self._recomputation.claimed_file(result)
+            except (ContentError, RootMismatch) as error:
+                _log.warning("withheld", round=result.round, reason=error.message)
+                if window is not None:
+                    self._withheld.add(digest)
+            else:
+                coordinate = self._recomputation.first_wrong_coordinate(claimed, right)
+                return self._recomputation.prove_chunk(claimed, coordinate // CHUNK_VALUES)
+        if window is None:
+            raise Unprovable(
+                f"Nobody shows the model of a wrong result of round {result.round}, which is not "
+                "part of the history."
+            )
+        tree = self._recomputation.tree(right)
+        return self._descents.next(seen, window, result, tree, wake_ats)
+
+    def _challenge(
+        self,
+        seen: Observation,
+        digest: bytes,
+        result: Result,
+        coordinate: int,
+        claimed: ChunkProof,
+        wake_ats: list[int],
+    ) -> Call | None:
+        salt = keccak256(self._secret + digest + coordinate.to_bytes(32, "big"))
+        registration = challenge_hash(self._address, result.round, digest, coordinate, salt)
+        registered = self._federation.registered_at(registration)
+        if registered == 0:
+            return self._federation.register_challenge(registration)
+        if seen.block_number <= registered:
+            wake_ats.append(seen.timestamp + 1)
+            return None
+        proofs = self._recomputation.challenge_proofs(result, claimed)
+        updates = self._rounds.updates(result.round)
+        return self._federation.challenge(result, updates, coordinate, proofs, salt)
+
+
+def kept_secret(directory: Path) -> bytes:
+    """A secret of this directory's own, drawn the first time; only its owner may read it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / "secret"
+    try:
+        secret = bytes.fromhex(path.read_text())
+    except (FileNotFoundError, ValueError):
+        secret = b""
+    if len(secret) != _SECRET_BYTES:
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        write_whole(path, secret.hex() + "\n")
+    return secret

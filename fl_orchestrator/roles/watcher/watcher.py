@@ -1,0 +1,397 @@
+"""The watcher: computes every result again, proves the wrong ones, and makes their signers pay.
+
+Anyone can be one, and one honest one is enough: docs/protocol.md, section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.budget import BudgetExceeded
+from fl_orchestrator.chain.sending.fees import FeeTooHigh
+from fl_orchestrator.chain.sending.send import InsufficientFunds, Sender
+from fl_orchestrator.chain.types import Observation, Phase
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.attempt import attempt
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.recomputation import (
+    Recomputation,
+    RightModel,
+    UnavailableBase,
+    UnavailableUpdates,
+)
+from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.settlement import Bonds, Slashes
+from fl_orchestrator.roles.updates import InconsistentEvents
+from fl_orchestrator.roles.watcher.alerts import Alert, AlertKind, Alerts
+from fl_orchestrator.roles.watcher.cases import Case, State
+from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
+from fl_orchestrator.roles.watcher.prosecution import Prosecution, Unprovable, kept_secret
+
+_log = structlog.get_logger(__name__)
+
+# Whoever proposes one set of updates after the other does not make watchers compute them all:
+# nothing follows from a result that was not accepted.
+_MAX_PROPOSALS: Final = 16
+
+# The contract says so when somebody was faster, or when it has to be looked at again; or as a node
+# has it that is some blocks behind.
+_NOT_NOW: Final = frozenset(
+    {
+        "AlreadyAnswered",
+        "AlreadyFraudulent",
+        "BondTooLow",
+        "ChallengeNotRegistered",
+        "DescentEnded",
+        "DisputeWindowClosed",
+        "NotAnswered",
+        "NotOverdue",
+        "NotSlashable",
+        "PaymentFailed",
+        "RoundNotAlive",
+        "UnknownDemand",
+        "UnknownResult",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherSettings:
+    """A watcher's own choices.
+
+    ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least. What
+    cannot be had is asked for again every ``retry_seconds`` of the chain's time, and an alert after
+    so many ``attempts``. Without a ``secret`` it draws one; a ``retention`` keeps what it checked.
+    """
+
+    max_bond: int | None = None
+    retry_seconds: int = 30
+    attempts: int = 3
+    secret: bytes | None = None
+    retention: Retention | None = None
+
+
+_ALERTS: Final[dict[type[FloError], AlertKind]] = {
+    UnavailableBase: AlertKind.BASE_UNAVAILABLE,
+    BondTooHigh: AlertKind.BOND_TOO_HIGH,
+    TooLate: AlertKind.TOO_LATE,
+    ContractReverted: AlertKind.REFUSED,
+}
+
+
+class Watcher:
+    """A watcher of one federation; ``home`` is its directory.
+
+    ``deployed_at`` is the block of the federation's deployment. Except for its secret, it keeps
+    nothing that it could not read or compute again.
+    """
+
+    phases = EVERY_PHASE
+
+    def __init__(
+        self,
+        federation: Federation,
+        sender: Sender,
+        store: ContentStore,
+        manifest: Manifest,
+        home: Path,
+        deployed_at: int,
+        settings: WatcherSettings | None = None,
+    ) -> None:
+        self._federation = federation
+        self._sender = sender
+        self._store = store
+        self._manifest = manifest
+        self._home = home
+        self._deployed_at = deployed_at
+        self._settings = settings or WatcherSettings()
+        self._secret = self._settings.secret or kept_secret(home / "private")
+        self._alerts = Alerts(federation, deployed_at)
+        self._misread = 0
+        self._begin(RoundIndex(federation, deployed_at))
+
+    def _begin(self, rounds: RoundIndex) -> None:
+        """Forget what follows from what the node has said."""
+        federation, address, settings = self._federation, self.address, self._settings
+        self._rounds = rounds
+        self._recomputation = Recomputation(
+            federation, self._rounds, self._store, self._manifest, self._home, settings.retention
+        )
+        self._prosecution = Prosecution(
+            federation,
+            self._rounds,
+            self._recomputation,
+            Descents(federation, self._rounds, address, settings.max_bond),
+            address,
+            self._secret,
+        )
+        self._slashes = Slashes(federation, self._rounds, address, self._deployed_at)
+        self._bonds = Bonds(federation, self._rounds, address)
+        self._cases: dict[bytes, Case] = {}
+        self._complete_to = 0
+        self._busy = True
+
+    @property
+    def address(self) -> str:
+        return self._sender.address
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What people have to look at."""
+        return self._alerts.all()
+
+    @property
+    def unchecked_rounds(self) -> tuple[int, ...]:
+        """Rounds of the history that nobody can compute any more: their data was let go."""
+        cases = (case for case in self._cases.values() if case.state is State.LET_GO)
+        return tuple(sorted(case.result.round for case in cases if self._stands(case)))
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last step has left something to check, to prove or to collect."""
+        return self._busy
+
+    def step(self) -> Step:
+        seen = self._federation.observe(self.address)
+        wake_ats: list[int] = []
+        self._recomputation.release(seen)
+        try:
+            self._search(seen)
+            self._look()
+            step = self._act(seen, wake_ats)
+        except (InconsistentEvents, MissingEvents) as error:
+            self._misread += 1
+            if self._misread == self._settings.attempts:
+                raise
+            _log.warning("reading the chain anew", reason=error.message)
+            self._begin(RoundIndex(self._federation, self._deployed_at))
+            return Step(wake_at=seen.timestamp + self._settings.retry_seconds)
+        self._misread = 0
+        self._busy = step is not None or any(self._is_pending(c) for c in self._cases.values())
+        return step or Step(wake_at=min(wake_ats, default=0))
+
+    def _search(self, seen: Observation) -> None:
+        """Read the blocks that are new; begin anew when some that were read have been replaced.
+
+        Raises MissingEvents when a round of the history would go unchecked.
+        """
+        if self._rounds.search_to(seen.block_number):
+            _log.warning("reorganised", block=seen.block_number)
+            self._begin(self._rounds)
+        self._complete_to = min(self._complete_to, seen.head.height)
+        for height in range(self._complete_to + 1, seen.head.height + 1):
+            self._rounds.accepted(self._federation.model(height).round, seen.block_number)
+            self._complete_to = height
+
+    def _look(self) -> None:
+        """Take in the results that are new, and what is known of them already."""
+        for digest, result in self._rounds.results.items():
+            case = self._cases.setdefault(digest, Case(digest, result))
+            if case.state is not State.UNCHECKED:
+                continue
+            if digest in self._rounds.frauds:
+                self._close(case)
+            elif known := self._recomputation.known(result):
+                self._conclude(case, known)
+
+    def _act(self, seen: Observation, wake_ats: list[int]) -> Step | None:
+        """Do the first thing that is due: what has a deadline comes first."""
+        try:
+            urgent = self._prosecute(seen, wake_ats)
+        except (InsufficientFunds, BudgetExceeded, FeeTooHigh):
+            # To look costs nothing, and tells people what is wrong.
+            if checked := self._check_one(seen, wake_ats):
+                return checked
+            raise
+        step = urgent or self._check_one(seen, wake_ats) or self._send_one(self._bonds.due(seen))
+        return step or self._send_one(self._rewards(seen))
+
+    def _prosecute(self, seen: Observation, wake_ats: list[int]) -> Step | None:
+        wrong = [case for case in self._cases.values() if case.state is State.WRONG]
+        standing = {case.digest for case in wrong if self._stands(case)}
+        return (
+            self._prove_one(seen, (c for c in wrong if c.digest in standing), wake_ats)
+            or self._send_one(self._slashes.due(seen, wake_ats))
+            or self._prove_one(seen, (c for c in wrong if c.digest not in standing), wake_ats)
+        )
+
+    def _send_one(self, calls: Iterable[Call]) -> Step | None:
+        """Send the first of these calls that the contract takes."""
+        for call in calls:
+            if attempt(self._sender, call, _NOT_NOW):
+                return Step(call.label)
+        return None
+
+    def _rewards(self, seen: Observation) -> Iterator[Call]:
+        """What disputes have earned; the rewards of other roles are not a watcher's business."""
+        challenged = any(f.challenger == self.address for f in self._rounds.frauds.values())
+        if seen.credit and (challenged or self._bonds.own()):
+            yield self._federation.withdraw_rewards(self.address)
+
+    # ------------------------------------------------------------------ checking
+
+    def _check_one(self, seen: Observation, wake_ats: list[int]) -> Step | None:
+        """Compute the next result again."""
+        unchecked = [c for c in self._cases.values() if c.state is State.UNCHECKED]
+        if not unchecked:
+            return None
+        final = self._federation.model(seen.final_height).round
+        # What can still be disputed comes first.
+        for case in sorted(unchecked, key=lambda c: (c.result.round <= final, c.result.round)):
+            if self._check(seen, case, wake_ats):
+                return Step("check")
+        return None
+
+    def _check(self, seen: Observation, case: Case, wake_ats: list[int]) -> bool:
+        """Whether the result was computed."""
+        if seen.timestamp < case.retry_at:
+            wake_ats.append(case.retry_at)
+            return False
+        if self._may_still_win(seen, case):
+            return False
+        if not self._matters(seen, case):
+            self._close(case)
+            return False
+        try:
+            right = self._recomputation.compute(case.result)
+        except (UnavailableUpdates, UnavailableBase) as error:
+            self._postpone(seen, case, error, wake_ats)
+            return False
+        self._conclude(case, right)
+        self._forget_files(case)
+        return True
+
+    def _is_accepted(self, case: Case) -> bool:
+        """Whether it was accepted in its round, which may be revoked since."""
+        return self._rounds.accepted_digests.get(case.result.round) == case.digest
+
+    def _stands(self, case: Case) -> bool:
+        """Whether it is part of the history."""
+        return self._is_accepted(case) and self._federation.window(case.result.round).alive
+
+    def _may_still_win(self, seen: Observation, case: Case) -> bool:
+        """Whether it is one of the results that the current round chooses among."""
+        moment = (seen.current.round, seen.current.phase)
+        return moment == (case.result.round, Phase.ATTEST)
+
+    def _matters(self, seen: Observation, case: Case) -> bool:
+        """Whether the result is part of the history, or its signers can still be slashed."""
+        if self._stands(case):
+            return True
+        window = self._federation.window(case.result.round)
+        proposed = list(self._rounds.proposed(case.result.round))
+        return seen.timestamp < window.window_end and case.digest in proposed[:_MAX_PROPOSALS]
+
+    def _has_stake(self, case: Case) -> bool:
+        """Whether a signer has something left to lose."""
+        number = case.result.round
+        signers = signers_of(self._federation, self._deployed_at, number, case.digest)
+        return any(self._federation.observe(a).aggregator.stake for a in signers)
+
+    def _close(self, case: Case) -> None:
+        case.state = State.DONE
+        self._alerts.clear(case.digest)
+
+    def _conclude(self, case: Case, right: RightModel) -> None:
+        result = case.result
+        self._close(case)
+        if result.global_root != right.root:
+            _log.error("wrong result", round=result.round, digest=case.digest.hex())
+            case.state, case.attempts, case.retry_at = State.WRONG, 0, 0
+            return
+        if self._is_accepted(case) and result.global_cid != right.cid:
+            self._alerts.wrong_cid(case.digest, result, str(right.cid))
+
+    def _forget_files(self, checked: Case) -> None:
+        """Delete what no later round and no pending proof needs."""
+        pending = [c for c in self._cases.values() if self._is_begun(c)]
+        needed = [self._recomputation.base_round(c.result) for c in (checked, *pending)]
+        self._recomputation.forget_rounds_before(min(needed))
+
+    # ------------------------------------------------------------------ proving
+
+    def _prove_one(
+        self, seen: Observation, wrong: Iterable[Case], wake_ats: list[int]
+    ) -> Step | None:
+        for case in sorted(wrong, key=lambda c: c.result.round):
+            if case.digest in self._rounds.frauds:
+                self._close(case)
+            elif seen.timestamp < case.retry_at:
+                wake_ats.append(case.retry_at)
+            elif not (self._stands(case) or self._has_stake(case)):
+                self._close(case)
+            elif sent := self._prove(seen, case, wake_ats):
+                return sent
+        return None
+
+    def _prove(self, seen: Observation, case: Case, wake_ats: list[int]) -> Step | None:
+        try:
+            call = self._prosecution.next(seen, case.digest, case.result, wake_ats)
+            case.attempts = case.retry_at = 0
+            self._alerts.clear(case.digest)
+            return None if call is None else self._send_one([call])
+        except (UnavailableUpdates, UnavailableBase, BondTooHigh) as error:
+            self._postpone(seen, case, error, wake_ats)
+        except TooLate as error:
+            self._close(case)
+            if self._stands(case):
+                self._alert(case, error)
+        except Unprovable as error:
+            # It may be this process's store that has failed.
+            if case.attempts + 1 < self._settings.attempts:
+                self._postpone(seen, case, error, wake_ats)
+                return None
+            self._close(case)
+            _log.warning("unprovable", round=case.result.round, reason=error.message)
+        except ContractReverted as error:
+            # Wrong by this watcher's account, but not by the contract's.
+            self._close(case)
+            self._alert(case, error)
+        return None
+
+    # ------------------------------------------------------------------ what has to wait
+
+    def _is_begun(self, case: Case) -> bool:
+        postponed = case.state is State.UNCHECKED and case.attempts > 0
+        return case.state is State.WRONG or postponed
+
+    def _is_pending(self, case: Case) -> bool:
+        """Whether this case will go on by itself; after too many attempts it is for people."""
+        return self._is_begun(case) and case.attempts < self._settings.attempts
+
+    def _postpone(
+        self, seen: Observation, case: Case, error: FloError, wake_ats: list[int]
+    ) -> None:
+        """Try again later, as long as that can change anything; and in time tell people."""
+        case.attempts += 1
+        case.retry_at = seen.timestamp + self._settings.retry_seconds
+        _log.warning("postponed", round=case.result.round, reason=error.message)
+        window = self._federation.window(case.result.round)
+        over = seen.timestamp >= max(window.window_end, window.final_at)
+        # Nobody has to keep what can no longer be disputed.
+        let_go = over and case.state is State.UNCHECKED
+        if let_go or case.attempts >= self._settings.attempts:
+            if self._stands(case) and not let_go:
+                self._alert(case, error)
+            if over:
+                case.state = State.LET_GO if let_go else State.DONE
+                return
+        wake_ats.append(case.retry_at)
+
+    def _alert(self, case: Case, error: FloError) -> None:
+        if isinstance(error, UnavailableUpdates):
+            for reveal, reason in error.missing:
+                self._alerts.unavailable(case.digest, reveal, reason)
+        else:
+            self._alerts.add(_ALERTS[type(error)], case.result.round, case.digest, str(error))

@@ -1,0 +1,85 @@
+"""What to run on a data set, and the manifest that follows from it. Nothing here needs an EVM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.manifest import Features, Manifest, RuleSpec, TensorSpec, TrainingSpec
+from fl_orchestrator.training.tasks import Task
+
+if TYPE_CHECKING:
+    from fl_orchestrator.training.keras import KerasModel
+    from fl_orchestrator.training.numpy_logistic import NumpyLogistic
+
+RULES: Final = ("weighted-mean", "median", "trimmed-mean")
+
+
+class BadOptions(InputError):
+    """The options of an experiment are out of range or contradict each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. ``participants`` None draws everybody; ``partition`` None is the task's own."""
+
+    dataset: str = "breast-cancer"
+    parties: int = 10
+    aggregators: int = 4
+    rounds: int = 10
+    partition: str | None = None
+    rule: str = "weighted-mean"
+    trim_bps: int = 2000
+    participants: int | None = None
+    seed: int = 0
+    relay: bool = True
+
+    def __post_init__(self) -> None:
+        limits = {
+            "parties": (self.parties, 1, 10_000),
+            "aggregators": (self.aggregators, 1, 64),
+            "rounds": (self.rounds, 1, 10_000),
+            "participants": (self.drawn, 1, self.parties),
+            "seed": (self.seed, 0, 2**63 - 1),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise BadOptions(f"--{name} is {value}; it has to be {low} to {high}.")
+        if self.rule not in RULES:
+            raise BadOptions(f"There is no rule {self.rule!r}.", f"Use one of {', '.join(RULES)}.")
+
+    @property
+    def drawn(self) -> int:
+        """How many parties a round is expected to draw."""
+        return self.parties if self.participants is None else self.participants
+
+
+def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options) -> Manifest:
+    """The manifest of a federation that trains this model for a task."""
+    trim_bps = options.trim_bps if options.rule == "trimmed-mean" else 0
+    tensors = tuple(TensorSpec(name=t.name, shape=t.shape) for t in model.tensors)
+    layout = Layout.of((t.name, t.shape, t.offset) for t in tensors)
+    training = task.training
+    return Manifest(
+        name=task.name,
+        purpose=task.purpose,
+        tensors=tensors,
+        update_fraction_bits=task.update_fraction_bits,
+        depth=layout.depth,
+        rule=RuleSpec(kind=options.rule, trim_bps=trim_bps),  # type: ignore[arg-type]
+        samples_per_weight=task.samples_per_weight,
+        training=TrainingSpec(
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            optimizer=training.optimizer,
+            loss=training.loss,
+            metrics=training.metrics,
+        ),
+        features=None
+        if task.features is None
+        else Features(mean=task.features.mean, scale=task.features.scale),
+        data_schema=task.schema,
+    )

@@ -1,0 +1,348 @@
+"""A whole federation in one process, on a deterministic development chain.
+
+The roles are the real ones, until one is replaced by another. With one seed every run gives the
+same blocks, draws and models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.nodes.development import DevelopmentChain
+from fl_orchestrator.chain.sending.send import Receipt, Sender
+from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import Observation, Phase, Role, RoundView
+from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.model.digests import drawn
+from fl_orchestrator.model.fixed_point import float_view
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles import base
+from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.party.party import Party, PartySettings
+from fl_orchestrator.roles.relay import Mailbox, Relay
+from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
+from fl_orchestrator.roles.vectors import Origin, VectorCache
+from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+from fl_orchestrator.simulation.driver import Turn, run_until
+from fl_orchestrator.training.trainer import Trainer
+
+_BALANCE: Final = 1_000 * ETHER
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many take part in a simulation, and on what terms.
+
+    Where there are watchers, the aggregators answer their demands.
+    """
+
+    aggregators: int
+    rounds: int
+    seed: int
+    terms: Terms
+    relay: bool = True
+    party_stakes: Sequence[int] = ()
+    watchers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What a round did.
+
+    ``clipped`` is the largest fraction of clipped values in any party's last update; ``gas`` the
+    sum over all transactions, by the calls' labels.
+    """
+
+    round: int
+    accepted: bool
+    drawn: int
+    committed: int
+    included: int
+    clipped: float
+    root: bytes
+    cid: str
+    gas: dict[str, int]
+
+    @property
+    def total_gas(self) -> int:
+        return sum(self.gas.values())
+
+
+@dataclass(slots=True)
+class _Accounts:
+    owner: LocalSigner
+    keeper: LocalSigner
+    aggregators: list[LocalSigner]
+    parties: list[LocalSigner]
+    watchers: list[LocalSigner]
+
+    @classmethod
+    def of_seed(cls, seed: int, aggregators: int, parties: int, watchers: int) -> _Accounts:
+        def signer(name: str) -> LocalSigner:
+            text = f"fl-orchestrator development key\n{seed}\n{name}"
+            return LocalSigner.from_secret(hashlib.sha256(text.encode()).digest())
+
+        return cls(
+            signer("owner"),
+            signer("keeper"),
+            [signer(f"aggregator {i}") for i in range(aggregators)],
+            [signer(f"party {i}") for i in range(parties)],
+            [signer(f"watcher {i}") for i in range(watchers)],
+        )
+
+    def all(self) -> Iterator[LocalSigner]:
+        yield from (self.owner, self.keeper)
+        yield from (*self.aggregators, *self.parties, *self.watchers)
+
+
+class _Nobody:
+    """Does nothing, ever."""
+
+    phases: frozenset[Phase] = frozenset()
+
+    def step(self) -> base.Step:
+        return base.Step()
+
+
+@dataclass(slots=True)
+class _GasMeter:
+    by_label: dict[str, int] = field(default_factory=dict)
+    total: int = 0
+
+    def count(self, receipt: Receipt) -> None:
+        self.total += receipt.gas_used
+        self.by_label[receipt.label] = self.by_label.get(receipt.label, 0) + receipt.gas_used
+
+    def take(self) -> dict[str, int]:
+        """The gas since the last call, by label."""
+        taken, self.by_label = self.by_label, {}
+        return taken
+
+
+class Simulation:
+    """A federation of ``trainers``, one per party, whose files live under ``directory``.
+
+    `party`, `aggregator` and `watcher` make new objects over the same files: calling one is a
+    restart of that process, once `replace` puts it in the place of the old one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        genesis: Sequence[NDArray[np.float32]],
+        trainers: Sequence[Trainer],
+        shape: Shape,
+    ) -> None:
+        self.manifest = manifest
+        self.shape = shape
+        self._directory = directory
+        self._trainers = trainers
+        self.store = LocalStore(directory / "store")
+        self.accounts = _Accounts.of_seed(
+            shape.seed, shape.aggregators, len(trainers), shape.watchers
+        )
+        self.chain = DevelopmentChain({s.address: _BALANCE for s in self.accounts.all()})
+        self._gas = _GasMeter()
+        self._reverts = RevertDecoder.of_artifact("Federation")
+        self._mailbox = Mailbox()
+        params = federation_params(manifest, publish(self.store, manifest, genesis), shape.terms)
+        record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
+        owner = self.sender(self.accounts.owner)
+        deployment = migrate(owner, params, record)[-1]
+        self.federation = Federation(self.chain.web3, deployment.address)
+        self._deployed_at = deployment.block
+        self.rounds = RoundIndex(self.federation, deployment.block)
+        stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
+        self._stakes = {
+            signer.address: stake
+            for signer, stake in zip(self.accounts.parties, stakes, strict=True)
+        }
+        self._register(owner, params.reward * shape.rounds)
+        self._last_round = 0
+        # In the order in which they act.
+        self._turns: dict[str, Turn] = {}
+        for number, signer in enumerate(self.accounts.parties):
+            self.replace(signer.address, self.party(number))
+        for number, signer in enumerate(self.accounts.aggregators):
+            self.replace(signer.address, self.aggregator(number))
+        for number, signer in enumerate(self.accounts.watchers):
+            self.replace(signer.address, self.watcher(number))
+        self.replace(self.accounts.keeper.address, self._keeper())
+        self._vectors = VectorCache(directory / "models", manifest)
+        self.setup_gas = self._gas.take()
+
+    @property
+    def gas_total(self) -> int:
+        """All gas since the first block."""
+        return self._gas.total
+
+    def observe(self, account: str | None = None) -> Observation:
+        return self.federation.observe(account or self.accounts.keeper.address)
+
+    def replace(self, account: str, role: base.Role | None) -> None:
+        """Let this role act for an account from now on, or nobody."""
+        self._turns[account] = Turn(role or _Nobody())
+
+    def run_until(self, done: Callable[[Observation], bool]) -> Observation:
+        """Let everybody act, and time pass when nobody does, until ``done``."""
+        return run_until(self.chain, self.observe, self._turns.values(), done)
+
+    def run_round(self) -> RoundReport:
+        """Open the next round and run it to its end, accepted or void."""
+        self.open_round()
+        return self.finish_round()
+
+    def open_round(self) -> Observation:
+        """Open the next round; nobody has committed yet."""
+        self._last_round = self.observe().current.round + 1
+        return self.run_until(
+            lambda o: (o.current.round, o.current.phase) == (self._last_round, Phase.COMMIT)
+        )
+
+    def finish_round(self) -> RoundReport:
+        """Run the open round to its end."""
+        seen = self.run_until(lambda o: o.current.phase in (Phase.ACCEPTED, Phase.VOID))
+        current = seen.current
+        accepted = current.phase is Phase.ACCEPTED
+        included = 0
+        if accepted:
+            result = self.rounds.accepted(current.round, seen.block_number).result
+            included = result.included.bit_count()
+        return RoundReport(
+            current.round,
+            accepted,
+            self._drawn(current),
+            current.commits,
+            included,
+            self._clipped(),
+            seen.head.root,
+            str(seen.head.cid),
+            self._gas.take(),
+        )
+
+    def settle(self) -> dict[str, int]:
+        """Let time pass until every round is final and its rewards are credited; the gas of it."""
+        seen = self.run_until(lambda o: o.final_height == o.head.height)
+        self.run_until(
+            lambda _: all(map(self.federation.distributed, range(seen.head.height, 0, -1)))
+        )
+        return self._gas.take()
+
+    def head_weights(self) -> list[NDArray[np.float32]]:
+        """The float view of the head's model, read from the store and checked."""
+        head = self.federation.head()
+        origin = Origin(self.federation.chain_id, self.federation.address)
+        file = self._vectors.fetch(self.store, head.cid, head.root, origin.state(head.round))
+        return float_view(self.manifest.layout, self._vectors.load(file))
+
+    def sender(self, signer: LocalSigner) -> Sender:
+        """Sends an account's transactions, whose gas is counted with everybody's."""
+        return Sender(self.chain.web3, signer, self._reverts, on_receipt=self._gas.count)
+
+    def _register(self, owner: Sender, rewards: int) -> None:
+        federation, terms = self.federation, self.shape.terms
+        parties, aggregators = self.accounts.parties, self.accounts.aggregators
+        calls: list[tuple[Sender, Call]] = [
+            (owner, federation.admit([s.address for s in aggregators], Role.AGGREGATOR)),
+            (owner, federation.fund_rewards(rewards)),
+        ]
+        if not terms.open_admission:
+            calls.append((owner, federation.admit([s.address for s in parties], Role.PARTY)))
+        for signer in parties:
+            call = federation.register(Role.PARTY, signer.address, self._stakes[signer.address])
+            calls.append((self.sender(signer), call))
+        for signer in aggregators:
+            call = federation.register(Role.AGGREGATOR, signer.address, terms.min_aggregator_stake)
+            calls.append((self.sender(signer), call))
+        for sender, call in calls:
+            sender.send(call)
+
+    def party(self, number: int) -> Party:
+        signer = self.accounts.parties[number]
+        return Party(
+            self.federation,
+            self.sender(signer),
+            self.store,
+            self.manifest,
+            self._trainers[number],
+            self._directory / "parties" / str(number),
+            PartySettings(self.shape.seed, _salts(self.shape.seed, number)),
+            self._relay,
+        )
+
+    def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator:
+        """An aggregator, with a relay of its own if one is given."""
+        sender = self.sender(self.accounts.aggregators[number])
+        home = self._directory / "aggregators" / str(number)
+        answerer = Answerer(self.federation, sender, self.store, self.manifest, home, self.rounds)
+        return Aggregator(
+            self.federation,
+            sender,
+            self.store,
+            self.manifest,
+            home,
+            relay or self._relay,
+            answerer if self.shape.watchers else None,
+        )
+
+    def watcher(self, number: int) -> Watcher:
+        signer = self.accounts.watchers[number]
+        return Watcher(
+            self.federation,
+            self.sender(signer),
+            self.store,
+            self.manifest,
+            self._directory / "watchers" / str(number),
+            self._deployed_at,
+            WatcherSettings(secret=hashlib.sha256(signer.address.encode()).digest()),
+        )
+
+    def _keeper(self) -> Keeper:
+        return Keeper(
+            self.federation,
+            self.sender(self.accounts.keeper),
+            self._mailbox,
+            self._deployed_at,
+            lambda round_number: round_number <= self._last_round,
+        )
+
+    @property
+    def _relay(self) -> Mailbox | None:
+        return self._mailbox if self.shape.relay else None
+
+    def _clipped(self) -> float:
+        roles = [turn.role for turn in self._turns.values()]
+        return max((role.clipped for role in roles if isinstance(role, Party)), default=0.0)
+
+    def _drawn(self, current: RoundView) -> int:
+        terms, stakes = self.shape.terms, self._stakes
+        if not terms.open_admission and terms.max_parties <= terms.participants:
+            return len(stakes)
+        return sum(
+            drawn(current.seed, address, stake, current.party_stake, terms.participants)
+            for address, stake in stakes.items()
+        )
+
+
+def _salts(seed: int, party: int) -> Callable[[int], bytes]:
+    """Salts that a seed decides: on a development chain nothing is secret anyway."""
+
+    def salt(round_number: int) -> bytes:
+        text = f"fl-orchestrator development salt\n{seed}\n{party}\n{round_number}"
+        return hashlib.sha256(text.encode()).digest()
+
+    return salt

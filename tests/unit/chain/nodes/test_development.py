@@ -1,0 +1,137 @@
+"""The development chain is a function of its genesis and of what was sent to it."""
+
+import dataclasses
+
+import pytest
+from support.federation import signer
+from web3 import Web3
+from web3.exceptions import ContractLogicError
+
+from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.nodes.development import (
+    BLOCK_SECONDS,
+    GENESIS_TIME,
+    DevelopmentChain,
+    RecordedBlock,
+)
+from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.roles.setup import ETHER
+
+ALICE, BOB = signer("alice"), signer("bob")
+REVERTS = RevertDecoder.of_artifact("Federation")
+
+
+def new_chain(**changes: int) -> DevelopmentChain:
+    return DevelopmentChain({ALICE.address: 10 * ETHER, BOB.address: 0}, **changes)
+
+
+def live(chain: DevelopmentChain) -> None:
+    """Some blocks with and without transactions."""
+    sender = Sender(chain.web3, ALICE, REVERTS)
+    sender.send(Call(Web3.to_checksum_address(BOB.address), b"", 5, "transfer"))
+    chain.mine(100)
+    sender.send(Call(None, bytes.fromhex("6001600c60003960016000f300"), 0, "deploy"))
+    chain.mine()
+
+
+def test_two_chains_with_the_same_transactions_have_the_same_blocks() -> None:
+    one, two = new_chain(), new_chain()
+    live(one)
+    live(two)
+    assert one.head_hash() == two.head_hash()
+    assert list(one.recorded()) == list(two.recorded())
+
+
+def test_the_genesis_is_part_of_every_block_hash() -> None:
+    other_balance = DevelopmentChain({ALICE.address: 11 * ETHER, BOB.address: 0})
+    hashes = {
+        chain.head_hash()
+        for chain in (new_chain(), new_chain(genesis_time=GENESIS_TIME + 1), other_balance)
+    }
+    assert len(hashes) == 3
+
+
+def test_every_block_has_a_time_of_its_own() -> None:
+    chain = new_chain()
+    live(chain)
+    first, second, third, fourth = (block.timestamp for block in chain.recorded())
+    assert first == GENESIS_TIME + BLOCK_SECONDS
+    assert second == first + 100
+    assert third == second + BLOCK_SECONDS
+    assert fourth == third + BLOCK_SECONDS == chain.now
+
+
+def test_a_recorded_chain_is_replayed_to_the_same_hash() -> None:
+    chain, again = new_chain(), new_chain()
+    live(chain)
+    blocks = list(chain.recorded())
+    assert [len(block.transactions) for block in blocks] == [1, 0, 1, 0]
+    for block in blocks:
+        again.replay(block)
+        assert again.head_hash() == block.hash
+    assert again.head_hash() == chain.head_hash()
+    assert list(chain.recorded(from_block=3)) == blocks[2:]
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(1, -1), (1, -99), (3, 1)])
+def test_a_block_replayed_at_another_time_has_another_hash(number: int, seconds: int) -> None:
+    chain, again = new_chain(), new_chain()
+    live(chain)
+    blocks = list(chain.recorded())
+    changed = blocks[number].timestamp + seconds
+    blocks[number] = dataclasses.replace(blocks[number], timestamp=changed)
+    for block in blocks:
+        again.replay(block)
+    assert again.head_hash() != chain.head_hash()
+
+
+def test_a_block_of_two_transactions_is_not_of_this_chain() -> None:
+    with pytest.raises(ValueError, match="block of its own"):
+        new_chain().replay(RecordedBlock(GENESIS_TIME + 1, bytes(32), (b"a", b"b")))
+
+
+def test_the_chain_goes_on_after_a_replay() -> None:
+    chain, again = new_chain(), new_chain()
+    live(chain)
+    for block in chain.recorded():
+        again.replay(block)
+    for each in (chain, again):
+        live(each)
+    assert again.head_hash() == chain.head_hash()
+
+
+def test_looking_at_the_chain_is_free_and_changes_nothing() -> None:
+    chain = new_chain()
+    before = chain.head_hash()
+    call = {"from": BOB.address, "to": ALICE.address, "value": 0}
+    assert chain.web3.eth.call(call) == b""  # type: ignore[arg-type]
+    assert chain.web3.eth.estimate_gas(call) == 21_000  # type: ignore[arg-type]
+    assert chain.head_hash() == before
+
+
+@pytest.mark.parametrize("data", [b"\1" * 5_000, bytes(5_000), b"\0\1" * 500, b""])
+def test_an_estimate_is_what_a_transaction_takes_however_much_data_it_has(data: bytes) -> None:
+    sender = Sender(new_chain().web3, ALICE, REVERTS)
+    call = Call(Web3.to_checksum_address(BOB.address), data, 0, "data")
+    assert sender.check(call) == sender.send(call).gas_used
+
+
+def test_a_call_sees_the_time_of_the_latest_block() -> None:
+    chain = new_chain()
+    # TIMESTAMP, MSTORE at 0, RETURN 32 bytes.
+    code = bytes.fromhex("6009600c60003960096000f3" + "4260005260206000f3")
+    address = Sender(chain.web3, ALICE, REVERTS).send(Call(None, code, 0, "clock")).contract_address
+    chain.mine(1000)
+    seen = chain.web3.eth.call({"to": address})  # type: ignore[typeddict-item]
+    assert int.from_bytes(seen, "big") == chain.now == GENESIS_TIME + BLOCK_SECONDS + 1000
+
+
+def test_a_revert_carries_its_data_as_nodes_give_it() -> None:
+    chain = new_chain()
+    # MSTORE8 0xab at 0, REVERT 1 byte.
+    code = bytes.fromhex("600a600c600039600a6000f3" + "60ab60005360016000fd")
+    address = Sender(chain.web3, ALICE, REVERTS).send(Call(None, code, 0, "revert"))
+    with pytest.raises(ContractLogicError) as revert:
+        chain.web3.eth.call({"to": address.contract_address})  # type: ignore[typeddict-item]
+    assert revert.value.data == "0xab"
