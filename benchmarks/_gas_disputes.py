@@ -117,7 +117,7 @@ class Disputed(Bench):
         proofs = b"".join(v.proof() for v in (*self._updates, self.genesis, self.wrong))
         call = federation.challenge(result, updates, COORDINATE, proofs, salt)
         proof = self.send(self.watcher, call, CHALLENGE)
-        if federation.window(result.round).alive:
+        if federation.window(result.round).canonical:
             raise RuntimeError("the wrong model is still part of the history")
         return registration, proof
 

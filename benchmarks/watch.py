@@ -35,7 +35,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.base import Role
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.simulation import Shape, Simulation
@@ -91,7 +91,7 @@ class CountingStore(LocalStore):
 class Measured:
     """A role whose steps that do something are timed."""
 
-    def __init__(self, role: Role, store: CountingStore, counts: str) -> None:
+    def __init__(self, role: Worker, store: CountingStore, counts: str) -> None:
         self._role = role
         self._store = store
         self._counts = counts

@@ -18,7 +18,7 @@ abstract contract Attestation is Rounds, Rewards {
         if (tally.fraudulent) revert FraudulentResult();
         uint32 round = uint32(result.round);
         if (tally.accepted) {
-            if (!_isAlive(round) || block.timestamp >= rounds[round].attestEnd) revert WrongPhase();
+            if (!_isCanonical(round) || block.timestamp >= rounds[round].attestEnd) revert WrongPhase();
             _countSignatures(round, digest, tally, signatures);
         } else {
             Current memory present = _requireCandidate(result);

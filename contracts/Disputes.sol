@@ -101,9 +101,9 @@ abstract contract Disputes is Attestation, IDisputes {
     /// @inheritdoc IDisputes
     function settleBond(uint256 id) external {
         uint32 round = _roundOfDemand(id);
-        bool alive = _isAlive(round);
-        if (alive && rounds[round].height > treasury.finalHeight) revert NotFinal();
-        (address to, uint256 amount) = DisputeLogic.settle(descents, id, alive);
+        bool canonical = _isCanonical(round);
+        if (canonical && rounds[round].height > treasury.finalHeight) revert NotFinal();
+        (address to, uint256 amount) = DisputeLogic.settle(descents, id, canonical);
         _credit(round, to, amount);
     }
 
@@ -118,7 +118,7 @@ abstract contract Disputes is Attestation, IDisputes {
     }
 
     function _requireAlive(uint32 round) private view {
-        if (!_isAlive(round)) revert RoundNotAlive();
+        if (!_isCanonical(round)) revert RoundNotAlive();
     }
 
     // ------------------------------------------------------------------ what follows from a fraud
@@ -135,7 +135,7 @@ abstract contract Disputes is Attestation, IDisputes {
     function _convict(uint32 round, bytes32 digest, address challenger) private {
         Tally storage tally = tallies[digest];
         if (tally.fraudulent) revert AlreadyFraudulent();
-        bool revoked = tally.accepted && _isAlive(round);
+        bool revoked = tally.accepted && _isCanonical(round);
         uint256 end = revoked ? _windowEnd(round) : rounds[round].attestEnd + challengePeriod;
         if (block.timestamp >= end) revert DisputeWindowClosed(end);
 
@@ -159,10 +159,10 @@ abstract contract Disputes is Attestation, IDisputes {
         uint32 height = rounds[round].height;
         emit RoundRevoked(round, height);
         // Its base is the head.
-        if (present.commitEnd != 0 && !present.dead) {
+        if (present.commitEnd != 0 && !present.orphaned) {
             _settleRound(present);
             if (!present.accepted) emit RoundVoided(present.round);
-            present.dead = true;
+            present.orphaned = true;
         }
         present.headHeight = height - 1;
         _storeCurrent(present);
@@ -183,7 +183,7 @@ abstract contract Disputes is Attestation, IDisputes {
     /// @inheritdoc IDisputes
     function window(uint32 round) external view returns (Window memory seen) {
         Round memory record = rounds[round];
-        seen.alive = _isAlive(round);
+        seen.canonical = _isCanonical(round);
         seen.openDescents = record.openDescents;
         if (record.attestEnd != 0) {
             seen.attestEnd = record.attestEnd;

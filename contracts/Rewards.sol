@@ -25,7 +25,7 @@ abstract contract Rewards is StakeAccounts {
         Tally storage tally = tallies[digest];
         if (!tally.accepted) revert UnknownResult();
         uint256 height = rounds[result.round].height;
-        if (!_isAlive(result.round) || height > treasury.finalHeight) revert NotFinal();
+        if (!_isCanonical(result.round) || height > treasury.finalHeight) revert NotFinal();
         if (history[height].distributed) revert AlreadyDistributed();
         if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();
 

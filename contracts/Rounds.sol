@@ -27,7 +27,7 @@ abstract contract Rounds is StakeAccounts {
             if (blockHash == 0) _nameSeedBlock(round);
             else _open(round, blockHash);
         } else {
-            if (phase == Phase.Void && !round.dead) emit RoundVoided(round.round);
+            if (phase == Phase.Void && !round.orphaned) emit RoundVoided(round.round);
             else if (!_hasEnded(phase)) revert RoundInProgress(phase);
             _settleRound(round);
             _freeze(round);
@@ -51,7 +51,7 @@ abstract contract Rounds is StakeAccounts {
         round.opened = 0;
         round.reveals = 0;
         round.accepted = false;
-        round.dead = false;
+        round.orphaned = false;
         _nameSeedBlock(round);
     }
 
@@ -204,7 +204,7 @@ abstract contract Rounds is StakeAccounts {
         if (holder == 0) return false;
         if (address(uint160(holder >> 96)) != update.party) return true;
         uint256 round = uint96(holder);
-        return round == presentRound || _isAlive(round);
+        return round == presentRound || _isCanonical(round);
     }
 
     function _count(Current memory round, Update memory update) private {

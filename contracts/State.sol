@@ -56,7 +56,7 @@ struct Totals {
 /// @param reveals Those that count.
 /// @param base The round of the model that this one starts from.
 /// @param accepted Whether a result of this round was accepted.
-/// @param dead Whether a revocation took the round's result or its base.
+/// @param orphaned Whether a revocation took the round's result or its base.
 /// @param headHeight The height of the head of the history.
 struct Current {
     uint32 round;
@@ -68,7 +68,7 @@ struct Current {
     uint256 opened;
     uint256 reveals;
     bool accepted;
-    bool dead;
+    bool orphaned;
     uint32 base;
     uint32 headHeight;
 }
@@ -185,7 +185,7 @@ abstract contract State is Parameters {
         round.opened = uint8(word >> 232);
         round.reveals = uint8(word >> 240);
         round.accepted = (word >> 248) & 1 == 1;
-        round.dead = word >> 249 == 1;
+        round.orphaned = word >> 249 == 1;
     }
 
     function _storeCurrent(Current memory round) internal {
@@ -193,7 +193,7 @@ abstract contract State is Parameters {
             | uint256(round.base) << 152 | uint256(round.headHeight) << 184 | round.commits << 216
             | round.commitQuota << 224 | round.opened << 232 | round.reveals << 240;
         if (round.accepted) word |= 1 << 248;
-        if (round.dead) word |= 1 << 249;
+        if (round.orphaned) word |= 1 << 249;
         current = word;
     }
 
@@ -220,10 +220,10 @@ abstract contract State is Parameters {
 
     // ------------------------------------------------------------------ what follows from it
 
-    /// @dev The base of an open round is the head, and so dies with any revocation: `dead` says it all.
+    /// @dev The base of an open round is the head, and so dies with any revocation: `orphaned` says it all.
     function _phase(Current memory round) internal view returns (Phase) {
         if (round.commitEnd == 0) return round.round == 0 ? Phase.Idle : Phase.Seeding;
-        if (round.dead) return Phase.Void;
+        if (round.orphaned) return Phase.Void;
         if (round.accepted) return Phase.Accepted;
         if (block.timestamp < round.commitEnd) return Phase.Commit;
         if (round.commits < minUpdates) return Phase.Void;
@@ -246,7 +246,7 @@ abstract contract State is Parameters {
     /// phase ran to its deadline (it ends early only when all are revealed).
     function _lacksReveals(Current memory round) internal view returns (bool) {
         return round.opened < round.commits && round.commits >= minUpdates
-            && block.timestamp >= round.revealEnd && !round.dead;
+            && block.timestamp >= round.revealEnd && !round.orphaned;
     }
 
     /// @dev Whether a commit should have been revealed and was not, and was not slashed for it.
@@ -258,7 +258,7 @@ abstract contract State is Parameters {
     }
 
     /// @dev Whether a round was accepted and is part of the history.
-    function _isAlive(uint256 round) internal view returns (bool) {
+    function _isCanonical(uint256 round) internal view returns (bool) {
         uint256 height = rounds[round].height;
         return height != 0 && height <= _headHeight() && history[height].round == round;
     }

@@ -31,14 +31,14 @@ struct Fraud {
 }
 
 /// @notice When the results of a round may be disputed.
-/// @param alive Whether the round was accepted and not revoked.
+/// @param canonical Whether the round was accepted and not revoked.
 /// @param attestEnd Zero when nothing was attested in this round.
 /// @param windowEnd New demands, and challenges of results that were not accepted, have to come before.
 /// @param finalAt Challenges of the accepted result have to come before; later than `windowEnd` where a demand
 /// was made.
 /// @param openDescents Multiplies the bond of a new demand.
 struct Window {
-    bool alive;
+    bool canonical;
     uint40 attestEnd;
     uint40 windowEnd;
     uint40 finalAt;
@@ -53,7 +53,7 @@ interface IDisputes {
     event ChallengeProven(bytes32 indexed digest, uint256 coordinate, int256 expected, int256 claimed);
     /// @param challenger Gets half of every slash.
     event FraudProven(uint32 indexed round, bytes32 indexed digest, address indexed challenger);
-    /// @notice The history ends below this height; the rounds from it on, and the one in progress, are dead.
+    /// @notice The history ends below this height; the rounds from it on, and the one in progress, are orphaned.
     event RoundRevoked(uint32 indexed round, uint32 indexed height);
     event FinalityExtended(uint32 indexed round, uint256 until);
     /// @param previous The demand that this one descends from; zero when it begins a descent.
@@ -143,7 +143,7 @@ interface IDisputes {
     /// @notice Ends a descent that its demander did not continue in time. By anyone.
     function closeDescent(uint256 id) external;
 
-    /// @notice Credits the bond of a demand, when its round is final or dead. By anyone.
+    /// @notice Credits the bond of a demand, when its round is final or orphaned. By anyone.
     function settleBond(uint256 id) external;
 
     function demandById(uint256 id) external view returns (Demand memory);

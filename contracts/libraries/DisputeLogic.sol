@@ -100,7 +100,7 @@ library DisputeLogic {
 
     // ------------------------------------------------------------------ descents
 
-    /// @param record The round's, which is alive.
+    /// @param record The round's, which is canonical.
     /// @param paid By the sender, in wei; at least the bond.
     /// @return id The new demand's.
     /// @return bond What it costs.
@@ -162,7 +162,7 @@ library DisputeLogic {
         return (_demand(descents, _paramsOf(encodedParams).answerPeriod, asked, previous, paid), asked.bond);
     }
 
-    /// @param record Of the demand's round, which is alive.
+    /// @param record Of the demand's round, which is canonical.
     function answer(
         Descents storage descents,
         Round storage record,
@@ -198,15 +198,15 @@ library DisputeLogic {
         emit IDisputes.DescentClosed(asked.round, id);
     }
 
-    /// @param alive Whether the demand's round is.
-    function settle(Descents storage descents, uint256 id, bool alive)
+    /// @param canonical Whether the demand's round is.
+    function settle(Descents storage descents, uint256 id, bool canonical)
         external
         returns (address to, uint256 amount)
     {
         Demand memory asked = descents.demands[id];
         (to, amount) = (asked.demander, asked.bond);
         // Half is burnt, or demands that one answers oneself would be free.
-        if (alive && asked.answerer != address(0)) (to, amount) = (asked.answerer, amount / 2);
+        if (canonical && asked.answerer != address(0)) (to, amount) = (asked.answerer, amount / 2);
         delete descents.demands[id];
         emit IDisputes.BondSettled(asked.round, id, to, amount);
     }

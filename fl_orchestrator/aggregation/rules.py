@@ -98,9 +98,9 @@ def next_global(
     fraction_bits: int,
 ) -> Iterator[NDArray[np.int32]]:
     """Yield the next global state G' = sat32(G + A * 2^(24 - e)) block by block."""
-    moves = rule.aggregate(updates, weights)
-    for state, move in _in_step([base, moves], [np.int32, np.int16]):
-        yield next_state(state, move, fraction_bits)
+    steps = rule.aggregate(updates, weights)
+    for state, step in _in_step([base, steps], [np.int32, np.int16]):
+        yield next_state(state, step, fraction_bits)
 
 
 def _mean_of_ranks(updates: Sequence[Update], low: int, high: int) -> Iterator[Int16]:

@@ -32,9 +32,9 @@ class _FatalRelay:
 class _Mortal:
     """A role that does nothing once it was killed."""
 
-    def __init__(self, role: base.Role) -> None:
+    def __init__(self, role: base.Worker) -> None:
         self.phases = role.phases
-        self._role: base.Role | None = role
+        self._role: base.Worker | None = role
 
     @property
     def is_dead(self) -> bool:

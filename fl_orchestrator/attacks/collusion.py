@@ -18,7 +18,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.simulation.driver import StuckFederation
 from fl_orchestrator.units import ether
@@ -50,7 +50,7 @@ class SecretStore(LocalStore):
 
 
 @dataclass(frozen=True, slots=True)
-class Fraud:
+class AcceptedFraud:
     """A wrong model that was accepted, and what the chain said of it then.
 
     ``coordinate``: where it is wrong. ``stakes``: of those who signed it, in wei, by address;
@@ -89,7 +89,7 @@ def corrupt(scene: Scene, number: int, *, hide: bool = False, answer: bool = Fal
     home = scene.directory / "aggregators" / str(number)
     store = SecretStore(scene.directory / "store") if hide else simulation.store
     parts = (scene.federation, sender, store, simulation.manifest, home)
-    answerer = Answerer(*parts, simulation.rounds) if answer else None
+    answerer = Responder(*parts, simulation.rounds) if answer else None
     colluder = Colluder(*parts, answerer=answerer)
     colluder.position = _position(scene)
     simulation.replace(sender.address, colluder)
@@ -101,13 +101,13 @@ def _position(scene: Scene) -> int:
     return int(generator.integers(scene.simulation.manifest.layout.parameters))
 
 
-def run_fraudulent_round(scene: Scene) -> Fraud:
+def run_fraudulent_round(scene: Scene) -> AcceptedFraud:
     """Run a round to its end, in which everybody who can sign colludes."""
     simulation = scene.simulation
     base = scene.federation.head()
     number = simulation.run_round().round
     seen = simulation.observe()
-    return Fraud(
+    return AcceptedFraud(
         number,
         scene.accepted_digest(number),
         simulation.manifest.layout.coordinate(_position(scene)),
@@ -118,7 +118,7 @@ def run_fraudulent_round(scene: Scene) -> Fraud:
     )
 
 
-def await_judgement(scene: Scene, fraud: Fraud, tell: Tell) -> bool:
+def await_judgement(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> bool:
     """Let everybody act until the wrong model is undone and paid for, or final; whether undone."""
     watcher = scene.watchers[0]
 
@@ -202,7 +202,7 @@ def _tell_proof(scene: Scene, log: Any, tell: Tell) -> None:
     )
 
 
-def tell_judgement(scene: Scene, fraud: Fraud, tell: Tell) -> None:
+def tell_judgement(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> None:
     """Tell how the watcher proved where the model is wrong, if it did, and what followed."""
     for log in scene.events("ChallengeProven", digest=fraud.digest):
         _tell_proof(scene, log, tell)
@@ -222,7 +222,7 @@ def tell_judgement(scene: Scene, fraud: Fraud, tell: Tell) -> None:
 # ---------------------------------------------------------------------- what has to be true
 
 
-def proof_fact(scene: Scene, fraud: Fraud) -> Fact:
+def proof_fact(scene: Scene, fraud: AcceptedFraud) -> Fact:
     """That the watcher proved exactly what the colluders did."""
     logs = scene.events("ChallengeProven", digest=fraud.digest)
     if not logs:
@@ -236,7 +236,7 @@ def proof_fact(scene: Scene, fraud: Fraud) -> Fact:
     )
 
 
-def facts_of(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> tuple[Fact, ...]:
+def facts_of(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> tuple[Fact, ...]:
     """What has to be true of every wrong model, its signers, the watcher and the round after.
 
     ``newcomer`` is the aggregator of that round; "" if there was none.
@@ -267,14 +267,14 @@ def facts_of(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> tuple[Fact
     )
 
 
-def _is_revoked(scene: Scene, fraud: Fraud, base: ModelView) -> bool:
+def _is_revoked(scene: Scene, fraud: AcceptedFraud, base: ModelView) -> bool:
     federation = scene.federation
     revoked = scene.events("RoundRevoked", round=fraud.round, height=fraud.wrong.height)
     in_history = federation.model(base.height) == base == fraud.base
-    return bool(revoked) and in_history and not federation.window(fraud.round).alive
+    return bool(revoked) and in_history and not federation.window(fraud.round).canonical
 
 
-def _facts_of_money(scene: Scene, frauds: Sequence[Fraud], which: str) -> tuple[Fact, ...]:
+def _facts_of_money(scene: Scene, frauds: Sequence[AcceptedFraud], which: str) -> tuple[Fact, ...]:
     watcher, bps = scene.watchers[0], scene.terms.fraud_slash_bps
     slashes = [slash for fraud in frauds for slash in scene.slashes(fraud.round)]
     lost, burnt = (sum(slash[what] for slash in slashes) for what in ("amount", "burnt"))
@@ -300,7 +300,7 @@ def _facts_of_money(scene: Scene, frauds: Sequence[Fraud], which: str) -> tuple[
     )
 
 
-def _is_punished(scene: Scene, fraud: Fraud, bps: int) -> bool:
+def _is_punished(scene: Scene, fraud: AcceptedFraud, bps: int) -> bool:
     """Whether each signer was slashed as it should be, and has what is left."""
     taken = {slash["account"]: slash["amount"] for slash in scene.slashes(fraud.round)}
     left = {a: scene.simulation.observe(a).aggregator.stake for a in fraud.stakes}
@@ -308,12 +308,12 @@ def _is_punished(scene: Scene, fraud: Fraud, bps: int) -> bool:
     return taken == due and left == {a: fraud.stakes[a] - due[a] for a in due}
 
 
-def figures_of(scene: Scene, frauds: Sequence[Fraud]) -> dict[str, Any]:
+def figures_of(scene: Scene, frauds: Sequence[AcceptedFraud]) -> dict[str, Any]:
     """What became of each wrong model, for whoever wants to look closer."""
     return {"frauds": [_figures(scene, fraud) for fraud in frauds]}
 
 
-def _figures(scene: Scene, fraud: Fraud) -> dict[str, Any]:
+def _figures(scene: Scene, fraud: AcceptedFraud) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "round": fraud.round,
         "coordinate": fraud.coordinate,

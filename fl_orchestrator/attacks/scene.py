@@ -29,7 +29,7 @@ from fl_orchestrator.simulation.options import Options, manifest_for
 from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
-from fl_orchestrator.training.tasks import CATEGORICAL, deal, task_named
+from fl_orchestrator.training.tasks import CATEGORICAL, partition_dataset, task_named
 from fl_orchestrator.training.trainer import Trainer
 
 
@@ -62,7 +62,7 @@ class Scene:
         task = task_named(options.dataset)
         training = dataclasses.replace(task.training, loss=CATEGORICAL)
         task = dataclasses.replace(task, training=training)
-        dealt = deal(task, data, "iid", options.parties, options.seed)
+        dealt = partition_dataset(task, data, "iid", options.parties, options.seed)
         trainers: list[Trainer] = [NumpyLogistic(rows, data.classes) for rows in dealt.parties]
         for number, corrupt in (hostile or {}).items():
             trainers[number] = corrupt(trainers[number])

@@ -19,7 +19,7 @@ from fl_orchestrator.attacks.base import (
     Verdict,
 )
 from fl_orchestrator.attacks.collusion import (
-    Fraud,
+    AcceptedFraud,
     await_judgement,
     corrupt,
     facts_of,
@@ -80,7 +80,7 @@ class WithheldModel(Attack):
         return _verdict(scene, frauds, newcomer)
 
 
-def _judge(scene: Scene, fraud: Fraud, tell: Tell) -> bool:
+def _judge(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> bool:
     """Let the watcher find out, and tell of it; whether the model was undone."""
     undone = await_judgement(scene, fraud, tell)
     if undone:
@@ -89,7 +89,7 @@ def _judge(scene: Scene, fraud: Fraud, tell: Tell) -> bool:
     return undone
 
 
-def _sign_a_hidden_model(scene: Scene, who: range, tell: Tell, *, answer: bool) -> Fraud:
+def _sign_a_hidden_model(scene: Scene, who: range, tell: Tell, *, answer: bool) -> AcceptedFraud:
     for number in who:
         corrupt(scene, number, hide=True, answer=answer)
     fraud = run_fraudulent_round(scene)
@@ -105,7 +105,7 @@ def _sign_a_hidden_model(scene: Scene, who: range, tell: Tell, *, answer: bool) 
     return fraud
 
 
-def _try_again(scene: Scene, tell: Tell) -> Fraud:
+def _try_again(scene: Scene, tell: Tell) -> AcceptedFraud:
     for _ in range(_SUCCESSORS):
         scene.admit_aggregator()
     tell(OWNER, f"Admits {_SUCCESSORS} other aggregators in their place. They collude as well.")
@@ -113,7 +113,7 @@ def _try_again(scene: Scene, tell: Tell) -> Fraud:
     return _sign_a_hidden_model(scene, who, tell, answer=True)
 
 
-def _tell_descent(scene: Scene, fraud: Fraud, tell: Tell) -> None:
+def _tell_descent(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> None:
     for demanded, answered in _descent(scene, fraud):
         level, index = demanded["level"], demanded["index"]
         if demanded["previous"] == 0:
@@ -132,14 +132,14 @@ def _tell_descent(scene: Scene, fraud: Fraud, tell: Tell) -> None:
             tell(ATTACKER, f"They show it, {len(answered['content']):,} bytes.")
 
 
-def _descent(scene: Scene, fraud: Fraud) -> list[tuple[Any, Any | None]]:
+def _descent(scene: Scene, fraud: AcceptedFraud) -> list[tuple[Any, Any | None]]:
     """The demands in a round, in their order, each with its answer if it got one."""
     answers = {a["args"]["id"]: a["args"] for a in scene.events("Answered", round=fraud.round)}
     demands = (log["args"] for log in scene.events("Demanded", round=fraud.round))
     return [(demand, answers.get(demand["id"])) for demand in demands]
 
 
-def _verdict(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> Verdict:
+def _verdict(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> Verdict:
     accepted, *others, went_on = facts_of(scene, frauds, newcomer)
     store, watcher = scene.simulation.store, scene.watchers[0]
     locked, returned = scene.bonds(watcher)
@@ -174,7 +174,7 @@ def _verdict(scene: Scene, frauds: Sequence[Fraud], newcomer: str) -> Verdict:
     return Verdict(facts, scene.costs(named), figures_of(scene, frauds))
 
 
-def _is_expired(scene: Scene, fraud: Fraud) -> bool:
+def _is_expired(scene: Scene, fraud: AcceptedFraud) -> bool:
     """Whether one demand, and no answer, proved the fraud."""
     proven = scene.events("FraudProven", digest=fraud.digest, challenger=scene.watchers[0])
     challenged = scene.events("ChallengeProven", digest=fraud.digest)
@@ -182,7 +182,7 @@ def _is_expired(scene: Scene, fraud: Fraud) -> bool:
     return bool(proven) and not challenged and answers == [None]
 
 
-def _reaches_a_chunk(scene: Scene, fraud: Fraud) -> bool:
+def _reaches_a_chunk(scene: Scene, fraud: AcceptedFraud) -> bool:
     descent = _descent(scene, fraud)
     levels = [demanded["level"] for demanded, _ in descent]
     all_answered = all(answered for _, answered in descent)

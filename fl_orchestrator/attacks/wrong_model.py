@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Tell, Verdict
 from fl_orchestrator.attacks.collusion import (
-    Fraud,
+    AcceptedFraud,
     await_judgement,
     corrupt,
     facts_of,
@@ -58,7 +58,7 @@ class WrongModel(Attack):
         return _verdict(scene, fraud, newcomer)
 
 
-def _sign_a_wrong_model(scene: Scene, tell: Tell) -> Fraud:
+def _sign_a_wrong_model(scene: Scene, tell: Tell) -> AcceptedFraud:
     for number in range(_AGGREGATORS):
         corrupt(scene, number)
     fraud = run_fraudulent_round(scene)
@@ -76,7 +76,7 @@ def _sign_a_wrong_model(scene: Scene, tell: Tell) -> Fraud:
     return fraud
 
 
-def _verdict(scene: Scene, fraud: Fraud, newcomer: str) -> Verdict:
+def _verdict(scene: Scene, fraud: AcceptedFraud, newcomer: str) -> Verdict:
     accepted, *others = facts_of(scene, [fraud], newcomer)
     named = {
         "a colluder": scene.aggregators[0],

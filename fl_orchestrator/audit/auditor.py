@@ -22,7 +22,7 @@ from fl_orchestrator.audit.history import (
     UnreadableRun,
     file_sha256,
 )
-from fl_orchestrator.audit.model_audit import AuditedRound, ModelAudit, WrongModel
+from fl_orchestrator.audit.model_audit import AuditedRound, IncorrectModel, ModelAudit
 from fl_orchestrator.audit.recording import WrongRecord, replay
 from fl_orchestrator.chain.contract.federation import Federation, NoFederation
 from fl_orchestrator.chain.deployment.migrate import is_deployed_here
@@ -36,7 +36,7 @@ from fl_orchestrator.model.vector_file import VectorMeta
 from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
 from fl_orchestrator.roles.recomputation import UnavailableUpdates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
-from fl_orchestrator.training.trainer import TensorSpec
+from fl_orchestrator.training.trainer import WeightSpec
 from fl_orchestrator.training.weights_file import load_weights
 
 
@@ -114,7 +114,7 @@ class Audit:
         file = self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
         right = float_view(layout, self._cache.load(file))
         try:
-            found = load_weights(path, [TensorSpec(t.name, t.shape) for t in layout.tensors])
+            found = load_weights(path, [WeightSpec(t.name, t.shape) for t in layout.tensors])
         except InputError as error:
             return f"it cannot be read ({error.message})"
         for tensor, a, b in zip(layout.tensors, found, right, strict=True):
@@ -151,7 +151,7 @@ class Audit:
             reveal, _ = error.missing[0]
             what, meta = f"update {reveal.cid} of {reveal.party}", self._origin.update(reveal.round)
             raise self._damaged(what, reveal.cid, reveal.root, meta) from error
-        except WrongModel as error:
+        except IncorrectModel as error:
             raise WrongRecord(error.message) from error
         if difference := self._difference(model, self._models.recomputation.right_file(result)):
             raise WrongRecord(

@@ -35,7 +35,7 @@ class DamagedRun(VerificationError):
     """The record of a run was changed into something else."""
 
 
-class _Part(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(
         strict=True,
         extra="forbid",
@@ -47,7 +47,7 @@ class _Part(BaseModel):
     )
 
 
-class RoundEntry(_Part):
+class RoundEntry(_Record):
     """One round. ``root`` and ``cid`` are those of the head after it.
 
     ``clipped`` is the largest fraction of an update's values that were out of range.
@@ -67,7 +67,7 @@ class RoundEntry(_Part):
     cid: str
 
 
-class Comparison(_Part):
+class Comparison(_Record):
     """Accuracy on the same test set, of models trained for the same number of local steps."""
 
     accuracy: Measure
@@ -75,7 +75,7 @@ class Comparison(_Part):
     accuracy_pooled: Measure
 
 
-class History(_Part):
+class History(_Record):
     """A run of `flo demo`."""
 
     version: Literal[1] = 1

@@ -19,7 +19,7 @@ from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.vectors import RootMismatch
 
 
-class WrongModel(VerificationError):
+class IncorrectModel(VerificationError):
     """An accepted model is not the rule applied to its updates."""
 
 
@@ -78,18 +78,18 @@ class ModelAudit:
     def check(self, model: ModelView) -> AuditedRound:
         """Compute a model of the history again, whose height is above 0.
 
-        Raises WrongModel, with the first wrong coordinate, and whatever says that it cannot be
+        Raises IncorrectModel, with the first wrong coordinate, and whatever says that it cannot be
         computed: UnavailableUpdates, UnavailableBase, MissingEvents and InconsistentEvents.
         """
         result = self.result_of(model)
         right = self.recomputation.compute(result)
         if right.root != model.root:
-            raise WrongModel(
+            raise IncorrectModel(
                 f"Round {model.round}: the model on-chain is not the rule applied to its updates; "
                 f"{self._first_difference(result)}."
             )
         if right.cid != model.cid:
-            raise WrongModel(
+            raise IncorrectModel(
                 f"Round {model.round}: the model's numbers are right, but {model.cid} on-chain is "
                 f"the CID of another file than theirs, {right.cid}."
             )

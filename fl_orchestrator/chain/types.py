@@ -199,11 +199,11 @@ class Window:
     """When the results of a round may be disputed; times are 0 when nothing was attested in it.
 
     Before ``window_end`` come demands, and challenges of results that were not accepted; before
-    ``final_at`` challenges of the accepted one. ``alive``: it was accepted and not revoked. A new
-    descent costs ``demand_bond * (1 + open_descents)``.
+    ``final_at`` challenges of the accepted one. ``canonical``: it was accepted and not revoked. A
+    new descent costs ``demand_bond * (1 + open_descents)``.
     """
 
-    alive: bool
+    canonical: bool
     attest_end: int
     window_end: int
     final_at: int

@@ -12,7 +12,7 @@ from fl_orchestrator.errors import ChainError
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import Observation
-    from fl_orchestrator.roles.base import Role
+    from fl_orchestrator.roles.base import Worker
 
 _POLL_SECONDS: Final = 0.5
 
@@ -24,7 +24,7 @@ class TimedOut(ChainError):
 def follow(
     chain: Federation,
     account: str,
-    role: Role,
+    role: Worker,
     done: Callable[[Observation], bool],
     timeout: float,
 ) -> tuple[Observation, bool]:

@@ -25,7 +25,7 @@ _READ_BYTES: Final = 1 << 18
 T = TypeVar("T")
 
 
-class Interrupted(StoreUnavailable):
+class DownloadInterrupted(StoreUnavailable):
     """The connection was refused or broke: the same request may succeed a moment later."""
 
 
@@ -34,7 +34,7 @@ def repeated(call: Callable[[], T]) -> T:
     for pause in BACK_OFF_SECONDS:
         try:
             return call()
-        except Interrupted:
+        except DownloadInterrupted:
             time.sleep(pause)
     return call()
 
@@ -44,7 +44,7 @@ def send(
 ) -> requests.Response:
     """Make a request whose body is read later; redirects are not followed.
 
-    ``what`` names the server in errors. Raises Interrupted and StoreUnavailable.
+    ``what`` names the server in errors. Raises DownloadInterrupted and StoreUnavailable.
     """
     try:
         return requests.request(
@@ -58,7 +58,7 @@ def send(
     except requests.Timeout as error:
         raise StoreUnavailable(f"{what} does not answer.") from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        raise Interrupted(f"{what} cannot be reached.") from error
+        raise DownloadInterrupted(f"{what} cannot be reached.") from error
     except requests.RequestException as error:
         raise StoreUnavailable(f"{what} does not answer as an HTTP server.") from error
 
@@ -77,8 +77,8 @@ class Download(io.RawIOBase):
     """The file that ``open_at(offset)`` answers from an offset on.
 
     A ``size`` is needed where the end of an answer does not tell whether it is the whole file.
-    Raises what ``open_at`` raises, Interrupted when the connection broke again and again, and
-    StoreUnavailable when 1 MiB has taken more than ``stall_seconds``.
+    Raises what ``open_at`` raises, DownloadInterrupted when the connection broke again and again,
+    and StoreUnavailable when 1 MiB has taken more than ``stall_seconds``.
     """
 
     def __init__(
@@ -132,10 +132,12 @@ class Download(io.RawIOBase):
             raise StoreUnavailable(f"{self._what} has stalled.") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             self._hang_up()
-            raise Interrupted(f"The connection to {self._what} broke: {error}.") from error
+            raise DownloadInterrupted(f"The connection to {self._what} broke: {error}.") from error
         if not data and self._size is not None and self._offset < self._size:
             self._hang_up()
-            raise Interrupted(f"{self._what} sent {self._offset:,} of {self._size:,} bytes.")
+            raise DownloadInterrupted(
+                f"{self._what} sent {self._offset:,} of {self._size:,} bytes."
+            )
         return data
 
     def _hang_up(self) -> None:

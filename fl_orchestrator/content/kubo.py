@@ -21,7 +21,7 @@ from fl_orchestrator.content.cid import CHUNK_BYTES, Cid
 from fl_orchestrator.content.download import (
     CONNECT_SECONDS,
     STALL_SECONDS,
-    Interrupted,
+    DownloadInterrupted,
     repeated,
     send,
     stream,
@@ -201,9 +201,9 @@ class KuboStore:
                 ) from error
             raise StoreUnavailable(f"{self._what} reports: {error}.") from error
         except exceptions.ConnectionError as error:
-            raise Interrupted(f"{self._what} cannot be reached.", _HINT) from error
+            raise DownloadInterrupted(f"{self._what} cannot be reached.", _HINT) from error
         except (exceptions.ProtocolError, requests.exceptions.ChunkedEncodingError) as error:
-            raise Interrupted(f"The connection to {self._what} broke.", _HINT) from error
+            raise DownloadInterrupted(f"The connection to {self._what} broke.", _HINT) from error
         except exceptions.TimeoutError as error:
             raise StoreUnavailable(f"{self._what} does not answer.", _HINT) from error
         except (exceptions.Error, requests.RequestException) as error:

@@ -63,7 +63,7 @@ _Message = TypeVar("_Message", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class RelayServer:
     """What the service works on."""
 
     federation: Federation
@@ -86,7 +86,7 @@ class Relay:
         *,
         throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
-    ) -> Relay:
+    ) -> RelayServer:
         """A relay of a federation; ``directory`` is for what is underway."""
         update_bytes = max_file_bytes(manifest.layout, VectorKind.UPDATE)
         params = federation.params()
@@ -116,7 +116,7 @@ class Relay:
         return cid in (seen.head.cid, seen.current.base_cid)
 
 
-def relay_app(relay: Relay) -> FastAPI:
+def relay_app(relay: RelayServer) -> FastAPI:
     """The HTTP service."""
 
     def count(request: Request) -> None:
@@ -131,7 +131,7 @@ def relay_app(relay: Relay) -> FastAPI:
     return app
 
 
-def _take_messages(app: FastAPI, relay: Relay) -> None:
+def _take_messages(app: FastAPI, relay: RelayServer) -> None:
     @app.post("/v1/commits")
     def post_commit(message: _Commit) -> dict[str, Any]:
         commit = message.value()
@@ -156,7 +156,7 @@ def _take_messages(app: FastAPI, relay: Relay) -> None:
         return {"waiting": True}
 
 
-def _take_updates(app: FastAPI, relay: Relay) -> None:
+def _take_updates(app: FastAPI, relay: RelayServer) -> None:
     @app.post("/v1/uploads")
     def announce(message: _Reveal) -> dict[str, Any]:
         update = message.value()
@@ -174,7 +174,7 @@ def _take_updates(app: FastAPI, relay: Relay) -> None:
         return {"stored": True}
 
 
-def _give(app: FastAPI, relay: Relay) -> None:
+def _give(app: FastAPI, relay: RelayServer) -> None:
     @app.get("/ipfs/{text}")
     def content(text: str, request: Request) -> Response:
         cid, host = _parse_cid(text), _host(request)

@@ -26,7 +26,7 @@ class Step:
     round_over: bool = False
 
 
-class Role(Protocol):
+class Worker(Protocol):
     """A process of the protocol. Safe to stop at any moment and to start again.
 
     It has nothing to do in a phase that is not one of ``phases``.

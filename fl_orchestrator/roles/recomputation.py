@@ -57,7 +57,7 @@ class UnavailableBase(VerificationError):
 
 
 @dataclass(frozen=True, slots=True)
-class RightModel:
+class ExpectedModel:
     """What a result should have been: its model's root, and the CID of the canonical file."""
 
     root: bytes
@@ -78,16 +78,16 @@ class _KnownModels:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._models: dict[str, RightModel] = {}
+        self._models: dict[str, ExpectedModel] = {}
         # Whatever is wrong with the file: then everything is computed again.
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, ContentError):
             for task, (root, cid) in from_json(path.read_bytes()).items():
-                self._models[task] = RightModel(bytes.fromhex(root), Cid.parse(cid))
+                self._models[task] = ExpectedModel(bytes.fromhex(root), Cid.parse(cid))
 
-    def get(self, task: str) -> RightModel | None:
+    def get(self, task: str) -> ExpectedModel | None:
         return self._models.get(task)
 
-    def add(self, task: str, model: RightModel) -> None:
+    def add(self, task: str, model: ExpectedModel) -> None:
         self._models[task] = model
         lines = {task: [m.root.hex(), str(m.cid)] for task, m in self._models.items()}
         write_whole(self._path, json.dumps(lines, indent=0) + "\n")
@@ -110,7 +110,7 @@ class Recomputation:
         retention: Retention | None = None,
     ) -> None:
         params = federation.params()
-        self._genesis = RightModel(params.genesis_root, params.genesis_cid)
+        self._genesis = ExpectedModel(params.genesis_root, params.genesis_cid)
         self._rounds = rounds
         self._store = store
         self._layout = manifest.layout
@@ -120,11 +120,11 @@ class Recomputation:
         self._retention = retention
         self._known = _KnownModels(home / "right-models.json")
 
-    def known(self, result: Result) -> RightModel | None:
+    def known(self, result: Result) -> ExpectedModel | None:
         """What was computed before."""
         return self._known.get(self._task(result))
 
-    def compute(self, result: Result) -> RightModel:
+    def compute(self, result: Result) -> ExpectedModel:
         """What the result should have been.
 
         Raises UnavailableUpdates, UnavailableBase and InconsistentEvents.
@@ -137,14 +137,14 @@ class Recomputation:
         held = known and self._vectors.held(known.root, self._origin.state(result.round))
         return held or self._compute_anew(result)[0]
 
-    def _compute_anew(self, result: Result) -> tuple[VectorFile, RightModel]:
+    def _compute_anew(self, result: Result) -> tuple[VectorFile, ExpectedModel]:
         base = self._base(result)
         meta = self._origin.state(result.round)
         updates = self._updates(result)
         weighted = [(update, reveal.weight) for update, reveal in updates]
         file = self._vectors.aggregate(base, weighted, meta)
         with file.path.open("rb") as stream:
-            right = RightModel(file.root, cid_of(stream))
+            right = ExpectedModel(file.root, cid_of(stream))
         self._known.add(self._task(result), right)
         if self._retention is not None:
             try:

@@ -133,7 +133,7 @@ class Retention:
         if window.attest_end == 0:
             # Nobody has signed anything; a reorganisation might still show otherwise.
             return round_number == seen.current.round - 1
-        if window.alive and round_number > final:
+        if window.canonical and round_number > final:
             return True
         return seen.timestamp < max(window.window_end, window.final_at) + self._margin
 

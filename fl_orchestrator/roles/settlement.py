@@ -107,8 +107,8 @@ class Bonds:
                 yield self._federation.settle_bond(demand.id)
 
     def _is_over(self, seen: Observation, round_number: int) -> bool:
-        """Whether a round is dead or final."""
-        if not self._federation.window(round_number).alive:
+        """Whether a round is orphaned or final."""
+        if not self._federation.window(round_number).canonical:
             return True
         return round_number <= self._federation.model(seen.final_height).round
 
@@ -116,7 +116,7 @@ class Bonds:
         """Whether settling the bond, in a round that is over, credits this account."""
         demand = self._federation.demand_by_id(made.id)
         if demand is not None:
-            earned = demand.answerer is not None and self._federation.window(made.round).alive
+            earned = demand.answerer is not None and self._federation.window(made.round).canonical
             if self._address == (demand.answerer if earned else demand.demander):
                 return True
         self._settled.add(made.id)

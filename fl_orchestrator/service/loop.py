@@ -21,7 +21,7 @@ from fl_orchestrator.chain.nodes.connect import WrongChain
 from fl_orchestrator.chain.sending.budget import BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.errors import ChainError, ContentError, FloError, VerificationError
-from fl_orchestrator.roles.base import Role
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import BackOff, Pace
@@ -56,7 +56,7 @@ class Duty:
     Those that wait for events, which take requests to find, need not look at every block.
     """
 
-    role: Role
+    role: Worker
     every: int = 1
     back_off: BackOff = field(default_factory=BackOff)
     next_at: float = 0.0
@@ -78,7 +78,7 @@ class Service:
     def __init__(
         self,
         chain: Federation,
-        duties: Sequence[Duty | Role],
+        duties: Sequence[Duty | Worker],
         stop: Stop,
         metrics: Metrics | None = None,
         *,

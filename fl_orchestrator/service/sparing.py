@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.roles.base import Role, Step
+from fl_orchestrator.roles.base import Step, Worker
 
 
 class Sparing:
@@ -14,7 +14,7 @@ class Sparing:
     a reorganisation may have dropped what it did, and others post what no observation shows.
     """
 
-    def __init__(self, role: Role, chain: Federation, account: str, every: int) -> None:
+    def __init__(self, role: Worker, chain: Federation, account: str, every: int) -> None:
         self.phases = role.phases
         self._role = role
         self._chain = chain

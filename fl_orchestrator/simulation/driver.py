@@ -25,7 +25,7 @@ class StuckFederation(ChainError):
 class Turn:
     """A role, and when it is to be asked again: looking at the chain takes milliseconds here."""
 
-    role: base.Role
+    role: base.Worker
     last: base.Step = field(default_factory=base.Step)
     asked_in: tuple[int, Phase] = (0, Phase.IDLE)
 

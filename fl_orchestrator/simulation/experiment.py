@@ -32,7 +32,7 @@ from fl_orchestrator.training import datasets
 from fl_orchestrator.training.comparison import train_alone, train_pooled
 from fl_orchestrator.training.data import concatenate
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer
-from fl_orchestrator.training.tasks import Deal, Task, deal, task_named
+from fl_orchestrator.training.tasks import PartitionedData, Task, partition_dataset, task_named
 from fl_orchestrator.training.weights_file import save_keras, save_safetensors
 
 _ANY_GENESIS: Final = Genesis(bytes(32), Cid(bytes(32), RAW))
@@ -62,11 +62,13 @@ class Experiment:
         data = datasets.load(options.dataset)
         self.licence = data.licence
         self.partition = options.partition or self.task.partition
-        self.deal: Deal = deal(self.task, data, self.partition, options.parties, options.seed)
+        self.data: PartitionedData = partition_dataset(
+            self.task, data, self.partition, options.parties, options.seed
+        )
         self.model: KerasModel = self.task.keras_model(options.seed)
         self.manifest = manifest_for(self.task, self.model, options)
-        self._trainers = [KerasTrainer(self.model, rows) for rows in self.deal.parties]
-        self._evaluator = KerasTrainer(self.model, self.deal.test)
+        self._trainers = [KerasTrainer(self.model, rows) for rows in self.data.parties]
+        self._evaluator = KerasTrainer(self.model, self.data.test)
         shape = _shape(options)
         federation_params(self.manifest, _ANY_GENESIS, shape.terms)  # refuses impossible terms
         start_run(directory)
@@ -97,7 +99,7 @@ class Experiment:
         """Accuracy on the test rows of each natural group, each hospital say."""
         return {
             name: KerasTrainer(self.model, rows).evaluate(weights, {})[2]["accuracy"]
-            for name, rows in self.deal.test_groups.items()
+            for name, rows in self.data.test_groups.items()
         }
 
     def settle(self) -> list[RewardShare]:
@@ -135,11 +137,11 @@ class Experiment:
             alone.append(self.evaluate(weights)[1])
             progress()
         pooled = train_pooled(
-            KerasTrainer(self.model, concatenate(self.deal.parties)),
+            KerasTrainer(self.model, concatenate(self.data.parties)),
             self.model.initial_weights,
             config,
             run_seed=self.options.seed,
-            party_rows=[len(rows) for rows in self.deal.parties],
+            party_rows=[len(rows) for rows in self.data.parties],
             rounds=rounds,
         )
         progress()

@@ -29,7 +29,7 @@ from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
@@ -193,7 +193,7 @@ class Simulation:
     def observe(self, account: str | None = None) -> Observation:
         return self.federation.observe(account or self.accounts.keeper.address)
 
-    def replace(self, account: str, role: base.Role | None) -> None:
+    def replace(self, account: str, role: base.Worker | None) -> None:
         """Let this role act for an account from now on, or nobody."""
         self._turns[account] = Turn(role or _Nobody())
 
@@ -288,7 +288,7 @@ class Simulation:
         """An aggregator, with a relay of its own if one is given."""
         sender = self.sender(self.accounts.aggregators[number])
         home = self._directory / "aggregators" / str(number)
-        answerer = Answerer(self.federation, sender, self.store, self.manifest, home, self.rounds)
+        answerer = Responder(self.federation, sender, self.store, self.manifest, home, self.rounds)
         return Aggregator(
             self.federation,
             sender,

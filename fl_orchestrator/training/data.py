@@ -41,7 +41,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
+class PartitionSpec:
     """A way to deal rows: `iid`, `dirichlet:<alpha>`, `shards:<n>` or `column:<name>`."""
 
     kind: str
@@ -50,7 +50,7 @@ class Partition:
     column: str = ""
 
     @classmethod
-    def parse(cls, spec: str) -> Partition:
+    def parse(cls, spec: str) -> PartitionSpec:
         """Read a spec such as `dirichlet:0.5`.
 
         Raises:
@@ -75,7 +75,7 @@ class Partition:
 
 
 def partition(
-    how: Partition,
+    how: PartitionSpec,
     labels: NDArray[np.int32],
     groups: dict[str, NDArray[np.int64]],
     parties: int,

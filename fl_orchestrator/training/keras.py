@@ -29,7 +29,7 @@ from fl_orchestrator.training.trainer import (
     FloatArray,
     Metrics,
     Settings,
-    TensorSpec,
+    WeightSpec,
     check_weights,
 )
 
@@ -105,10 +105,10 @@ class KerasModel:
         """
         tf, model = self.tensorflow, self.model
         signature = [
-            tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.int32),
+            tf.WeightSpec((None, *model.input_shape[1:]), tf.float32),
+            tf.WeightSpec((None,), tf.int32),
+            tf.WeightSpec((None,), tf.int32),
+            tf.WeightSpec((None,), tf.int32),
         ]
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
@@ -229,14 +229,14 @@ class KerasTrainer:
         return dict(zip(names, self.keras_model.initial_weights, strict=True))
 
 
-def tensor_specs(model: Any) -> tuple[TensorSpec, ...]:
+def tensor_specs(model: Any) -> tuple[WeightSpec, ...]:
     """Names (`layer/kernel`) and shapes of a model's weights, in the order of `get_weights`.
 
     Raises:
         BadWeights: it has none, two of one name, or one that is not float32.
     """
     tensors = tuple(
-        TensorSpec(weight.path.removeprefix(f"{model.name}/"), tuple(weight.shape))
+        WeightSpec(weight.path.removeprefix(f"{model.name}/"), tuple(weight.shape))
         for weight in model.weights
     )
     names = [tensor.name for tensor in tensors]

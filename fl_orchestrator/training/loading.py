@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from fl_orchestrator.errors import FloError, InputError, TrainingError
-from fl_orchestrator.training.trainer import FloatArray, Metrics, TensorSpec, Trainer
+from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
 
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
@@ -88,7 +88,7 @@ class CheckedTrainer:
         arrays = self._arrays("initial_weights", list(initial.values()), None)
         return dict(zip(initial, arrays, strict=True))
 
-    def require_model(self, tensors: Sequence[TensorSpec]) -> None:
+    def require_model(self, tensors: Sequence[WeightSpec]) -> None:
         """Refuse a trainer of another model, where it says what its model is.
 
         Raises:
@@ -97,7 +97,7 @@ class CheckedTrainer:
         initial = self.initial_weights()
         if initial is None:
             return
-        own = [TensorSpec(name, array.shape) for name, array in initial.items()]
+        own = [WeightSpec(name, array.shape) for name, array in initial.items()]
         for mine, theirs in zip(own, tensors, strict=False):
             if mine != theirs:
                 raise BadTrainerFile(

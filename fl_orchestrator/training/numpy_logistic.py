@@ -17,7 +17,7 @@ from fl_orchestrator.training.trainer import (
     FloatArray,
     Metrics,
     Settings,
-    TensorSpec,
+    WeightSpec,
     check_weights,
 )
 
@@ -87,9 +87,9 @@ class NumpyLogistic:
         return {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in self.tensors}
 
 
-def tensors(features: int, classes: int) -> tuple[TensorSpec, ...]:
+def tensors(features: int, classes: int) -> tuple[WeightSpec, ...]:
     """The model's tensors, in manifest order."""
-    return TensorSpec("dense/kernel", (features, classes)), TensorSpec("dense/bias", (classes,))
+    return WeightSpec("dense/kernel", (features, classes)), WeightSpec("dense/bias", (classes,))
 
 
 def initial_weights(features: int, classes: int) -> list[FloatArray]:

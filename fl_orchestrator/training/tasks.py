@@ -9,7 +9,7 @@ import numpy as np
 
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.training import scales
-from fl_orchestrator.training.data import BadPartition, FeatureScale, Partition, Rows, partition
+from fl_orchestrator.training.data import BadPartition, FeatureScale, PartitionSpec, Rows, partition
 from fl_orchestrator.training.datasets.dataset import Dataset
 from fl_orchestrator.training.trainer import training_seed
 
@@ -22,7 +22,7 @@ class UnknownTask(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingPlan:
     """The `training` section of a manifest."""
 
     epochs: int
@@ -58,7 +58,7 @@ class Task:
     schema: str
     inputs: int
     outputs: int
-    training: Training
+    training: TrainingPlan
     samples_per_weight: int
     hidden: tuple[int, ...] = ()
     start: Literal["glorot", "fan-in"] = "glorot"
@@ -80,7 +80,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
+class PartitionedData:
     """What each party gets, and the one test set on which everything is compared.
 
     `test_groups` has the test rows of each natural group by its name (of each hospital, say).
@@ -91,15 +91,17 @@ class Deal:
     test_groups: dict[str, Rows] = field(default_factory=dict)
 
 
-def deal(task: Task, dataset: Dataset, spec: str, parties: int, seed: int) -> Deal:
-    """Deal a data set's training rows to parties and scale all features as the task says.
+def partition_dataset(
+    task: Task, dataset: Dataset, spec: str, parties: int, seed: int
+) -> PartitionedData:
+    """Partition a data set's training rows among parties, and scale features as the task says.
 
     Where parties scale by their own rows, the test rows of a group are scaled as its party's.
 
     Raises:
         BadPartition: the spec is misspelt or impossible, or does not suit the task.
     """
-    how = Partition.parse(spec)
+    how = PartitionSpec.parse(spec)
     indices = partition(how, dataset.train.y, dataset.groups, parties, seed)
     hands = [dataset.train.take(chosen) for chosen in indices]
     if task.features is not None:
@@ -114,7 +116,7 @@ def deal(task: Task, dataset: Dataset, spec: str, parties: int, seed: int) -> De
             "the test rows belong to too.",
             f"Use --partition {task.partition}.",
         )
-    return Deal(
+    return PartitionedData(
         parties=tuple(
             Rows(c.apply(hand.x), hand.y) for c, hand in zip(constants, hands, strict=True)
         ),
@@ -180,7 +182,7 @@ TASKS: dict[str, Task] = {
             inputs=30,
             hidden=(16,),
             outputs=1,
-            training=Training(5, 8, 0.1, "sgd", BINARY),
+            training=TrainingPlan(5, 8, 0.1, "sgd", BINARY),
             features=scales.BREAST_CANCER,
             samples_per_weight=1,
         ),
@@ -191,7 +193,7 @@ TASKS: dict[str, Task] = {
             inputs=64,
             hidden=(32,),
             outputs=10,
-            training=Training(5, 16, 0.1, "sgd", CATEGORICAL),
+            training=TrainingPlan(5, 16, 0.1, "sgd", CATEGORICAL),
             features=scales.DIGITS,
             samples_per_weight=2,
         ),
@@ -203,7 +205,7 @@ TASKS: dict[str, Task] = {
             outputs=1,
             # FLamby makes 100 updates of batch 4 at every hospital in each of 15 rounds. A manifest
             # counts epochs: four are 200, 172, 32 and 88 updates, 123 on average.
-            training=Training(4, 4, 0.001, "sgd", BINARY),
+            training=TrainingPlan(4, 4, 0.001, "sgd", BINARY),
             start="fan-in",
             samples_per_weight=1,
             partition="column:hospital",
@@ -217,7 +219,7 @@ TASKS: dict[str, Task] = {
             inputs=784,
             hidden=(200, 200),
             outputs=10,
-            training=Training(1, 10, 0.2, "sgd", CATEGORICAL),
+            training=TrainingPlan(1, 10, 0.2, "sgd", CATEGORICAL),
             features=scales.MNIST,
             samples_per_weight=100,
             partition="iid",
@@ -228,7 +230,7 @@ TASKS: dict[str, Task] = {
             schema="7 numbers and 13 qualities as indicators, as in german.doc; label 1 is bad.",
             inputs=63,
             outputs=1,
-            training=Training(5, 8, 0.05, "sgd", BINARY, ("accuracy", "auc")),
+            training=TrainingPlan(5, 8, 0.05, "sgd", BINARY, ("accuracy", "auc")),
             features=scales.CREDIT_GERMAN,
             samples_per_weight=1,
         ),
@@ -239,7 +241,7 @@ TASKS: dict[str, Task] = {
             inputs=8,
             hidden=(32,),
             outputs=1,
-            training=Training(5, 32, 0.1, "sgd", BINARY, ("accuracy", "auc")),
+            training=TrainingPlan(5, 32, 0.1, "sgd", BINARY, ("accuracy", "auc")),
             features=scales.AI4I,
             update_fraction_bits=14,  # some updates exceed 1
             samples_per_weight=16,

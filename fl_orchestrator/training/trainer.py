@@ -60,7 +60,7 @@ class Originator(Trainer, Protocol):
         ...
 
 
-class TensorSpec(NamedTuple):
+class WeightSpec(NamedTuple):
     """Name and shape of one tensor of a model; a manifest lists them in order."""
 
     name: str
@@ -135,7 +135,7 @@ def training_seed(run_seed: int, party: str, round_number: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def check_weights(weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]) -> None:
+def check_weights(weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]) -> None:
     """Refuse weights whose number, shapes or dtype are not those of `tensors`.
 
     Raises:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.files import sync
-from fl_orchestrator.training.trainer import BadWeights, FloatArray, TensorSpec
+from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec
 
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
@@ -37,7 +37,7 @@ class UnwritableFile(ContentError):
     """A file of weights cannot be written."""
 
 
-def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+def load_weights(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     """Read the weights of a model from a `.npz`, `.safetensors` or `.keras` file.
 
     Tensors are found by the names in `tensors`; in a `.npz` also as `arr_0`, `arr_1`, ..., as
@@ -52,7 +52,7 @@ def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
         BadWeights: a tensor is missing, superfluous, of another shape or dtype, or not finite.
         TensorFlowMissing: a `.keras` file was given and TensorFlow is not installed.
     """
-    readers: dict[str, Callable[[Path, Sequence[TensorSpec]], list[FloatArray]]] = {
+    readers: dict[str, Callable[[Path, Sequence[WeightSpec]], list[FloatArray]]] = {
         ".npz": _read_npz,
         ".safetensors": _read_safetensors,
         ".keras": _read_keras,
@@ -68,7 +68,7 @@ def load_weights(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
     return readers[path.suffix](path, tensors)
 
 
-def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]) -> None:
+def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]) -> None:
     """Write float32 weights to a `.npz` or `.safetensors` file; a crash leaves the old one or all.
 
     Raises BadWeightsFile for another suffix, and UnwritableFile.
@@ -100,7 +100,7 @@ def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[Te
 
 
 def save_safetensors(
-    path: Path, weights: Sequence[FloatArray], tensors: Sequence[TensorSpec]
+    path: Path, weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]
 ) -> None:
     """Write float32 weights by their tensors' names; equal weights give equal bytes.
 
@@ -153,7 +153,7 @@ def _without_time_and_place(text: bytes) -> bytes:
     return json.dumps(json.loads(text, object_hook=constant)).encode()
 
 
-def _check_size(path: Path, size: int, tensors: Sequence[TensorSpec]) -> None:
+def _check_size(path: Path, size: int, tensors: Sequence[WeightSpec]) -> None:
     """Refuse more bytes than float64 values, an optimizer's two copies and headers can take."""
     values = sum(int(np.prod(tensor.shape)) for tensor in tensors)
     limit = 3 * 8 * values + OVERHEAD_PER_TENSOR * len(tensors) + OVERHEAD_PER_FILE
@@ -177,12 +177,12 @@ def _malformed(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_archive(path: Path, archive: zipfile.ZipFile, tensors: Sequence[TensorSpec]) -> None:
+def _check_archive(path: Path, archive: zipfile.ZipFile, tensors: Sequence[WeightSpec]) -> None:
     """A small archive may unpack to a huge one: what it claims is checked before it is read."""
     _check_size(path, sum(entry.file_size for entry in archive.infolist()), tensors)
 
 
-def _read_npz(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+def _read_npz(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     with _malformed(path), zipfile.ZipFile(path) as archive:
         _check_archive(path, archive, tensors)
         names = {name.removesuffix(".npy") for name in archive.namelist()}
@@ -193,7 +193,7 @@ def _read_npz(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
         return [_npy(archive, key, tensor) for key, tensor in zip(keys, tensors, strict=True)]
 
 
-def _npy(archive: zipfile.ZipFile, key: str, tensor: TensorSpec) -> FloatArray:
+def _npy(archive: zipfile.ZipFile, key: str, tensor: WeightSpec) -> FloatArray:
     """One array of a `.npz`, its header checked before memory is taken for what it claims."""
     with archive.open(f"{key}.npy") as file:
         read_header = {
@@ -206,7 +206,7 @@ def _npy(archive: zipfile.ZipFile, key: str, tensor: TensorSpec) -> FloatArray:
         return _checked(np.lib.format.read_array(file, allow_pickle=False), tensor)
 
 
-def _read_safetensors(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+def _read_safetensors(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     from safetensors import safe_open
 
     with _malformed(path), safe_open(path, framework="numpy") as file:
@@ -214,7 +214,7 @@ def _read_safetensors(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatAr
         return [_checked(file.get_tensor(tensor.name), tensor) for tensor in tensors]
 
 
-def _read_keras(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
+def _read_keras(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     from fl_orchestrator.training.keras import load_tensorflow, tensor_specs
 
     with _malformed(path), zipfile.ZipFile(path) as archive:
@@ -233,7 +233,7 @@ def _read_keras(path: Path, tensors: Sequence[TensorSpec]) -> list[FloatArray]:
     return [_checked(found[tensor.name], tensor) for tensor in tensors]
 
 
-def _check_names(names: set[str], tensors: Sequence[TensorSpec]) -> None:
+def _check_names(names: set[str], tensors: Sequence[WeightSpec]) -> None:
     expected = {tensor.name for tensor in tensors}
     for problem, wrong in (("lack", expected - names), ("have a superfluous", names - expected)):
         if wrong:
@@ -243,7 +243,7 @@ def _check_names(names: set[str], tensors: Sequence[TensorSpec]) -> None:
             )
 
 
-def _check_form(shape: tuple[int, ...], dtype: Any, tensor: TensorSpec) -> None:
+def _check_form(shape: tuple[int, ...], dtype: Any, tensor: WeightSpec) -> None:
     if shape != tensor.shape:
         raise BadWeights(
             f"Tensor {tensor.name} has the shape {shape}, not {tensor.shape}.",
@@ -253,7 +253,7 @@ def _check_form(shape: tuple[int, ...], dtype: Any, tensor: TensorSpec) -> None:
         raise BadWeights(f"Tensor {tensor.name} is {dtype}, not a float.", "Save it as float32.")
 
 
-def _checked(array: Any, tensor: TensorSpec) -> FloatArray:
+def _checked(array: Any, tensor: WeightSpec) -> FloatArray:
     _check_form(array.shape, array.dtype, tensor)
     with np.errstate(over="ignore"):
         values: FloatArray = array.astype(np.float32, order="C")

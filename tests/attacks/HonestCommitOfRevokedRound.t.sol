@@ -30,7 +30,7 @@ contract HonestCommitOfRevokedRoundTest is DisputeTest {
         }
     }
 
-    /// @dev Whoever had let the deadline pass while the base was alive owes for it: a revocation is no amnesty.
+    /// @dev Whoever had let the deadline pass while the base was canonical owes for it: a revocation is no amnesty.
     function test_a_revocation_does_not_excuse_what_was_due_before() public {
         Evidence memory wrong = _acceptWrong();
         _toReveal(3);

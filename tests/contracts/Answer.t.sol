@@ -18,7 +18,7 @@ contract AnswerTest is DisputeTest {
         disputes.answer(1, "", "");
     }
 
-    function test_Answer_RevertWhen_TheRoundIsDead() public {
+    function test_Answer_RevertWhen_TheRoundIsOrphaned() public {
         Evidence memory e = _acceptWrong();
         uint256 id = _demand(1, 0, 0);
         _challenge(e);
@@ -172,7 +172,7 @@ contract AnswerTest is DisputeTest {
         _expectExpireRefused(1, e, abi.encodePacked(IDisputes.UnknownDemand.selector));
     }
 
-    function test_Expire_RevertWhen_TheRoundIsDead() public {
+    function test_Expire_RevertWhen_TheRoundIsOrphaned() public {
         (Evidence memory e, uint256 id) = _asked(10, 0);
         uint256 other = _demand(1, 10, 0);
         skip(ANSWER_PERIOD);

@@ -124,7 +124,7 @@ contract BondsTest is DisputeTest {
         assertEq(_creditOf(watcher), BOND);
     }
 
-    function test_SettleBond_WhenTheRoundIsDead() public {
+    function test_SettleBond_WhenTheRoundIsOrphaned() public {
         Evidence memory e = _acceptWrong();
         uint256 answered = _demand(1, 10, 0);
         uint256 open = _demand(1, 10, 0);

@@ -444,7 +444,7 @@ contract ChallengeTest is DisputeTest {
         assertEq(fraud.challenger, watcher);
         assertEq(fraud.round, 1);
         assertEq(fraud.slashed, 0);
-        assertFalse(_window(e).alive);
+        assertFalse(_window(e).canonical);
         assertHead(0, 0);
     }
 
@@ -516,7 +516,7 @@ contract ChallengeTest is DisputeTest {
         vm.warp(window.windowEnd - 1);
         _challenge(wrong);
         assertHead(1, 1);
-        assertTrue(_window(right).alive);
+        assertTrue(_window(right).canonical);
         _slash(wrong, 0);
         assertEq(_aggregatorStake(0), 0);
         bytes32 digest = _digest(right);

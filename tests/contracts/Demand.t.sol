@@ -212,7 +212,7 @@ contract DemandTest is DisputeTest {
         }
     }
 
-    function test_Descend_RevertWhen_TheRoundIsDead() public {
+    function test_Descend_RevertWhen_TheRoundIsOrphaned() public {
         Evidence memory e = _acceptWrong();
         uint256 id = _demand(1, 10, 0);
         _answer(id, e.model);

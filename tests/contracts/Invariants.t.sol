@@ -202,7 +202,7 @@ abstract contract InvariantsTest is FederationTest {
         for (uint256 height = handler.height(); height != 0; --height) {
             uint256 round = handler.history(height);
             assertEq(disputes.window(uint32(round)).openDescents, handler.openDescents(round), "I27");
-            assertTrue(disputes.window(uint32(round)).alive, "I21: alive");
+            assertTrue(disputes.window(uint32(round)).canonical, "I21: canonical");
         }
     }
 
@@ -304,7 +304,7 @@ abstract contract InvariantsTest is FederationTest {
             if (handler.done(actions[i]) == 0) return actions[i];
         }
         if (!handler.reenterer().tried()) return "an entry from a payment";
-        if (handler.height() < 5) return "five rounds alive";
+        if (handler.height() < 5) return "five rounds canonical";
         if (handler.revocations() < 5) return "five revocations";
         return _round() == handler.height() ? bytes32("a void round") : bytes32(0);
     }

@@ -53,7 +53,7 @@ contract PayoutsTest is DisputeTest {
         _expectHeldUntil(_window(e).finalAt - 1 + CHALLENGE_PERIOD, 2);
     }
 
-    /// @dev What was signed in it can be wrong too, though its base is dead.
+    /// @dev What was signed in it can be wrong too, though its base is orphaned.
     function test_Withdraw_RevertWhen_TheRoundInProgressMayBeDisputedForLonger() public {
         Evidence memory e = _acceptWrong();
         _toAttest(3);

@@ -44,12 +44,12 @@ contract RevocationTest is DisputeTest {
         assertHead(2, 4);
         assertEq(again.result.baseRoot, old[0].result.globalRoot);
         assertEq(federation.model(2).root, again.result.globalRoot);
-        assertTrue(_window(again).alive);
-        assertFalse(_window(old[1]).alive);
+        assertTrue(_window(again).canonical);
+        assertFalse(_window(old[1]).canonical);
         // What stood at height 3 does not come back with the height.
         _acceptRight();
         assertHead(3, 5);
-        assertFalse(_window(old[2]).alive);
+        assertFalse(_window(old[2]).canonical);
         assertEq(federation.model(3).round, 5);
     }
 
@@ -191,7 +191,7 @@ contract RevocationTest is DisputeTest {
         federation.slashUnrevealed(_party(2));
     }
 
-    /// @dev It would have been revealed for a dead base.
+    /// @dev It would have been revealed for an orphaned base.
     function test_Revocation_WhenTheRevealPhaseWasNotOver() public {
         Evidence memory e = _acceptWrong();
         _toReveal(3);
@@ -222,7 +222,7 @@ contract RevocationTest is DisputeTest {
         _sign(right, AGGREGATORS);
         assertHead(1, 2);
 
-        // Now that they are in a round that is alive, they are taken.
+        // Now that they are in a round that is canonical, they are taken.
         _toReveal(3);
         vm.expectEmit(address(federation));
         emit IFederation.DuplicateUpdate(3, _party(0), e.updates[0].root);
@@ -309,7 +309,7 @@ contract RevocationTest is DisputeTest {
         assertHead(below, below);
         assertEq(federation.head().root, head);
         for (uint32 i = 0; i < 3; ++i) {
-            assertEq(_window(e[i]).alive, i < below);
+            assertEq(_window(e[i]).canonical, i < below);
             if (i < below) continue;
             vm.expectRevert(abi.encodeWithSelector(IFederation.BeyondHead.selector, below));
             federation.model(i + 1);

@@ -223,7 +223,7 @@ contract ViewsTest is FederationTest {
 
     function test_Window_WhenNoResultOfTheRoundWasSigned() public view {
         Window memory seen = IDisputes(address(federation)).window(1);
-        assertFalse(seen.alive);
+        assertFalse(seen.canonical);
         assertEq(seen.openDescents, 0);
         assertEq(seen.attestEnd + seen.windowEnd + seen.finalAt, 0);
     }

@@ -187,7 +187,7 @@ def undone_by_a_watcher(simulation: Simulation, said: Any, rounds: dict[int, int
     federation, watcher = simulation.federation, simulation.accounts.watchers[0].address
     digests = federation.accepted_digests(0)
     for number, signers in rounds.items():
-        assert not federation.window(number).alive
+        assert not federation.window(number).canonical
         proven = federation.fraud(digests[number])
         assert (proven.challenger, proven.round) == (watcher, number)
         assert proven.slashed.bit_count() == signers

@@ -24,7 +24,7 @@ def undisturbed_roots(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 def mortal_party(
     federation: SmallFederation, number: int, points: CrashPoints, relayed: bool
-) -> base.Role:
+) -> base.Worker:
     shutil.rmtree(federation.home("parties", number) / "vectors", ignore_errors=True)
     party = federation.party(
         number,
@@ -39,7 +39,7 @@ def mortal_party(
 
 def mortal_aggregator(
     federation: SmallFederation, number: int, points: CrashPoints, relayed: bool
-) -> base.Role:
+) -> base.Worker:
     shutil.rmtree(federation.home("aggregators", number), ignore_errors=True)
     return federation.aggregator(
         number,
@@ -49,7 +49,7 @@ def mortal_aggregator(
     )
 
 
-def mortal_keeper(federation: SmallFederation, points: CrashPoints) -> base.Role:
+def mortal_keeper(federation: SmallFederation, points: CrashPoints) -> base.Worker:
     sender = MortalSender(federation.sender(federation.keeper_key), points)
     return federation.keeper(1, sender)
 

@@ -20,7 +20,7 @@ from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox
@@ -63,7 +63,7 @@ def duties(site: Site, role: str, chain: Federation) -> list[Duty]:
     if role == "watcher":
         return [Duty(Watcher(chain, sender, store, site.manifest, home, 0), EVENTS_EVERY)]
     aggregator = Aggregator(chain, sender, store, site.manifest, home)
-    answerer = Answerer(chain, sender, store, site.manifest, home, RoundIndex(chain, 0))
+    answerer = Responder(chain, sender, store, site.manifest, home, RoundIndex(chain, 0))
     sparing = Sparing(aggregator, chain, signer.address, CHECK_EVERY)
     return [Duty(sparing), Duty(answerer, EVENTS_EVERY)]
 

@@ -15,12 +15,12 @@ from support.flo import flo
 
 from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.model.layout import Layout
-from fl_orchestrator.model.manifest import TensorSpec as Tensor
+from fl_orchestrator.model.manifest import WeightSpec as Tensor
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
 from fl_orchestrator.training.loading import load_trainer
 from fl_orchestrator.training.tasks import task_named
-from fl_orchestrator.training.trainer import BadTrainingConfig, BadWeights, FloatArray, TensorSpec
+from fl_orchestrator.training.trainer import BadTrainingConfig, BadWeights, FloatArray, WeightSpec
 from fl_orchestrator.training.weights_file import (
     BadWeightsFile,
     load_weights,
@@ -65,10 +65,10 @@ def digest(weights: list[FloatArray]) -> str:
 
 def test_tensors_are_named_by_layer_and_variable(model: KerasModel) -> None:
     assert model.tensors == (
-        TensorSpec("hidden/kernel", (6, 5)),
-        TensorSpec("hidden/bias", (5,)),
-        TensorSpec("output/kernel", (5, 1)),
-        TensorSpec("output/bias", (1,)),
+        WeightSpec("hidden/kernel", (6, 5)),
+        WeightSpec("hidden/bias", (5,)),
+        WeightSpec("output/kernel", (5, 1)),
+        WeightSpec("output/bias", (1,)),
     )
 
 

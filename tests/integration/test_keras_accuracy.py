@@ -9,14 +9,22 @@ from fedavg import Federation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasTrainer
-from fl_orchestrator.training.tasks import CATEGORICAL, Task, Training, deal, task_named
+from fl_orchestrator.training.tasks import (
+    CATEGORICAL,
+    Task,
+    TrainingPlan,
+    partition_dataset,
+    task_named,
+)
 from fl_orchestrator.training.trainer import FloatArray
 
 
 def federation(
     task: Task, seed: int, parties: int | None = None, **overrides: object
 ) -> Federation:
-    dealt = deal(task, datasets.load(task.name), task.partition, parties or task.parties, seed)
+    dealt = partition_dataset(
+        task, datasets.load(task.name), task.partition, parties or task.parties, seed
+    )
     return Federation(task, task.keras_model(seed), dealt.parties, seed, dict(overrides))
 
 
@@ -47,7 +55,7 @@ def test_four_hospitals_reach_flamby_s_accuracy(overrides: dict[str, int]) -> No
     data = datasets.load(task.name)
     scores = []
     for seed in range(5):
-        dealt = deal(task, data, task.partition, 4, seed)
+        dealt = partition_dataset(task, data, task.partition, 4, seed)
         fed = Federation(task, task.keras_model(seed), dealt.parties, seed, overrides)
         weights = fed.train(task.rounds)
         scores.append(mean(accuracy(fed, rows, weights) for rows in dealt.test_groups.values()))
@@ -60,7 +68,7 @@ def test_a_tenth_of_a_hundred_parties_learns_mnist_in_few_rounds() -> None:
     """McMahan et al. 2017, the 2NN, E = 1, B = 10: its first rounds."""
     task = task_named("mnist")
     data = datasets.load(task.name)
-    dealt = deal(task, data, "iid", 100, 0)
+    dealt = partition_dataset(task, data, "iid", 100, 0)
     fed = Federation(task, task.keras_model(0), dealt.parties, 0)
     assert accuracy(fed, dealt.test, fed.train(8, participants=10)) > 0.92
     assert fed.clipped == 0
@@ -75,7 +83,7 @@ def test_the_seed_paper_s_network_learns_with_adam() -> None:
         inputs=100,
         hidden=(64,),
         outputs=10,
-        training=Training(10, 64, 1e-3, "adam", CATEGORICAL),
+        training=TrainingPlan(10, 64, 1e-3, "adam", CATEGORICAL),
         samples_per_weight=1,
     )
     draw = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from support.federation import Build, SmallFederation
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.roles.base import Role
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
@@ -38,7 +38,7 @@ class Site:
         chain, home = self.federation.federation, self.federation.directory
         return Retention(chain, self.federation.store, home / f"{name}.json", MARGIN)
 
-    def roles(self) -> Iterator[Role]:
+    def roles(self) -> Iterator[Worker]:
         """All of them anew, as after a restart."""
         for i in range(len(self.federation.parties)):
             yield self.federation.party(i, retention=self.retention(f"party {i}"))

@@ -129,7 +129,7 @@ def test_a_wrong_result_on_top_of_a_wrong_one_is_paid_for_too(tmp_path: Path) ->
     assert stakes(federation) == [ETHER // 4]
 
 
-def test_who_has_lost_everything_is_not_proven_wrong_in_a_dead_round(tmp_path: Path) -> None:
+def test_who_has_lost_everything_is_not_proven_wrong_in_a_orphaned_round(tmp_path: Path) -> None:
     federation = vector_federation(tmp_path)
     accept_rounds(federation, [True, True])
     done = run_watchers(federation, watcher(federation))

@@ -43,7 +43,7 @@ def mortal_watcher(federation: SmallFederation, points: CrashPoints) -> Watcher:
     )
 
 
-def run_until_over(federation: SmallFederation, *roles: base.Role) -> None:
+def run_until_over(federation: SmallFederation, *roles: base.Worker) -> None:
     """Run until the lie is undone and nobody has anything to do any more."""
     for _ in range(100):
         taken = [role.step() for role in roles]

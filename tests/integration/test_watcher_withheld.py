@@ -37,7 +37,7 @@ from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, keccak256, tree_o
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.vectors import RootMismatch
 from fl_orchestrator.roles.watcher.alerts import AlertKind
@@ -108,7 +108,7 @@ class PaddedModel:
         return tree_of(self.layout, self.vector)
 
 
-class TreeAnswerer(Answerer):
+class TreeAnswerer(Responder):
     """Answers with a tree of its own."""
 
     content_of: Callable[[Demanded], tuple[bytes, bytes]]
@@ -310,7 +310,7 @@ def test_a_node_without_the_events_of_a_round_does_not_end_an_answerer(tmp_path:
     federation = vector_federation(tmp_path)
     submit_updates(federation)
     accept_a_lie(federation)
-    signer = Answerer(
+    signer = Responder(
         federation.federation,
         federation.sender(federation.aggregators[0]),
         federation.store,

@@ -87,7 +87,7 @@ class MortalRelay:
 class Restarted:
     """A role that is built anew for every step, and again when it has died in one."""
 
-    def __init__(self, build: Callable[[], base.Role]) -> None:
+    def __init__(self, build: Callable[[], base.Worker]) -> None:
         self._build = build
         self.phases: frozenset[Phase] = build().phases
         self.deaths = 0

@@ -29,7 +29,7 @@ from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.relay import Mailbox, Relay, SignedResult
 from fl_orchestrator.roles.vectors import Origin
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
@@ -220,9 +220,9 @@ def posted_result(mailbox: Mailbox, federation: SmallFederation) -> Result:
     return signed.result
 
 
-def answerer(federation: SmallFederation, number: int = 0) -> Answerer:
+def answerer(federation: SmallFederation, number: int = 0) -> Responder:
     """Answers with the files of an aggregator, right or wrong."""
-    return Answerer(
+    return Responder(
         federation.federation,
         federation.sender(federation.aggregators[number]),
         federation.store,
@@ -256,7 +256,7 @@ def watcher(
     )
 
 
-def run_watchers(federation: SmallFederation, *roles: base.Role, steps: int = 300) -> list[str]:
+def run_watchers(federation: SmallFederation, *roles: base.Worker, steps: int = 300) -> list[str]:
     """Give these roles turns until nothing is left for the watchers among them; what they did."""
     done: list[str] = []
     watchers = [role for role in roles if isinstance(role, Watcher)]

@@ -27,7 +27,7 @@ from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
@@ -187,7 +187,7 @@ class SmallFederation:
         relay: Relay | None = None,
         store: ContentStore | None = None,
         sender: Sender | None = None,
-        answerer: Answerer | None = None,
+        answerer: Responder | None = None,
         retention: Retention | None = None,
     ) -> Aggregator:
         return Aggregator(
@@ -214,7 +214,7 @@ class SmallFederation:
             lambda round_number: round_number <= last_round,
         )
 
-    def everybody(self, relay: Relay | None = None) -> list[base.Role]:
+    def everybody(self, relay: Relay | None = None) -> list[base.Worker]:
         """All parties, then all aggregators."""
         return [
             *(self.party(i, relay=relay) for i in range(len(self.parties))),
@@ -234,11 +234,11 @@ class SmallFederation:
         parties = {update.party for update in updates if update.index in included}
         return {number for number, key in enumerate(self.parties) if key.address in parties}
 
-    def run(self, roles: Iterable[base.Role], done: Callable[[Observation], bool]) -> Observation:
+    def run(self, roles: Iterable[base.Worker], done: Callable[[Observation], bool]) -> Observation:
         """Give the roles turns, letting time pass when none of them acts, until `done`."""
         return run_until(self.chain, self.observe, [Turn(role) for role in roles], done)
 
-    def run_to(self, phase: Phase, roles: Iterable[base.Role], round_number: int) -> Observation:
+    def run_to(self, phase: Phase, roles: Iterable[base.Worker], round_number: int) -> Observation:
         """Run until a round is in a phase."""
         return self.run(
             roles, lambda o: (o.current.round, o.current.phase) == (round_number, phase)
@@ -246,9 +246,9 @@ class SmallFederation:
 
     def run_round(
         self,
-        roles: Iterable[base.Role],
+        roles: Iterable[base.Worker],
         round_number: int = 1,
-        keeper: base.Role | None = None,
+        keeper: base.Worker | None = None,
     ) -> Observation:
         """Run a round to its end, with a keeper who opens no other round."""
         return self.run(

@@ -27,7 +27,7 @@ from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.keras import KerasTrainer
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights
-from fl_orchestrator.training.tasks import deal, task_named
+from fl_orchestrator.training.tasks import partition_dataset, task_named
 from fl_orchestrator.training.trainer import Trainer
 from support.federation import CLASSES, FEATURES, rows_of, small_manifest
 
@@ -59,7 +59,7 @@ def keras_model(dataset: str, parties: int, seed: int) -> tuple[Model, list[Trai
     """A task of the package, dealt evenly; and the trainers of all parties in this process."""
     task = task_named(dataset)
     keras = task.keras_model(seed)
-    rows = deal(task, datasets.load(dataset), "iid", parties, seed).parties
+    rows = partition_dataset(task, datasets.load(dataset), "iid", parties, seed).parties
     manifest = manifest_for(task, keras, Options(dataset, parties, seed=seed))
     source = _KERAS_TRAINER.format(dataset=dataset, seed=seed)
     model = Model(manifest, keras.initial_weights, rows, task.outputs, source)

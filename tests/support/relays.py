@@ -14,7 +14,7 @@ from fl_orchestrator.chain.types import Signature, Update
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.relay.box import StoredMailbox
-from fl_orchestrator.relay.service import Relay, relay_app
+from fl_orchestrator.relay.service import RelayServer, relay_app
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.roles.party.journal import OpenCommitment
 from fl_orchestrator.roles.relay import Mailbox, SignedResult
@@ -31,9 +31,9 @@ def open_relay(
     store: ContentStore | None = None,
     throttle: Throttle | None = None,
     clock: Callable[[], float] = HASTY,
-) -> Relay:
+) -> RelayServer:
     """A relay whose files are in a directory; opening one again is a restart."""
-    return Relay.of(
+    return RelayServer.of(
         federation.federation,
         store or federation.store,
         federation.manifest,
@@ -44,7 +44,7 @@ def open_relay(
     )
 
 
-def client_of(relay: Relay, host: str = "192.0.2.1") -> TestClient:
+def client_of(relay: RelayServer, host: str = "192.0.2.1") -> TestClient:
     """A client at an address."""
     return TestClient(relay_app(relay), client=(host, 50_000))
 

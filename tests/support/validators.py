@@ -20,10 +20,10 @@ from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.chain.types import Role as Account
+from fl_orchestrator.chain.types import Worker as Account
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.base import Role
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.recomputation import Recomputation
@@ -146,7 +146,7 @@ class Consortium:
     def _sender(self, key: LocalSigner, chain: Federation) -> Sender:
         return Sender(chain.web3, key, chain.reverts)
 
-    def _party(self, number: int) -> tuple[Federation, Role]:
+    def _party(self, number: int) -> tuple[Federation, Worker]:
         key = self.parties[number]
         chain = self._federation_of(key)
         return chain, Party(
@@ -159,13 +159,13 @@ class Consortium:
             PartySettings(0),
         )
 
-    def _aggregator(self, number: int) -> tuple[Federation, Role]:
+    def _aggregator(self, number: int) -> tuple[Federation, Worker]:
         key = self.aggregators[number]
         chain = self._federation_of(key)
         home = self.directory / "aggregators" / str(number)
         return chain, Aggregator(chain, self._sender(key, chain), self.store, self.manifest, home)
 
-    def _keeper(self) -> tuple[Federation, Role]:
+    def _keeper(self) -> tuple[Federation, Worker]:
         chain = self._federation_of(self.keeper)
         sender = self._sender(self.keeper, chain)
         return chain, Keeper(chain, sender, Mailbox(), self.deployment.block)

@@ -34,8 +34,8 @@ def sat32(value: int) -> int:
     return max(INT32_MIN, min(INT32_MAX, value))
 
 
-def next_state(state: int, move: int, fraction_bits: int) -> int:
-    return sat32(state + move * 2 ** (F - fraction_bits))
+def next_state(state: int, step: int, fraction_bits: int) -> int:
+    return sat32(state + step * 2 ** (F - fraction_bits))
 
 
 def genesis(weight: float, offset: int) -> int:

@@ -46,17 +46,17 @@ def rules() -> list[Json]:
 def rule_row(number: int, kind: int, values: list[int], weights: list[int], trim: int) -> Json:
     base = (0, INT32[0], INT32[1], some_int(f"base {number}", *INT32))[number % 4]
     fraction_bits = (15, 0, 24, 8)[(number + kind) % 4]
-    move = (
+    step = (
         arithmetic.weighted_mean(values, weights),
         arithmetic.median(values),
         arithmetic.trimmed_mean(values, trim),
     )[kind]
     return {
-        "aggregate": move,
+        "aggregate": step,
         "base": base,
         "fractionBits": fraction_bits,
         "kind": kind,
-        "next": arithmetic.next_state(base, move, fraction_bits),
+        "next": arithmetic.next_state(base, step, fraction_bits),
         "trimBps": trim,
         "values": values,
         "weights": weights,

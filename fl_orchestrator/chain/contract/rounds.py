@@ -43,7 +43,7 @@ class Outcome(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedResult:
+class ResultRecord:
     """A result that somebody signed; ``fraud`` is None unless it was proven wrong."""
 
     digest: bytes
@@ -68,14 +68,14 @@ class RoundRecord:
     parties: tuple[str, ...]
     updates: tuple[RevealedUpdate, ...]
     duplicates: tuple[DuplicateUpdate, ...]
-    results: tuple[SignedResult, ...]
+    results: tuple[ResultRecord, ...]
     accepted: RoundAccepted | None
     accepted_at: int
     demands: tuple[Demanded, ...]
     answers: tuple[Answered, ...]
 
     @property
-    def accepted_result(self) -> SignedResult | None:
+    def accepted_result(self) -> ResultRecord | None:
         """The result that was accepted, though it may be revoked since."""
         digest = self.accepted and self.accepted.digest
         return next((result for result in self.results if result.digest == digest), None)
@@ -153,7 +153,7 @@ def _record(
         updates=tuple(update for update in events.updates if update.round == number),
         duplicates=tuple(event for event in events.duplicates if event.round == number),
         results=tuple(
-            SignedResult(
+            ResultRecord(
                 digest, result, tuple(events.signers.get(digest, ())), events.frauds.get(digest)
             )
             for digest, result in events.results.items()
@@ -170,7 +170,7 @@ def _outcome(
     federation: Federation, seen: Observation, number: int, accepted: RoundAccepted | None
 ) -> Outcome:
     if accepted is not None:
-        if not federation.window(number).alive:
+        if not federation.window(number).canonical:
             return Outcome.REVOKED
         return Outcome.FINAL if accepted.height <= seen.final_height else Outcome.ACCEPTED
     if number == seen.current.round and seen.current.phase < Phase.ACCEPTED:

@@ -62,7 +62,7 @@ class SendPolicy:
     budget: Budget | None = None
 
 
-class Transit:
+class PendingTransaction:
     """A call as a transaction with one nonce, of which there may be several versions."""
 
     def __init__(

@@ -22,10 +22,10 @@ from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.endpoints import RpcUnavailable
 from fl_orchestrator.chain.sending.fees import Fees, highest, market_fees
 from fl_orchestrator.chain.sending.pending import (
+    PendingTransaction,
     SendPolicy,
     TransactionDropped,
     TransactionFailed,
-    Transit,
 )
 from fl_orchestrator.chain.signing.keys import Signer
 from fl_orchestrator.errors import ChainError
@@ -130,7 +130,7 @@ class Sender:
 
     # ------------------------------------------------------------------ sending
 
-    def _launch(self, call: Call) -> Transit:
+    def _launch(self, call: Call) -> PendingTransaction:
         gas, fees = self._estimate(call)
         transaction: dict[str, Any] = {
             "chainId": self.web3.eth.chain_id,
@@ -144,7 +144,7 @@ class Sender:
         attempt = 1
         while True:
             transaction["nonce"] = self._next_nonce()
-            transit = Transit(
+            transit = PendingTransaction(
                 *(self.web3, self.signer, self._reverts, self.policy),
                 *(call, dict(transaction)),
                 functools.partial(self._has_before, transaction["nonce"]),
@@ -172,7 +172,7 @@ class Sender:
             nonce += 1
         return nonce
 
-    def _wait(self, transit: Transit) -> TxReceipt:
+    def _wait(self, transit: PendingTransaction) -> TxReceipt:
         """The receipt of a transaction that is done; an outage is waited for no less than it."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -189,7 +189,7 @@ class Sender:
             time.sleep(pause)
             pause = min(pause * 1.5, _LAST_PAUSE_SECONDS)
 
-    def _settle(self, transit: Transit, receipt: TxReceipt) -> Receipt:
+    def _settle(self, transit: PendingTransaction, receipt: TxReceipt) -> Receipt:
         price = receipt.get("effectiveGasPrice", highest(transit.fees))
         fee = receipt["gasUsed"] * price
         if self.policy.budget is not None:

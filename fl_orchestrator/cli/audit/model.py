@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.types import ModelView
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.training.keras import KerasModel
-    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.trainer import WeightSpec
 
 app = typer.Typer(help="Fetch the global model, or compute it again.", no_args_is_help=True)
 
@@ -94,7 +94,7 @@ def get(
         from fl_orchestrator.model.fixed_point import float_view
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.vectors import Origin, VectorCache
-        from fl_orchestrator.training.trainer import TensorSpec
+        from fl_orchestrator.training.trainer import WeightSpec
         from fl_orchestrator.training.weights_file import save_keras, save_weights
 
         chain, content = site.open_federation(), site.open_store()
@@ -102,7 +102,7 @@ def get(
         if round_number is not None:
             model = model_of(chain, deployed_at(chain, site.deployments), round_number)
         manifest = fetch_manifest(content, chain.params())
-        tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
+        tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
         layers = _keras_model(trainer, tensors) if kind == "keras" else None
         cache = VectorCache(workspace, manifest)
         meta = Origin(chain.chain_id, chain.address).state(model.round)
@@ -197,7 +197,7 @@ def _format(named_one: str, output: Path | None, trainer: str) -> str:
     return kind
 
 
-def _keras_model(trainer: str, tensors: list[TensorSpec]) -> KerasModel:
+def _keras_model(trainer: str, tensors: list[WeightSpec]) -> KerasModel:
     """The Keras model of a person's trainer, whose tensors are the manifest's."""
     from fl_orchestrator.training.loading import load_trainer
 

@@ -12,7 +12,7 @@ from fl_orchestrator.cli.console import JsonOption, ether, out, print_json, prin
 from fl_orchestrator.cli.site import Endpoint, deployed_at, with_options
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.contract.rounds import RoundRecord, SignedResult
+    from fl_orchestrator.chain.contract.rounds import ResultRecord, RoundRecord
     from fl_orchestrator.chain.event_types import Answered, Demanded, RevealedUpdate, Slashed
 
 app = typer.Typer(help="Look at rounds.", no_args_is_help=True)
@@ -147,7 +147,7 @@ def _details(record: RoundRecord, slashes: list[Slashed]) -> dict[str, Any]:
     }
 
 
-def _result_json(record: RoundRecord, signed: SignedResult) -> dict[str, Any]:
+def _result_json(record: RoundRecord, signed: ResultRecord) -> dict[str, Any]:
     from fl_orchestrator.chain.types import included_indices
 
     return {

@@ -268,9 +268,9 @@ def _model(
 
 def _model_in_files(manifest: Path, weights: Path) -> tuple[Manifest, list[FloatArray]]:
     from fl_orchestrator.model.manifest import read_manifest
-    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.trainer import WeightSpec
     from fl_orchestrator.training.weights_file import load_weights
 
     described = read_manifest(manifest)
-    tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
+    tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in described.tensors]
     return described, load_weights(weights, tensors)

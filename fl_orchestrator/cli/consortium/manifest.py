@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
-from fl_orchestrator.cli.roles.rehearsal import NoModel, TrainerOption, show_training
+from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, TrainerOption, show_training
 from fl_orchestrator.errors import ContentError, InputError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _measured(
         loaded = load_trainer(trainer)
         initial = loaded.initial_weights()
         if initial is None:
-            raise NoModel(
+            raise NoInitialModel(
                 "The trainer does not say what its model is.",
                 "Give it initial_weights(), which returns arrays by their names.",
             )
@@ -225,10 +225,10 @@ def _require_free(*files: Path) -> None:
 
 
 def _write(manifest: Manifest, initial: list[FloatArray], output: Path, weights: Path) -> None:
-    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.trainer import WeightSpec
     from fl_orchestrator.training.weights_file import save_weights
 
-    tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
+    tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
     save_weights(weights, initial, tensors)
     try:
         output.write_bytes(manifest.to_bytes())

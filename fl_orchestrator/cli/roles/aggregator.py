@@ -163,7 +163,7 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
     with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
         from fl_orchestrator.chain.contract.events import RoundIndex
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-        from fl_orchestrator.roles.aggregator.responder import Answerer
+        from fl_orchestrator.roles.aggregator.responder import Responder
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.retention import Retention
         from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty
@@ -176,7 +176,7 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
             *(chain, sender, store, manifest, process.home, site.open_relay()), retention=retention
         )
         rounds = RoundIndex(chain, process.deployed_at)
-        answerer = Answerer(chain, sender, store, manifest, process.home, rounds)
+        answerer = Responder(chain, sender, store, manifest, process.home, rounds)
         done = process.serve(
             Sparing(aggregator, chain, sender.address, CHECK_EVERY), Duty(answerer, EVENTS_EVERY)
         )
@@ -200,13 +200,13 @@ def answer(
     """
     with interruptible(SAFE_TO_STOP), site.running("answerer") as process:
         from fl_orchestrator.chain.contract.events import RoundIndex
-        from fl_orchestrator.roles.aggregator.responder import Answerer
+        from fl_orchestrator.roles.aggregator.responder import Responder
         from fl_orchestrator.roles.manifests import fetch_manifest
 
         chain, store = process.chain, process.store
         manifest = fetch_manifest(store, chain.params())
         rounds = RoundIndex(chain, process.deployed_at)
-        role = Answerer(chain, process.sender, store, manifest, process.home, rounds)
+        role = Responder(chain, process.sender, store, manifest, process.home, rounds)
         sent = process.serve(role, finished=lambda: once, once=once, timeout=timeout)
     if json_output:
         print_json({"sent": dict(sent)})

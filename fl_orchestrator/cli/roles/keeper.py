@@ -115,7 +115,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
         return
     try:
         from fl_orchestrator.relay.box import StoredMailbox
-        from fl_orchestrator.relay.service import Relay, relay_app
+        from fl_orchestrator.relay.service import RelayServer, relay_app
         from fl_orchestrator.relay.serving import serving
     except ModuleNotFoundError as error:
         raise ToolchainError(
@@ -129,7 +129,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
     chain = site.open_federation()
     manifest = fetch_manifest(process.store, chain.params())
     with contextlib.closing(StoredMailbox(process.home / "relay" / "box.sqlite")) as box:
-        relay = Relay.of(chain, process.store, manifest, box, process.home / "relay")
+        relay = RelayServer.of(chain, process.store, manifest, box, process.home / "relay")
         with serving(relay_app(relay), *parse_listen(site.relay)) as url:
             err.print(f"The relay is at {url}.")
             yield box

@@ -89,10 +89,10 @@ def run(
 
 def _manifest_for(loaded: CheckedTrainer, process: Process) -> Manifest:
     from fl_orchestrator.roles.manifests import fetch_manifest
-    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.trainer import WeightSpec
 
     manifest = fetch_manifest(process.store, process.chain.params())
-    loaded.require_model([TensorSpec(t.name, t.shape) for t in manifest.tensors])
+    loaded.require_model([WeightSpec(t.name, t.shape) for t in manifest.tensors])
     return manifest
 
 

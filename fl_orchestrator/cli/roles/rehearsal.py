@@ -37,7 +37,7 @@ TrainerOption = Annotated[
 ]
 
 
-class NoModel(InputError):
+class NoInitialModel(InputError):
     """There is no model to start the rehearsal from."""
 
 
@@ -79,7 +79,7 @@ def check(
         from fl_orchestrator.model.fixed_point import float_view
         from fl_orchestrator.roles.party import rehearsal
         from fl_orchestrator.training.loading import load_trainer
-        from fl_orchestrator.training.trainer import TensorSpec
+        from fl_orchestrator.training.trainer import WeightSpec
 
         with err.status("Loading the trainer and its data …") as status:
             loaded = load_trainer(str(trainer))
@@ -88,7 +88,7 @@ def check(
                 if manifest is None
                 else _from_file(manifest, weights, loaded)
             )
-            tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in start.manifest.tensors]
+            tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in start.manifest.tensors]
             loaded.require_model(tensors)
             status.update("Training …")
             config = rehearsal.training_config(start.manifest, 0)
@@ -124,17 +124,17 @@ def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) ->
     from fl_orchestrator.model.fixed_point import genesis_state
     from fl_orchestrator.model.manifest import read_manifest
     from fl_orchestrator.roles.party.rehearsal import OFFLINE
-    from fl_orchestrator.training.trainer import TensorSpec
+    from fl_orchestrator.training.trainer import WeightSpec
     from fl_orchestrator.training.weights_file import load_weights
 
     described = read_manifest(manifest)
     if weights is not None:
-        tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in described.tensors]
+        tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in described.tensors]
         first, words = load_weights(weights, tensors), f"the weights in {weights}"
     elif initial := trainer.initial_weights():
         first, words = list(initial.values()), "the trainer's own first weights"
     else:
-        raise NoModel(
+        raise NoInitialModel(
             "The trainer has no first weights, so there is no model to train from.",
             "Give --weights FILE, or give the trainer initial_weights().",
         )

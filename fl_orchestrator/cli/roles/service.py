@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.sending.send import Sender
     from fl_orchestrator.content.store import ContentStore
-    from fl_orchestrator.roles.base import Role
+    from fl_orchestrator.roles.base import Worker
     from fl_orchestrator.service.loop import Duty
     from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.service.stop import Stop
@@ -104,7 +104,7 @@ class Process:
 
     def serve(
         self,
-        *duties: Duty | Role,
+        *duties: Duty | Worker,
         finished: Callable[[], bool] = lambda: False,
         once: bool = False,
         timeout: float | None = None,

@@ -47,13 +47,13 @@ def submit(
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.party.party import Party, PartySettings
         from fl_orchestrator.roles.retention import Retention
-        from fl_orchestrator.training.trainer import TensorSpec
+        from fl_orchestrator.training.trainer import WeightSpec
         from fl_orchestrator.training.weights_file import load_weights
 
         chain = site.open_federation()
         content = site.open_store()
         manifest = fetch_manifest(content, chain.params())
-        tensors = [TensorSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
+        tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
         trained = load_weights(weights, tensors)
         sender = site.open_sender(chain)
         stack.enter_context(site.alone_with(chain, sender.address))

@@ -124,11 +124,11 @@ def demo(
 
 def _introduce(console: Console, experiment: Experiment) -> None:
     options, manifest = experiment.options, experiment.manifest
-    rows = [len(party) for party in experiment.deal.parties]
+    rows = [len(party) for party in experiment.data.parties]
     say(
         f"[bold]{options.dataset}[/]: {sum(rows)} rows dealt {experiment.partition} to "
         f"{options.parties} parties ({min(rows)} to {max(rows)} rows each), "
-        f"{len(experiment.deal.test)} test rows. {experiment.licence}",
+        f"{len(experiment.data.test)} test rows. {experiment.licence}",
         console,
     )
     drawn = "all" if options.participants is None else f"about {options.participants}"

@@ -122,11 +122,11 @@ def _model(options: Options) -> tuple[Model, NumpyLogistic]:
     from fl_orchestrator.simulation.options import manifest_for
     from fl_orchestrator.training import datasets
     from fl_orchestrator.training.numpy_logistic import LOSS, NumpyLogistic, initial_weights
-    from fl_orchestrator.training.tasks import deal, task_named
+    from fl_orchestrator.training.tasks import partition_dataset, task_named
 
     task = task_named(options.dataset)
     task = dataclasses.replace(task, training=dataclasses.replace(task.training, loss=LOSS))
-    dealt = deal(
+    dealt = partition_dataset(
         task,
         datasets.load(options.dataset),
         options.partition or task.partition,

@@ -19,7 +19,7 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorFileError
-from fl_orchestrator.roles.aggregator.responder import Answerer
+from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.relay import Relay, RelayFailed
 from fl_orchestrator.roles.retention import Retention
@@ -36,20 +36,20 @@ _RETRY_SHARE: Final = 0.1
 _MAX_RESULTS: Final = 16
 
 
-class Decision(Enum):
+class AggregatorDecision(Enum):
     """What there is to do for an aggregator, from the chain alone."""
 
     ATTEST = auto()
     NOTHING = auto()
 
 
-def decide(seen: Observation) -> Decision:
+def decide(seen: Observation) -> AggregatorDecision:
     """Whether an aggregator may attest in the current round. Late signers are paid too."""
     attesting = seen.current.phase in (Phase.ATTEST, Phase.ACCEPTED)
     open_still = seen.timestamp < seen.current.attest_end
     if attesting and open_still and seen.aggregator.frozen_stake > 0:
-        return Decision.ATTEST
-    return Decision.NOTHING
+        return AggregatorDecision.ATTEST
+    return AggregatorDecision.NOTHING
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Aggregator:
         manifest: Manifest,
         home: Path,
         relay: Relay | None = None,
-        answerer: Answerer | None = None,
+        answerer: Responder | None = None,
         retention: Retention | None = None,
     ) -> None:
         self.phases = EVERY_PHASE if answerer else frozenset({Phase.ATTEST, Phase.ACCEPTED})
@@ -128,7 +128,7 @@ class Aggregator:
         seen = self._federation.observe(self.address)
         if self._retention is not None:
             self._retention.release(seen)
-        if decide(seen) is Decision.NOTHING:
+        if decide(seen) is AggregatorDecision.NOTHING:
             return Step()
         current, work = seen.current, self._work
         if work is None or (work.round, work.updates_hash) != (current.round, current.updates_hash):

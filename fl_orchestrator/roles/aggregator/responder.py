@@ -44,7 +44,7 @@ _NOT_NOW: Final = frozenset(
 )
 
 
-class Answerer:
+class Responder:
     """Answers every demand it can. ``home`` is the directory of a role that keeps vectors."""
 
     phases = EVERY_PHASE
@@ -84,14 +84,14 @@ class Answerer:
         return Step(wake_at=min(later, default=0))
 
     def _answers(self, seen: Observation) -> Iterator[Call]:
-        alive: dict[int, bool] = {}
+        canonical: dict[int, bool] = {}
         for demand in list(self._rounds.demands.values()):
             number = demand.round
             if demand.id in self._rounds.answers or seen.timestamp >= demand.deadline:
                 continue
-            if number not in alive:
-                alive[number] = self._federation.window(number).alive
-            if alive[number] and self._retry_at.get(number, 0) <= seen.timestamp:
+            if number not in canonical:
+                canonical[number] = self._federation.window(number).canonical
+            if canonical[number] and self._retry_at.get(number, 0) <= seen.timestamp:
                 try:
                     content, path = self.answer_to(demand)
                 except (ContentError, MissingEvents, RootMismatch) as error:

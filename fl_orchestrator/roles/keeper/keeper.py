@@ -41,7 +41,7 @@ _NOT_NOW: Final = frozenset(
 )
 
 
-class Decision(Enum):
+class KeeperDecision(Enum):
     """What there is to do for any keeper, from the chain alone."""
 
     OPEN = auto()
@@ -52,22 +52,22 @@ class Decision(Enum):
     NOTHING = auto()
 
 
-def decide(seen: Observation, open_rounds: bool = True) -> Decision:
+def decide(seen: Observation, open_rounds: bool = True) -> KeeperDecision:
     """The next duty of a keeper; ``open_rounds`` says whether a next round is wanted."""
     phase = seen.current.phase
     if seen.finalizable_at and seen.timestamp >= seen.finalizable_at:
-        return Decision.FINALIZE
+        return KeeperDecision.FINALIZE
     if phase is Phase.SEEDING and seen.block_number > seen.current.seed_block:
-        return Decision.OPEN
+        return KeeperDecision.OPEN
     if phase is Phase.COMMIT:
-        return Decision.RELAY_COMMITS
+        return KeeperDecision.RELAY_COMMITS
     if phase is Phase.REVEAL:
-        return Decision.RELAY_REVEALS
+        return KeeperDecision.RELAY_REVEALS
     if phase is Phase.ATTEST:
-        return Decision.RELAY_ATTESTATIONS
+        return KeeperDecision.RELAY_ATTESTATIONS
     if open_rounds and phase in (Phase.IDLE, Phase.ACCEPTED, Phase.VOID):
-        return Decision.OPEN
-    return Decision.NOTHING
+        return KeeperDecision.OPEN
+    return KeeperDecision.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +152,15 @@ class Keeper:
     def _duties(self, seen: Observation) -> Iterator[_Duty]:
         yield from self._late_attestations(seen)
         decision = decide(seen, self._wants_round(seen.current.round + 1))
-        if decision is Decision.FINALIZE:
+        if decision is KeeperDecision.FINALIZE:
             yield _Duty(self._federation.finalize())
-        elif decision is Decision.OPEN:
+        elif decision is KeeperDecision.OPEN:
             yield _Duty(self._federation.open_round())
-        elif decision is Decision.RELAY_COMMITS:
+        elif decision is KeeperDecision.RELAY_COMMITS:
             yield from self._commits(seen)
-        elif decision is Decision.RELAY_REVEALS:
+        elif decision is KeeperDecision.RELAY_REVEALS:
             yield from self._reveals(seen)
-        elif decision is Decision.RELAY_ATTESTATIONS:
+        elif decision is KeeperDecision.RELAY_ATTESTATIONS:
             yield from self._attestations(seen)
         yield from self._distributions(seen)
 

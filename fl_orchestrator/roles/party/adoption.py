@@ -27,7 +27,7 @@ from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.party.rehearsal import evaluation
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.loading import TrainerFailed
-from fl_orchestrator.training.trainer import FloatArray, Metrics, TensorSpec, Trainer
+from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
 from fl_orchestrator.training.weights_file import save_weights
 
 _log = structlog.get_logger(__name__)
@@ -173,7 +173,7 @@ class Adopter:
                 in_use=str(self._current) if self._current.exists() else None,
             )
         else:
-            tensors = [TensorSpec(t.name, t.shape) for t in self._manifest.tensors]
+            tensors = [WeightSpec(t.name, t.shape) for t in self._manifest.tensors]
             save_weights(self._current, weights, tensors)
             record["current"] = {**found.to_json(), "file": str(self._current)}
             _log.info(

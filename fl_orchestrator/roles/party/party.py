@@ -41,7 +41,7 @@ _ARRIVED: Final = frozenset({"AlreadyCommitted", "AlreadyRevealed"})
 _KEPT_BYTES: Final = 26
 
 
-class Decision(Enum):
+class PartyDecision(Enum):
     """What there is to do for a party, from the chain and its own journal."""
 
     TRAIN = auto()
@@ -51,7 +51,9 @@ class Decision(Enum):
     NOTHING = auto()
 
 
-def decide(seen: Observation, journal: OpenCommitment | None, paused: bool = False) -> Decision:
+def decide(
+    seen: Observation, journal: OpenCommitment | None, paused: bool = False
+) -> PartyDecision:
     """The next duty of a party whose journal entry for the current round is ``journal``.
 
     A paused one commits to nothing.
@@ -59,12 +61,12 @@ def decide(seen: Observation, journal: OpenCommitment | None, paused: bool = Fal
     current, slot = seen.current, seen.committed
     committed = slot.round == current.round
     if current.phase is Phase.COMMIT and seen.drawn and not committed and not paused:
-        return Decision.TRAIN if journal is None else Decision.COMMIT
+        return PartyDecision.TRAIN if journal is None else PartyDecision.COMMIT
     if current.phase is Phase.REVEAL and committed and not slot.revealed:
         if journal is None or journal.commitment[:_KEPT_BYTES] != slot.commitment:
-            return Decision.LOST
-        return Decision.REVEAL
-    return Decision.NOTHING
+            return PartyDecision.LOST
+        return PartyDecision.REVEAL
+    return PartyDecision.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +89,11 @@ class _Posted:
     """What the relay was asked last, and the chain's time until when it may take."""
 
     round: int
-    duty: Decision
+    duty: PartyDecision
     until: int
 
 
-_NOTHING_POSTED: Final = _Posted(0, Decision.NOTHING, 0)
+_NOTHING_POSTED: Final = _Posted(0, PartyDecision.NOTHING, 0)
 
 
 class Party:
@@ -144,7 +146,7 @@ class Party:
         self._forget_what_is_done(seen)
         entry = self._journal.load(seen.current.round)
         decision = decide(seen, entry, self._settings.paused())
-        if decision is Decision.TRAIN:
+        if decision is PartyDecision.TRAIN:
             entry = self._train_once(seen)
             # A commit does not name its round, and training takes time: it must not land in the
             # next one, where it could not be revealed.
@@ -152,11 +154,11 @@ class Party:
             if entry is not None and entry.round != seen.current.round:
                 return Step("train")
             decision = decide(seen, entry, self._settings.paused())
-        if decision is Decision.COMMIT and entry is not None:
+        if decision is PartyDecision.COMMIT and entry is not None:
             return self._commit(seen, entry)
-        if decision is Decision.REVEAL and entry is not None:
+        if decision is PartyDecision.REVEAL and entry is not None:
             return self._reveal(seen, entry)
-        if decision is Decision.LOST:
+        if decision is PartyDecision.LOST:
             _log.error("journal lost", party=self.address, round=seen.current.round)
         return Step(round_over=seen.committed.round != seen.current.round)
 
@@ -222,7 +224,7 @@ class Party:
             relay.post_commit(entry.round, commit)
 
         call = self._federation.commit(entry.round, entry.commitment)
-        return self._deliver(seen, Decision.COMMIT, seen.current.commit_end, post, call)
+        return self._deliver(seen, PartyDecision.COMMIT, seen.current.commit_end, post, call)
 
     def _reveal(self, seen: Observation, entry: OpenCommitment) -> Step:
         """Store, then reveal. Only from now on may the bytes leave this party's directory."""
@@ -234,10 +236,10 @@ class Party:
             relay.put_update(entry.round, entry.update, entry.path, left * RELAY_SHARE)
             relay.post_reveal(entry.round, entry.update)
 
-        if not self._waits(seen, Decision.REVEAL):
+        if not self._waits(seen, PartyDecision.REVEAL):
             self._provide(entry)
         call = self._federation.reveal([entry.update])
-        return self._deliver(seen, Decision.REVEAL, seen.current.reveal_end, post, call)
+        return self._deliver(seen, PartyDecision.REVEAL, seen.current.reveal_end, post, call)
 
     def _is_settled(self, seen: Observation) -> bool:
         """Whether the commit phase has closed, as its confirmations say.
@@ -264,7 +266,7 @@ class Party:
     def _deliver(
         self,
         seen: Observation,
-        duty: Decision,
+        duty: PartyDecision,
         phase_end: int,
         post: Callable[[Relay], None],
         call: Call,
@@ -317,10 +319,10 @@ class Party:
         if seen.current.phase is Phase.COMMIT:
             self._closed = (0, 0)
         slot, posted = seen.committed, self._posted
-        if slot.round == posted.round and (posted.duty is Decision.COMMIT or slot.revealed):
+        if slot.round == posted.round and (posted.duty is PartyDecision.COMMIT or slot.revealed):
             self._posted = _NOTHING_POSTED
 
-    def _waits(self, seen: Observation, duty: Decision) -> bool:
+    def _waits(self, seen: Observation, duty: PartyDecision) -> bool:
         """Whether the relay was asked and still has time."""
         asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
         return asked and seen.timestamp < self._posted.until

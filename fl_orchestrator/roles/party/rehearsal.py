@@ -26,7 +26,7 @@ OFFLINE: Final = VectorMeta(VectorKind.UPDATE, 0, "0x" + "0" * 40, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrialTraining:
     """What one call of a trainer's `fit` gave, and how many seconds it took."""
 
     weights: list[FloatArray]
@@ -43,7 +43,7 @@ class Rehearsal:
     tensor, the largest change of a value, and ``limits`` what its update can express.
     """
 
-    training: Training
+    training: TrialTraining
     weight: int
     clipped: float
     largest: tuple[float, ...]
@@ -56,18 +56,18 @@ class Rehearsal:
     root: bytes
 
 
-def train(trainer: Trainer, weights: list[FloatArray], config: dict[str, Any]) -> Training:
+def train(trainer: Trainer, weights: list[FloatArray], config: dict[str, Any]) -> TrialTraining:
     """Time one call of `fit`; raises what the trainer does."""
     started = time.monotonic()
     trained, samples, metrics = trainer.fit(weights, config)
-    return Training(trained, samples, metrics, time.monotonic() - started)
+    return TrialTraining(trained, samples, metrics, time.monotonic() - started)
 
 
 def rehearse(
     trainer: Trainer,
     manifest: Manifest,
     state: NDArray[np.int32],
-    training: Training,
+    training: TrialTraining,
     meta: VectorMeta,
     file: Path,
 ) -> Rehearsal:

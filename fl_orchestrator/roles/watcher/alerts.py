@@ -29,7 +29,7 @@ class AlertKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class ResultSigner:
     """Who signed a result. ``seat`` is None when the account has no stake there any more."""
 
     address: str
@@ -48,7 +48,7 @@ class Alert:
     round: int
     digest: bytes
     message: str
-    signers: tuple[Signer, ...]
+    signers: tuple[ResultSigner, ...]
     party: str | None = None
     cid: str | None = None
 
@@ -114,6 +114,6 @@ class Alerts:
         self._alerts[key] = alert
         _log.error("alert", **alert.to_json())
 
-    def _signer(self, address: str) -> Signer:
+    def _signer(self, address: str) -> ResultSigner:
         aggregator = self._federation.observe(address).aggregator
-        return Signer(address, aggregator.seat if aggregator.stake else None)
+        return ResultSigner(address, aggregator.seat if aggregator.stake else None)

@@ -13,7 +13,7 @@ class State(Enum):
     WRONG = auto()
     DONE = auto()
     #: Nobody has to keep its data any more, and nobody does.
-    LET_GO = auto()
+    PRUNED = auto()
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ class Prosecution:
         """
         window = self._federation.window(result.round)
         accepted = self._rounds.accepted_digests.get(result.round) == digest
-        revocable = accepted and window.alive
+        revocable = accepted and window.canonical
         end = window.final_at if revocable else window.window_end
         if seen.timestamp >= end:
             raise TooLate(

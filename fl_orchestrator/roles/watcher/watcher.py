@@ -26,8 +26,8 @@ from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.recomputation import (
+    ExpectedModel,
     Recomputation,
-    RightModel,
     UnavailableBase,
     UnavailableUpdates,
 )
@@ -154,7 +154,7 @@ class Watcher:
     @property
     def unchecked_rounds(self) -> tuple[int, ...]:
         """Rounds of the history that nobody can compute any more: their data was let go."""
-        cases = (case for case in self._cases.values() if case.state is State.LET_GO)
+        cases = (case for case in self._cases.values() if case.state is State.PRUNED)
         return tuple(sorted(case.result.round for case in cases if self._stands(case)))
 
     @property
@@ -278,7 +278,7 @@ class Watcher:
 
     def _stands(self, case: Case) -> bool:
         """Whether it is part of the history."""
-        return self._is_accepted(case) and self._federation.window(case.result.round).alive
+        return self._is_accepted(case) and self._federation.window(case.result.round).canonical
 
     def _may_still_win(self, seen: Observation, case: Case) -> bool:
         """Whether it is one of the results that the current round chooses among."""
@@ -303,7 +303,7 @@ class Watcher:
         case.state = State.DONE
         self._alerts.clear(case.digest)
 
-    def _conclude(self, case: Case, right: RightModel) -> None:
+    def _conclude(self, case: Case, right: ExpectedModel) -> None:
         result = case.result
         self._close(case)
         if result.global_root != right.root:
@@ -385,7 +385,7 @@ class Watcher:
             if self._stands(case) and not let_go:
                 self._alert(case, error)
             if over:
-                case.state = State.LET_GO if let_go else State.DONE
+                case.state = State.PRUNED if let_go else State.DONE
                 return
         wake_ats.append(case.retry_at)
 

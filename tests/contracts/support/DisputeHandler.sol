@@ -124,8 +124,8 @@ contract DisputeHandler is Handler {
         if (wrong % 2 == 1) model.set((asked.index << asked.level) * 256, 12_345);
         bytes memory content = model.content(asked.level, asked.index);
         bytes memory path = model.path(asked.level, asked.index);
-        bool due = books[asked.round].alive && asked.answerer == address(0) && block.timestamp < asked.until
-            && wrong % 2 == 0;
+        bool due = books[asked.round].canonical && asked.answerer == address(0)
+            && block.timestamp < asked.until && wrong % 2 == 0;
         vm.prank(account[who % account.length]);
         try disputes.answer(id, content, path) {
             ++done["answer"];
@@ -143,8 +143,9 @@ contract DisputeHandler is Handler {
         bytes32 accepted = books[demands[id - 1].round].accepted;
         bytes32 named = wrong % 2 == 1 ? lastDigest() : accepted;
         Demand memory asked = disputes.demandById(id);
-        bool due = books[asked.round].alive && asked.answerer == address(0) && block.timestamp >= asked.until
-            && block.timestamp < _disputableUntil(accepted) && named == accepted;
+        bool due = books[asked.round].canonical && asked.answerer == address(0)
+            && block.timestamp >= asked.until && block.timestamp < _disputableUntil(accepted)
+            && named == accepted;
         try disputes.expire(id, results[named]) {
             ++done["expire"];
             assertTrue(due, "I27: guilty though it was shown, or may be shown still");

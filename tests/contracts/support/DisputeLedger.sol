@@ -101,7 +101,7 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
         assertEq(history[height], uint256(log.topics[1]), "I21: of another height");
         assertGt(provenAt[books[history[height]].accepted], 0, "I21: revoked without a fraud");
         for (; history.length > height; history.pop()) {
-            books[history[history.length - 1]].alive = false;
+            books[history[history.length - 1]].canonical = false;
         }
         revoked = true;
         ++revocations;
@@ -151,7 +151,7 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
     /// @dev When the result can no longer be proven wrong.
     function _disputableUntil(bytes32 digest) internal view returns (uint256) {
         uint256 round = results[digest].round;
-        bool accepted = books[round].alive && books[round].accepted == digest;
+        bool accepted = books[round].canonical && books[round].accepted == digest;
         return accepted && extendedTo[round] != 0 ? extendedTo[round] : _windowEnd(round);
     }
 
@@ -183,7 +183,7 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
         uint256 round = uint256(log.topics[1]);
         (uint8 level,, uint256 previous, uint256 bond, uint256 deadline) =
             abi.decode(log.data, (uint8, uint256, uint256, uint256, uint256));
-        assertTrue(books[round].alive, "I27: of a dead round");
+        assertTrue(books[round].canonical, "I27: of an orphaned round");
         assertEq(uint256(log.topics[2]), demands.length + 1, "I27: id");
         assertEq(deadline, block.timestamp + rules.answerPeriod, "I28: deadline");
         assertLe(deadline, extendedTo[round], "I28: an answer after the round is final");
@@ -211,7 +211,7 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
         assertFalse(asked.settled, "I24: settled twice");
         asked.settled = true;
         assertTrue(_isOver(asked.round), "I24: settled too early");
-        bool earned = books[asked.round].alive && asked.answerer != address(0);
+        bool earned = books[asked.round].canonical && asked.answerer != address(0);
         assertEq(amount, earned ? asked.bond / 2 : asked.bond, "I24: half of a bond, or all");
         assertEq(_account(log, 3), earned ? asked.answerer : asked.demander, "I24: to whom");
         bondsHeld -= asked.bond;
@@ -219,7 +219,7 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
         explained += amount;
     }
 
-    /// @dev Whether a round is final or dead.
+    /// @dev Whether a round is final or orphaned.
     function _isOver(uint256 round) internal view returns (bool) {
         for (uint256 height = finalHeight + 1; height < history.length; ++height) {
             if (history[height] == round) return false;

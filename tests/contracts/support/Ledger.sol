@@ -16,7 +16,7 @@ import {
 import {FederationTest} from "./FederationTest.sol";
 
 /// @dev What the events say of a round.
-/// @param alive Whether it is part of the history.
+/// @param canonical Whether it is part of the history.
 /// @param attestEnd Zero until something was attested.
 /// @param slashed Whether an aggregator was slashed in it.
 struct RoundBook {
@@ -31,7 +31,7 @@ struct RoundBook {
     bytes32 accepted;
     uint256 reserved;
     bool distributed;
-    bool alive;
+    bool canonical;
     bool slashed;
 }
 
@@ -268,10 +268,10 @@ abstract contract Ledger is FederationTest {
         uint256 word = uint256(log.topics[2]) << 96 | weight;
         counted[round].push(CountedUpdate(word, root));
         books[round].updatesHash = keccak256(abi.encode(books[round].updatesHash, word, root));
-        // Only the current round can still be accepted: of those before, none that is alive may have the root.
+        // Only the current round can still be accepted: of those before, none that is canonical may have the root.
         for (uint256 i = 0; i < countedIn[root].length; ++i) {
             uint256 other = countedIn[root][i];
-            assertTrue(other != round && !books[other].alive, "I05: a root counts twice");
+            assertTrue(other != round && !books[other].canonical, "I05: a root counts twice");
         }
         countedIn[root].push(round);
         if (holderOf[root] == address(0)) holderOf[root] = _account(log, 2);
@@ -304,7 +304,7 @@ abstract contract Ledger is FederationTest {
         assertEq(round.accepted, 0, "accepted twice");
         assertGt(3 * signedStake[digest], 2 * round.aggregatorStake, "I04: quorum");
         history.push(uint256(log.topics[1]));
-        (round.accepted, round.reserved, round.alive) = (digest, reserved, true);
+        (round.accepted, round.reserved, round.canonical) = (digest, reserved, true);
     }
 
     function _roundFinal(Vm.Log memory log) internal virtual {
@@ -323,7 +323,7 @@ abstract contract Ledger is FederationTest {
         RoundBook storage round = books[uint256(log.topics[1])];
         uint256 amount = abi.decode(log.data, (uint256));
         assertFalse(round.distributed, "I11: distributed twice");
-        assertTrue(round.alive, "I11: distributed though revoked");
+        assertTrue(round.canonical, "I11: distributed though revoked");
         assertLe(amount, round.reserved, "I11: credited above reserved");
         round.distributed = true;
         rewarded += amount;

@@ -142,12 +142,12 @@ def test_the_next_state_is_the_formula(
 ) -> None:
     updates, w = case
     base = np.full(updates[0].size, state, np.int32)
-    moves = expected(WeightedMean(), updates, w)
+    steps = expected(WeightedMean(), updates, w)
     blocks = next_global(
         WeightedMean(), in_blocks(base), [in_blocks(u) for u in updates], w, fraction_bits
     )
     found = np.concatenate(list(blocks)).tolist()
-    assert found == [arithmetic.next_state(state, move, fraction_bits) for move in moves]
+    assert found == [arithmetic.next_state(state, step, fraction_bits) for step in steps]
 
 
 @settings(max_examples=20)
@@ -165,7 +165,7 @@ def test_a_round_is_within_a_step_of_float_fedavg(seed: int, parties: int) -> No
         for _ in range(parties)
     ]
     updates = [encode_update(layout, 15, weights, state).vector for weights in local]
-    moved = np.concatenate(
+    next_value = np.concatenate(
         list(
             next_global(
                 WeightedMean(), in_blocks(state), [in_blocks(u) for u in updates], w.tolist(), 15
@@ -175,7 +175,7 @@ def test_a_round_is_within_a_step_of_float_fedavg(seed: int, parties: int) -> No
     for tensor, start_weights in enumerate(start):
         deltas = [p[tensor].astype(np.float64) - start_weights for p in local]
         fedavg = start_weights + np.average(deltas, axis=0, weights=w)
-        found = layout.split(moved)[tensor] / 2.0**24
+        found = layout.split(next_value)[tensor] / 2.0**24
         assert np.abs(found - fedavg).max() <= 2**-15
 
 

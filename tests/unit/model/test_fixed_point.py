@@ -62,10 +62,10 @@ def test_an_update_is_the_formula(
 
 
 @given(states, st.integers(-(2**15), 2**15 - 1), st.integers(0, 24))
-def test_the_next_state_is_the_formula(state: int, move: int, fraction_bits: int) -> None:
-    found = next_state(np.array([state], np.int32), np.array([move], np.int16), fraction_bits)
+def test_the_next_state_is_the_formula(state: int, step: int, fraction_bits: int) -> None:
+    found = next_state(np.array([state], np.int32), np.array([step], np.int16), fraction_bits)
     assert found.dtype == np.int32
-    assert found.tolist() == [arithmetic.next_state(state, move, fraction_bits)]
+    assert found.tolist() == [arithmetic.next_state(state, step, fraction_bits)]
 
 
 @given(st.integers(0, 2**63), st.integers(1, 2**53 - 1))

@@ -168,10 +168,10 @@ def test_a_rule_gives_the_golden_result(row: dict[str, Any]) -> None:
     kind = ("weighted-mean", "median", "trimmed-mean")[row["kind"]]
     rule = rule_for(RuleSpec(kind=kind, trim_bps=row["trimBps"]))
     updates = [[np.array([value], np.int16)] for value in row["values"]]
-    (move,) = rule.aggregate(updates, row["weights"])
-    assert move.tolist() == [row["aggregate"]]
-    moved = next_state(np.array([row["base"]], np.int32), move, row["fractionBits"])
-    assert moved.tolist() == [row["next"]]
+    (step,) = rule.aggregate(updates, row["weights"])
+    assert step.tolist() == [row["aggregate"]]
+    next_value = next_state(np.array([row["base"]], np.int32), step, row["fractionBits"])
+    assert next_value.tolist() == [row["next"]]
 
 
 @each("sampleWeights")

@@ -29,7 +29,7 @@ from fl_orchestrator.relay.messages import (
     RevealMessage,
 )
 from fl_orchestrator.relay.screening import MAX_RESULTS
-from fl_orchestrator.relay.service import Relay
+from fl_orchestrator.relay.service import RelayServer
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.roles.relay import SignedResult
 
@@ -189,19 +189,19 @@ def keepers_store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def relay(revealing: SmallFederation, tmp_path: Path, keepers_store: LocalStore) -> Relay:
+def relay(revealing: SmallFederation, tmp_path: Path, keepers_store: LocalStore) -> RelayServer:
     """A relay in the reveal phase, with a store of its own."""
     return open_relay(revealing, tmp_path, store=keepers_store)
 
 
 @pytest.fixture
-def client(relay: Relay) -> Iterator[TestClient]:
+def client(relay: RelayServer) -> Iterator[TestClient]:
     with client_of(relay) as client:
         yield client
 
 
 def test_an_update_is_uploaded_kept_and_given_to_others(
-    revealing: SmallFederation, keepers_store: LocalStore, relay: Relay, client: TestClient
+    revealing: SmallFederation, keepers_store: LocalStore, relay: RelayServer, client: TestClient
 ) -> None:
     entry = entry_of(revealing, 0)
     path, content = f"/v1/uploads/{entry.update.cid}", entry.path.read_bytes()
@@ -246,7 +246,7 @@ def test_what_was_not_committed_to_is_refused(
 
 
 def test_other_bytes_than_announced_are_refused(
-    revealing: SmallFederation, keepers_store: LocalStore, relay: Relay, client: TestClient
+    revealing: SmallFederation, keepers_store: LocalStore, relay: RelayServer, client: TestClient
 ) -> None:
     entry = entry_of(revealing, 0)
     content = entry.path.read_bytes()
@@ -264,7 +264,7 @@ def test_other_bytes_than_announced_are_refused(
 
 
 def test_an_upload_that_is_too_large_is_cut_while_it_is_read(
-    revealing: SmallFederation, relay: Relay, client: TestClient
+    revealing: SmallFederation, relay: RelayServer, client: TestClient
 ) -> None:
     entry = entry_of(revealing, 0)
     path, limit = f"/v1/uploads/{entry.update.cid}", relay.uploads.max_bytes
@@ -281,7 +281,7 @@ def test_an_upload_that_is_too_large_is_cut_while_it_is_read(
 
 
 def test_uploads_end_where_the_relays_room_ends(
-    revealing: SmallFederation, relay: Relay, client: TestClient
+    revealing: SmallFederation, relay: RelayServer, client: TestClient
 ) -> None:
     relay.uploads._max_stored_bytes = 2 * relay.uploads.max_bytes - 1
     first, second = (entry_of(revealing, i) for i in (0, 1))
@@ -290,7 +290,7 @@ def test_uploads_end_where_the_relays_room_ends(
 
 
 def test_the_pin_of_what_others_have_stored_is_never_taken(
-    revealing: SmallFederation, keepers_store: LocalStore, relay: Relay
+    revealing: SmallFederation, keepers_store: LocalStore, relay: RelayServer
 ) -> None:
     """A party has committed to the CID of a model, as if that were its update."""
     genesis = revealing.genesis.cid
@@ -313,7 +313,7 @@ def test_an_update_that_a_crash_has_left_unpinned_is_pinned_when_it_is_announced
 
 
 def test_a_reveal_waits_for_the_keeper(
-    revealing: SmallFederation, relay: Relay, client: TestClient
+    revealing: SmallFederation, relay: RelayServer, client: TestClient
 ) -> None:
     update = entry_of(revealing, 0).update
     assert client.post("/v1/reveals", json=preimage(update)).status_code == 200

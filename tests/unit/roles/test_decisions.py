@@ -12,9 +12,9 @@ from fl_orchestrator.roles.keeper import keeper
 from fl_orchestrator.roles.party import party
 from fl_orchestrator.roles.party.journal import OpenCommitment
 
-Party = party.Decision
-Aggregator = aggregator.Decision
-Keeper = keeper.Decision
+Party = party.PartyDecision
+Aggregator = aggregator.AggregatorDecision
+Keeper = keeper.KeeperDecision
 
 JOURNAL = OpenCommitment(
     ROUND,

@@ -263,7 +263,7 @@ def test_the_needs_of_the_fake_chain_are_those_of_the_protocol(world: World) -> 
     chain.revoke(1)
     assert chain.history == [0, 1]
     world.round()
-    # Results of the dead rounds 2 and 3 can be challenged; round 3 started from model 2.
+    # Results of the orphaned rounds 2 and 3 can be challenged; round 3 started from model 2.
     assert chain.needed() == {
         *(update_of(n) for n in (1, 2, 3, 4)),
         *(model_of(n) for n in (1, 2, 4)),

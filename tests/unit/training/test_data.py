@@ -10,7 +10,7 @@ from fl_orchestrator.training.data import (
     BadPartition,
     FeatureScale,
     Indices,
-    Partition,
+    PartitionSpec,
     Rows,
     concatenate,
     partition,
@@ -21,7 +21,7 @@ LABELS = np.repeat(np.arange(3), [200, 150, 100]).astype(np.int32)
 
 
 def deal(spec: str, parties: int = 5, seed: int = 0) -> list[Indices]:
-    return partition(Partition.parse(spec), LABELS, {}, parties, seed)
+    return partition(PartitionSpec.parse(spec), LABELS, {}, parties, seed)
 
 
 @settings(max_examples=40, deadline=None)
@@ -87,14 +87,14 @@ def test_more_parties_than_rows_allow_are_refused() -> None:
 
 def test_a_column_makes_its_groups_the_parties() -> None:
     hospital = np.repeat([0, 1, 2, 3], [100, 200, 100, 50])
-    dealt = partition(Partition.parse("column:hospital"), LABELS, {"hospital": hospital}, 4, 0)
+    dealt = partition(PartitionSpec.parse("column:hospital"), LABELS, {"hospital": hospital}, 4, 0)
     assert [len(indices) for indices in dealt] == [100, 200, 100, 50]
     assert all(len(set(hospital[indices])) == 1 for indices in dealt)
 
 
 def test_a_column_that_does_not_fit_is_refused() -> None:
     groups = {"hospital": np.repeat([0, 1], [445, 5])}
-    column = Partition.parse("column:hospital")
+    column = PartitionSpec.parse("column:hospital")
     with pytest.raises(BadPartition, match="no column 'hospital'"):
         partition(column, LABELS, {}, 2, 0)
     with pytest.raises(BadPartition, match="makes 2 parties, not 3"):
@@ -113,7 +113,7 @@ def test_a_column_that_does_not_fit_is_refused() -> None:
 )
 def test_a_misspelt_partition_is_refused(spec: str) -> None:
     with pytest.raises(BadPartition, match="is no partition"):
-        Partition.parse(spec)
+        PartitionSpec.parse(spec)
 
 
 def test_a_party_holds_no_reference_to_the_rows_of_others() -> None:

@@ -17,7 +17,7 @@ from fl_orchestrator.training.loading import (
     TrainerFailed,
     load_trainer,
 )
-from fl_orchestrator.training.trainer import TensorSpec
+from fl_orchestrator.training.trainer import WeightSpec
 
 WEIGHTS = [np.zeros((2, 3), np.float32), np.zeros(3, np.float32)]
 GOOD = """
@@ -180,13 +180,13 @@ def test_a_trainer_of_another_model_is_refused_before_it_trains(
     tmp_path: Path, tensors: list[tuple[str, tuple[int, ...]]], words: str
 ) -> None:
     trainer = load_trainer(str(file(tmp_path, GOOD)))
-    trainer.require_model([TensorSpec("kernel", (2, 3)), TensorSpec("bias", (3,))])
+    trainer.require_model([WeightSpec("kernel", (2, 3)), WeightSpec("bias", (3,))])
     with pytest.raises(BadTrainerFile) as raised:
-        trainer.require_model([TensorSpec(*tensor) for tensor in tensors])
+        trainer.require_model([WeightSpec(*tensor) for tensor in tensors])
     assert words in str(raised.value)
 
 
 def test_a_trainer_need_not_say_what_its_model_is(tmp_path: Path) -> None:
     trainer = load_trainer(str(file(tmp_path, GOOD + "\ndel Mine.initial_weights\n")))
     assert trainer.initial_weights() is None
-    trainer.require_model([TensorSpec("anything", (1,))])
+    trainer.require_model([WeightSpec("anything", (1,))])

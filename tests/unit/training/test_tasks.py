@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fl_orchestrator.training.data import BadPartition, Partition, Rows
+from fl_orchestrator.training.data import BadPartition, PartitionSpec, Rows
 from fl_orchestrator.training.datasets import LOADERS, Dataset
 from fl_orchestrator.training.datasets import load as load_data
-from fl_orchestrator.training.tasks import TASKS, UnknownTask, deal, task_named
+from fl_orchestrator.training.tasks import TASKS, UnknownTask, partition_dataset, task_named
 from fl_orchestrator.training.trainer import Settings
 
 
@@ -31,7 +31,7 @@ def test_every_data_set_has_a_task() -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_is_consistent(task) -> None:
     Settings.from_config({**task.training.config(), "seed": 0})
-    Partition.parse(task.partition)
+    PartitionSpec.parse(task.partition)
     binary = task.training.loss == "binary_crossentropy"
     assert (task.outputs == 1) == binary
     assert 1 <= task.update_fraction_bits <= 24
@@ -45,7 +45,7 @@ def test_a_task_is_consistent(task) -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_deals_its_data_set_by_default(task) -> None:
     data = load_data(task.name)
-    dealt = deal(task, data, task.partition, task.parties, seed=0)
+    dealt = partition_dataset(task, data, task.partition, task.parties, seed=0)
     assert len(dealt.parties) == task.parties
     assert sum(map(len, dealt.parties)) == len(data.train)
     assert len(dealt.test) == len(data.test)
@@ -65,8 +65,8 @@ def test_an_unknown_task_is_refused() -> None:
 
 def test_own_scales_do_not_depend_on_the_rows_of_others() -> None:
     task = task_named("heart-disease")
-    one = deal(task, hospitals(), "column:hospital", 2, 0)
-    other = deal(task, hospitals(scale=1000), "column:hospital", 2, 0)
+    one = partition_dataset(task, hospitals(), "column:hospital", 2, 0)
+    other = partition_dataset(task, hospitals(scale=1000), "column:hospital", 2, 0)
     assert np.array_equal(one.parties[0].x, other.parties[0].x)
     assert np.array_equal(one.test_groups["north"].x, other.test_groups["north"].x)
     # The test rows of a hospital are scaled by its own training rows: here they are the same rows.
@@ -84,4 +84,4 @@ def test_constant_scales_do_not_depend_on_any_rows() -> None:
 
 def test_parties_that_scale_by_their_own_rows_need_their_own_test_rows() -> None:
     with pytest.raises(BadPartition, match=r"own rows.*--partition column:hospital"):
-        deal(task_named("heart-disease"), hospitals(), "iid", 2, 0)
+        partition_dataset(task_named("heart-disease"), hospitals(), "iid", 2, 0)

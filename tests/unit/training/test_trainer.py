@@ -9,7 +9,7 @@ from fl_orchestrator.training.trainer import (
     BadTrainingConfig,
     BadWeights,
     Settings,
-    TensorSpec,
+    WeightSpec,
     check_weights,
     training_seed,
 )
@@ -95,7 +95,7 @@ def test_a_missing_setting_is_refused() -> None:
 
 
 def test_weights_of_another_number_shape_or_dtype_are_refused() -> None:
-    tensors = [TensorSpec("a", (2, 3)), TensorSpec("b", (3,))]
+    tensors = [WeightSpec("a", (2, 3)), WeightSpec("b", (3,))]
     good = [np.zeros((2, 3), np.float32), np.zeros(3, np.float32)]
     check_weights(good, tensors)
     with pytest.raises(BadWeights, match="2 tensors, but 1"):

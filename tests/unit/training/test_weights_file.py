@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fl_orchestrator.training.trainer import BadWeights, FloatArray, TensorSpec
+from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec
 from fl_orchestrator.training.weights_file import (
     BadWeightsFile,
     UnwritableFile,
@@ -21,7 +21,7 @@ from fl_orchestrator.training.weights_file import (
     save_weights,
 )
 
-TENSORS = (TensorSpec("hidden/kernel", (3, 2)), TensorSpec("a/bias", (2,)), TensorSpec("s", ()))
+TENSORS = (WeightSpec("hidden/kernel", (3, 2)), WeightSpec("a/bias", (2,)), WeightSpec("s", ()))
 
 
 def weights(seed: int = 0) -> list[FloatArray]:
@@ -63,7 +63,7 @@ def test_transposed_memory_is_written_in_row_major_order(tmp_path: Path) -> None
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_saved_weights_replace_the_old_ones_whole(tmp_path: Path, suffix: str) -> None:
     path, other = tmp_path / f"current{suffix}", tmp_path / f"other{suffix}"
-    tensors = (TensorSpec("file", (3, 2)), *TENSORS[1:])  # a name that means something to NumPy
+    tensors = (WeightSpec("file", (3, 2)), *TENSORS[1:])  # a name that means something to NumPy
     for seed in (0, 1):
         save_weights(path, weights(seed), tensors)
     save_weights(other, weights(1), tensors)
@@ -236,7 +236,7 @@ def test_damaged_files_raise_typed_errors_and_nothing_else(
         for _ in range(data.draw(st.integers(1, 3))):
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
-    tensors = [TensorSpec(t.name, t.shape or (1,)) for t in TENSORS]
+    tensors = [WeightSpec(t.name, t.shape or (1,)) for t in TENSORS]
     try:
         found = load_weights(path, tensors)
     except (BadWeights, BadWeightsFile):

@@ -163,7 +163,7 @@ def test_a_proven_fraud_revokes_the_round_and_its_signers_pay(case: Case) -> Non
     assert federation.frauds(block) == federation.frauds(0, block, 1) == [proven]
     assert federation.frauds(0, block - 1) == federation.frauds(0, None, 2) == []
     assert federation.revocations(0) == [RoundRevoked(1, 1, block)]
-    assert not federation.window(1).alive
+    assert not federation.window(1).canonical
     assert dict(case.look().frauds) == {case.digest: proven}
     assert dict(case.look().revocations) == {1: RoundRevoked(1, 1, block)}
 
@@ -199,7 +199,7 @@ def test_a_result_that_was_not_accepted_is_found_and_disputed_without_a_revocati
     case.challenge()
     assert set(case.look().frauds) == {digest}
     assert dict(case.index.revocations) == {}
-    assert case.federation.window(1).alive
+    assert case.federation.window(1).canonical
     assert not case.federation.attestation(digest).accepted
 
 
@@ -218,7 +218,10 @@ def test_the_round_that_takes_a_revoked_height_is_told_from_it(case: Case) -> No
     assert index.accepted(2, case.block).result.global_root == head.root
     assert set(index.revocations) == {1}
     assert [len(index.updates(number)) for number in (1, 2)] == [3, 3]
-    assert (case.federation.window(1).alive, case.federation.window(2).alive) == (False, True)
+    assert (case.federation.window(1).canonical, case.federation.window(2).canonical) == (
+        False,
+        True,
+    )
 
 
 def test_a_descent_is_followed_from_the_root_to_a_chunk(case: Case) -> None:
@@ -232,7 +235,7 @@ def test_a_descent_is_followed_from_the_root_to_a_chunk(case: Case) -> None:
     assert federation.demands(0) == federation.demands(block, block, 1) == [first]
     assert case.small.observe(case.small.outsider).credit == 5
     window = federation.window(1)
-    assert (window.open_descents, window.alive) == (1, True)
+    assert (window.open_descents, window.canonical) == (1, True)
     assert window.final_at == window.window_end + 2 * period * 3
     assert dict(case.look().demands) == {1: first}
 

@@ -4,8 +4,8 @@ pragma solidity 0.8.30;
 import {IFederation, Phase, Result, Signature} from "../../contracts/interfaces/IFederation.sol";
 import {DisputeTest, Evidence} from "./support/DisputeTest.sol";
 
-/// @notice See DeadRounds.tree: what can no longer be done with a revoked round, and what has to wait for disputes.
-contract DeadRoundsTest is DisputeTest {
+/// @notice See OrphanedRounds.tree: what can no longer be done with a revoked round, and what has to wait for disputes.
+contract OrphanedRoundsTest is DisputeTest {
     // ------------------------------------------------------------------ attest
 
     function test_Attest_RevertWhen_TheResultWasProvenWrong() public {
@@ -38,7 +38,7 @@ contract DeadRoundsTest is DisputeTest {
         _expectAttestRefused(right.result, IFederation.WrongPhase.selector);
     }
 
-    function test_Attest_RevertWhen_TheBaseOfTheRoundIsDead() public {
+    function test_Attest_RevertWhen_TheBaseOfTheRoundIsOrphaned() public {
         Evidence memory wrong = _acceptWrong();
         _toAttest(3);
         Evidence memory right = _evidence();
