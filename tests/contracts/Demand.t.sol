@@ -12,7 +12,7 @@ contract DemandTest is DisputeTest {
 
     // ------------------------------------------------------------------ demand
 
-    function test_Demand_RevertWhen_TheRoundIsNotAlive() public {
+    function test_Demand_RevertWhen_TheRoundIsNotCanonical() public {
         _expectNotAlive(0);
         _expectNotAlive(1);
         _toAttest(3);
