@@ -304,6 +304,79 @@ def test_a_node_that_is_a_block_behind_is_asked_again(
     assert account.nonce() == 2
 
 
+def test_independent_calls_are_sent_together_and_mined_in_one_block(
+    node: AnvilNode, key: LocalSigner
+) -> None:
+    account = Account(node, key)
+    threads = ThreadPoolExecutor(1)
+    sent = threads.submit(account.sender.send_together, [transfer(v) for v in range(1, 6)])
+    until(lambda: account.nonce("pending") == 5)
+    mine(node)
+    receipts = sent.result(PATIENCE)
+    assert all(isinstance(receipt, Receipt) for receipt in receipts)
+    assert len({r.block_number for r in receipts if isinstance(r, Receipt)}) == 1
+    # None of them is counted as on its way any more.
+    assert account.sends().done() is False
+    account.waits()
+    mine(node)
+
+
+def test_what_is_sent_together_fits_into_one_block(node: AnvilNode, key: LocalSigner) -> None:
+    account = Account(node, key)
+    limit = node.rpc("eth_getBlockByNumber", "latest", False)["gasLimit"]
+    node.rpc("evm_setBlockGasLimit", hex(100_000))
+    try:
+        mine(node)
+        with mining(node):
+            receipts = account.sender.send_together([transfer(1)] * 10)
+    finally:
+        node.rpc("evm_setBlockGasLimit", limit)
+    assert len(receipts) == 4
+
+
+def test_a_call_that_reverts_does_not_stop_those_sent_with_it(
+    node: AnvilNode, key: LocalSigner
+) -> None:
+    account = Account(node, key)
+    # Code that always reverts: PUSH1 0 PUSH1 0 REVERT.
+    reverting = Web3.to_checksum_address("0x" + "88" * 20)
+    node.rpc("anvil_setCode", reverting, "0x60006000fd")
+    calls = [transfer(1), Call(reverting, b"", 0, "refused"), transfer(2)]
+    with mining(node):
+        first, refused, last = account.sender.send_together(calls)
+    assert isinstance(first, Receipt)
+    assert isinstance(refused, ContractReverted)
+    assert isinstance(last, Receipt)
+
+
+def test_a_budget_ends_what_is_sent_together_and_loses_nothing(
+    node: AnvilNode, key: LocalSigner, tmp_path: Path
+) -> None:
+    budget = Budget(tmp_path / "budget.json", value_per_day=12)
+    account = Account(node, key, budget=budget)
+    with mining(node):
+        receipts = account.sender.send_together([transfer(5)] * 4)
+        assert [type(receipt) for receipt in receipts] == [Receipt, Receipt]
+        with pytest.raises(BudgetExceeded):
+            account.sender.send_together([transfer(5)])
+    assert budget.spent_today()[1] == 10
+
+
+def test_the_margin_for_gas_never_exceeds_the_blocks_limit(
+    node: AnvilNode, key: LocalSigner
+) -> None:
+    account = Account(node, key)
+    limit = int(node.rpc("eth_getBlockByNumber", "latest", False)["gasLimit"], 16)
+    # A loop that takes four fifths of a block, 26 gas a turn.
+    turns = (limit * 4 // 5 // 26).to_bytes(4, "big").hex()
+    spender = Web3.to_checksum_address("0x" + "99" * 20)
+    node.rpc("anvil_setCode", spender, f"0x63{turns}5b6001900380600557")
+    with mining(node):
+        receipt = account.sender.send(Call(spender, b"", 0, "spend"))
+    sent = account.web3.eth.get_transaction(receipt.transaction)  # type: ignore[arg-type]
+    assert limit * 3 // 4 < receipt.gas_used <= sent["gas"] <= limit
+
+
 def test_whoever_loses_the_race_for_a_nonce_is_told(node: AnvilNode, key: LocalSigner) -> None:
     account = Account(node, key)
     sent = account.sends(5)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from web3 import Web3
 from web3.types import TxParams, TxReceipt
 
 from fl_orchestrator.chain.contract.contract import Call
-from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
+from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.endpoints import RpcUnavailable
 from fl_orchestrator.chain.sending.fees import Fees, highest, market_fees
 from fl_orchestrator.chain.sending.pending import (
@@ -40,11 +41,15 @@ __all__ = [
     "TransactionFailed",
 ]
 
+_log = structlog.get_logger(__name__)
+
 DEFAULT_POLICY: Final = SendPolicy()
 
 # An estimate is exact only for the state it was made in: batches shrink or grow a little, and the
 # signature that accepts a result takes 1.4 times as much as one before it. The rest is not paid.
 _GAS_MARGIN: Final = 1.5
+# A block of every chain has room for so much: its limit need not be asked for.
+_GAS_OF_ANY_BLOCK: Final = 4_000_000
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LAST_PAUSE_SECONDS: Final = 1.0
 # A node that is a block behind names a nonce that is mined already.
@@ -104,37 +109,76 @@ class Sender:
         transaction, and TransactionFailed when it was sent in vain.
         """
         with self._lock:
-            transit = self._launch(call)
-            self._in_flight.add(transit.nonce)
-        try:
-            receipt = self._wait(transit)
-        finally:
-            with self._lock:
-                self._in_flight.discard(transit.nonce)
-        with self._reverts.translated():
-            mined = self._settle(transit, receipt)
-        if receipt["status"] != 1:
-            raise TransactionFailed(
-                f"{call.label} reverted in block {receipt['blockNumber']}.",
-                "The chain changed between the check and the block; run the command again.",
-            )
-        self._on_receipt(mined)
-        return mined
+            gas, fees = self._estimate(call)
+            pending = self._launch(call, gas, fees)
+        return self._finish(pending)
+
+    def send_together(self, calls: Iterable[Call]) -> list[Receipt | ChainError]:
+        """Send calls one after the other with consecutive nonces, then wait for all of them.
+
+        None of them may depend on another. Calls beyond what one block can take are not sent, so
+        that the caller looks at the chain again in between. The answer has, for each call that was
+        tried, in order, its receipt, or the error that `send` would raise; an error that concerns
+        the account and not the call (no coin, no budget, no node) is raised if nothing was sent.
+        """
+        pending: list[PendingTransaction | ChainError] = []
+        with self._lock:
+            room = self._block_gas()
+            for call in calls:
+                try:
+                    gas, fees = self._estimate(call)
+                    room -= gas
+                    if room < 0 and pending:
+                        break
+                    pending.append(self._launch(call, gas, fees))
+                except ContractReverted as error:
+                    pending.append(error)
+                except ChainError as error:
+                    if not any(isinstance(sent, PendingTransaction) for sent in pending):
+                        raise
+                    _log.warning("sent only a part", calls=len(pending), reason=error.message)
+                    break
+        return [self._outcome(sent) for sent in pending]
 
     def check(self, call: Call) -> int:
         """The gas the call would take; raises what sending it would raise."""
         gas, fees = self._estimate(call)
         if self.policy.budget is not None:
-            self.policy.budget.check(_with_margin(gas) * highest(fees), call.value)
+            self.policy.budget.check(self._gas_limit(gas) * highest(fees), call.value)
         return gas
+
+    def _outcome(self, sent: PendingTransaction | ChainError) -> Receipt | ChainError:
+        if not isinstance(sent, PendingTransaction):
+            return sent
+        try:
+            return self._finish(sent)
+        except ChainError as error:
+            return error
+
+    def _finish(self, pending: PendingTransaction) -> Receipt:
+        """The receipt of a transaction that was handed over, when it is confirmed."""
+        try:
+            receipt = self._wait(pending)
+        finally:
+            with self._lock:
+                self._in_flight.discard(pending.nonce)
+        with self._reverts.translated():
+            mined = self._settle(pending, receipt)
+        if receipt["status"] != 1:
+            raise TransactionFailed(
+                f"{pending.call.label} reverted in block {receipt['blockNumber']}.",
+                "The chain changed between the check and the block; run the command again.",
+            )
+        self._on_receipt(mined)
+        return mined
 
     # ------------------------------------------------------------------ sending
 
-    def _launch(self, call: Call) -> PendingTransaction:
-        gas, fees = self._estimate(call)
+    def _launch(self, call: Call, gas: int, fees: Fees) -> PendingTransaction:
+        """Hand a transaction over. The caller holds the lock; `_finish` has to follow."""
         transaction: dict[str, Any] = {
             "chainId": self.web3.eth.chain_id,
-            "gas": _with_margin(gas),
+            "gas": self._gas_limit(gas),
             "value": call.value,
             "data": call.data,
             **fees,
@@ -144,15 +188,16 @@ class Sender:
         attempt = 1
         while True:
             transaction["nonce"] = self._next_nonce()
-            transit = PendingTransaction(
+            pending = PendingTransaction(
                 *(self.web3, self.signer, self._reverts, self.policy),
                 *(call, dict(transaction)),
                 functools.partial(self._has_before, transaction["nonce"]),
             )
             try:
                 with self._reverts.translated():
-                    transit.launch()
-                return transit
+                    pending.launch()
+                self._in_flight.add(pending.nonce)
+                return pending
             except RequestRefused as refusal:
                 if "nonce" not in refusal.message.lower() or attempt == _NONCE_ATTEMPTS:
                     raise
@@ -172,31 +217,31 @@ class Sender:
             nonce += 1
         return nonce
 
-    def _wait(self, transit: PendingTransaction) -> TxReceipt:
+    def _wait(self, pending: PendingTransaction) -> TxReceipt:
         """The receipt of a transaction that is done; an outage is waited for no less than it."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 with self._reverts.translated():
-                    receipt = transit.poll()
+                    receipt = pending.poll()
                 if receipt is not None:
                     return receipt
             except (RpcUnavailable, RequestRefused):
-                if transit.overdue:
+                if pending.overdue:
                     raise
-            if failure := transit.overdue:
+            if failure := pending.overdue:
                 raise failure
             time.sleep(pause)
             pause = min(pause * 1.5, _LAST_PAUSE_SECONDS)
 
-    def _settle(self, transit: PendingTransaction, receipt: TxReceipt) -> Receipt:
-        price = receipt.get("effectiveGasPrice", highest(transit.fees))
+    def _settle(self, pending: PendingTransaction, receipt: TxReceipt) -> Receipt:
+        price = receipt.get("effectiveGasPrice", highest(pending.fees))
         fee = receipt["gasUsed"] * price
         if self.policy.budget is not None:
-            value = transit.call.value if receipt["status"] == 1 else 0
-            self.policy.budget.settle(transit.nonce, fee, value)
+            value = pending.call.value if receipt["status"] == 1 else 0
+            self.policy.budget.settle(pending.nonce, fee, value)
         return Receipt(
-            transit.call.label,
+            pending.call.label,
             bytes(receipt["transactionHash"]),
             receipt["blockNumber"],
             receipt["gasUsed"],
@@ -205,6 +250,15 @@ class Sender:
         )
 
     # ------------------------------------------------------------------ what it may cost
+
+    def _gas_limit(self, gas: int) -> int:
+        """The gas to allow for an estimate: with a margin, but never more than a block has."""
+        limit = int(gas * _GAS_MARGIN)
+        return limit if limit <= _GAS_OF_ANY_BLOCK else max(gas, min(limit, self._block_gas()))
+
+    def _block_gas(self) -> int:
+        with self._reverts.translated():
+            return int(self.web3.eth.get_block("latest")["gasLimit"])
 
     def _estimate(self, call: Call) -> tuple[int, Fees]:
         """The gas of a call that the account can pay, and the fees to offer."""
@@ -222,7 +276,7 @@ class Sender:
             self._require(balance, call, call.value)
             gas = self.web3.eth.estimate_gas(transaction)
             fees = market_fees(self.web3, self.policy.max_fee_per_gas)
-        self._require(balance, call, call.value + _with_margin(gas) * highest(fees))
+        self._require(balance, call, call.value + self._gas_limit(gas) * highest(fees))
         return gas, fees
 
     def _require(self, balance: int, call: Call, needed: int) -> None:
@@ -232,7 +286,3 @@ class Sender:
                 f"up to {Web3.from_wei(needed, 'ether')} ETH.",
                 "Send coin to the account first.",
             )
-
-
-def _with_margin(gas: int) -> int:
-    return int(gas * _GAS_MARGIN)
