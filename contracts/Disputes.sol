@@ -9,9 +9,24 @@ import {CountedUpdate, Result} from "./interfaces/IFederation.sol";
 import {Claim, Descents, DisputeLogic} from "./libraries/DisputeLogic.sol";
 import {Current, Round, Tally} from "./State.sol";
 
-/// @title Disputes: one honest watcher undoes a wrong result and makes its signers pay
-/// @notice Two ways to prove a result wrong: by one coordinate that is not what the rule gives (`challenge`), or
-/// by its signers not showing it (`demand`, `answer`, `expire`).
+/// @title Disputes: anybody can prove that a signed result is wrong; it is revoked, and its signers are slashed
+/// @notice The whole dispute game. Aggregators sign a result: "this model is the federation's rule, applied to
+/// these updates to this base model". The rule is deterministic, so whoever has the updates (a watcher) can
+/// compute the expected model and compare it with the signed one. If the two differ, the watcher proves it in
+/// one of two ways. First, where the signed model is published: it finds a coordinate that is wrong, registers
+/// the challenge (`registerChallenge`), and at least one block later calls `challenge` with Merkle proofs of
+/// this coordinate in every included update, in the base model and in the signed model. The contract computes
+/// this one coordinate and compares. Second, where the signers withhold the model: the watcher pays a bond and
+/// calls `demand` for a node of the signed model's tree. Anybody who has the model can `answer` with the nodes
+/// up to six levels below. The watcher compares them with its own tree, calls `descend` for the first node that
+/// differs, and repeats this until an answer shows a chunk with a wrong coordinate, which it challenges. If
+/// nobody answers within the answer period, anybody can `expire` the demand, and that alone convicts the
+/// result. A convicted result is fraudulent for ever. If it was accepted, its round and all later rounds are
+/// revoked, and the head is the model before it. `slashSigner` slashes one signer at a time: half of the slash
+/// goes to the challenger, half is burnt. A challenge of a right coordinate reverts (`NotFraud`), so an honest
+/// signer who answers its demands loses nothing. `closeDescent` ends a descent that was not continued.
+/// `settleBond` pays the bond back, unless the demand was answered and the round stands: then half goes to the
+/// account that answered, and half is burnt.
 abstract contract Disputes is Attestation, IDisputes {
     Descents private descents;
     mapping(bytes32 digest => Fraud) private frauds;
@@ -22,7 +37,7 @@ abstract contract Disputes is Attestation, IDisputes {
 
     /// @inheritdoc IDisputes
     function registerChallenge(bytes32 hash) external {
-        // Whoever registers it again, to make it look younger, changes nothing.
+        // The first registration stands: nobody can make a challenge look younger than it is.
         if (registeredAt[hash] != 0) return;
         registeredAt[hash] = block.number;
         emit ChallengeRegistered(hash, msg.sender);
@@ -39,7 +54,7 @@ abstract contract Disputes is Attestation, IDisputes {
         bytes32 digest = _resultDigest(result);
         uint256 registered =
             registeredAt[keccak256(abi.encode(msg.sender, result.round, digest, coordinate, salt))];
-        // A block's number, and zero for none: nobody can bring it to miss them.
+        // Exact comparison is safe: these are block numbers, and zero means that it was not registered.
         // slither-disable-next-line incorrect-equality
         if (registered == 0 || registered == block.number) revert ChallengeNotRegistered();
         if (tallies[digest].signers == 0) revert UnknownResult();
@@ -57,7 +72,7 @@ abstract contract Disputes is Attestation, IDisputes {
         _convict(uint32(result.round), digest, msg.sender);
     }
 
-    // ------------------------------------------------------------------ a result that nobody shows
+    // ------------------------------------------------------------------ a withheld model
 
     /// @inheritdoc IDisputes
     function demand(uint32 round, uint8 level, uint256 index) external payable returns (uint256 id) {
@@ -117,11 +132,13 @@ abstract contract Disputes is Attestation, IDisputes {
         _requireAlive(round);
     }
 
+    /// @dev The names `RoundNotAlive` and this one are older than the term canonical. The error is part of the
+    /// ABI and keeps its name.
     function _requireAlive(uint32 round) private view {
         if (!_isCanonical(round)) revert RoundNotAlive();
     }
 
-    // ------------------------------------------------------------------ what follows from a fraud
+    // ------------------------------------------------------------------ conviction: revoke and slash
 
     /// @inheritdoc IDisputes
     function slashSigner(bytes32 digest, uint8 seat) external {
@@ -147,18 +164,19 @@ abstract contract Disputes is Attestation, IDisputes {
         if (revoked) _revoke(round, present);
     }
 
-    /// @dev Gives the slashes of every round that a revocation may kill time to arrive.
+    /// @dev A revocation orphans later rounds too. Keeps all stakes in the contract until the results of every
+    /// such round can no longer be challenged, so that the slashes come before the withdrawals.
     function _holdStakes(Current memory present) private {
         uint256 attestEnd = rounds[history[present.headHeight].round].attestEnd;
         uint256 last = Math.max(block.timestamp, Math.max(attestEnd, rounds[present.round].attestEnd));
         heldUntil = Math.max(heldUntil, last + challengePeriod);
     }
 
-    /// @dev Its window is open, so neither this round nor a later one is final.
+    /// @dev The dispute window of this round is open, so neither it nor a later round is final.
     function _revoke(uint32 round, Current memory present) private {
         uint32 height = rounds[round].height;
         emit RoundRevoked(round, height);
-        // Its base is the head.
+        // The base of an open round is the head, which is being revoked: the open round is void too.
         if (present.commitEnd != 0 && !present.orphaned) {
             _settleRound(present);
             if (!present.accepted) emit RoundVoided(present.round);

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 /// @title The binary keccak256 tree over the chunks of a vector
 /// @notice A vector is cut into chunks of 256 little-endian values and padded to exactly 2^depth chunks.
 /// `leaf = keccak256(chunk)`, `node = keccak256(left || right)`. See docs/protocol.md, section 4.
-/// @dev Leaves are longer than nodes (512 or 1,024 bytes against 64), so that none passes for the other.
+/// @dev A leaf hashes 512 or 1,024 bytes and a node hashes 64 bytes, so a node cannot be presented as a leaf.
 library ChunkTree {
     /// @notice Values in a chunk.
     uint256 internal constant CHUNK_VALUES = 256;
@@ -38,7 +38,7 @@ library ChunkTree {
         return node;
     }
 
-    /// @notice The node above `2^levels` neighbours, packed from the left.
+    /// @notice The root of the subtree whose `2^levels` lowest nodes are these, packed from the left.
     function subtreeRoot(bytes calldata nodes, uint256 levels) internal pure returns (bytes32) {
         if (nodes.length != 32 << levels) revert WrongProofLength(nodes.length);
         bytes32[] memory level = new bytes32[](1 << levels);
@@ -102,7 +102,7 @@ library ChunkTree {
         return int32(uint32(word));
     }
 
-    /// @dev In the scratch space: `abi.encode` would allocate memory at every level.
+    /// @dev Hashes in the scratch space, because `abi.encode` would allocate memory at every level.
     function _hash(bytes32 left, bytes32 right) private pure returns (bytes32 node) {
         assembly ("memory-safe") {
             mstore(0x00, left)

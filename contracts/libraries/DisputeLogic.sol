@@ -11,31 +11,35 @@ import {Bitmap} from "./Bitmap.sol";
 import {ChunkTree} from "./ChunkTree.sol";
 import {ModelRule} from "./ModelRule.sol";
 
-/// @dev What of a result decides a coordinate of its model, and the model it claims.
+/// @dev The fields of a {Result} that a recomputation needs: the base and the included updates, which determine
+/// the expected value, and the root of the model that was signed.
 struct Claim {
     bytes32 baseRoot;
     uint256 included;
     bytes32 globalRoot;
 }
 
-/// @dev All demands of a federation; they count from 1.
+/// @dev All demands of a federation. Ids start at 1.
 struct Descents {
     uint256 count;
     mapping(uint256 id => Demand) demands;
 }
 
-/// @title A coordinate computed again from proofs, and descents into the tree of a withheld model
-/// @notice The part of {Disputes} that is linked: the code of one contract is limited (EIP-170). It acts on the
-/// storage of the federation that calls it. See docs/protocol.md, section 6.
+/// @title The work of a dispute: recomputation of one coordinate, descents into a withheld model, slashing
+/// @notice Read {Disputes} first: it describes the game. This part is a linked library, because the code size of
+/// one contract is limited (EIP-170). It is called with `delegatecall`, so it works on the storage of the
+/// federation. See docs/protocol.md, section 6.
 library DisputeLogic {
-    /// @dev What an answer shows at once: 64 nodes.
+    /// @dev One answer shows the nodes this many levels below the demanded node: at most 2^6 = 64 nodes.
     uint256 private constant LEVELS_PER_ANSWER = 6;
 
     // ------------------------------------------------------------------ a wrong coordinate
 
+    /// @notice Computes one coordinate of the model by the federation's rule, and reads the value that was signed.
+    /// @param encodedParams The contract whose code is the encoded {Params}.
     /// @param proofs See {IDisputes-challenge}.
-    /// @return expected What the rule gives at the coordinate.
-    /// @return claimed What the result has there.
+    /// @return expected The value that the rule gives at the coordinate.
+    /// @return claimed The value of the signed model at the coordinate.
     function recompute(
         address encodedParams,
         Claim calldata claim,
@@ -58,14 +62,14 @@ library DisputeLogic {
         if (root != claim.globalRoot) revert IDisputes.InvalidModelProof();
     }
 
-    /// @dev Of each included update and of two models.
+    /// @dev One proof for each included update, and one for each of the two models.
     function _requireProofsLength(uint256 depth, uint256 included, uint256 given) private pure {
         uint256 length =
             Bitmap.count(included) * ChunkTree.proofLength(2, depth) + 2 * ChunkTree.proofLength(4, depth);
         if (given != length) revert IDisputes.WrongProofsLength(given, length);
     }
 
-    /// @dev The included updates' values at a coordinate.
+    /// @dev The value of every included update at the coordinate, each checked against the update's root.
     function _values(
         uint256 depth,
         uint256 included,
@@ -100,10 +104,11 @@ library DisputeLogic {
 
     // ------------------------------------------------------------------ descents
 
-    /// @param record The round's, which is canonical.
-    /// @param paid By the sender, in wei; at least the bond.
-    /// @return id The new demand's.
-    /// @return bond What it costs.
+    /// @notice Begins a descent: the first demand for a node of an accepted model's tree.
+    /// @param record The record of the round. The caller has checked that the round is canonical.
+    /// @param paid What the sender paid, in wei. It must cover the bond.
+    /// @return id The id of the new demand.
+    /// @return bond The price of the demand, in wei. The caller credits the rest of `paid`.
     function begin(
         Descents storage descents,
         Round storage record,
@@ -120,7 +125,8 @@ library DisputeLogic {
             revert IDisputes.NoSuchNode(level, index);
         }
         if (record.extendedTo == 0) {
-            // The way down to a chunk, an answer and a next demand at every step, and time to challenge it.
+            // One step is an answer and the next demand, an answer period each. This is enough for every step down
+            // to a chunk, and for the challenge at the end.
             uint256 steps = Math.ceilDiv(p.depth, LEVELS_PER_ANSWER) + 2;
             record.extendedTo = uint40(end + 2 * uint256(p.answerPeriod) * steps);
             emit IDisputes.FinalityExtended(round, record.extendedTo);
@@ -141,6 +147,7 @@ library DisputeLogic {
         id = _demand(descents, p.answerPeriod, asked, 0, paid);
     }
 
+    /// @notice Continues a descent at one of the nodes that the answer to the previous demand shows.
     function descend(
         Descents storage descents,
         address encodedParams,
@@ -162,7 +169,9 @@ library DisputeLogic {
         return (_demand(descents, _paramsOf(encodedParams).answerPeriod, asked, previous, paid), asked.bond);
     }
 
-    /// @param record Of the demand's round, which is canonical.
+    /// @notice Checks an answer against the root of the signed model, and stores that the demand is answered.
+    /// @param record The record of the demand's round. The caller has checked that the round is canonical.
+    /// @param root The root of the model that was accepted in this round.
     function answer(
         Descents storage descents,
         Round storage record,
@@ -188,7 +197,8 @@ library DisputeLogic {
         emit IDisputes.Answered(asked.round, id, msg.sender, content);
     }
 
-    /// @param record Of the demand's round.
+    /// @notice Ends a descent that its demander did not continue in time.
+    /// @param record The record of the demand's round.
     function close(Descents storage descents, Round storage record, uint256 id) external {
         Demand storage asked = descents.demands[id];
         if (asked.answerer == address(0)) revert IDisputes.NotAnswered();
@@ -198,14 +208,15 @@ library DisputeLogic {
         emit IDisputes.DescentClosed(asked.round, id);
     }
 
-    /// @param canonical Whether the demand's round is.
+    /// @notice Deletes a demand and returns who gets how much of its bond, in wei. The rest is burnt.
+    /// @param canonical Whether the demand's round is canonical.
     function settle(Descents storage descents, uint256 id, bool canonical)
         external
         returns (address to, uint256 amount)
     {
         Demand memory asked = descents.demands[id];
         (to, amount) = (asked.demander, asked.bond);
-        // Half is burnt, or demands that one answers oneself would be free.
+        // Half is burnt. Otherwise an account that answers its own demands would delay finality at no cost.
         if (canonical && asked.answerer != address(0)) (to, amount) = (asked.answerer, amount / 2);
         delete descents.demands[id];
         emit IDisputes.BondSettled(asked.round, id, to, amount);
@@ -213,11 +224,12 @@ library DisputeLogic {
 
     // ------------------------------------------------------------------ slashing
 
-    /// @dev What of an aggregator's stake is slashed for a fraud: never more than there is.
+    /// @notice Slashes one signer of a fraudulent result. A slash never exceeds the present stake.
     /// @param account The present holder of the seat.
-    /// @return round That of the fraud.
-    /// @return challenger Whoever proved it.
-    /// @return paid To the challenger; the rest of the slash is burnt, or slashing oneself would be free.
+    /// @return round The round of the fraudulent result.
+    /// @return challenger The account that proved the fraud.
+    /// @return paid The challenger's part, in wei. The rest of the slash is burnt: otherwise an aggregator could
+    /// slash itself at no cost.
     function slash(
         Fraud storage proven,
         Tally storage tally,
@@ -228,7 +240,7 @@ library DisputeLogic {
         address encodedParams
     ) external returns (uint32 round, address challenger, uint256 paid) {
         (round, challenger) = (proven.round, proven.challenger);
-        // Who took the seat after the round did not sign.
+        // An account that took the seat after this round did not sign.
         bool signed =
             Bitmap.has(tally.signers, seat) && account != address(0) && aggregator.activeFrom <= round;
         if (challenger == address(0) || !signed || Bitmap.has(proven.slashed, seat)) {
@@ -242,7 +254,7 @@ library DisputeLogic {
         uint96 amount = uint96(Math.ceilDiv(uint256(stake) * p.fraudSlashBps, BPS));
         uint96 left = stake - amount;
         if (aggregator.unbondAt == 0 && stake >= p.minAggregatorStake) {
-            // What is left below the minimum no longer counts at all.
+            // A stake below the minimum has no vote: then all of it leaves the total.
             live.aggregatorStake -= left < p.minAggregatorStake ? stake : amount;
         }
         aggregator.stake = left;
@@ -250,9 +262,9 @@ library DisputeLogic {
         emit IFederation.Slashed(account, Role.Aggregator, round, amount, amount - paid);
     }
 
-    // ------------------------------------------------------------------ parts of these
+    // ------------------------------------------------------------------ helpers
 
-    /// @dev Takes the bond and starts the time to answer.
+    /// @dev Checks the payment, stores the demand and starts its answer period.
     function _demand(
         Descents storage descents,
         uint256 answerPeriod,
@@ -274,7 +286,7 @@ library DisputeLogic {
         --record.openDescents;
     }
 
-    /// @dev A federation's parameters, from the contract that has them as its code.
+    /// @dev Reads the parameters from the contract that holds them as its code.
     function _paramsOf(address encodedParams) private view returns (Params memory) {
         return abi.decode(encodedParams.code, (Params));
     }

@@ -4,8 +4,9 @@ pragma solidity 0.8.30;
 import {Rule} from "../interfaces/IFederation.sol";
 
 /// @title The aggregation rules on one coordinate of the model, in exact integers
-/// @notice See docs/protocol.md, section 3. `values` are the included updates' values at the coordinate, at
-/// least one and at most 100 of them.
+/// @notice See docs/protocol.md, section 3. `fl_orchestrator/aggregation` computes the same rules in Python, for
+/// whole vectors; both must give the same integers. `values` are the values of the included updates at one
+/// coordinate: at least one value, at most 100.
 library ModelRule {
     /// @notice Fractional bits of the global state.
     uint256 internal constant STATE_FRACTION_BITS = 24;
@@ -46,7 +47,7 @@ library ModelRule {
 
     /// @notice The unweighted mean without the `floor(trimBps * M / 10000)` smallest and as many largest,
     /// rounded to the nearest, halves up.
-    /// @dev Sorts `values`. Something remains, since `trimBps < 5000`.
+    /// @dev Sorts `values`. At least one value remains, because `trimBps < 5000`.
     function trimmedMean(int256[] memory values, uint256 trimBps) internal pure returns (int256) {
         _sort(values);
         uint256 trim = trimBps * values.length / BPS;
@@ -73,13 +74,13 @@ library ModelRule {
         return _floorDiv(2 * sum + int256(count), int256(2 * count));
     }
 
-    /// @dev Towards minus infinity, for a positive divisor; Solidity's `/` rounds towards zero.
+    /// @dev Rounds towards minus infinity; the divisor is positive. (Solidity's `/` rounds towards zero.)
     function _floorDiv(int256 dividend, int256 divisor) private pure returns (int256 quotient) {
         quotient = dividend / divisor;
         if (dividend % divisor < 0) --quotient;
     }
 
-    /// @dev Insertion sort: at most 100 values.
+    /// @dev Insertion sort, which is cheap for at most 100 values.
     function _sort(int256[] memory values) private pure {
         for (uint256 i = 1; i < values.length; ++i) {
             int256 value = values[i];
