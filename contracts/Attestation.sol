@@ -8,7 +8,7 @@ import {Rewards} from "./Rewards.sol";
 import {Rounds} from "./Rounds.sol";
 import {Accepted, Aggregator, Current, Round, Tally} from "./State.sol";
 
-/// @title Attestation: aggregators sign a result; more than 2/3 of their stake make it the next model
+/// @title Attestation: aggregators sign a result; with more than 2/3 of their stake it is the next model
 abstract contract Attestation is Rounds, Rewards {
     /// @inheritdoc IFederation
     function attest(Result calldata result, Signature[] calldata signatures) external {
@@ -52,7 +52,8 @@ abstract contract Attestation is Rounds, Rewards {
         return (tally.signers, tally.stake, tally.accepted);
     }
 
-    /// @dev Requires that a result may become the current round's. The first one starts the round's record.
+    /// @dev Requires that the current round could accept this result. The first such result creates the round's
+    /// record.
     function _requireCandidate(Result calldata result) private returns (Current memory round) {
         round = _loadCurrent();
         if (result.round != round.round) revert WrongRound(round.round);
@@ -110,7 +111,7 @@ abstract contract Attestation is Rounds, Rewards {
         emit Attested(round, digest, signer, stake);
     }
 
-    /// @dev The base of an open round is the head: the result becomes the next one.
+    /// @dev The base of an open round is the head, so the result becomes the head at the next height.
     function _accept(Result calldata result, bytes32 digest, Current memory round) private {
         (uint96 reserved, uint96 reservedSum) = _reserve(round.headHeight);
         ++round.headHeight;

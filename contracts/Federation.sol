@@ -16,15 +16,16 @@ import {
 import {Aggregator, Commit, Current, Party, Payee, State, Totals} from "./State.sol";
 
 /// @title A federation
-/// @notice One model, its parties and its aggregators. Read in this order:
-/// - {Parameters}: what a federation is, for ever.
-/// - {State}: what it stores, and what follows from it.
-/// - {StakeAccounts}: joining, leaving, slashing.
+/// @notice One model, its parties and its aggregators. The code is in abstract contracts, one concern each. Read
+/// them in this order:
+/// - {Parameters}: the immutable parameters.
+/// - {State}: the storage, and the values derived from it.
+/// - {StakeAccounts}: joining, leaving, and the slash for a missing reveal.
 /// - {Rounds}: opening, the draw, commits and reveals.
 /// - {Rewards}: the pot and its distribution.
 /// - {Attestation}: from signed results to the history of accepted models.
-/// - {Disputes}: how a wrong model is undone, and its signers pay.
-/// Here: the views.
+/// - {Disputes}: how a wrong model is revoked, and its signers are slashed.
+/// This contract adds the views.
 contract Federation is Disputes {
     constructor(Params memory p) State(p) {}
 

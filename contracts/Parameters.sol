@@ -15,7 +15,7 @@ function isValidCid(Cid memory cid) pure returns (bool) {
     return cid.digest != 0 && (cid.codec == CODEC_RAW || cid.codec == CODEC_DAG_PB);
 }
 
-/// @dev A contract whose code is the given data, which does not begin with 0xEF.
+/// @dev A contract whose code is the given data. The data must not begin with 0xEF (EIP-3541).
 contract Blob {
     constructor(bytes memory data) {
         assembly ("memory-safe") {
@@ -24,9 +24,9 @@ contract Blob {
     }
 }
 
-/// @title The parameters of a federation: immutables, validated
+/// @title The parameters of a federation: validated once, then immutable
 abstract contract Parameters is IFederation {
-    /// @dev A round's updates are sorted in memory, and counted in a byte.
+    /// @dev The updates of a round are sorted in memory, and their number is stored in one byte.
     uint256 private constant UPDATES_LIMIT = 100;
     uint256 private constant PERIOD_LIMIT = 2 ** 31;
     uint256 private constant DEPTH_LIMIT = 21;
@@ -47,14 +47,14 @@ abstract contract Parameters is IFederation {
     uint256 internal immutable aggregatorShareBps;
     uint256 internal immutable unrevealedSlashBps;
 
-    /// @dev All parameters, as the code of a contract: reading them from immutables takes 2 KB of code. What only
-    /// disputes need is only here.
+    /// @dev The address of a contract whose code is all parameters, encoded. A view that returns them from
+    /// immutables would take 2 KB of code. Parameters that only disputes need are stored only here.
     address internal immutable encodedParams;
 
-    /// @dev A consortium: every active party is drawn.
+    /// @dev True for a consortium: every active party takes part in every round.
     bool internal immutable everybodyDrawn;
-    /// @dev How long a stake takes to leave: a result signed in an earlier round may be challenged for
-    /// `challengePeriod`.
+    /// @dev The time from a request to unbond to a withdrawal. It is at least `challengePeriod`, during which a
+    /// result that was signed earlier may be challenged.
     uint256 internal immutable unbondDelay;
 
     constructor(Params memory p) {
@@ -89,8 +89,8 @@ abstract contract Parameters is IFederation {
         }
     }
 
-    /// @dev How many take part. In a crowd the number drawn is random: four standard deviations above
-    /// `participants` must fit `maxUpdates`, and half of them must be enough.
+    /// @dev The numbers of parties. In a crowd (a sampled federation) the number drawn is random: `participants`
+    /// plus four standard deviations must fit `maxUpdates`, and half of `participants` must reach `minUpdates`.
     function _validateSizes(Params memory p) private pure {
         _require(p.minPartyStake > 0, "minPartyStake");
         _require(p.minAggregatorStake > 0, "minAggregatorStake");
@@ -123,7 +123,7 @@ abstract contract Parameters is IFederation {
         _require(p.depth <= DEPTH_LIMIT, "depth");
         _require(p.aggregatorShareBps <= BPS, "aggregatorShareBps");
         _require(p.unrevealedSlashBps <= BPS, "unrevealedSlashBps");
-        // A fraud and a demand that cost nothing could be repeated for ever.
+        // Both must cost something, or they could be repeated without limit.
         _require(0 < p.fraudSlashBps && p.fraudSlashBps <= BPS, "fraudSlashBps");
         _require(p.demandBond > 0, "demandBond");
         _require(p.genesisRoot != 0, "genesisRoot");

@@ -9,8 +9,8 @@ import {BPS} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
 import {Payee, Tally} from "./State.sol";
 
-/// @title Rewards: the pot, what rounds reserve of it, and what accounts are credited with
-/// @dev Pays round down: what is not credited stays in the pot.
+/// @title Rewards: the pot, the part of it that each round reserves, and the credits of accounts
+/// @dev Credits are rounded down. What is not credited stays in the pot.
 abstract contract Rewards is StakeAccounts {
     /// @inheritdoc IFederation
     function fundRewards() external payable {
@@ -56,9 +56,9 @@ abstract contract Rewards is StakeAccounts {
         return history[height].distributed;
     }
 
-    /// @dev Reserves the reward of a round about to become the head.
-    /// @return reserved What it gets.
-    /// @return reservedSum The sum that goes with its height.
+    /// @dev Computes the reservation of a round that becomes the head.
+    /// @return reserved The reward of the round, in wei.
+    /// @return reservedSum The sum of all reservations up to its height.
     function _reserve(uint32 headHeight) internal view returns (uint96 reserved, uint96 reservedSum) {
         uint96 free = _freePot(headHeight);
         reserved = uint96(Math.min(reward, free));
@@ -67,7 +67,7 @@ abstract contract Rewards is StakeAccounts {
         }
     }
 
-    /// @dev What no round of the history has reserved.
+    /// @dev The part of the pot that no round of the history has reserved.
     function _freePot(uint32 headHeight) internal view returns (uint96) {
         unchecked {
             return treasury.pot - (history[headHeight].reservedSum - treasury.released);
@@ -86,7 +86,7 @@ abstract contract Rewards is StakeAccounts {
         }
     }
 
-    /// @dev Equal shares: weights are self-declared.
+    /// @dev Equal shares, because the parties declare their weights themselves.
     function _creditParties(uint256 amount, uint256 round, uint256 included, CountedUpdate[] calldata updates)
         private
         returns (uint256 credited)
@@ -99,8 +99,8 @@ abstract contract Rewards is StakeAccounts {
         }
     }
 
-    /// @dev By the stake that is still there, of the stake that was frozen. A seat that has changed hands, or
-    /// whose holder is below the minimum, gets nothing.
+    /// @dev In proportion to the present stake of each signer, over the frozen stake of all. A seat with another
+    /// holder than then, or with a stake below the minimum, gets nothing.
     function _creditAggregators(uint256 amount, uint256 signers, uint256 round)
         private
         returns (uint256 credited)
@@ -117,7 +117,7 @@ abstract contract Rewards is StakeAccounts {
 
     function _credit(uint256 round, address account, uint256 amount) internal returns (uint256) {
         if (amount != 0) {
-            // Nobody may make a slash or a distribution fail by filling a credit to the brim.
+            // Saturates instead of reverting: a full credit must not make a slash or a distribution fail.
             Payee storage payee = payees[account];
             payee.credit = uint96(Math.min(payee.credit + amount, type(uint96).max));
             emit Credited(uint32(round), account, amount);

@@ -9,8 +9,9 @@ import {StakeAccounts} from "./StakeAccounts.sol";
 import {Commit, Current} from "./State.sol";
 
 /// @title Rounds: the two-step opening with its draw, commits and reveals
-/// @dev An item of a batch that fails gives the selector of its error as the reason, zero when done, and leaves
-/// no trace. Whoever loads `current` passes it on, and stores it at the end.
+/// @dev Functions for one item of a batch return a reason: the selector of the error, or zero if the item was
+/// done. A failed item changes no state. An external function loads `current` once, passes it to the functions
+/// it calls, and stores it at the end.
 abstract contract Rounds is StakeAccounts {
     uint256 private constant MAX_WEIGHT = 255;
 
@@ -23,7 +24,8 @@ abstract contract Rounds is StakeAccounts {
         if (phase == Phase.Seeding) {
             if (block.number <= round.seedBlock) revert SeedPending(round.seedBlock);
             bytes32 blockHash = blockhash(round.seedBlock);
-            // Only the last 256 hashes can be had: too late, and another block decides. The freeze stands.
+            // The EVM gives only the last 256 block hashes. After that a new seed block is named, and the frozen
+            // stakes stay as they are.
             if (blockHash == 0) _nameSeedBlock(round);
             else _open(round, blockHash);
         } else {
@@ -35,8 +37,8 @@ abstract contract Rounds is StakeAccounts {
         _storeCurrent(round);
     }
 
-    /// @dev Records what must outlive the slot of a round that is over, or about to lose its base to a
-    /// revocation. Again changes nothing.
+    /// @dev Records which commits were not revealed, before `current` is reused or the round is orphaned by a
+    /// revocation. Idempotent.
     function _settleRound(Current memory round) internal {
         if (_lacksReveals(round)) unrevealedSlashable[round.round] = true;
     }
@@ -67,7 +69,7 @@ abstract contract Rounds is StakeAccounts {
         seed = newSeed;
         round.commitEnd = block.timestamp + commitPeriod;
         round.revealEnd = round.commitEnd + revealPeriod;
-        // In a consortium, all who may register fit `maxUpdates`.
+        // In a consortium `maxParties <= maxUpdates`, so the number of active parties fits.
         round.commitQuota = everybodyDrawn ? frozen.activeParties : maxUpdates;
         round.base = history[round.headHeight].round;
         emit RoundOpened(round.round, round.base, newSeed, round.commitEnd, round.revealEnd);
@@ -135,7 +137,7 @@ abstract contract Rounds is StakeAccounts {
         return 0;
     }
 
-    /// @dev Whether the current round draws a party with this frozen stake, above zero.
+    /// @dev Whether the current round draws a party with this frozen stake, which is above zero.
     function _drawn(address party, uint256 stake) internal view returns (bool) {
         return everybodyDrawn || Sortition.drawn(seed, party, stake, frozen.partyStake, participants);
     }
@@ -197,8 +199,9 @@ abstract contract Rounds is StakeAccounts {
         );
     }
 
-    /// @dev A root belongs to the party that revealed it first. That party may reveal it again if the round
-    /// came to nothing; for the others it stays a copy, or a void round would give every update away.
+    /// @dev A root belongs to the party that revealed it first. That party may reveal it again if the earlier round
+    /// was void or revoked. Another party may never reveal it: otherwise everybody could copy the updates of a
+    /// void round, which are public by then.
     function _isTaken(Update memory update, uint256 presentRound) private view returns (bool) {
         uint256 holder = rootHolder[update.root];
         if (holder == 0) return false;
@@ -210,7 +213,7 @@ abstract contract Rounds is StakeAccounts {
     function _count(Current memory round, Update memory update) private {
         rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
         bytes32 previous = round.reveals == 0 ? bytes32(0) : updatesHash;
-        // Written once for each update, though one transaction may bring many: a warm slot costs little.
+        // One write for each update, though a transaction may bring many: a write to a warm slot is cheap.
         // slither-disable-next-line costly-loop
         updatesHash =
             _extendUpdatesHash(previous, uint256(uint160(update.party)) << 96 | update.weight, update.root);

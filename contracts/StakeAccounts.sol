@@ -10,9 +10,10 @@ import {BPS} from "./Parameters.sol";
 import {Aggregator, Commit, Current, Party, State} from "./State.sol";
 
 /// @title Stake of parties and aggregators
-/// @notice Stakes are frozen when a round's seed block is named; a change counts from the next round on. A
-/// stake can be slashed until it is withdrawn. What is burnt stays in the contract and is owed to nobody.
-/// @dev Nothing here walks a list.
+/// @notice The stakes that count in a round are frozen when its seed block is named. A later change counts from the
+/// next round on. A stake can be slashed until it is withdrawn. Burnt coin stays in the contract; no account can
+/// withdraw it.
+/// @dev No function loops over the accounts, so the cost does not depend on their number.
 abstract contract StakeAccounts is State, Ownable2Step {
     uint256 private constant SEATS = 64;
 
@@ -78,7 +79,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
         if (role == Role.Party) {
             _slashIfUnrevealed(account, _loadCommit(account));
             Party storage party = parties[account];
-            // Nothing is frozen for an unbonding stake: `changedAt` is the round of the request.
+            // An unbonding stake does not change `changedAt` again, so it is the round of the request.
             _requireReleased(party.unbondAt, party.changedAt);
             amount = party.stake;
             delete parties[account];
@@ -119,8 +120,8 @@ abstract contract StakeAccounts is State, Ownable2Step {
         if (party.stake == 0) revert NotRegistered();
     }
 
-    /// @dev The only place where a party's stake changes: keeps the value that counts in the current round,
-    /// and the totals.
+    /// @dev The only function that changes a party's stake. It keeps the value that counts in the current round,
+    /// and updates the totals.
     function _updateParty(address account, uint256 stake, uint256 unbondAt) private {
         Party storage party = parties[account];
         uint256 before = _effectiveStake(party.stake, party.unbondAt);
@@ -149,7 +150,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
         return party.changedAt == currentRound ? party.before : _effectiveStake(party.stake, party.unbondAt);
     }
 
-    /// @dev Slashes a party for its last commit, if it should have been revealed and was not. Once.
+    /// @dev Slashes a party if its last commit should have been revealed and was not. At most once for each commit.
     function _slashIfUnrevealed(address account, Commit memory last) internal returns (bool slashed) {
         slashed = _revealIsMissing(last);
         if (slashed) {
@@ -190,10 +191,10 @@ abstract contract StakeAccounts is State, Ownable2Step {
         return admitted[account][role] || (role == Role.Party && openAdmission);
     }
 
-    /// @dev Requires that a stake which counted up to `lastRound` can no longer be slashed: that round is
-    /// over, every accepted round up to it is final, and no result in it can be challenged. (What was signed
-    /// and not accepted in an earlier round was signed before the request to unbond: `unbondDelay` covers it;
-    /// what a revocation took, `heldUntil` covers.)
+    /// @dev Requires that a stake which counted up to `lastRound` can no longer be slashed: that round is over,
+    /// every accepted round up to it is final, and no result of it can be challenged. Two cases are covered
+    /// elsewhere. A result of an earlier round that was signed but not accepted was signed before the request to
+    /// unbond, so `unbondDelay` covers it. `heldUntil` covers the rounds that a revocation orphaned.
     function _requireReleased(uint256 unbondAt, uint32 lastRound) private view {
         if (unbondAt == 0) revert NotUnbonding();
         if (block.timestamp < unbondAt) revert StillUnbonding(unbondAt);
@@ -210,14 +211,14 @@ abstract contract StakeAccounts is State, Ownable2Step {
 
     function _requireAccountOrBeneficiary(address account) internal view returns (address beneficiary) {
         beneficiary = payees[account].beneficiary;
-        // Who never registered is paid itself: a watcher, say.
+        // An account that never registered, such as a watcher, is its own beneficiary.
         if (beneficiary == address(0)) beneficiary = account;
         if (msg.sender != account && msg.sender != beneficiary) revert NotAccountOrBeneficiary();
     }
 
-    /// @dev Always the last thing a function does.
+    /// @dev Must be the last statement of a function, because it calls an unknown account (reentrancy).
     function _pay(address to, uint256 amount) internal {
-        // To a beneficiary, or to the account that it is owed to.
+        // `to` is the beneficiary of the account, or the account itself.
         // slither-disable-next-line arbitrary-send-eth
         (bool success,) = to.call{value: amount}("");
         if (!success) revert PaymentFailed(to, amount);

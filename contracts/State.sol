@@ -8,8 +8,8 @@ import {Cid, Params, Phase, Result, Role} from "./interfaces/IFederation.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Parameters} from "./Parameters.sol";
 
-/// @dev In the round `changedAt`, the last in which the stake changed, `before` counts instead of it. A stake
-/// that is unbonding no longer counts, and `changedAt` stays.
+/// @dev `changedAt` is the last round in which the stake changed. In that round `before` counts in place of
+/// `stake`. An unbonding stake does not count, and no longer changes `changedAt`.
 struct Party {
     uint96 stake;
     uint96 before;
@@ -17,8 +17,8 @@ struct Party {
     uint32 unbondAt;
 }
 
-/// @dev A vote counts from the round `activeFrom` on and, while unbonding, up to `activeUntil`. The stake never
-/// grows, so that the smaller of a frozen and the present stake is the present one.
+/// @dev A vote counts from the round `activeFrom` on; after a request to unbond, up to the round `activeUntil`.
+/// The stake never grows, so the present stake is never above the frozen one.
 struct Aggregator {
     uint96 stake;
     uint32 activeFrom;
@@ -27,7 +27,7 @@ struct Aggregator {
     uint8 seat;
 }
 
-/// @dev Where the money of an account goes, for both roles; and the rewards it has not withdrawn.
+/// @dev `beneficiary` receives all payments of an account, in both roles. `credit` is what it has not withdrawn.
 struct Payee {
     address beneficiary;
     uint96 credit;
@@ -41,22 +41,22 @@ struct Commit {
     bool revealed;
 }
 
-/// @dev Sums over the parties and aggregators whose stake reaches the minimum and is not unbonding.
-/// @param activeParties How many parties these are.
+/// @dev Sums over the active parties and aggregators: their stake reaches the minimum and is not unbonding.
+/// @param activeParties The number of active parties.
 struct Totals {
     uint96 partyStake;
     uint96 aggregatorStake;
     uint32 activeParties;
 }
 
-/// @dev The round whose seed block was named last, in one slot.
+/// @dev The current round: the one whose seed block was named last. It is packed into one storage slot.
 /// @param commitEnd Zero until the round is open.
-/// @param commitQuota As many commits complete the commit phase.
-/// @param opened Commitments opened, counted or duplicate.
-/// @param reveals Those that count.
+/// @param commitQuota This number of commits ends the commit phase.
+/// @param opened The number of revealed commitments, counted or duplicate.
+/// @param reveals The number of revealed updates that count.
 /// @param base The round of the model that this one starts from.
 /// @param accepted Whether a result of this round was accepted.
-/// @param orphaned Whether a revocation took the round's result or its base.
+/// @param orphaned Whether a revocation removed the round's result or its base from the history.
 /// @param headHeight The height of the head of the history.
 struct Current {
     uint32 round;
@@ -73,10 +73,10 @@ struct Current {
     uint32 headHeight;
 }
 
-/// @dev What outlives the current slot: written when a round's first attestation arrives (what is attested
-/// can be disputed), completed by its acceptance.
-/// @param extendedTo When the round may become final, once somebody demanded its tree; zero before.
-/// @param openDescents Descents that wait for an answer, or may still be continued.
+/// @dev What is kept of a round when the next one uses {Current}. Written when the first attestation arrives,
+/// because every attested result can be disputed; completed when a result is accepted.
+/// @param extendedTo The time from which the round may be final, after a demand; zero without one.
+/// @param openDescents The number of descents that wait for an answer or may still be continued.
 struct Round {
     uint40 attestEnd;
     uint32 height;
@@ -86,15 +86,15 @@ struct Round {
     uint32 openDescents;
 }
 
-/// @dev `reservedSum` is what this round and all below it reserved. The sums wrap; only their differences
-/// are used, and none exceeds the pot.
+/// @dev `reservedSum` is the sum of the rewards reserved by this round and all rounds below it. The sum may
+/// overflow and wrap: only differences are used, and no difference exceeds the pot.
 struct Accepted {
     uint32 round;
     uint96 reservedSum;
     bool distributed;
 }
 
-/// @dev Who signed a result: a bitmap of seats, and the stake they signed with.
+/// @dev The signers of a result, as a bitmap of seats, and the stake that they signed with.
 struct Tally {
     uint64 signers;
     uint96 stake;
@@ -102,21 +102,20 @@ struct Tally {
     bool fraudulent;
 }
 
-/// @dev `pot` holds the rewards nobody has been credited with. `released` is the part of the reserved sums
-/// that distributed rounds have given up.
+/// @dev `pot` is the money for rewards that is not yet credited to an account. `released` is the part of the
+/// reserved sums that belongs to distributed rounds, and so is no longer reserved.
 struct Treasury {
     uint96 pot;
     uint96 released;
     uint32 finalHeight;
 }
 
-/// @title What a federation stores, and what follows from it alone
-/// @dev A round uses `current`, `seed`, `updatesHash`, `frozen` and one commit slot of each party again and
-/// again; it adds a record, a root, a CID, a height and a result when it is accepted, and the roots of its
-/// updates.
+/// @title The storage of a federation, and the values that are derived from storage alone
+/// @dev Every round reuses `current`, `seed`, `updatesHash`, `frozen` and one commit slot of each party. A round
+/// adds the roots of its updates and, when it is accepted, a record, a root, a CID, a height and a result.
 abstract contract State is Parameters {
     // ------------------------------------------------------------------ the EIP-712 domain
-    // Not OpenZeppelin's EIP712, whose description of the domain takes a kilobyte of code.
+    // OpenZeppelin's EIP712 is not used: its function that describes the domain takes 1 KB of code.
 
     uint256 private immutable domainChainId;
     bytes32 private immutable domainSeparator;
@@ -126,9 +125,9 @@ abstract contract State is Parameters {
     /// @dev A packed {Current}.
     uint256 private current;
     bytes32 internal seed;
-    /// @dev Meaningless while the current round has no reveal.
+    /// @dev Left over from an earlier round while the current round has no reveal.
     bytes32 internal updatesHash;
-    /// @dev Stakes as they are now, and as they were when the seed block was named.
+    /// @dev The totals of now, and those of the time when the seed block was named.
     Totals internal live;
     Totals internal frozen;
 
@@ -143,7 +142,7 @@ abstract contract State is Parameters {
     mapping(uint256 seat => address account) internal seats;
     /// @dev A bitmap.
     uint256 internal occupiedSeats;
-    /// @notice No stake leaves before, so that the slashes for a proven fraud arrive first.
+    /// @notice No stake can be withdrawn before this time, so that slashes for a proven fraud come first.
     uint256 public heldUntil;
 
     // ------------------------------------------------------------------ history
@@ -152,12 +151,12 @@ abstract contract State is Parameters {
     mapping(uint256 round => Round) internal rounds;
     mapping(uint256 round => bytes32 root) internal modelRoots;
     mapping(uint256 round => bytes32 digest) internal modelCidDigests;
-    /// @dev Entries above the head are void.
+    /// @dev Entries above the height of the head are left over from revoked rounds and do not count.
     mapping(uint256 height => Accepted) internal history;
-    /// @dev `uint160(party) << 96 | round`: whose root it is, and the last round in which it was counted.
+    /// @dev `uint160(party) << 96 | round`: the party that owns the root, and the last round that counted it.
     mapping(bytes32 root => uint256 partyAndRound) internal rootHolder;
     mapping(bytes32 digest => Tally) internal tallies;
-    /// @dev Rounds that ended with commits which should have been revealed and were not.
+    /// @dev Whether the round ended with commits that should have been revealed and were not.
     mapping(uint256 round => bool) internal unrevealedSlashable;
 
     constructor(Params memory p) Parameters(p) {
@@ -170,7 +169,7 @@ abstract contract State is Parameters {
     }
 
     // ------------------------------------------------------------------ reading and writing whole slots
-    // Packing and unpacking a struct is long code: here it stands once.
+    // Packing and unpacking a struct compiles to much code, so it is done in one place.
 
     function _loadCurrent() internal view returns (Current memory round) {
         uint256 word = current;
@@ -218,9 +217,10 @@ abstract contract State is Parameters {
         commits[account] = word;
     }
 
-    // ------------------------------------------------------------------ what follows from it
+    // ------------------------------------------------------------------ derived values
 
-    /// @dev The base of an open round is the head, and so dies with any revocation: `orphaned` says it all.
+    /// @dev The base of an open round is the head, and a revocation always removes the head. So `orphaned` is
+    /// enough to know that the base is no longer canonical.
     function _phase(Current memory round) internal view returns (Phase) {
         if (round.commitEnd == 0) return round.round == 0 ? Phase.Idle : Phase.Seeding;
         if (round.orphaned) return Phase.Void;
@@ -233,7 +233,7 @@ abstract contract State is Parameters {
         return Phase.Void;
     }
 
-    /// @dev Nothing of it is to come, except more attestations of an accepted result.
+    /// @dev Whether the next round may open. An accepted result can still receive attestations.
     function _hasEnded(Phase phase) internal pure returns (bool) {
         return phase == Phase.Idle || phase >= Phase.Accepted;
     }
@@ -242,14 +242,14 @@ abstract contract State is Parameters {
         return round.revealEnd + attestPeriod;
     }
 
-    /// @dev Whether the current round has commits that should have been revealed and were not: its reveal
-    /// phase ran to its deadline (it ends early only when all are revealed).
+    /// @dev Whether the current round has commits that should have been revealed and were not. That needs a reveal
+    /// phase that ran to its deadline; it ends early only when all commits are revealed.
     function _lacksReveals(Current memory round) internal view returns (bool) {
         return round.opened < round.commits && round.commits >= minUpdates
             && block.timestamp >= round.revealEnd && !round.orphaned;
     }
 
-    /// @dev Whether a commit should have been revealed and was not, and was not slashed for it.
+    /// @dev Whether this commit should have been revealed, was not, and has not been slashed for it.
     function _revealIsMissing(Commit memory committed) internal view returns (bool) {
         if (committed.revealed || committed.hash == 0) return false;
         if (unrevealedSlashable[committed.round]) return true;
@@ -263,7 +263,7 @@ abstract contract State is Parameters {
         return height != 0 && height <= _headHeight() && history[height].round == round;
     }
 
-    /// @dev Since nothing is deposited to it, an aggregator's present stake never exceeds its frozen one.
+    /// @dev An aggregator cannot deposit, so its present stake never exceeds its frozen stake.
     function _voteWeight(Aggregator storage aggregator, uint256 round) internal view returns (uint256) {
         uint256 stake = aggregator.stake;
         bool left = aggregator.unbondAt != 0 && aggregator.activeUntil < round;
@@ -296,12 +296,12 @@ abstract contract State is Parameters {
 
     /// @dev The signer of an ERC-2098 compact signature with a low s; zero when it is invalid.
     function _recover(bytes32 digest, bytes32 r, bytes32 vs) internal pure returns (address signer) {
-        // Why it is invalid makes no difference.
+        // The reason why a signature is invalid is not used.
         // slither-disable-next-line unused-return
         (signer,,) = ECDSA.tryRecover(digest, r, vs);
     }
 
-    /// @dev When the challenge window of an accepted round is over.
+    /// @dev The time at which the challenge window of an accepted round ends.
     function _windowEnd(uint256 round) internal view returns (uint256) {
         uint256 extendedTo = rounds[round].extendedTo;
         return extendedTo != 0 ? extendedTo : rounds[round].attestEnd + challengePeriod;

@@ -5,11 +5,12 @@ import {CountedUpdate, Result} from "./IFederation.sol";
 
 /// @notice A demand that the signers of an accepted result show a node of its model's tree.
 /// @param bond What the demander paid, in wei.
-/// @param answerer Zero until it is answered.
-/// @param until Before: when it must be answered. After: until when the demander may descend from it.
+/// @param answerer The account that answered (the responder); zero until then.
+/// @param until Before the answer: its deadline. After the answer: the deadline of the demander's `descend`.
 /// @param level The height of the node above the chunks; level 0 is a chunk itself.
 /// @param index The position of the node among those of its level.
-/// @param ended Whether the descent goes on from another demand, or not at all.
+/// @param ended Whether this demand can no longer be continued: another demand continues it, or the descent is
+/// over.
 struct Demand {
     address demander;
     uint96 bond;
@@ -21,8 +22,8 @@ struct Demand {
     uint256 index;
 }
 
-/// @notice A result that is proven wrong, or whose signers would not show it.
-/// @param challenger Who proved it, and gets half of every slash; zero when nothing is proven.
+/// @notice The conviction of a result: it is proven wrong, or its signers did not answer a demand.
+/// @param challenger The account that proved it and gets half of every slash; zero without a conviction.
 /// @param slashed The signers slashed for it so far, as a bitmap of seats.
 struct Fraud {
     address challenger;
@@ -30,13 +31,12 @@ struct Fraud {
     uint64 slashed;
 }
 
-/// @notice When the results of a round may be disputed.
+/// @notice The times up to which the results of a round may be disputed.
 /// @param canonical Whether the round was accepted and not revoked.
 /// @param attestEnd Zero when nothing was attested in this round.
-/// @param windowEnd New demands, and challenges of results that were not accepted, have to come before.
-/// @param finalAt Challenges of the accepted result have to come before; later than `windowEnd` where a demand
-/// was made.
-/// @param openDescents Multiplies the bond of a new demand.
+/// @param windowEnd The deadline for new demands, and for challenges of results that were not accepted.
+/// @param finalAt The deadline for challenges of the accepted result; later than `windowEnd` after a demand.
+/// @param openDescents The number of open descents. A new demand costs `demandBond * (1 + openDescents)`.
 struct Window {
     bool canonical;
     uint40 attestEnd;
@@ -45,8 +45,8 @@ struct Window {
     uint32 openDescents;
 }
 
-/// @title Disputes: how anybody undoes a wrong result and makes its signers pay
-/// @notice See docs/protocol.md, section 6.
+/// @title Disputes: how anybody proves that a signed result is wrong
+/// @notice {Disputes} describes the game in one paragraph. See docs/protocol.md, section 6.
 interface IDisputes {
     event ChallengeRegistered(bytes32 indexed hash, address indexed by);
     /// @notice The rule gives `expected` at this coordinate of the model, where the result has `claimed`.
@@ -57,7 +57,7 @@ interface IDisputes {
     event RoundRevoked(uint32 indexed round, uint32 indexed height);
     event FinalityExtended(uint32 indexed round, uint256 until);
     /// @param previous The demand that this one descends from; zero when it begins a descent.
-    /// @param deadline Unless it is answered before, the result is guilty.
+    /// @param deadline Without an answer before this time, `expire` convicts the result.
     event Demanded(
         uint32 indexed round,
         uint256 indexed id,
@@ -84,6 +84,7 @@ interface IDisputes {
     error WrongProofsLength(uint256 given, uint256 expected);
     /// @notice The result is right at this coordinate.
     error NotFraud();
+    /// @notice The round is not canonical: it was not accepted, or it was revoked.
     error RoundNotAlive();
     error NoSuchNode(uint8 level, uint256 index);
     error BondTooLow(uint256 paid, uint256 bond);
@@ -93,12 +94,13 @@ interface IDisputes {
     error AnswerOverdue(uint256 deadline);
     error WrongAnswer();
     error NotDemander();
-    /// @notice The descent has reached a chunk, went on from another demand, or was left for too long.
+    /// @notice The descent has reached a chunk, another demand continues it, or its deadline is over.
     error DescentEnded();
     error NotBelow(uint256 index);
     error NotOverdue(uint256 deadline);
 
-    /// @notice Registers a challenge, at least one block before it is made, so that nobody can take it over.
+    /// @notice Registers a challenge at least one block before it is made, so that nobody can copy it from the
+    /// mempool and take the reward (front-running).
     /// @param hash `keccak256(abi.encode(challenger, round, result digest, coordinate, salt))`, the types being
     /// `(address, uint64, bytes32, uint256, bytes32)`.
     function registerChallenge(bytes32 hash) external;
@@ -117,25 +119,25 @@ interface IDisputes {
         bytes32 salt
     ) external;
 
-    /// @notice Takes its share of the stake of an aggregator who signed a fraudulent result. By anyone, once
-    /// for each.
+    /// @notice Slashes one aggregator that signed a fraudulent result. By anyone, once for each signer.
     function slashSigner(bytes32 digest, uint8 seat) external;
 
-    /// @notice Begins a descent into the tree of an accepted model: its signers have to show what is below this
-    /// node. Costs a bond that grows with the number of open descents; what is paid above it is credited.
+    /// @notice Begins a descent into the tree of an accepted model: somebody has to show the nodes below this node,
+    /// or its signers are slashed. Costs a bond that grows with the number of open descents. What is paid above
+    /// the bond is credited to the sender.
     function demand(uint32 round, uint8 level, uint256 index) external payable returns (uint256 id);
 
     /// @notice Continues a descent from an answered demand, for the same bond, at a node that the answer shows.
     /// By the demander, within an answer period.
     function descend(uint256 previous, uint256 index) external payable returns (uint256 id);
 
-    /// @notice Shows what was demanded. By anyone.
+    /// @notice Answers a demand. By anyone.
     /// @param content The nodes `min(6, level)` levels below the demanded one, 32 bytes each, from the left; or
     /// the chunk at level 0.
     /// @param path The siblings from the demanded node up to the root.
     function answer(uint256 id, bytes calldata content, bytes calldata path) external;
 
-    /// @notice A demand was not answered in time: the result is guilty. By anyone; the demander is the
+    /// @notice Convicts the result whose demand was not answered in time. By anyone. The demander counts as the
     /// challenger.
     /// @param result The accepted result of the round.
     function expire(uint256 id, Result calldata result) external;

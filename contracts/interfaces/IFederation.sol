@@ -33,15 +33,15 @@ enum Phase {
     Void
 }
 
-/// @notice What a federation is. Everything here is immutable after deployment.
+/// @notice The parameters of a federation. They cannot change after deployment.
 /// @dev Stakes and amounts in wei, periods in seconds, shares in basis points. Where
-/// `maxParties <= participants` the federation is a consortium: admission must be closed, and everybody is
-/// drawn. Otherwise a stake-weighted draw samples about `participants` of the parties.
-/// @param maxParties How many parties may be active at a time, that is with at least the minimum stake and not
-/// unbonding; 2^32 - 1 for no limit in practice.
-/// @param participants How many parties a round draws, in expectation.
-/// @param minUpdates Fewer commits or counted reveals make a round void.
-/// @param maxUpdates As many commits complete the commit phase.
+/// `maxParties <= participants` the federation is a consortium: admission must be closed, and every round draws
+/// all parties. Otherwise it is a crowd: a stake-weighted draw samples about `participants` of the parties.
+/// @param maxParties The largest number of active parties. A party is active while its stake reaches the minimum
+/// and it is not unbonding. 2^32 - 1 means no limit in practice.
+/// @param participants The expected number of parties that a round draws.
+/// @param minUpdates With fewer commits or fewer counted reveals, a round is void.
+/// @param maxUpdates This number of commits ends the commit phase.
 struct Params {
     uint96 minPartyStake;
     uint96 minAggregatorStake;
@@ -70,7 +70,7 @@ struct Params {
     bytes32 manifestDigest;
 }
 
-/// @notice A party's signed commitment, carried by a keeper. The signature is ERC-2098 compact.
+/// @notice A signed commitment, which a keeper sends for a party. The signature is ERC-2098 compact.
 struct SignedCommit {
     address party;
     bytes32 commitment;
@@ -78,7 +78,7 @@ struct SignedCommit {
     bytes32 vs;
 }
 
-/// @notice The preimage of a commitment (the rest of it the contract knows).
+/// @notice The preimage of a commitment, without the parts that the contract knows.
 struct Update {
     address party;
     uint16 weight;
@@ -104,7 +104,7 @@ struct Signature {
     bytes32 vs;
 }
 
-/// @notice A counted reveal as the rolling hash has it: `uint160(party) << 96 | weight`, and the root.
+/// @notice A counted reveal, as it enters the rolling hash: `uint160(party) << 96 | weight`, and the root.
 struct CountedUpdate {
     uint256 partyAndWeight;
     bytes32 root;
@@ -113,7 +113,7 @@ struct CountedUpdate {
 /// @notice The state of an account in one role, as of the current round.
 /// @param stake Present stake, in wei.
 /// @param frozenStake The stake that counts in the current round; zero when it does not count.
-/// @param unbondAt When an unbonding stake may leave at the earliest; zero when not unbonding.
+/// @param unbondAt The earliest time of a withdrawal; zero when not unbonding.
 /// @param admitted Whether the account may register in this role.
 /// @param seat The aggregator's seat; zero for a party.
 struct StakeView {
@@ -132,10 +132,10 @@ struct CommitView {
     bool revealed;
 }
 
-/// @notice The current round. Ends are exclusive: a phase lasts while `block.timestamp < end`. What a round
-/// has only once it is open (ends, base, seed, ...) is zero before.
-/// @param opened How many commitments were opened, counted or duplicate.
-/// @param reveals How many of those count.
+/// @notice The current round. Ends are exclusive: a phase lasts while `block.timestamp < end`. Fields that a
+/// round has only after it opened (ends, base, seed and others) are zero before.
+/// @param opened The number of revealed commitments, counted or duplicate.
+/// @param reveals The number of those that count.
 struct RoundView {
     uint32 round;
     Phase phase;
@@ -164,11 +164,11 @@ struct ModelView {
     Cid cid;
 }
 
-/// @notice All that a role decides on, read in one call at one block.
-/// @param drawn Whether the account may commit in the current round, were it to do so in the commit phase.
+/// @notice Everything that a role needs for its decisions, read in one call at one block.
+/// @param drawn Whether the current round draws the account, whatever the phase is now.
 /// @param unrevealedSlashable Whether `slashUnrevealed` of this account would succeed.
 /// @param finalHeight The last final height.
-/// @param finalizableAt When `finalize` may be called next; zero when there is nothing to finalize.
+/// @param finalizableAt The time from which `finalize` may be called; zero when there is nothing to finalize.
 /// @param freePot Rewards that no round has reserved, in wei.
 struct Observation {
     uint256 blockNumber;
@@ -197,7 +197,7 @@ interface IFederation {
     event Deposited(address indexed account, uint256 amount);
     event UnbondRequested(address indexed account, Role role, uint256 unbondAt);
     event Withdrawn(address indexed account, Role role, address beneficiary, uint256 amount);
-    /// @notice `amount` left the stake of `account`, and `burnt` of it belongs to nobody any more.
+    /// @notice `amount` was taken from the stake of `account`; `burnt` of it no account can withdraw.
     event Slashed(address indexed account, Role role, uint32 indexed round, uint256 amount, uint256 burnt);
 
     // ------------------------------------------------------------------ events: rounds
@@ -219,7 +219,7 @@ interface IFederation {
     event UpdateRevealed(
         uint32 indexed round, address indexed party, uint256 index, uint16 weight, bytes32 root, Cid cid
     );
-    /// @notice The commitment is used up; the update does not count.
+    /// @notice Another reveal had this root before. The update does not count, and its commitment is used up.
     event DuplicateUpdate(uint32 indexed round, address indexed party, bytes32 root);
     event RevealSkipped(uint32 indexed round, address indexed party, bytes4 reason);
     event RevealPhaseCompleted(uint32 indexed round, uint256 at);
@@ -251,24 +251,24 @@ interface IFederation {
     /// @notice An amount, or the total it adds to, would not fit 96 bits.
     error AmountTooHigh();
     error ZeroBeneficiary();
-    /// @notice An account has one beneficiary for both roles, fixed by its first registration: a credit may
-    /// still arrive when the last stake has left.
+    /// @notice An account has one beneficiary for both roles, fixed by its first registration. It stays after the
+    /// last withdrawal, because a reward may still be credited.
     error BeneficiaryMismatch(address expected);
-    /// @notice As many parties are active as `maxParties` allows.
+    /// @notice The number of active parties has reached `maxParties`.
     error FederationFull();
     error NoFreeSeat();
     error NotAccountOrBeneficiary();
     error AlreadyUnbonding();
     error NotUnbonding();
     error StillUnbonding(uint256 unbondAt);
-    /// @notice A round in which the stake counted is not final yet, or may still be disputed.
+    /// @notice A round in which the stake counted is not final, or can still be disputed.
     error StakeStillCounts(uint32 round);
     error NothingToWithdraw();
     error PaymentFailed(address to, uint256 amount);
     error ZeroAmount();
 
     // ------------------------------------------------------------------ errors: rounds
-    // Those that can make a batch skip an item carry no arguments, so that a selector is the whole reason.
+    // An error that makes a batch skip an item has no arguments, so that its selector is the whole reason.
 
     error RoundInProgress(Phase phase);
     error SeedPending(uint256 seedBlock);
@@ -281,7 +281,7 @@ interface IFederation {
     error NotActive();
     error NotDrawn();
     error AlreadyCommitted();
-    /// @notice What is kept of the commitment, its high 208 bits, is zero.
+    /// @notice The stored part of the commitment, its high 208 bits, is zero.
     error ZeroCommitment();
     error InvalidSignature();
     error NoCommitment();
@@ -295,7 +295,7 @@ interface IFederation {
     // ------------------------------------------------------------------ errors: attestation and rewards
 
     error WrongRound(uint32 round);
-    /// @notice The result was signed for other updates or another base than the round has.
+    /// @notice The result was signed for other updates or for another base than those of the round.
     error StaleResult();
     error InvalidBitmap();
     error NotAnAggregator();
@@ -311,7 +311,7 @@ interface IFederation {
 
     // ------------------------------------------------------------------ accounts
 
-    /// @notice Lets accounts register in a role. Owner only; cannot be taken back.
+    /// @notice Lets accounts register in a role. Only by the owner. Cannot be undone.
     function admit(address[] calldata accounts, Role role) external;
 
     /// @notice Registers the caller with the value as its stake. It counts from the first round whose seed
@@ -321,12 +321,12 @@ interface IFederation {
     /// @notice Adds to the caller's stake as a party.
     function deposit() external payable;
 
-    /// @notice Starts to take a whole stake out, which takes at least the longer of `unbondPeriod` and
+    /// @notice Starts the withdrawal of a whole stake. It takes at least the longer of `unbondPeriod` and
     /// `challengePeriod`. By the account or its beneficiary.
     function requestUnbond(address account, Role role) external;
 
-    /// @notice Pays an unbonded stake to the beneficiary. An aggregator's rewards of rounds that were not
-    /// distributed before stay in the pot: distribute first. By the account or its beneficiary.
+    /// @notice Pays an unbonded stake to the beneficiary. By the account or its beneficiary. Call `distribute`
+    /// first: an aggregator that has withdrawn gets no rewards for rounds that are distributed afterwards.
     function withdraw(address account, Role role) external;
 
     /// @notice Pays the credited rewards to the beneficiary. By the account or its beneficiary.
@@ -337,23 +337,23 @@ interface IFederation {
 
     // ------------------------------------------------------------------ rounds
 
-    /// @notice Called twice for each round: the first call freezes the stakes and names the seed block, the
-    /// second opens the round. By anyone.
+    /// @notice Called twice for each round. The first call freezes the stakes and names the seed block; the second
+    /// opens the round. By anyone.
     function openRound() external;
 
     /// @notice Commits the caller to an update. See docs/protocol.md for the preimage.
-    /// @param round The one that the commitment is for: a transaction that comes too late does not count in
-    /// another, where it could not be opened.
+    /// @param round The round of the commitment. A transaction that is late reverts: in another round the
+    /// commitment could not be revealed.
     function commit(uint32 round, bytes32 commitment) external;
 
     /// @notice Commits parties to their updates by their signatures (EIP-712 `Commit`). By anyone.
     function commitFor(SignedCommit[] calldata commits) external;
 
-    /// @notice Opens commitments. By anyone who has the preimages.
+    /// @notice Reveals updates: opens their commitments. By anyone who has the preimages.
     function reveal(Update[] calldata updates) external;
 
-    /// @notice Counts aggregators' signatures for a result of the current round, or for the accepted result
-    /// of an earlier one until its attest deadline. By anyone.
+    /// @notice Counts the signatures of aggregators for a result of the current round, or for an accepted result
+    /// until the attest deadline of its round. By anyone.
     function attest(Result calldata result, Signature[] calldata signatures) external;
 
     /// @notice Makes the next accepted round final, once its challenge window is over. By anyone.
@@ -373,7 +373,7 @@ interface IFederation {
 
     function params() external view returns (Params memory);
 
-    /// @notice Everything that a role of this account decides on.
+    /// @notice Everything that a role of this account needs for its decisions.
     function observe(address account) external view returns (Observation memory);
 
     function head() external view returns (ModelView memory);
