@@ -8,6 +8,8 @@ import {Rule} from "../interfaces/IFederation.sol";
 /// whole vectors; both must give the same integers. `values` are the values of the included updates at one
 /// coordinate: at least one value, at most 100.
 library ModelRule {
+    error UnknownRule(Rule rule);
+
     /// @notice Fractional bits of the global state.
     uint256 internal constant STATE_FRACTION_BITS = 24;
 
@@ -16,7 +18,8 @@ library ModelRule {
     /// @notice The step that a rule takes at this coordinate, in the fixed point of the updates.
     /// @param weights One for each value; only the weighted mean reads them.
     /// @param trimBps Below 5,000; only the trimmed mean reads it.
-    /// @dev Reorders `values`.
+    /// @dev Reorders `values`. It never applies one rule for another: with a rule that has no line here, a right
+    /// model would be judged as a wrong one, and its signers slashed.
     function aggregate(Rule rule, uint256 trimBps, int256[] memory values, uint256[] memory weights)
         internal
         pure
@@ -24,7 +27,8 @@ library ModelRule {
     {
         if (rule == Rule.WeightedMean) return weightedMean(values, weights);
         if (rule == Rule.Median) return lowerMedian(values);
-        return trimmedMean(values, trimBps);
+        if (rule == Rule.TrimmedMean) return trimmedMean(values, trimBps);
+        revert UnknownRule(rule);
     }
 
     /// @notice `floor((2S + N) / 2N)`: the weighted mean, rounded to the nearest, halves up.

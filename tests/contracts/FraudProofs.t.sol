@@ -142,7 +142,7 @@ contract FraudProofsTest is DisputeTest {
         Params memory p = _consortium();
         uint8[8] memory depths = [0, 1, 2, 5, 6, 7, 13, 21];
         p.depth = depths[_below(8)];
-        p.rule = Rule(_below(3));
+        p.rule = Rule(_below(uint256(type(Rule).max) + 1));
         p.trimBps = uint16(_below(5000));
         p.updateFractionBits = uint8(_below(25));
         _start(p);

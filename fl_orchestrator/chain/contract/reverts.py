@@ -83,6 +83,7 @@ _SENTENCES: Final = {
     "StillUnbonding": "The unbonding time is not over.",
     "UnknownDemand": "There is no such demand, or its bond is settled.",
     "UnknownResult": "This result was not accepted, or nobody has signed it.",
+    "UnknownRule": "The contract does not have the federation's aggregation rule.",
     "UpdatesMismatch": "These are not the updates of the round.",
     "WrongAnswer": "The answer is not what the result's model has at the demanded node.",
     "WrongChunkLength": "The chunk does not have its length.",

@@ -70,6 +70,10 @@ contract ModelRuleTest is GoldenTest {
         assertEq(ModelRule.aggregate(Rule.WeightedMean, 4_000, _values(0, 9), _weights(2, 1)), 3);
         assertEq(ModelRule.aggregate(Rule.Median, 4_000, _values(9, 0), _weights(2, 1)), 0);
         assertEq(ModelRule.aggregate(Rule.TrimmedMean, 4_000, _values(9, 0), _weights(2, 1)), 5);
+        // With no line of its own, a rule reverts.
+        for (uint256 rule = 0; rule <= uint256(type(Rule).max); ++rule) {
+            assertEq(ModelRule.aggregate(Rule(rule), 4_000, _values(9, 9), _weights(2, 1)), 9);
+        }
     }
 
     function test_NextState_WhenTheNextStateLeaves32Bits() public pure {

@@ -159,11 +159,7 @@ library Vectors {
         returns (int256)
     {
         uint256 count = values.length;
-        (uint256 from, uint256 to) = (0, count);
-        if (p.rule == Rule.Median) from = (count - 1) / 2;
-        if (p.rule == Rule.Median) to = from + 1;
-        if (p.rule == Rule.TrimmedMean) from = count * p.trimBps / 10_000;
-        if (p.rule == Rule.TrimmedMean) to = count - from;
+        (uint256 from, uint256 to) = _ranks(p, count);
         int256 sum = 0;
         int256 total = 0;
         for (uint256 k = 0; k < count; ++k) {
@@ -176,6 +172,16 @@ library Vectors {
         // Above zero, `/` rounds down.
         int256 lift = 2 ** 20;
         return (2 * sum + total + 2 * total * lift) / (2 * total) - lift;
+    }
+
+    /// @dev The ranks that a rule takes the mean of; the last one is left out.
+    function _ranks(Params memory p, uint256 count) private pure returns (uint256 from, uint256 to) {
+        if (p.rule == Rule.WeightedMean) return (0, count);
+        from = (count - 1) / 2;
+        if (p.rule == Rule.Median) return (from, from + 1);
+        require(p.rule == Rule.TrimmedMean, "a rule without its ranks");
+        from = count * p.trimBps / 10_000;
+        return (from, count - from);
     }
 
     function _rank(int256[] memory values, uint256 k) private pure returns (uint256 rank) {
