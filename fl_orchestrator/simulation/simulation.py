@@ -20,6 +20,7 @@ from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
+from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation, Phase, Role, RoundView
@@ -261,7 +262,11 @@ class Simulation:
             (owner, federation.fund_rewards(rewards)),
         ]
         if not terms.open_admission:
-            calls.append((owner, federation.admit([s.address for s in parties], Role.PARTY)))
+            addresses = [signer.address for signer in parties]
+            calls.extend(
+                (owner, federation.admit(batch, Role.PARTY))
+                for batch in batches(owner, addresses, ADMISSION_GAS)
+            )
         for signer in parties:
             call = federation.register(Role.PARTY, signer.address, self._stakes[signer.address])
             calls.append((self.sender(signer), call))

@@ -205,6 +205,16 @@ def test_a_stake_below_the_minimum_and_a_false_beneficiary_are_refused(deployed:
     )
 
 
+def test_more_accounts_than_fit_into_a_block_are_admitted_in_several(deployed: Site) -> None:
+    addresses = ["0x" + (0xAD << 152 | number).to_bytes(20, "big").hex() for number in range(1200)]
+    admit = ["federation", "admit", *addresses, *deployed.key("owner"), *deployed.on_chain()]
+    planned = flo(*admit, "--dry-run", "--json").succeeded().json
+    assert planned["gas"] > 25_000_000
+    assert flo(*admit).succeeded().out == "Admitted 1200 accounts as party.\n"
+    chain = deployed.federation
+    assert all(chain.observe(address).party.admitted for address in (addresses[0], addresses[-1]))
+
+
 def test_only_the_owner_admits_and_anybody_funds(deployed: Site) -> None:
     outsider, chain = deployed.key("outsider"), deployed.on_chain()
     address = deployed.address("outsider")

@@ -123,7 +123,7 @@ class Sender:
         """
         pending: list[PendingTransaction | ChainError] = []
         with self._lock:
-            room = self._block_gas()
+            room = self.block_gas()
             for call in calls:
                 try:
                     gas, fees = self._estimate(call)
@@ -146,6 +146,11 @@ class Sender:
         if self.policy.budget is not None:
             self.policy.budget.check(self._gas_limit(gas) * highest(fees), call.value)
         return gas
+
+    def block_gas(self) -> int:
+        """The gas that the latest block had room for."""
+        with self._reverts.translated():
+            return int(self.web3.eth.get_block("latest")["gasLimit"])
 
     def _outcome(self, sent: PendingTransaction | ChainError) -> Receipt | ChainError:
         if not isinstance(sent, PendingTransaction):
@@ -254,11 +259,7 @@ class Sender:
     def _gas_limit(self, gas: int) -> int:
         """The gas to allow for an estimate: with a margin, but never more than a block has."""
         limit = int(gas * _GAS_MARGIN)
-        return limit if limit <= _GAS_OF_ANY_BLOCK else max(gas, min(limit, self._block_gas()))
-
-    def _block_gas(self) -> int:
-        with self._reverts.translated():
-            return int(self.web3.eth.get_block("latest")["gasLimit"])
+        return limit if limit <= _GAS_OF_ANY_BLOCK else max(gas, min(limit, self.block_gas()))
 
     def _estimate(self, call: Call) -> tuple[int, Fees]:
         """The gas of a call that the account can pay, and the fees to offer."""

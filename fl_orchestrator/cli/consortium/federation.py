@@ -45,6 +45,7 @@ def admit(
 
     Example: flo federation admit 0x7099…79C8 --role party --key owner.json
     """
+    from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
     from fl_orchestrator.chain.types import Role
 
     if role not in ("party", "aggregator"):
@@ -52,8 +53,11 @@ def admit(
     addresses = sorted({parse_address(account) for account in accounts})
     chain = site.open_federation()
     sender = site.open_sender(chain)
-    call = chain.admit(addresses, Role[role.upper()])
-    gas = sender.check(call) if dry_run else sender.send(call).gas_used
+    calls = [
+        chain.admit(batch, Role[role.upper()])
+        for batch in batches(sender, addresses, ADMISSION_GAS)
+    ]
+    gas = sum(sender.check(call) if dry_run else sender.send(call).gas_used for call in calls)
     if json_output:
         print_json({"admitted": addresses, "role": role, "gas": gas, "dry_run": dry_run})
         return

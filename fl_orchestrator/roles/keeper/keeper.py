@@ -15,6 +15,12 @@ import structlog
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted
+from fl_orchestrator.chain.sending.batches import (
+    COMMIT_GAS,
+    REVEAL_GAS,
+    SIGNATURE_GAS,
+    batch_size,
+)
 from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
 from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
@@ -24,7 +30,7 @@ from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedRes
 
 _log = structlog.get_logger(__name__)
 
-# Keeps a batch far below any block's gas limit: a reveal takes about 60,000 gas.
+# The contract takes no more in a round.
 MAX_BATCH: Final = 100
 
 # A message waits for others for this share of the time after which its author sends it itself.
@@ -167,7 +173,7 @@ class Keeper:
     # ------------------------------------------------------------------ messages
 
     def _commits(self, seen: Observation) -> Iterator[_Duty]:
-        commits = self._mailbox.waiting(seen.current.round, SignedCommit)[:MAX_BATCH]
+        commits = self._mailbox.waiting(seen.current.round, SignedCommit)[: self._batch(COMMIT_GAS)]
         everybody_drawn = self._params.max_parties <= self._params.participants
         quota = seen.current.active_parties if everybody_drawn else self._params.max_updates
         missing = quota - seen.current.commits - len(commits)
@@ -176,7 +182,7 @@ class Keeper:
             yield _Duty(self._federation.commit_for(commits), commits)
 
     def _reveals(self, seen: Observation) -> Iterator[_Duty]:
-        reveals = self._mailbox.waiting(seen.current.round, Update)[:MAX_BATCH]
+        reveals = self._mailbox.waiting(seen.current.round, Update)[: self._batch(REVEAL_GAS)]
         missing = seen.current.commits - seen.current.opened - len(reveals)
         if reveals and self._leaves(seen, missing, _given_up_at(seen, seen.current.reveal_end)):
             reveals.sort(key=lambda update: update.party)
@@ -203,8 +209,12 @@ class Keeper:
         return posted
 
     def _attest(self, result: Result, signed: Sequence[SignedResult]) -> _Duty:
-        signatures = [message.signature for message in signed[:MAX_BATCH]]
-        return _Duty(self._federation.attest(result, signatures), signed[:MAX_BATCH])
+        signed = signed[: self._batch(SIGNATURE_GAS)]
+        signatures = [message.signature for message in signed]
+        return _Duty(self._federation.attest(result, signatures), signed)
+
+    def _batch(self, gas_each: int) -> int:
+        return min(MAX_BATCH, batch_size(self._sender, gas_each))
 
     def _makes_quorum(
         self, seen: Observation, result: Result, signed: Sequence[SignedResult]
