@@ -28,7 +28,7 @@ from fl_orchestrator.chain.contract.federation import Federation, NoFederation
 from fl_orchestrator.chain.deployment.migrate import is_deployed_here
 from fl_orchestrator.chain.types import ModelView, included_indices
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.local import ReadOnlyStore
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
@@ -37,7 +37,7 @@ from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
 from fl_orchestrator.roles.recomputation import UnavailableUpdates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 from fl_orchestrator.training.trainer import WeightSpec
-from fl_orchestrator.training.weights_file import load_weights
+from fl_orchestrator.training.weights_file import load_weights, max_weights_bytes
 
 
 class Audit:
@@ -50,9 +50,13 @@ class Audit:
     def __init__(self, directory: Path, workspace: Path) -> None:
         self._directory = directory
         self.history = History.load(directory)
-        if not (directory / STORE).is_dir():
-            raise UnreadableRun(f"{directory / STORE} is missing.")
-        self._store = LocalStore(directory / STORE)
+        store = directory / STORE
+        if store.is_symlink() or not store.is_dir():
+            raise UnreadableRun(
+                f"{store} is {'a link' if store.is_symlink() else 'missing'}.",
+                "A run has its own store.",
+            )
+        self._store = ReadOnlyStore(store)
         chain = replay(directory, self.history)
         try:
             self._federation = Federation(chain.web3, self.history.federation)
@@ -99,14 +103,24 @@ class Audit:
             raise WrongRecord("history.json does not list the exported models of a complete run.")
         for name, recorded in self.history.exports.items():
             path = self._directory / name
-            if name not in (SAFETENSORS, KERAS) or not path.is_file():
+            if name not in (SAFETENSORS, KERAS) or path.is_symlink() or not path.is_file():
                 raise WrongRecord(f"Round {head.round}: the exported {name} is missing.")
-            if file_sha256(path) != recorded:
+            try:
+                found = file_sha256(path, max_weights_bytes(self._tensors))
+            except OSError as error:
+                raise WrongRecord(
+                    f"Round {head.round}: the exported {name} cannot be read: {error.strerror}."
+                ) from error
+            if found != recorded:
                 wrong = "" if name == KERAS else self._wrong_weight(path, head)
                 where = f"; {wrong}" if wrong else ""
                 raise WrongRecord(f"Round {head.round}: the exported {name} was changed{where}.")
             if name == SAFETENSORS and (wrong := self._wrong_weight(path, head)):
                 raise WrongRecord(f"Round {head.round}: the exported {name} is wrong; {wrong}.")
+
+    @property
+    def _tensors(self) -> list[WeightSpec]:
+        return [WeightSpec(t.name, t.shape) for t in self._manifest.layout.tensors]
 
     def _wrong_weight(self, path: Path, head: ModelView) -> str:
         """The first coordinate at which an exported model is not the head's; empty if none."""
@@ -114,7 +128,7 @@ class Audit:
         file = self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
         right = float_view(layout, self._cache.load(file))
         try:
-            found = load_weights(path, [WeightSpec(t.name, t.shape) for t in layout.tensors])
+            found = load_weights(path, self._tensors)
         except InputError as error:
             return f"it cannot be read ({error.message})"
         for tensor, a, b in zip(layout.tensors, found, right, strict=True):

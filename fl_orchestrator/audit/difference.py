@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from fl_orchestrator.files import open_regular
 from fl_orchestrator.model.chunk_tree import chunk, keccak256, root_from_proof, tree_of
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.vector_file import (
@@ -23,7 +25,7 @@ _MAX_SEARCHED_CHUNKS: Final = 2_000
 
 def first_difference(layout: Layout, kind: VectorKind, found: Path, right: Path) -> str:
     """The first coordinate at which ``found`` is not ``right``, a canonical file."""
-    with found.open("rb") as left_file, right.open("rb") as right_file:
+    with io.BufferedReader(open_regular(found)) as left_file, right.open("rb") as right_file:
         offset = 0
         while True:
             left, wanted = left_file.read(_BLOCK), right_file.read(_BLOCK)
@@ -51,7 +53,7 @@ def flipped_bit(layout: Layout, meta: VectorMeta, found: Path, root: bytes) -> s
     The right numbers are not known, only their root: so every single bit is tried.
     """
     try:
-        with found.open("rb") as stream:
+        with io.BufferedReader(open_regular(found)) as stream:
             vector = read_vector(stream, layout, meta)[1]
     except VectorFileError as error:
         return f"the file's header is wrong, no coordinate ({error})"

@@ -5,8 +5,10 @@ It is replaced as a whole after every round, so that an interrupted run leaves a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -14,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from fl_orchestrator.errors import InputError, VerificationError
-from fl_orchestrator.files import write_whole
+from fl_orchestrator.files import open_regular, read_regular, write_whole
 
 HISTORY: Final = "history.json"
 BLOCKS: Final = "blocks.jsonl"
@@ -110,8 +112,7 @@ class History(_Record):
         """
         path = directory / HISTORY
         try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_HISTORY_BYTES + 1)
+            data = read_regular(path, _MAX_HISTORY_BYTES)
             if len(data) > _MAX_HISTORY_BYTES:
                 raise DamagedRun(f"{path} is too large to be the record of a run.")
             return cls.model_validate_json(data)
@@ -123,9 +124,12 @@ class History(_Record):
             raise DamagedRun(f"{path} is not the record of a run: {_explain(error)}.") from error
 
 
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal with 0x."""
-    with path.open("rb") as file:
+def file_sha256(path: Path, max_bytes: int | None = None) -> str:
+    """The sha256 of a regular file, in hexadecimal with 0x. Raises OSError, also where it is larger
+    than ``max_bytes``."""
+    with open_regular(path) as file:
+        if max_bytes is not None and os.fstat(file.fileno()).st_size > max_bytes:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         return "0x" + hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -6,6 +6,7 @@ grows: whatever follows the block that ``history.json`` names was written by an 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from fl_orchestrator.audit.history import BLOCKS, History, UnreadableRun
 from fl_orchestrator.chain.contract.federation import Federation, NoFederation
 from fl_orchestrator.chain.nodes.development import DevelopmentChain, RecordedBlock
 from fl_orchestrator.errors import VerificationError
-from fl_orchestrator.files import write_whole
+from fl_orchestrator.files import open_regular, write_whole
 
 _MAX_LINE_BYTES: Final = 4 << 20
 
@@ -103,7 +104,7 @@ def replay(directory: Path, history: History) -> DevelopmentChain:
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with io.BufferedReader(open_regular(path)) as file:
             while line := file.readline(_MAX_LINE_BYTES):
                 yield line
     except OSError as error:

@@ -44,12 +44,18 @@ def check_run_directory(directory: Path) -> None:
             raise ForeignDirectory(f"{directory} is a file.", "Give a directory with --out.")
         return
     found = {entry.name for entry in directory.iterdir()}
-    foreign = sorted(found - _CONTENTS if MARKER in found else found)
+    foreign = sorted(found - _CONTENTS if _is_marked(directory) else found)
     if foreign:
         raise ForeignDirectory(
             f"{directory} holds {foreign[0]}, which no demo wrote.",
             "Give another directory with --out, or move it away.",
         )
+
+
+def _is_marked(directory: Path) -> bool:
+    """Whether the mark is there, as a file: a link could lead to a file of somebody else."""
+    marker = directory / MARKER
+    return marker.is_file() and not marker.is_symlink()
 
 
 def check_recorded(directory: Path) -> None:
@@ -68,7 +74,9 @@ def start_run(directory: Path) -> None:
     """
     check_run_directory(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARKER).write_text(_MARKER_TEXT)
+    if not _is_marked(directory):
+        with (directory / MARKER).open("x") as marker:
+            marker.write(_MARKER_TEXT)
     for entry in directory.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -8,20 +8,25 @@ A file is moved between the three by rename, which is atomic. So there is no loc
 keep consistent: a crash leaves at worst a file in ``incoming``, and garbage collection, which never
 looks into ``pinned``, cannot take what somebody pins at the same moment. Only validated CIDs and
 random hexadecimal numbers become file names.
+
+Others may write to a shared directory. So no link is followed in it, neither a folder nor a file,
+only regular files are opened, and only files with names of the store's own are ever deleted. The
+store's directory itself may be a link: its user named it.
 """
 
 import errno
 import io
 import os
+import re
 import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.cid import Cid, CidError
 from fl_orchestrator.content.store import (
     BUFFER_BYTES,
     MAX_FILE_BYTES,
@@ -32,14 +37,105 @@ from fl_orchestrator.content.store import (
     too_large,
     verified,
 )
+from fl_orchestrator.files import open_folder, open_regular
 
 GRACE_SECONDS: Final = 3600.0
 
+_INCOMING: Final = "incoming"
+_PINNED: Final = "pinned"
+_UNPINNED: Final = "unpinned"
+# Looking into the first place again finds a file that was pinned in between.
+_PLACES: Final = (_PINNED, _UNPINNED, _PINNED)
 _COPY_BYTES: Final = 1 << 18
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TEMPORARY_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
-class LocalStore:
+class ReadOnlyStore:
+    """The content of a store's directory, in which nothing is made, changed or deleted.
+
+    It is a ContentStore that refuses to ``put``, ``pin`` and ``unpin``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:  # noqa: ARG002
+        raise self._refusal()
+
+    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
+        """Open the content as a verified stream; see ContentStore.get."""
+        source = self._open(cid)
+        if os.fstat(source.fileno()).st_size > max_bytes:
+            source.close()
+            raise too_large(cid, max_bytes)
+        return verified(source, cid, max_bytes)
+
+    def locate(self, cid: Cid) -> Path | None:
+        """The file kept under a CID, unverified, for whoever looks into what happened to it."""
+        for folder in _PLACES:
+            with suppress(OSError), self._folder(folder) as descriptor:
+                if _is_file(descriptor, str(cid)):
+                    return self._directory / folder / str(cid)
+        return None
+
+    def has(self, cid: Cid) -> bool:
+        """Say whether the store has the content; see ContentStore.has."""
+        with self._translated_errors():
+            return any(self._holds(folder, cid) for folder in _PLACES)
+
+    def pin(self, cid: Cid) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def unpin(self, cid: Cid) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def _open(self, cid: Cid) -> io.BufferedReader:
+        for folder in _PLACES:
+            with (
+                self._translated_errors(),
+                suppress(FileNotFoundError),
+                self._folder(folder) as descriptor,
+            ):
+                return io.BufferedReader(open_regular(str(cid), folder=descriptor), BUFFER_BYTES)
+        raise self._not_found(cid)
+
+    def _holds(self, folder: str, cid: Cid) -> bool:
+        with suppress(FileNotFoundError), self._folder(folder) as descriptor:
+            return _is_file(descriptor, str(cid))
+        return False
+
+    @contextmanager
+    def _folder(self, name: str) -> Iterator[int]:
+        """One of the three folders, opened for each call: it may be another one at the next."""
+        with open_folder(self._directory / name) as descriptor:
+            yield descriptor
+
+    def _not_found(self, cid: Cid) -> ContentNotFound:
+        return ContentNotFound(f"The content {cid} is not in the store {self._directory}.")
+
+    def _refusal(self) -> StoreUnavailable:
+        return StoreUnavailable(f"The content store {self._directory} was opened only to be read.")
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            directory = self._directory
+            if error.errno in _NO_ROOM:
+                raise StoreFull(
+                    f"There is no room in the content store {directory}: {error.strerror}.",
+                    "Free some space, and run the command again.",
+                ) from error
+            raise StoreUnavailable(
+                f"The content store {directory} cannot be used: {error}.",
+                "Check that the directory exists, that you may write to it, and that nothing in "
+                "it is a link.",
+            ) from error
+
+
+class LocalStore(ReadOnlyStore):
     """A ContentStore in a directory on a POSIX file system.
 
     Opening it makes the directory and removes what interrupted puts have left behind for longer
@@ -53,70 +149,58 @@ class LocalStore:
         max_file_bytes: int = MAX_FILE_BYTES,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
-        self._incoming = directory / "incoming"
-        self._pinned = directory / "pinned"
-        self._unpinned = directory / "unpinned"
+        super().__init__(directory)
         self._max_file_bytes = max_file_bytes
         self._grace_seconds = grace_seconds
         with self._translated_errors():
-            for folder in (self._incoming, self._pinned, self._unpinned):
-                folder.mkdir(parents=True, exist_ok=True)
-        self._remove_older(self._incoming)
+            directory.mkdir(parents=True, exist_ok=True)
+            for folder in (_INCOMING, _PINNED, _UNPINNED):
+                with suppress(FileExistsError):
+                    (directory / folder).mkdir()
+                with self._folder(folder):
+                    pass  # a link, or a file, is reported here, before anything is written
+        self._remove_older(_INCOMING)
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         """Store the rest of a stream; see ContentStore.put."""
-        temporary = self._incoming / uuid.uuid4().hex
-        with self._translated_errors():
-            file = temporary.open("xb", buffering=0)
-        try:
-            with file:
-                cid = self._copy(stream, file)
+        name = uuid.uuid4().hex
+        with self._opened(_INCOMING) as incoming:
             with self._translated_errors():
-                # Replacing an equal file also heals one that has been damaged.
-                folder = self._pinned if pin or self._is_pinned(cid) else self._unpinned
-                temporary.replace(folder / str(cid))
-                _sync(folder)
-        finally:
-            temporary.unlink(missing_ok=True)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                descriptor = os.open(name, flags, 0o666, dir_fd=incoming)
+            try:
+                with io.FileIO(descriptor, "wb") as file:
+                    cid = self._copy(stream, file)
+                with self._translated_errors():
+                    # Replacing an equal file also heals one that has been damaged.
+                    kept = pin or self._holds(_PINNED, cid)
+                    self._move(incoming, name, _PINNED if kept else _UNPINNED, str(cid))
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=incoming)
         self.collect_garbage()
         return cid
 
-    def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
-        """Open the content as a verified stream; see ContentStore.get."""
-        source = self._open(cid)
-        if os.fstat(source.fileno()).st_size > max_bytes:
-            source.close()
-            raise too_large(cid, max_bytes)
-        return verified(source, cid, max_bytes)
-
-    def locate(self, cid: Cid) -> Path | None:
-        """The file kept under a CID, unverified, for whoever looks into what happened to it."""
-        return next((path for path in self._places(cid) if path.is_file()), None)
-
-    def has(self, cid: Cid) -> bool:
-        """Say whether the store has the content; see ContentStore.has."""
-        with self._translated_errors():
-            return any(path.exists() for path in self._places(cid))
-
     def pin(self, cid: Cid) -> None:
         """Keep the content; see ContentStore.pin."""
-        pinned = self._pinned / str(cid)
         with self._translated_errors():
-            if self._is_pinned(cid):
+            if self._holds(_PINNED, cid):
                 return
-            with suppress(FileNotFoundError):
-                (self._unpinned / str(cid)).replace(pinned)
-                _sync(self._pinned)
-            if not pinned.exists():
+            with suppress(FileNotFoundError), self._folder(_UNPINNED) as unpinned:
+                self._move(unpinned, str(cid), _PINNED, str(cid))
+            if not self._holds(_PINNED, cid):
                 raise self._not_found(cid)
 
     def unpin(self, cid: Cid) -> None:
         """Let garbage collection drop the content; see ContentStore.unpin."""
-        pinned = self._pinned / str(cid)
-        with self._translated_errors(), suppress(FileNotFoundError):
-            # The grace period counts from here, so it starts before the collector can see the file.
-            os.utime(pinned)
-            pinned.replace(self._unpinned / str(cid))
+        with (
+            self._translated_errors(),
+            suppress(FileNotFoundError),
+            self._folder(_PINNED) as pinned,
+        ):
+            # The grace period counts from here, so it starts before the collector can see it.
+            os.utime(str(cid), dir_fd=pinned, follow_symlinks=False)
+            self._move(pinned, str(cid), _UNPINNED, str(cid))
         self.collect_garbage()
 
     def collect_garbage(self) -> int:
@@ -125,7 +209,7 @@ class LocalStore:
         Every put and unpin does it, since a directory has no process of its own for it. Returns the
         number of files removed. Raises StoreUnavailable.
         """
-        return self._remove_older(self._unpinned) + self._remove_older(self._incoming)
+        return self._remove_older(_UNPINNED) + self._remove_older(_INCOMING)
 
     def _copy(self, stream: BinaryIO, file: io.FileIO) -> Cid:
         reader = HashingReader(stream, self._max_file_bytes)
@@ -137,69 +221,58 @@ class LocalStore:
             os.fsync(file.fileno())
         return reader.cid()
 
-    def _open(self, cid: Cid) -> io.BufferedReader:
-        for path in self._places(cid):
-            with self._translated_errors(), suppress(FileNotFoundError):
-                return io.BufferedReader(_open_file(path), BUFFER_BYTES)
-        raise self._not_found(cid)
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[int]:
+        """One of the three folders; only opening it is translated."""
+        with ExitStack() as stack:
+            with self._translated_errors():
+                descriptor = stack.enter_context(self._folder(name))
+            yield descriptor
 
-    def _is_pinned(self, cid: Cid) -> bool:
-        return (self._pinned / str(cid)).exists()
+    def _move(self, source: int, name: str, folder: str, new_name: str) -> None:
+        """Make a file of one folder one of another. Raises OSError."""
+        with self._folder(folder) as target:
+            os.replace(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+            os.fsync(target)
 
-    def _places(self, cid: Cid) -> tuple[Path, Path, Path]:
-        # Looking into the first place again finds a file that was pinned in between.
-        pinned = self._pinned / str(cid)
-        return pinned, self._unpinned / str(cid), pinned
-
-    def _remove_older(self, folder: Path) -> int:
+    def _remove_older(self, name: str) -> int:
         limit = time.time() - self._grace_seconds
         removed = 0
-        with self._translated_errors():
-            for path in folder.iterdir():
+        with self._translated_errors(), self._folder(name) as folder:
+            for entry in os.listdir(folder):  # noqa: PTH208 (pathlib takes no descriptor)
                 with suppress(FileNotFoundError):
-                    if path.stat().st_mtime <= limit:
-                        path.unlink()
+                    if _is_own(name, entry) and _is_older(folder, entry, limit):
+                        os.unlink(entry, dir_fd=folder)
                         removed += 1
         return removed
 
-    def _not_found(self, cid: Cid) -> ContentNotFound:
-        return ContentNotFound(f"The content {cid} is not in the store {self._pinned.parent}.")
 
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            directory = self._pinned.parent
-            if error.errno in _NO_ROOM:
-                raise StoreFull(
-                    f"There is no room in the content store {directory}: {error.strerror}.",
-                    "Free some space, and run the command again.",
-                ) from error
-            raise StoreUnavailable(
-                f"The content store {directory} cannot be used: {error}.",
-                "Check that the directory exists and that you may write to it.",
-            ) from error
+def _is_own(folder: str, name: str) -> bool:
+    """Whether a store may have written a file of this name there."""
+    if folder == _INCOMING:
+        return _TEMPORARY_NAME.fullmatch(name) is not None
+    try:
+        Cid.parse(name)
+    except CidError:
+        return False
+    return True
 
 
-def _open_file(path: Path) -> io.FileIO:
-    """Open a regular file, and nothing else: a pipe in a shared directory would never end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return io.FileIO(descriptor, "rb")
+def _is_older(folder: int, name: str, limit: float) -> bool:
+    """Whether it is a regular file, and was changed before that time."""
+    seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return stat.S_ISREG(seen.st_mode) and seen.st_mtime <= limit
+
+
+def _is_file(folder: int, name: str) -> bool:
+    """Whether the folder has a regular file of that name. Raises OSError other than absence."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _write_all(file: io.FileIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -153,10 +153,14 @@ def _without_time_and_place(text: bytes) -> bytes:
     return json.dumps(json.loads(text, object_hook=constant)).encode()
 
 
-def _check_size(path: Path, size: int, tensors: Sequence[WeightSpec]) -> None:
-    """Refuse more bytes than float64 values, an optimizer's two copies and headers can take."""
+def max_weights_bytes(tensors: Sequence[WeightSpec]) -> int:
+    """What float64 values, an optimizer's two copies and headers can take."""
     values = sum(int(np.prod(tensor.shape)) for tensor in tensors)
-    limit = 3 * 8 * values + OVERHEAD_PER_TENSOR * len(tensors) + OVERHEAD_PER_FILE
+    return 3 * 8 * values + OVERHEAD_PER_TENSOR * len(tensors) + OVERHEAD_PER_FILE
+
+
+def _check_size(path: Path, size: int, tensors: Sequence[WeightSpec]) -> None:
+    limit = max_weights_bytes(tensors)
     if size > limit:
         raise BadWeightsFile(
             f"{path} holds {size} bytes, more than the {limit} that this model can need.",

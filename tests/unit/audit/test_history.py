@@ -130,6 +130,14 @@ def test_a_file_is_replaced_only_when_it_is_on_disk(
     assert path.read_text() == "new"
 
 
+def test_a_link_in_the_place_of_the_temporary_file_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("precious")
+    (tmp_path / ".file.new").symlink_to(tmp_path / "outside")
+    files.write_whole(tmp_path / "file", "new")
+    assert (tmp_path / "outside").read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableRun, match="cannot be read: No such file") as refusal:
         History.load(tmp_path)

@@ -66,6 +66,17 @@ def test_a_directory_without_the_mark_is_no_run(run: Path) -> None:
     assert sorted(run.rglob("*")) == before
 
 
+def test_a_mark_that_is_a_link_is_none_and_is_not_written_through(
+    run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    (run / MARKER).unlink()
+    (run / MARKER).symlink_to(tmp_path / "file")
+    with pytest.raises(ForeignDirectory, match="which no demo wrote"):
+        start_run(run)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
 def test_a_file_or_a_broken_link_is_no_place_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fl_orchestrator.content.cid import Cid, cid_of
-from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.local import LocalStore, ReadOnlyStore
 from fl_orchestrator.content.store import (
     ContentCorrupt,
     ContentNotFound,
@@ -298,18 +299,22 @@ def test_pinning_does_not_bring_a_damaged_copy_back(store: LocalStore, tmp_path:
 
 
 def test_a_file_that_is_pinned_while_it_is_looked_for_is_found(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cid = put(store, b"moving")
     store.unpin(cid)
-    places = store._places(cid)
+    folder_of, moved = store._folder, False
 
-    def places_while_it_moves(_: Cid) -> Iterator[Path]:
-        yield places[0]
-        store.pin(cid)
-        yield from places[1:]
+    @contextmanager
+    def moves_after_the_first_look(name: str) -> Iterator[int]:
+        nonlocal moved
+        with folder_of(name) as descriptor:
+            yield descriptor
+        if not moved:
+            moved = True
+            LocalStore(tmp_path / "store").pin(cid)
 
-    monkeypatch.setattr(store, "_places", places_while_it_moves)
+    monkeypatch.setattr(store, "_folder", moves_after_the_first_look)
     assert read(store, cid) == b"moving"
 
 
@@ -457,12 +462,12 @@ def test_a_full_disk_is_reported_and_leaves_nothing(
 ) -> None:
     kept = put(store, b"kept")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     target = {"write": "fl_orchestrator.content.local._write_all", "fsync": "os.fsync"}
     with monkeypatch.context() as patch:
-        patch.setattr(target.get(call, "pathlib.Path.replace"), full)
+        patch.setattr(target.get(call, "os.replace"), full)
         with pytest.raises(StoreFull, match="no room") as caught:
             put(store, CONTENT)
     assert caught.value.hint
@@ -541,3 +546,110 @@ def test_a_pipe_planted_under_a_cid_is_refused_and_nobody_waits_for_it(tmp_path:
     with pytest.raises(StoreUnavailable, match="not a regular file"):
         store.get(cid, 100)
     assert store.locate(cid) is None
+
+
+# What others may have put into a shared directory
+
+OLD_NAME = "ab" * 16
+
+
+def plant(folder: Path, cid: Cid) -> dict[str, str]:
+    """Old files, two of them with names that a store may delete."""
+    folder.mkdir(exist_ok=True)
+    for name in (OLD_NAME, str(cid), "notes.txt"):
+        (folder / name).write_text("precious")
+        age(folder / name, 1e6)
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["incoming", "pinned", "unpinned"])
+def test_a_folder_that_is_a_link_is_refused_and_nothing_behind_it_changes(
+    store: LocalStore, tmp_path: Path, name: str
+) -> None:
+    cid = put(store, CONTENT)
+    elsewhere = tmp_path / "elsewhere"
+    before = plant(elsewhere, cid)
+    (tmp_path / "store" / name).rename(tmp_path / "store" / "moved")
+    (tmp_path / "store" / name).symlink_to(elsewhere)
+    with pytest.raises(StoreUnavailable, match="link"):
+        LocalStore(tmp_path / "store")
+    calls: list[Callable[[], object]] = [
+        lambda: put(store, b"more"),
+        lambda: store.unpin(cid),
+        lambda: store.collect_garbage(),
+    ]
+    for call in calls:
+        with suppress(StoreUnavailable):
+            call()
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == before
+
+
+@pytest.mark.parametrize("folder", ["incoming", "unpinned"])
+def test_only_files_with_names_of_the_stores_own_are_deleted(tmp_path: Path, folder: str) -> None:
+    store = LocalStore(tmp_path / "store", grace_seconds=0)
+    cid = cid_of(io.BytesIO(CONTENT))
+    plant(tmp_path / "store" / folder, cid)
+    own, kept = (OLD_NAME, str(cid)) if folder == "incoming" else (str(cid), OLD_NAME)
+    store.collect_garbage()
+    assert files(tmp_path / "store") == {f"{folder}/{kept}", f"{folder}/notes.txt"}
+    assert own not in {path.name for path in (tmp_path / "store" / folder).iterdir()}
+
+
+def test_a_link_with_the_name_of_content_is_neither_followed_nor_deleted(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store", grace_seconds=0)
+    cid = cid_of(io.BytesIO(CONTENT))
+    (tmp_path / "outside").write_bytes(CONTENT)
+    age(tmp_path / "outside", 1e6)
+    for folder in ("pinned", "unpinned"):
+        (tmp_path / "store" / folder / str(cid)).symlink_to(tmp_path / "outside")
+    assert not store.has(cid)
+    assert store.locate(cid) is None
+    with pytest.raises(StoreUnavailable, match="link"):
+        store.get(cid, 1 << 30)
+    age_before = (tmp_path / "outside").stat().st_mtime
+    store.unpin(cid)
+    store.collect_garbage()
+    assert (tmp_path / "outside").stat().st_mtime == age_before
+    assert (tmp_path / "outside").read_bytes() == CONTENT
+
+
+def test_the_stores_directory_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "disk")
+    store = LocalStore(tmp_path / "store")
+    assert read(store, put(store, CONTENT)) == CONTENT
+
+
+# A store that is only read
+
+
+def test_a_read_only_store_gives_what_is_there_and_changes_nothing(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    cid, dropped = put(store, CONTENT), put(store, b"dropped")
+    store.unpin(dropped)
+    age(tmp_path / "store" / "unpinned" / str(dropped), 1e6)
+    (tmp_path / "store" / "incoming").rmdir()
+    before = files(tmp_path / "store")
+    kept = ReadOnlyStore(tmp_path / "store")
+    with kept.get(cid, 1 << 30) as stream:
+        assert stream.read() == CONTENT
+    assert kept.has(dropped)
+    calls: list[Callable[[], object]] = [
+        lambda: kept.put(io.BytesIO(b"more")),
+        lambda: kept.pin(dropped),
+        lambda: kept.unpin(cid),
+    ]
+    for call in calls:
+        with pytest.raises(StoreUnavailable, match="only to be read"):
+            call()
+    assert files(tmp_path / "store") == before
+    assert not (tmp_path / "store" / "incoming").exists()
+
+
+def test_a_read_only_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    nothing = ReadOnlyStore(tmp_path / "nowhere")
+    assert not nothing.has(cid_of(io.BytesIO(CONTENT)))
+    with pytest.raises(ContentNotFound):
+        nothing.get(cid_of(io.BytesIO(CONTENT)), 100)
+    assert not (tmp_path / "nowhere").exists()
