@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Receipt, Sender
@@ -65,13 +66,20 @@ class Adversary:
     def reveal(self, update: Update) -> Receipt:
         return self._sender.send(self.federation.reveal([update]))
 
-    def attempt(self, call: Call) -> str:
-        """Send a call; the name of the error that the contract refuses it with, "" if it does not.
+    def attempt(self, call: Call) -> ContractError | None:
+        """Send a call; the error that the contract refuses it with, None if it does not.
 
         A node says so before anything is spent.
         """
         try:
             self._sender.send(call)
         except ContractReverted as refusal:
-            return refusal.cause_name
-        return ""
+            if not isinstance(refusal.cause, ContractError):
+                raise
+            return refusal.cause
+        return None
+
+
+def in_words(refusal: ContractError | None) -> str:
+    """What an attempt led to."""
+    return refusal.name if refusal else "Accepted"

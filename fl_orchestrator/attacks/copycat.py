@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from fl_orchestrator.attacks.adversary import Adversary
+from fl_orchestrator.attacks.adversary import Adversary, in_words
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.simulation.options import Options
@@ -44,7 +45,10 @@ class Copycat(Attack):
         expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // _BPS
         lost = scene.stake_lost(thief.address)
         facts = (
-            Fact("Its copy of a commitment could not be opened.", unopened == "CommitmentMismatch"),
+            Fact(
+                "Its copy of a commitment could not be opened.",
+                unopened is ContractError.CommitmentMismatch,
+            ),
             Fact(
                 f"It lost {ether(lost)} of its stake for it, all of it burnt.",
                 lost == expected == scene.burnt(thief.address),
@@ -53,7 +57,10 @@ class Copycat(Attack):
                 "Its copy of a root was a duplicate: opened, and not counted.",
                 _is_duplicate(scene, thief.address, 2),
             ),
-            Fact("Its copy of a fresh root came too late to be committed.", late == "WrongPhase"),
+            Fact(
+                "Its copy of a fresh root came too late to be committed.",
+                late is ContractError.WrongPhase,
+            ),
             Fact(
                 f"It earned {ether(scene.reward(thief.address))}.",
                 scene.reward(thief.address) == 0,
@@ -66,12 +73,15 @@ class Copycat(Attack):
             ),
         )
         named = {"the copycat": thief.address, "its victim": victim, "the keeper": scene.keeper}
-        figures = {"refusals": {"reveal": unopened, "late_commit": late}, "rounds": 2}
+        figures = {
+            "refusals": {"reveal": in_words(unopened), "late_commit": in_words(late)},
+            "rounds": 2,
+        }
         return Verdict(facts, scene.costs(named), figures)
 
 
-def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> str:
-    """The first round; the name of the error that the copy could not be opened with."""
+def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> ContractError | None:
+    """The first round; the error that the copy could not be opened with."""
     simulation, federation = scene.simulation, scene.federation
     simulation.open_round()
     simulation.run_until(lambda o: o.current.commits == _PARTIES - 1)
@@ -92,7 +102,7 @@ def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> str:
     )
     stolen = thief.claim(update.root, update.cid, update.weight, salt)
     refused = thief.attempt(federation.reveal([stolen]))
-    tell(PROTOCOL, f"{refused or 'Accepted'}: the committed hash has party 1's address in it.")
+    tell(PROTOCOL, f"{in_words(refused)}: the committed hash has party 1's address in it.")
     ended = simulation.run_until(lambda o: o.current.phase is not Phase.REVEAL).current
     tell(
         PROTOCOL,
@@ -104,8 +114,8 @@ def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> str:
     return refused
 
 
-def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> str:
-    """The second round; the name of the error that a commit after the phase was refused with."""
+def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> ContractError | None:
+    """The second round; the error that a commit after the phase was refused with."""
     simulation, federation = scene.simulation, scene.federation
     update, _ = _revealed(scene, 1)
     simulation.open_round()
@@ -128,7 +138,7 @@ def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> str:
     tell(ATTACKER, "Sees party 1 reveal a new update, and wants to commit to that one instead.")
     again = thief.claim(fresh.root, fresh.cid, fresh.weight, salt=bytes(32))
     refused = thief.attempt(federation.commit(2, thief.commitment(again, 2)))
-    tell(PROTOCOL, f"{refused or 'Accepted'}: reveals begin when commits have ended.")
+    tell(PROTOCOL, f"{in_words(refused)}: reveals begin when commits have ended.")
     tell(ATTACKER, "Opens its commitment to the update of round 1.")
     thief.reveal(replayed)
     if _is_duplicate(scene, thief.address, 2):

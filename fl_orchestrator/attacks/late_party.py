@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
+from fl_orchestrator.attacks.adversary import in_words
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Tell, Verdict
 from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
@@ -47,7 +49,7 @@ class LateParty(Attack):
         scene.simulation.settle()
         expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // _BPS
         facts = (
-            Fact("The late commit was refused.", refused == "WrongPhase"),
+            Fact("The late commit was refused.", refused is ContractError.WrongPhase),
             Fact("Round 1 went on at the deadlines that it opened with.", on_time),
             Fact(
                 "Round 1 was accepted with the two parties that were in time.",
@@ -66,10 +68,10 @@ class LateParty(Attack):
             "a party in time": scene.parties[-1],
             "the keeper": scene.keeper,
         }
-        return Verdict(facts, scene.costs(named), {"refusals": {"late_commit": refused}})
+        return Verdict(facts, scene.costs(named), {"refusals": {"late_commit": in_words(refused)}})
 
 
-def _miss_a_round(scene: Scene, tell: Tell) -> tuple[str, bool]:
+def _miss_a_round(scene: Scene, tell: Tell) -> tuple[ContractError | None, bool]:
     """The first round: the late commit's error, and whether the round kept its deadlines."""
     simulation = scene.simulation
     late = scene.adversary(_LATE)
@@ -83,7 +85,7 @@ def _miss_a_round(scene: Scene, tell: Tell) -> tuple[str, bool]:
     update = late.update(*late.file())
     refused = late.attempt(scene.federation.commit(1, late.commitment(update)))
     tell(ATTACKER, "Party 2 sends its commit.")
-    tell(PROTOCOL, f"{refused or 'Accepted'}: it cannot take part any more.")
+    tell(PROTOCOL, f"{in_words(refused)}: it cannot take part any more.")
     ended = simulation.run_until(lambda o: o.current.phase is not Phase.REVEAL).current
     period = ended.reveal_end - ended.commit_end
     tell(PROTOCOL, f"Waits for party 1's reveal until its deadline, {period} s, and goes on.")

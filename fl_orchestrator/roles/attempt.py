@@ -7,13 +7,14 @@ from collections.abc import Collection
 import structlog
 
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
 
 _log = structlog.get_logger(__name__)
 
 
-def attempt(sender: Sender, call: Call, not_now: Collection[str]) -> bool:
+def attempt(sender: Sender, call: Call, not_now: Collection[ContractError]) -> bool:
     """Send a call; False when the contract refuses it by one of these errors, or did in its block.
 
     Raises ContractReverted for every other error, and what else Sender raises.
@@ -21,7 +22,7 @@ def attempt(sender: Sender, call: Call, not_now: Collection[str]) -> bool:
     try:
         receipt = sender.send(call)
     except ContractReverted as error:
-        if error.cause_name not in not_now:
+        if error.cause not in not_now:
             raise
         _log.info("refused", call=call.label, reason=str(error))
         return False

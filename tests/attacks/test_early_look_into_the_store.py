@@ -14,6 +14,7 @@ from support.adversary import Adversary
 from support.federation import Build
 from support.kubo_daemon import find_kubo, kubo_daemon
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.types import Phase, Update
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.local import LocalStore
@@ -73,5 +74,5 @@ def test_nothing_of_an_update_is_there_before_the_commit_phase_has_closed(
     with shared.store.get(reveal.cid, 1 << 20) as stream:
         copy = thief.update(stream.read(), reveal.root)
     late = federation.federation.commit(1, thief.commitment(copy))
-    assert thief.attempt(late) == "WrongPhase"
+    assert thief.attempt(late) is ContractError.WrongPhase
     assert federation.observe().current.phase is Phase.REVEAL

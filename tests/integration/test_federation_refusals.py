@@ -14,6 +14,7 @@ import pytest
 from support.adversary import Adversary
 from support.federation import SmallFederation, consortium, signer
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.signing.keys import LocalSigner
@@ -46,36 +47,39 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> SmallFederation:
 @pytest.mark.parametrize("role", Role)
 def test_an_account_that_was_not_admitted_cannot_register(new: SmallFederation, role: Role) -> None:
     call = new.federation.register(role, new.outsider.address, ETHER)
-    assert refusal(new, new.outsider, call).name == "NotAdmitted"
+    assert refusal(new, new.outsider, call).error is ContractError.NotAdmitted
 
 
 def test_only_the_owner_admits(new: SmallFederation) -> None:
     call = new.federation.admit([new.outsider.address], Role.PARTY)
-    error = refusal(new, new.outsider, call)
-    assert error.name == "OwnableUnauthorizedAccount"
-    assert error.arguments == (new.outsider.address.lower(),)
+    refused = refusal(new, new.outsider, call)
+    assert refused.error is ContractError.OwnableUnauthorizedAccount
+    assert refused.arguments == (new.outsider.address.lower(),)
 
 
 def test_a_round_without_parties_or_aggregators_does_not_open(new: SmallFederation) -> None:
-    error = refusal(new, new.keeper_key, new.federation.open_round())
-    assert (error.name, error.arguments) == ("NotEnoughParties", (0, 1))
+    refused = refusal(new, new.keeper_key, new.federation.open_round())
+    assert (refused.error, refused.arguments) == (ContractError.NotEnoughParties, (0, 1))
 
 
 def test_a_stake_below_the_minimum_is_refused(small: SmallFederation) -> None:
     call = small.federation.register(Role.PARTY, small.owner.address, 5)
-    error = refusal(small, small.owner, call)
-    assert (error.name, error.arguments) == ("StakeTooLow", (5, small.terms.min_party_stake))
+    refused = refusal(small, small.owner, call)
+    assert (refused.error, refused.arguments) == (
+        ContractError.StakeTooLow,
+        (5, small.terms.min_party_stake),
+    )
 
 
 def test_nobody_registers_twice(small: SmallFederation) -> None:
     key = small.parties[0]
     call = small.federation.register(Role.PARTY, key.address, small.terms.min_party_stake)
-    assert refusal(small, key, call).name == "AlreadyRegistered"
+    assert refusal(small, key, call).error is ContractError.AlreadyRegistered
 
 
 def test_a_full_federation_takes_nobody(full: SmallFederation) -> None:
     call = full.federation.register(Role.PARTY, full.outsider.address, full.terms.min_party_stake)
-    assert refusal(full, full.outsider, call).name == "FederationFull"
+    assert refusal(full, full.outsider, call).error is ContractError.FederationFull
 
 
 @pytest.fixture(scope="module")
@@ -147,31 +151,42 @@ def commit(federation: SmallFederation, commitment: bytes = COMMITMENT) -> Call:
 
 
 def test_an_unregistered_account_cannot_commit(small: Standing) -> None:
-    assert refusal(small, small.outsider, commit(small)).name == "NotRegistered"
+    assert refusal(small, small.outsider, commit(small)).error is ContractError.NotRegistered
 
 
 def test_a_party_that_came_after_the_freeze_cannot_commit_yet(small: Standing) -> None:
     stake = small.terms.min_party_stake
     small.send(small.late, small.federation.register(Role.PARTY, small.late.address, stake))
-    assert refusal(small, small.late, commit(small)).name == "NotActive"
+    assert refusal(small, small.late, commit(small)).error is ContractError.NotActive
     view = small.observe(small.late)
     assert (view.party.stake, view.party.frozen_stake, view.drawn) == (stake, 0, False)
 
 
 def test_a_second_commit_is_refused(small: Standing) -> None:
-    assert refusal(small, small.parties[0], commit(small)).name == "AlreadyCommitted"
+    assert refusal(small, small.parties[0], commit(small)).error is ContractError.AlreadyCommitted
+
+
+def test_a_commit_for_another_round_is_told_so(small: Standing) -> None:
+    call = small.federation.commit(2, COMMITMENT)
+    refused = refusal(small, small.parties[1], call)
+    assert refused.message == "The commit is for another round. [WrongRound(round 1)]"
 
 
 def test_a_zero_commitment_is_refused(small: Standing) -> None:
-    assert refusal(small, small.parties[1], commit(small, ZERO)).name == "ZeroCommitment"
+    assert (
+        refusal(small, small.parties[1], commit(small, ZERO)).error is ContractError.ZeroCommitment
+    )
 
 
 def test_an_aggregator_is_no_party(small: Standing) -> None:
-    assert refusal(small, small.aggregators[0], commit(small)).name == "NotRegistered"
+    assert refusal(small, small.aggregators[0], commit(small)).error is ContractError.NotRegistered
 
 
 def test_a_commit_in_the_reveal_phase_is_too_late(revealing: Standing) -> None:
-    assert refusal(revealing, revealing.parties[1], commit(revealing)).name == "WrongPhase"
+    assert (
+        refusal(revealing, revealing.parties[1], commit(revealing)).error
+        is ContractError.WrongPhase
+    )
 
 
 def test_a_commit_at_the_deadline_is_too_late(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -180,11 +195,14 @@ def test_a_commit_at_the_deadline_is_too_late(tmp_path_factory: pytest.TempPathF
     federation.pass_until(seen.current.commit_end - 1)
     assert federation.sender(federation.parties[0]).check(commit(federation)) > 0
     federation.pass_until(seen.current.commit_end)
-    assert refusal(federation, federation.parties[0], commit(federation)).name == "WrongPhase"
+    assert (
+        refusal(federation, federation.parties[0], commit(federation)).error
+        is ContractError.WrongPhase
+    )
 
 
 def test_a_commit_before_the_first_round_is_too_early(new: SmallFederation) -> None:
-    assert refusal(new, new.outsider, commit(new)).name == "WrongPhase"
+    assert refusal(new, new.outsider, commit(new)).error is ContractError.WrongPhase
 
 
 def test_a_party_that_was_not_drawn_cannot_commit(
@@ -199,7 +217,7 @@ def test_a_party_that_was_not_drawn_cannot_commit(
         if key.address in drawn:
             assert federation.sender(key).check(commit(federation)) > 0
         else:
-            assert refusal(federation, key, commit(federation)).name == "NotDrawn"
+            assert refusal(federation, key, commit(federation)).error is ContractError.NotDrawn
             assert federation.party(number).step().action is None
 
 
@@ -229,8 +247,11 @@ def carried_refusal(federation: SmallFederation, *commits: SignedCommit) -> Cont
 def test_a_signature_that_is_not_the_partys_is_refused(
     small: Standing, forge: Callable[[Standing], SignedCommit]
 ) -> None:
-    error = carried_refusal(small, forge(small))
-    assert (error.name, error.reason) == ("NothingAccepted", "InvalidSignature")
+    refused = carried_refusal(small, forge(small))
+    assert (refused.error, refused.reason) == (
+        ContractError.NothingAccepted,
+        ContractError.InvalidSignature,
+    )
 
 
 def test_a_signature_for_another_federation_is_refused(small: Standing) -> None:
@@ -247,7 +268,7 @@ def test_a_signature_for_another_federation_is_refused(small: Standing) -> None:
     for elsewhere in (domain, {**small.federation.domain, "chainId": 1}):
         signature = key.sign_typed_data(elsewhere, types, message)
         replayed = SignedCommit(key.address, COMMITMENT, signature.r, signature.vs)
-        assert carried_refusal(small, replayed).reason == "InvalidSignature"
+        assert carried_refusal(small, replayed).reason is ContractError.InvalidSignature
     # The same message for this federation is taken.
     signature = key.sign_typed_data(small.federation.domain, types, message)
     good = SignedCommit(key.address, COMMITMENT, signature.r, signature.vs)
@@ -255,14 +276,17 @@ def test_a_signature_for_another_federation_is_refused(small: Standing) -> None:
 
 
 def test_an_empty_batch_is_refused(small: Standing) -> None:
-    assert carried_refusal(small).name == "EmptyBatch"
-    assert refusal(small, small.keeper_key, small.federation.reveal([])).name == "EmptyBatch"
+    assert carried_refusal(small).error is ContractError.EmptyBatch
+    assert (
+        refusal(small, small.keeper_key, small.federation.reveal([])).error
+        is ContractError.EmptyBatch
+    )
 
 
 def test_the_reason_of_a_batch_is_that_of_its_first_item(small: Standing) -> None:
     commits = [signed(small, key) for key in (small.parties[0], small.outsider)]
-    assert carried_refusal(small, *commits).reason == "AlreadyCommitted"
-    assert carried_refusal(small, *commits[::-1]).reason == "NotRegistered"
+    assert carried_refusal(small, *commits).reason is ContractError.AlreadyCommitted
+    assert carried_refusal(small, *commits[::-1]).reason is ContractError.NotRegistered
 
 
 def test_a_bad_item_does_not_sink_a_batch(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -281,24 +305,24 @@ def test_a_bad_item_does_not_sink_a_batch(tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"weight": 0}, "InvalidWeight"),
-        ({"weight": 256}, "InvalidWeight"),
-        ({"weight": 65_535}, "InvalidWeight"),
-        ({"weight": 2}, "CommitmentMismatch"),
-        ({"root": ZERO}, "ZeroRoot"),
-        ({"root": b"\1" * 32}, "CommitmentMismatch"),
-        ({"cid": Cid(ZERO, 0x55)}, "InvalidCid"),
-        ({"cid": Cid(b"\1" * 32, 0x55)}, "CommitmentMismatch"),
-        ({"salt": ZERO}, "CommitmentMismatch"),
+        ({"weight": 0}, ContractError.InvalidWeight),
+        ({"weight": 256}, ContractError.InvalidWeight),
+        ({"weight": 65_535}, ContractError.InvalidWeight),
+        ({"weight": 2}, ContractError.CommitmentMismatch),
+        ({"root": ZERO}, ContractError.ZeroRoot),
+        ({"root": b"\1" * 32}, ContractError.CommitmentMismatch),
+        ({"cid": Cid(ZERO, 0x55)}, ContractError.InvalidCid),
+        ({"cid": Cid(b"\1" * 32, 0x55)}, ContractError.CommitmentMismatch),
+        ({"salt": ZERO}, ContractError.CommitmentMismatch),
     ],
     ids=str,
 )
 def test_a_reveal_that_does_not_match_is_refused(
-    revealing: Standing, change: dict[str, Any], reason: str
+    revealing: Standing, change: dict[str, Any], reason: ContractError
 ) -> None:
     call = revealing.federation.reveal([dataclasses.replace(revealing.update, **change)])
-    error = refusal(revealing, revealing.outsider, call)
-    assert (error.name, error.reason) == ("NothingAccepted", reason)
+    refused = refusal(revealing, revealing.outsider, call)
+    assert (refused.error, refused.reason) == (ContractError.NothingAccepted, reason)
 
 
 def test_a_committed_weight_of_zero_or_256_is_refused_when_it_is_revealed(
@@ -314,8 +338,8 @@ def test_a_committed_weight_of_zero_or_256_is_refused_when_it_is_revealed(
         updates.append(Update(key.address, weight, b"\2" * 32, cid, ZERO))
         federation.send(key, commit(federation, bytes([number + 1]) * 32))
     for update in updates:
-        error = refusal(federation, federation.outsider, federation.federation.reveal([update]))
-        assert error.reason == "InvalidWeight"
+        refused = refusal(federation, federation.outsider, federation.federation.reveal([update]))
+        assert refused.reason is ContractError.InvalidWeight
 
 
 def test_the_right_reveal_may_be_sent_by_anybody(revealing: Standing) -> None:
@@ -326,28 +350,28 @@ def test_the_right_reveal_may_be_sent_by_anybody(revealing: Standing) -> None:
 def test_a_reveal_of_a_party_that_did_not_commit_is_refused(revealing: Standing) -> None:
     update = dataclasses.replace(revealing.update, party=revealing.outsider.address)
     call = revealing.federation.reveal([update])
-    assert refusal(revealing, revealing.outsider, call).reason == "NoCommitment"
+    assert refusal(revealing, revealing.outsider, call).reason is ContractError.NoCommitment
 
 
 def test_a_second_reveal_is_refused(revealing: Standing) -> None:
     entry = revealing.party(0)._journal.load(1)
     assert entry is not None
     call = revealing.federation.reveal([entry.update])
-    assert refusal(revealing, revealing.parties[0], call).reason == "AlreadyRevealed"
+    assert refusal(revealing, revealing.parties[0], call).reason is ContractError.AlreadyRevealed
 
 
 def test_a_reveal_in_the_commit_phase_is_too_early(small: Standing) -> None:
     entry = small.party(0)._journal.load(1)
     assert entry is not None
     call = small.federation.reveal([entry.update])
-    assert refusal(small, small.parties[0], call).reason == "WrongPhase"
+    assert refusal(small, small.parties[0], call).reason is ContractError.WrongPhase
 
 
 def test_a_reveal_in_the_attest_phase_is_too_late(attesting: Standing) -> None:
     entry = attesting.party(0)._journal.load(1)
     assert entry is not None
     call = attesting.federation.reveal([entry.update])
-    assert refusal(attesting, attesting.parties[0], call).reason == "WrongPhase"
+    assert refusal(attesting, attesting.parties[0], call).reason is ContractError.WrongPhase
 
 
 # Opening
@@ -361,8 +385,8 @@ def test_no_round_opens_while_another_is_in_progress(
     request: pytest.FixtureRequest, phase: str, expected: Phase
 ) -> None:
     federation: Standing = request.getfixturevalue(phase)
-    error = refusal(federation, federation.keeper_key, federation.federation.open_round())
-    assert (error.name, error.arguments) == ("RoundInProgress", (int(expected),))
+    refused = refusal(federation, federation.keeper_key, federation.federation.open_round())
+    assert (refused.error, refused.arguments) == (ContractError.RoundInProgress, (int(expected),))
 
 
 def test_a_round_does_not_open_before_its_seed_block(
@@ -371,8 +395,8 @@ def test_a_round_does_not_open_before_its_seed_block(
     federation = SmallFederation(tmp_path_factory.mktemp("seeding"), parties=1)
     federation.send(federation.keeper_key, federation.federation.open_round())
     seed_block = federation.observe().current.seed_block
-    error = refusal(federation, federation.keeper_key, federation.federation.open_round())
-    assert (error.name, error.arguments) == ("SeedPending", (seed_block,))
+    refused = refusal(federation, federation.keeper_key, federation.federation.open_round())
+    assert (refused.error, refused.arguments) == (ContractError.SeedPending, (seed_block,))
 
 
 # Attesting
@@ -389,45 +413,57 @@ def attest(federation: SmallFederation, key: LocalSigner, result: Result) -> Cal
 
 
 @pytest.mark.parametrize(
-    ("change", "name"),
+    ("change", "error"),
     [
-        ({"round": 2}, "WrongRound"),
-        ({"updates_hash": b"\1" * 32}, "StaleResult"),
-        ({"base_root": b"\1" * 32}, "StaleResult"),
-        ({"included": 0}, "InvalidBitmap"),
-        ({"included": 0b100}, "InvalidBitmap"),
-        ({"included": 1 << 127 | 1}, "InvalidBitmap"),
-        ({"global_root": ZERO}, "ZeroRoot"),
-        ({"global_cid": Cid(ZERO, 0x70)}, "InvalidCid"),
+        ({"round": 2}, ContractError.WrongRound),
+        ({"updates_hash": b"\1" * 32}, ContractError.StaleResult),
+        ({"base_root": b"\1" * 32}, ContractError.StaleResult),
+        ({"included": 0}, ContractError.InvalidBitmap),
+        ({"included": 0b100}, ContractError.InvalidBitmap),
+        ({"included": 1 << 127 | 1}, ContractError.InvalidBitmap),
+        ({"global_root": ZERO}, ContractError.ZeroRoot),
+        ({"global_cid": Cid(ZERO, 0x70)}, ContractError.InvalidCid),
     ],
     ids=str,
 )
 def test_a_result_that_cannot_be_right_is_refused(
-    attesting: Standing, change: dict[str, Any], name: str
+    attesting: Standing, change: dict[str, Any], error: ContractError
 ) -> None:
     key = attesting.aggregators[1]
     call = attest(attesting, key, result_of(attesting, **change))
-    assert refusal(attesting, key, call).name == name
+    assert refusal(attesting, key, call).error is error
+
+
+def test_a_result_for_another_round_is_told_so(attesting: Standing) -> None:
+    key = attesting.aggregators[1]
+    refused = refusal(attesting, key, attest(attesting, key, result_of(attesting, round=2)))
+    assert refused.message == "The result is for another round. [WrongRound(round 1)]"
 
 
 def test_a_second_signature_for_a_result_is_refused(attesting: Standing) -> None:
     key = attesting.aggregators[0]
-    error = refusal(attesting, key, attest(attesting, key, result_of(attesting)))
-    assert (error.name, error.reason) == ("NothingAccepted", "AlreadyAttested")
+    refused = refusal(attesting, key, attest(attesting, key, result_of(attesting)))
+    assert (refused.error, refused.reason) == (
+        ContractError.NothingAccepted,
+        ContractError.AlreadyAttested,
+    )
 
 
 @pytest.mark.parametrize("who", ["outsider", "party"])
 def test_only_an_aggregator_attests(attesting: Standing, who: str) -> None:
     key = attesting.outsider if who == "outsider" else attesting.parties[0]
-    error = refusal(attesting, key, attest(attesting, key, result_of(attesting)))
-    assert (error.name, error.reason) == ("NothingAccepted", "NotAnAggregator")
+    refused = refusal(attesting, key, attest(attesting, key, result_of(attesting)))
+    assert (refused.error, refused.reason) == (
+        ContractError.NothingAccepted,
+        ContractError.NotAnAggregator,
+    )
 
 
 def test_a_result_in_the_reveal_phase_is_too_early(revealing: Standing) -> None:
     seen = revealing.observe().current
     result = Result(1, seen.updates_hash, seen.base_root, 1, b"\1" * 32, Cid(b"\2" * 32, 0x55))
     key = revealing.aggregators[0]
-    assert refusal(revealing, key, attest(revealing, key, result)).name == "WrongPhase"
+    assert refusal(revealing, key, attest(revealing, key, result)).error is ContractError.WrongPhase
 
 
 def test_nothing_was_spent_on_what_was_refused(attesting: Standing) -> None:

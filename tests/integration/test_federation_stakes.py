@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.federation import Build, SmallFederation, consortium, signer
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.signing.keys import LocalSigner
@@ -65,10 +66,10 @@ def test_rewards_are_shared_and_arrive_at_the_beneficiary(build: Build) -> None:
     assert balance(federation) == of_parties // 3
     assert credit(federation, worker) == 0
     again = federation.federation.withdraw_rewards(worker.address)
-    assert refusal(federation, worker, again).name == "NothingToWithdraw"
+    assert refusal(federation, worker, again).error is ContractError.NothingToWithdraw
     # Nobody else can send somebody's money anywhere.
     other = federation.federation.withdraw_rewards(federation.parties[0].address)
-    assert refusal(federation, worker, other).name == "NotAccountOrBeneficiary"
+    assert refusal(federation, worker, other).error is ContractError.NotAccountOrBeneficiary
 
 
 def test_rewards_wait_until_the_round_is_final(build: Build) -> None:
@@ -79,15 +80,18 @@ def test_rewards_wait_until_the_round_is_final(build: Build) -> None:
     updates = federation.federation.revealed_updates(0)
     distribute = federation.federation.distribute(result, updates)
     outsider = federation.outsider
-    assert refusal(federation, outsider, distribute).name == "NotFinal"
-    assert refusal(federation, outsider, federation.federation.finalize()).name == "NotFinalizable"
+    assert refusal(federation, outsider, distribute).error is ContractError.NotFinal
+    assert (
+        refusal(federation, outsider, federation.federation.finalize()).error
+        is ContractError.NotFinalizable
+    )
 
     federation.pass_until(federation.observe().finalizable_at)
     federation.send(outsider, federation.federation.finalize())
     wrong = federation.federation.distribute(result, updates[:1])
-    assert refusal(federation, outsider, wrong).name == "UpdatesMismatch"
+    assert refusal(federation, outsider, wrong).error is ContractError.UpdatesMismatch
     federation.send(outsider, distribute)
-    assert refusal(federation, outsider, distribute).name == "AlreadyDistributed"
+    assert refusal(federation, outsider, distribute).error is ContractError.AlreadyDistributed
     assert federation.observe().final_height == 1
 
 
@@ -105,25 +109,28 @@ def test_a_partys_stake_comes_back_after_the_unbonding(build: Build) -> None:
     key, contract = federation.outsider, federation.federation
     stake = 3 * federation.terms.min_party_stake
     register_for(federation, key, Role.PARTY, stake)
-    assert refusal(federation, key, contract.withdraw(key.address, Role.PARTY)).name == (
-        "NotUnbonding"
+    assert refusal(federation, key, contract.withdraw(key.address, Role.PARTY)).error is (
+        ContractError.NotUnbonding
     )
     request = contract.request_unbond(key.address, Role.PARTY)
-    assert refusal(federation, federation.parties[0], request).name == "NotAccountOrBeneficiary"
+    assert (
+        refusal(federation, federation.parties[0], request).error
+        is ContractError.NotAccountOrBeneficiary
+    )
     federation.send(key, request)
-    assert refusal(federation, key, request).name == "AlreadyUnbonding"
+    assert refusal(federation, key, request).error is ContractError.AlreadyUnbonding
 
     unbond_at = federation.observe(key).party.unbond_at
     assert unbond_at == federation.chain.now + federation.terms.unbond_period
     withdraw = contract.withdraw(key.address, Role.PARTY)
     federation.pass_until(unbond_at - 1)
-    error = refusal(federation, key, withdraw)
-    assert (error.name, error.arguments) == ("StillUnbonding", (unbond_at,))
+    refused = refusal(federation, key, withdraw)
+    assert (refused.error, refused.arguments) == (ContractError.StillUnbonding, (unbond_at,))
     federation.pass_until(unbond_at)
     federation.send(key, withdraw)
     assert balance(federation) == stake
     assert federation.observe(key).party.stake == 0
-    assert refusal(federation, key, withdraw).name == "NotUnbonding"
+    assert refusal(federation, key, withdraw).error is ContractError.NotUnbonding
     # It may come back, for the same beneficiary.
     federation.send(key, contract.register(Role.PARTY, BENEFICIARY.address, stake))
 
@@ -140,8 +147,8 @@ def test_a_stake_that_counted_stays_until_its_rounds_are_final(build: Build) -> 
     withdraw = federation.federation.withdraw(key.address, Role.AGGREGATOR)
     unbond_at = federation.observe(key).aggregator.unbond_at
     federation.pass_until(max(unbond_at, federation.observe().finalizable_at) + 1)
-    error = refusal(federation, key, withdraw)
-    assert (error.name, error.arguments) == ("StakeStillCounts", (1,))
+    refused = refusal(federation, key, withdraw)
+    assert (refused.error, refused.arguments) == (ContractError.StakeStillCounts, (1,))
 
     settle(federation)
     before = balance(federation, key)
@@ -151,7 +158,7 @@ def test_a_stake_that_counted_stays_until_its_rounds_are_final(build: Build) -> 
     assert balance(federation, key) == before + federation.terms.min_aggregator_stake - fee
     # Without an aggregator no round opens.
     call = federation.federation.open_round()
-    assert refusal(federation, federation.keeper_key, call).name == "NoAggregators"
+    assert refusal(federation, federation.keeper_key, call).error is ContractError.NoAggregators
 
 
 def test_a_stake_counts_from_the_round_after_it_arrived(build: Build) -> None:

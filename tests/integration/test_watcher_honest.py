@@ -30,6 +30,7 @@ from support.disputes import (
 )
 from support.federation import SmallFederation
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import Phase
@@ -125,7 +126,7 @@ def test_a_false_accusation_costs_the_accuser_and_nobody_else(
     )
     with pytest.raises(ContractReverted) as refused:
         federation.send(key, call)
-    assert refused.value.cause_name == "NotFraud"
+    assert refused.value.cause is ContractError.NotFraud
     # Whoever sends it all the same pays for the gas.
     registered = balance(federation, key)
     web3 = federation.chain.web3

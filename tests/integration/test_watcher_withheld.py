@@ -28,6 +28,7 @@ from support.disputes import (
 from support.federation import SmallFederation
 from support.reorg import Fork
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted
@@ -291,7 +292,7 @@ class Behind(Sender):
     def send(self, call: Call) -> Receipt:
         if call.label == "descend" and not self.refused:
             self.refused += 1
-            raise ContractReverted("NotAnswered")
+            raise ContractReverted(ContractError.NotAnswered)
         return super().send(call)
 
 

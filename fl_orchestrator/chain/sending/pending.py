@@ -229,7 +229,7 @@ class PendingTransaction:
         if self.call.to is not None:
             call["to"] = self.call.to
         try:
-            with self._reverts.translated():
+            with self._reverts.translated(self.call.data):
                 self._eth.estimate_gas(call)
         except ContractReverted as error:
             raise TransactionDropped(

@@ -271,7 +271,7 @@ class Sender:
         }
         if call.to is not None:
             transaction["to"] = call.to
-        with self._reverts.translated():
+        with self._reverts.translated(call.data):
             balance = self.web3.eth.get_balance(address)
             # Nodes refuse in words of their own to estimate what cannot be paid.
             self._require(balance, call, call.value)

@@ -175,12 +175,13 @@ def collect_rewards(
 
 def _send(sender: Sender, call: Call, dry_run: bool) -> int:
     """Send, or with ``dry_run`` only check, a call; its gas. Raises NotYet."""
+    from fl_orchestrator.chain.contract.contract_errors import ContractError
     from fl_orchestrator.chain.contract.reverts import ContractReverted
 
     try:
         return sender.check(call) if dry_run else sender.send(call).gas_used
     except ContractReverted as error:
-        if error.name != "StakeStillCounts":
+        if error.error is not ContractError.StakeStillCounts:
             raise
         raise NotYet(
             f"The stake counts in round {error.arguments[0]}, which is not final yet.",

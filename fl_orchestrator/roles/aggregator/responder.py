@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import Demanded
@@ -40,7 +41,13 @@ _log = structlog.get_logger(__name__)
 _RETRY_SECONDS: Final = 30
 # The contract says so when somebody was faster, or the demand is over.
 _NOT_NOW: Final = frozenset(
-    {"AlreadyAnswered", "AnswerOverdue", "RoundNotAlive", "UnknownDemand", "NotFinal"}
+    {
+        ContractError.AlreadyAnswered,
+        ContractError.AnswerOverdue,
+        ContractError.RoundNotAlive,
+        ContractError.UnknownDemand,
+        ContractError.NotFinal,
+    }
 )
 
 

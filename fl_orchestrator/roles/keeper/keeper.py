@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted
@@ -39,10 +40,10 @@ _GATHERING_SHARE: Final = 0.5
 # The contract says so when there is nothing to do yet, or when another keeper was faster.
 _NOT_NOW: Final = frozenset(
     {
-        "AlreadyDistributed",
-        "NotFinalizable",
-        "RoundInProgress",
-        "SeedPending",
+        ContractError.AlreadyDistributed,
+        ContractError.NotFinalizable,
+        ContractError.RoundInProgress,
+        ContractError.SeedPending,
     }
 )
 
@@ -149,10 +150,10 @@ class Keeper:
 
     def _refused(self, seen: Observation, duty: _Duty, error: ContractReverted) -> None:
         """A batch is refused as a whole only when nothing in it can be accepted."""
-        if error.cause_name not in _NOT_NOW and str(error) != self._last_refusal:
+        if error.cause not in _NOT_NOW and str(error) != self._last_refusal:
             self._last_refusal = str(error)
             _log.warning("refused", call=duty.call.label, reason=str(error))
-        if error.cause_name != "WrongPhase":
+        if error.cause is not ContractError.WrongPhase:
             self._mailbox.remove(seen.current.round, duty.messages)
 
     def _duties(self, seen: Observation) -> Iterator[_Duty]:

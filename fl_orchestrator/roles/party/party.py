@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
@@ -36,7 +37,7 @@ _log = structlog.get_logger(__name__)
 # A party that cannot pay asks a relay that failed again after this share of what is left.
 _RETRY_SHARE: Final = 0.05
 # What the contract says when a message that was posted to a relay has arrived meanwhile.
-_ARRIVED: Final = frozenset({"AlreadyCommitted", "AlreadyRevealed"})
+_ARRIVED: Final = frozenset({ContractError.AlreadyCommitted, ContractError.AlreadyRevealed})
 # The contract keeps this many bytes of a commitment.
 _KEPT_BYTES: Final = 26
 

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted
@@ -49,19 +50,19 @@ _MAX_PROPOSALS: Final = 16
 # has it that is some blocks behind.
 _NOT_NOW: Final = frozenset(
     {
-        "AlreadyAnswered",
-        "AlreadyFraudulent",
-        "BondTooLow",
-        "ChallengeNotRegistered",
-        "DescentEnded",
-        "DisputeWindowClosed",
-        "NotAnswered",
-        "NotOverdue",
-        "NotSlashable",
-        "PaymentFailed",
-        "RoundNotAlive",
-        "UnknownDemand",
-        "UnknownResult",
+        ContractError.AlreadyAnswered,
+        ContractError.AlreadyFraudulent,
+        ContractError.BondTooLow,
+        ContractError.ChallengeNotRegistered,
+        ContractError.DescentEnded,
+        ContractError.DisputeWindowClosed,
+        ContractError.NotAnswered,
+        ContractError.NotOverdue,
+        ContractError.NotSlashable,
+        ContractError.PaymentFailed,
+        ContractError.RoundNotAlive,
+        ContractError.UnknownDemand,
+        ContractError.UnknownResult,
     }
 )
 

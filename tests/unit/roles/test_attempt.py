@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Receipt, TransactionFailed
 from fl_orchestrator.roles.attempt import attempt
@@ -26,7 +27,7 @@ class FakeSender:
 
 def tried(outcome: Exception | None) -> bool:
     sender: Any = FakeSender(outcome)
-    return attempt(sender, CALL, {"NotSlashable"})
+    return attempt(sender, CALL, {ContractError.NotSlashable})
 
 
 def test_what_the_contract_takes_is_sent() -> None:
@@ -34,10 +35,10 @@ def test_what_the_contract_takes_is_sent() -> None:
 
 
 def test_an_expected_refusal_and_a_lost_race_are_no_errors() -> None:
-    assert tried(ContractReverted("NotSlashable")) is False
+    assert tried(ContractReverted(ContractError.NotSlashable)) is False
     assert tried(TransactionFailed("slashSigner reverted in block 7.")) is False
 
 
 def test_an_unexpected_refusal_is_an_error() -> None:
     with pytest.raises(ContractReverted, match="UnknownResult"):
-        tried(ContractReverted("UnknownResult"))
+        tried(ContractReverted(ContractError.UnknownResult))

@@ -12,6 +12,7 @@ import pytest
 import requests
 from support.observations import seen
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.nodes.connect import RpcUnavailable, WrongChain
 from fl_orchestrator.chain.sending.send import InsufficientFunds
@@ -148,7 +149,7 @@ def test_two_processes_do_not_come_back_at_once() -> None:
 
 def test_what_the_contract_refuses_is_sent_again_with_the_next_block_and_never_before() -> None:
     world = World(50)
-    role = Scripted(world, ["commit", *[ContractReverted("WrongPhase")] * 10])
+    role = Scripted(world, ["commit", *[ContractReverted(ContractError.WrongPhase)] * 10])
     service(world, role).run()
     refused = role.asked_at[1:12]
     assert all(b - a in (1, 2) for a, b in itertools.pairwise(refused))

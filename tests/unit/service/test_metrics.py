@@ -13,6 +13,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from support.observations import seen
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Receipt
 from fl_orchestrator.chain.types import Phase
@@ -38,7 +39,7 @@ def test_what_is_seen_and_done_is_told() -> None:
     metrics.saw(seen(Phase.COMMIT, timestamp=int(time.time()) - 30))
     metrics.saw(seen(Phase.REVEAL, timestamp=int(time.time()) - 30, current={"reveals": 3}))
     metrics.acted("commit")
-    metrics.failed(ContractReverted("WrongPhase"))
+    metrics.failed(ContractReverted(ContractError.WrongPhase))
     metrics.sent(Receipt("commit", b"", 1, 40_600, None, fee=81_200))
     with metrics.served("0") as url:
         told = samples(url)

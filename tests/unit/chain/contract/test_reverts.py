@@ -1,13 +1,17 @@
 """A revert becomes the contract's own error, with its arguments and a sentence for a person."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_abi.abi import encode
+from eth_utils.abi import function_abi_to_4byte_selector
 from web3.exceptions import ContractCustomError, ContractLogicError, MismatchedABI, Web3RPCError
 
+from fl_orchestrator import artifacts
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.contract import reverts
+from fl_orchestrator.chain.contract import contract_errors, reverts
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import (
     ContractReverted,
     RequestRefused,
@@ -16,19 +20,17 @@ from fl_orchestrator.chain.contract.reverts import (
 )
 
 DECODER = RevertDecoder.of_artifact("Federation")
-ABIS = [load_artifact(name).abi for name in ("Federation", "DisputeLogic")]
-ERRORS = sorted({item["name"] for abi in ABIS for item in abi if item["type"] == "error"})
-# Of OpenZeppelin's ShortStrings, which only a longer name or version in the source could raise.
-UNREACHABLE = {"InvalidShortString", "StringTooLong"}
+ARTIFACTS = sorted(path.stem for path in Path(artifacts.__file__).parent.glob("*.json"))
+ABIS = [load_artifact(name).abi for name in ARTIFACTS]
 
 
 def data_of(name: str, types: tuple[str, ...] = (), arguments: tuple[Any, ...] = ()) -> bytes:
-    return DECODER.selector(name) + encode(types, arguments)
+    return DECODER.selector(ContractError[name]) + encode(types, arguments)
 
 
 def test_a_named_error_is_shown_with_a_sentence() -> None:
     error = DECODER.decode(data_of("NotDrawn"))
-    assert (error.name, error.arguments, error.reason) == ("NotDrawn", (), None)
+    assert (error.error, error.arguments, error.reason) == (ContractError.NotDrawn, (), None)
     assert str(error) == "This party was not drawn in this round. [NotDrawn]"
 
 
@@ -82,12 +84,12 @@ def test_every_argument_of_an_error_has_a_name() -> None:
 
 
 def test_a_refused_batch_says_why_its_first_item_failed() -> None:
-    reason = DECODER.selector("AlreadyCommitted")
+    reason = DECODER.selector(ContractError.AlreadyCommitted)
     error = DECODER.decode(data_of("NothingAccepted", ("bytes4",), (reason,)))
-    assert (error.name, error.reason, error.cause_name) == (
-        "NothingAccepted",
-        "AlreadyCommitted",
-        "AlreadyCommitted",
+    assert (error.error, error.reason, error.cause) == (
+        ContractError.NothingAccepted,
+        ContractError.AlreadyCommitted,
+        ContractError.AlreadyCommitted,
     )
     assert "has already committed" in str(error)
     assert str(error).endswith("[NothingAccepted: AlreadyCommitted]")
@@ -95,40 +97,67 @@ def test_a_refused_batch_says_why_its_first_item_failed() -> None:
 
 def test_a_batch_refused_for_an_unknown_reason_shows_its_selector() -> None:
     error = DECODER.decode(data_of("NothingAccepted", ("bytes4",), (b"\1\2\3\4",)))
-    assert error.reason == "0x01020304"
+    assert error.reason == error.cause == b"\1\2\3\4"
+    assert error.message.endswith(" [NothingAccepted: 0x01020304]")
 
 
 def test_an_error_alone_is_its_own_cause() -> None:
-    assert DECODER.decode(data_of("NotDrawn")).cause_name == "NotDrawn"
+    assert DECODER.decode(data_of("NotDrawn")).cause is ContractError.NotDrawn
 
 
 def test_an_unknown_selector_is_shown_as_it_came() -> None:
     error = DECODER.decode(b"\xde\xad\xbe\xef" + bytes(32))
-    assert error.name == "0xdeadbeef" + "00" * 32
+    assert error.error == b"\xde\xad\xbe\xef" + bytes(32)
     assert error.message.startswith("The contract refused the call. [0xdeadbeef")
 
 
 def test_a_revert_without_data_is_a_revert() -> None:
-    assert DECODER.decode(b"").name == "Reverted"
+    error = DECODER.decode(b"")
+    assert (error.error, error.message) == (b"", "The contract refused the call. [Reverted]")
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 20, 67])
 def test_truncated_revert_data_is_shown_as_it_came(cut: int) -> None:
     data = data_of("StakeTooLow", ("uint256", "uint256"), (5, 100))[:cut]
-    assert DECODER.decode(data).name == "0x" + data.hex()
+    error = DECODER.decode(data)
+    assert error.error == data
+    assert error.message.endswith(f" [0x{data.hex()}]")
 
 
 def test_an_error_of_a_linked_library_is_named() -> None:
     error = DECODER.decode(data_of("IndexOutOfTree", ("uint256", "uint256"), (5, 2)))
     assert str(error) == "The tree has no chunk at that index. [IndexOutOfTree(index 5, depth 2)]"
     with pytest.raises(StopIteration):
-        RevertDecoder(ABIS[0]).selector("IndexOutOfTree")
+        RevertDecoder(load_artifact("Federation").abi).selector(ContractError.IndexOutOfTree)
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_every_error_of_the_contract_has_a_sentence(name: str) -> None:
-    if name not in UNREACHABLE:
-        assert not ContractReverted(name).message.startswith("The contract refused the call.")
+def test_the_errors_with_a_sentence_are_those_that_the_contracts_declare() -> None:
+    declared = {item["name"] for abi in ABIS for item in abi if item["type"] == "error"}
+    assert {error.name for error in ContractError} == declared
+
+
+@pytest.mark.parametrize("error", ContractError, ids=lambda error: error.name)
+def test_a_sentence_is_one(error: ContractError) -> None:
+    assert ContractReverted(error).message == f"{error.sentence()} [{error.name}]"
+    assert error.sentence()[0].isupper()
+    assert error.sentence().endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("function", "subject"),
+    [("commit", "The commit is"), ("attest", "The result is"), ("finalize", "The call is")],
+)
+def test_what_is_for_another_round_is_named_by_the_function(function: str, subject: str) -> None:
+    (called,) = (item for item in load_artifact("Federation").abi if item.get("name") == function)
+    data = data_of("WrongRound", ("uint32",), (3,))
+    error = DECODER.decode(data, bytes(function_abi_to_4byte_selector(called)) + bytes(64))
+    assert error.message.startswith(f"{subject} for another round")
+    assert error.message.endswith("[WrongRound(round 3)]")
+
+
+def test_a_sentence_for_one_function_belongs_to_a_function_of_the_contract() -> None:
+    functions = {item["name"] for abi in ABIS for item in abi if item["type"] == "function"}
+    assert {function for _, function in contract_errors._OF_FUNCTIONS} <= functions
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from support.federation import SmallFederation, signer
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import Web3RPCError
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
@@ -169,7 +170,7 @@ def test_a_call_that_would_revert_is_named_before_anything_is_spent(
     for attempt in (sender.send, sender.check):
         with pytest.raises(ContractReverted, match="has not admitted this account") as refusal:
             attempt(call)
-        assert refusal.value.name == "NotAdmitted"
+        assert refusal.value.error is ContractError.NotAdmitted
     assert (balance(chain, outsider), chain.now) == before
     assert sender.check(federation.federation.fund_rewards(1)) > 21_000
 

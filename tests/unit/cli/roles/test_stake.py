@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.observations import seen
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.cli.roles import stake
 
@@ -23,13 +24,13 @@ class Refusing:
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_stake_that_still_counts_says_in_which_round(dry_run: bool) -> None:
-    sender: Any = Refusing(ContractReverted("StakeStillCounts", (5,)))
+    sender: Any = Refusing(ContractReverted(ContractError.StakeStillCounts, (5,)))
     with pytest.raises(stake.NotYet, match="counts in round 5, which is not final yet"):
         stake._send(sender, None, dry_run)  # type: ignore[arg-type]
 
 
 def test_any_other_refusal_is_the_contracts_own() -> None:
-    sender: Any = Refusing(ContractReverted("NotAccountOrBeneficiary"))
+    sender: Any = Refusing(ContractReverted(ContractError.NotAccountOrBeneficiary))
     with pytest.raises(ContractReverted, match="Only the account itself or its beneficiary"):
         stake._send(sender, None, False)  # type: ignore[arg-type]
 
