@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.cursor import Change, Cursor, load_cursor, save_cursor
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import ModelView, Observation
@@ -132,7 +133,7 @@ class HistoryFollower:
         try:
             return self._compare(head)
         except ContractReverted as error:
-            if error.name != "BeyondHead":
+            if error.error is not ContractError.BeyondHead:
                 raise
             return []  # The history has become shorter meanwhile: the next look finds it so.
 
