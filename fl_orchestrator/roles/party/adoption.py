@@ -17,9 +17,10 @@ import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import ContentError, InputError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
@@ -33,6 +34,8 @@ from fl_orchestrator.training.weights_file import save_weights
 _log = structlog.get_logger(__name__)
 
 RECORD: Final = "models.json"
+#: Up to which model the history was evaluated.
+CURSOR: Final = "models-cursor.json"
 _MAX_RECORD_BYTES: Final = 65_536
 
 
@@ -78,32 +81,43 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a global model does on this site's validation data. ``faults`` keep it out of use."""
+    """What a global model does on this site's validation data. ``faults`` keep it out of use.
 
-    round: int
-    root: bytes
+    ``again``: it was reported before, and evaluated anew when the process was started again, or
+    when the model above it was revoked.
+    """
+
+    model: ModelView
     metrics: Metrics
     faults: tuple[str, ...]
+    again: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return {
-            "round": self.round,
-            "root": "0x" + self.root.hex(),
+            "round": self.model.round,
+            "root": "0x" + self.model.root.hex(),
             "metrics": self.metrics,
             "faults": list(self.faults),
         }
 
 
-class Adopter:
-    """Evaluates each new head; one that breaks no bound becomes the file at ``current``.
+class Adopter(HistoryHook):
+    """Evaluates each accepted model; one that breaks no bound becomes the file at ``current``.
 
     Genesis is evaluated, which shows at once that trainer and bounds go together, and not taken
     into use. ``home`` is the party's directory; its record there says which model is in use, for
     people: nothing reads it to decide.
+
+    ``on_evaluated`` is called once for each accepted model, in their order and across restarts, and
+    besides with the head, as ``again``, after a start and when a revocation makes it the head. What
+    became final while the party was away is passed over, as nobody has to keep it: only the head
+    itself is always evaluated.
     """
 
     phases = EVERY_PHASE
+    # Set by each step, for what the history reports in it.
+    _seen: Observation
 
     def __init__(
         self,
@@ -128,46 +142,72 @@ class Adopter:
         self._on_evaluated = on_evaluated
         self._origin = Origin(federation.chain_id, federation.address)
         self._vectors = VectorCache(home / "vectors", manifest)
-        self._done = b""
+        self._history = HistoryFollower(federation, home / CURSOR, from_head=True)
+        self._step = Step()
+        self._done: ModelView | None = None
 
     def has_evaluated(self, head: ModelView) -> bool:
         """Whether this head is the last one that was evaluated."""
-        return head.root == self._done
+        return head == self._done
 
     def step(self) -> Step:
         # What the party saw last is new enough, and takes no request.
-        seen: Observation = self._federation.last_seen or self._federation.observe(self._account)
-        head = seen.head
-        if self.has_evaluated(head):
-            return Step()
-        weights = self._fetch(head)
-        found = self._evaluate(head, weights)
-        if head.height > 0:
-            self._decide(found, weights)
-        self._done = head.root
-        self._on_evaluated(found)
-        return Step("refuse model" if found.faults else "evaluate model")
+        self._seen = self._federation.last_seen or self._federation.observe(self._account)
+        self._step = Step()
+        while not self._step.action and self._history.deliver(self, self._seen, at_most=1):
+            pass
+        if not self._step.action and not self.has_evaluated(self._seen.head):
+            self._evaluate(self._seen.head, again=True)
+        return self._step
 
-    def _fetch(self, head: ModelView) -> list[FloatArray]:
-        meta = self._origin.state(head.round)
-        file = self._vectors.fetch(self._store, head.cid, head.root, meta)
+    def on_accepted(self, model: ModelView) -> None:
+        """Evaluate a new model. Raises what the store raises, if it is the head."""
+        is_head = model == self._seen.head
+        if is_head or model.height > self._seen.final_height:
+            try:
+                self._evaluate(model, again=False)
+            except (ContentError, VerificationError) as error:
+                if is_head:
+                    raise
+                _log.warning("passed over a model", round=model.round, reason=str(error))
+
+    def on_revoked(self, model: ModelView) -> None:
+        """Have the model below evaluated again, unless another one is accepted already."""
+        self._done = None
+        used = in_use(self._home)
+        if used is not None and used.get("root") == "0x" + model.root.hex():
+            _log.error("alert: the global model in use was revoked", round=model.round)
+
+    def _evaluate(self, model: ModelView, again: bool) -> None:
+        """Evaluate a model, decide on its use, and report it."""
+        weights = self._fetch(model)
+        found = self._measure(model, weights, again)
+        if model.height > 0:
+            self._decide(found, weights)
+        self._done = model
+        self._on_evaluated(found)
+        self._step = Step("refuse model" if found.faults else "evaluate model")
+
+    def _fetch(self, model: ModelView) -> list[FloatArray]:
+        meta = self._origin.state(model.round)
+        file = self._vectors.fetch(self._store, model.cid, model.root, meta)
         return float_view(self._manifest.layout, self._vectors.load(file))
 
-    def _evaluate(self, head: ModelView, weights: list[FloatArray]) -> Evaluation:
+    def _measure(self, model: ModelView, weights: list[FloatArray], again: bool) -> Evaluation:
         try:
             metrics, _ = evaluation(self._trainer, self._manifest, weights)
         except TrainerFailed as error:
-            return Evaluation(head.round, head.root, {}, (str(error),))
+            return Evaluation(model, {}, (str(error),), again)
         broken = [bound.broken_by(metrics) for bound in self._bounds]
-        faults = tuple(fault for fault in broken if fault) if head.height > 0 else ()
-        return Evaluation(head.round, head.root, metrics, faults)
+        faults = tuple(fault for fault in broken if fault) if model.height > 0 else ()
+        return Evaluation(model, metrics, faults, again)
 
     def _decide(self, found: Evaluation, weights: list[FloatArray]) -> None:
         record = {"head": found.to_json(), "current": in_use(self._home)}
         if found.faults:
             _log.error(
                 "alert: the new global model is not taken into use",
-                round=found.round,
+                round=found.model.round,
                 why="; ".join(found.faults),
                 metrics=found.metrics,
                 in_use=str(self._current) if self._current.exists() else None,
@@ -177,7 +217,7 @@ class Adopter:
             save_weights(self._current, weights, tensors)
             record["current"] = {**found.to_json(), "file": str(self._current)}
             _log.info(
-                "took the new global model into use", round=found.round, metrics=found.metrics
+                "took the new global model into use", round=found.model.round, metrics=found.metrics
             )
         write_whole(self._home / RECORD, json.dumps(record, indent=2) + "\n")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import structlog
 from support.federation import CLASSES, FEATURES, rows_of, small_manifest
 from support.observations import seen
 
-from fl_orchestrator.chain.types import ModelView
+from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.errors import InputError
@@ -41,6 +40,25 @@ GOOD = [np.tile(np.float32([-1, 1]), (FEATURES, 1)), np.float32([2, -2])]
 BAD = [-array for array in GOOD]
 
 
+class Contract:
+    """The history that the test sets, and what the party has seen of it."""
+
+    chain_id = 5
+    address = ADDRESS
+
+    def __init__(self) -> None:
+        self.history: dict[int, ModelView] = {}
+        self.last_seen: Observation | None = seen()
+
+    def set_head(self, head: ModelView, final_height: int = 0) -> None:
+        lower = {height: model for height, model in self.history.items() if height < head.height}
+        self.history = {**lower, head.height: head}
+        self.last_seen = seen(head=head, final_height=final_height)
+
+    def model(self, height: int) -> ModelView:
+        return self.history[height]
+
+
 class Site:
     """A party's directory, a store, and a chain whose head the test sets."""
 
@@ -49,13 +67,13 @@ class Site:
         self.current = self.home / "current.npz"
         self.home.mkdir()
         self.store = LocalStore(directory / "store")
-        self.federation = SimpleNamespace(chain_id=5, address=ADDRESS, last_seen=seen())
+        self.federation: Any = Contract()
         self.trainer: Any = NumpyLogistic(rows_of(0), CLASSES)
         self.evaluated: list[Evaluation] = []
 
     def adopter(self, *bounds: Bound) -> Adopter:
         return Adopter(
-            self.federation,  # type: ignore[arg-type]
+            self.federation,
             ACCOUNT,
             self.store,
             MANIFEST,
@@ -66,7 +84,13 @@ class Site:
             self.evaluated.append,
         )
 
-    def set_head(self, weights: list[Any], round_number: int, stored: bool = True) -> None:
+    def reported(self) -> list[int]:
+        """The rounds whose models were reported, those that were evaluated again left out."""
+        return [found.model.round for found in self.evaluated if not found.again]
+
+    def set_head(
+        self, weights: list[Any], round_number: int, stored: bool = True, final_height: int = 0
+    ) -> None:
         state = genesis_state(MANIFEST.layout, weights)
         file = io.BytesIO()
         meta = Origin(5, ADDRESS).state(round_number)
@@ -74,10 +98,16 @@ class Site:
         store = self.store if stored else LocalStore(self.home / "elsewhere")
         cid = store.put(io.BytesIO(file.getvalue()))
         head = ModelView(height=round_number, round=round_number, root=root, cid=cid)
-        self.federation.last_seen = seen(head=head)
+        self.federation.set_head(head, final_height)
 
     def used(self) -> list[Any]:
         return load_weights(self.current, tensors(FEATURES, CLASSES))
+
+
+def run(adopter: Adopter) -> None:
+    """Give steps until there is nothing to do."""
+    while adopter.step().action:
+        pass
 
 
 @pytest.fixture
@@ -142,6 +172,79 @@ def test_a_head_that_was_revoked_gives_way_to_the_one_before(site: Site) -> None
         assert adopter.step().action == "evaluate model"
     assert (in_use(site.home) or {})["round"] == 3
     np.testing.assert_array_equal(site.used()[1], GOOD[1])
+    assert site.reported() == [3, 4]
+    assert [found.again for found in site.evaluated] == [False, False, True]
+
+
+def test_each_model_is_reported_once_across_a_restart_and_none_is_missed(site: Site) -> None:
+    adopter = site.adopter()
+    models = [[scale * array for array in GOOD] for scale in (1, 2, 3, 4)]
+    for round_number in (0, 1):
+        site.set_head(models[round_number], round_number)
+        adopter.step()
+    for round_number in (2, 3):  # both between two looks
+        site.set_head(models[round_number], round_number)
+    run(adopter)
+    run(site.adopter())
+    assert site.reported() == [0, 1, 2, 3]
+
+
+def test_rounds_that_were_accepted_while_the_party_was_away_are_reported(site: Site) -> None:
+    site.set_head(GOOD, 1)
+    run(site.adopter())
+    for round_number in (2, 3, 4):
+        site.set_head(BAD if round_number == 4 else GOOD, round_number)
+    run(site.adopter(AT_LEAST))
+    assert site.reported() == [1, 2, 3, 4]
+    assert (in_use(site.home) or {})["round"] == 3
+    assert (last_evaluated(site.home) or {})["round"] == 4
+
+
+def test_a_round_that_changes_nothing_is_reported_too(site: Site) -> None:
+    adopter = site.adopter()
+    for round_number in (3, 4):
+        site.set_head(GOOD, round_number)
+        run(adopter)
+    assert site.reported() == [3, 4]
+    assert (in_use(site.home) or {})["round"] == 4
+
+
+def test_rounds_that_became_final_meanwhile_are_passed_over(site: Site) -> None:
+    site.set_head(GOOD, 1)
+    run(site.adopter())
+    for round_number in range(2, 7):
+        # What is final may be gone from every store.
+        site.set_head(GOOD, round_number, stored=round_number > 4, final_height=4)
+    run(site.adopter())
+    assert site.reported() == [1, 5, 6]
+
+
+def test_a_model_that_nobody_has_does_not_keep_later_ones_out_of_use(site: Site) -> None:
+    adopter = site.adopter()
+    site.set_head(GOOD, 3)
+    run(adopter)
+    other = [3 * array for array in GOOD]
+    site.set_head(other, 4, stored=False)
+    with pytest.raises(ContentNotFound):
+        adopter.step()
+    site.set_head(GOOD, 5)
+    with structlog.testing.capture_logs() as logs:
+        run(adopter)
+    assert [log["round"] for log in logs if log["log_level"] == "warning"] == [4]
+    assert site.reported() == [3, 5]
+
+
+def test_a_model_in_use_that_is_revoked_is_an_alert_at_once(site: Site) -> None:
+    adopter = site.adopter()
+    for round_number in (3, 4):
+        site.set_head(GOOD, round_number)
+        run(adopter)
+    with structlog.testing.capture_logs() as logs:
+        site.set_head(GOOD, 3)
+        run(adopter)
+    alerts = [log for log in logs if log["log_level"] == "error"]
+    assert [alert["round"] for alert in alerts] == [4]
+    assert (in_use(site.home) or {})["round"] == 3
 
 
 def test_genesis_is_evaluated_and_not_taken_into_use(site: Site) -> None:
