@@ -105,10 +105,10 @@ class KerasModel:
         """
         tf, model = self.tensorflow, self.model
         signature = [
-            tf.WeightSpec((None, *model.input_shape[1:]), tf.float32),
-            tf.WeightSpec((None,), tf.int32),
-            tf.WeightSpec((None,), tf.int32),
-            tf.WeightSpec((None,), tf.int32),
+            tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None,), tf.int32),
         ]
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
