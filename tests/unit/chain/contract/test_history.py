@@ -20,6 +20,7 @@ from support.observations import SOME_CID, seen
 
 from fl_orchestrator.chain.contract import cursor as cursors
 from fl_orchestrator.chain.contract import history
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import ModelView, Observation
@@ -73,7 +74,7 @@ class Chain:
         self.requests += 1
         self.before_model()
         if height >= len(self.history):
-            raise ContractReverted("BeyondHead", (len(self.history) - 1,))
+            raise ContractReverted(ContractError.BeyondHead, (len(self.history) - 1,))
         return self.history[height]
 
 
@@ -316,7 +317,7 @@ def test_a_history_that_becomes_shorter_while_it_is_read_is_read_again(site: Sit
 
 def test_another_refusal_of_the_contract_is_not_hidden(site: Site) -> None:
     def refuse() -> None:
-        raise ContractReverted("NotRegistered")
+        raise ContractReverted(ContractError.NotRegistered)
 
     site.chain.accept()
     site.chain.before_model = refuse
