@@ -13,6 +13,7 @@ part of them, as it is part of the roles.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import json
 import statistics
@@ -139,22 +140,10 @@ def measure(
     )
     store = CountingStore(directory / "store")
     accounts = simulation.accounts
-    aggregator = Aggregator(
-        simulation.federation,
-        simulation.sender(accounts.aggregators[0]),
-        store,
-        simulation.manifest,
-        directory / "measured-aggregator",
-    )
-    watcher = Watcher(
-        simulation.federation,
-        simulation.sender(accounts.owner),
-        store,
-        simulation.manifest,
-        directory / "measured-watcher",
-        0,
-        WatcherSettings(secret=bytes(32)),
-    )
+    aggregating = simulation.context(accounts.aggregators[0], "measured-aggregator")
+    watching = simulation.context(accounts.owner, "measured-watcher")
+    aggregator = Aggregator(dataclasses.replace(aggregating, store=store))
+    watcher = Watcher(dataclasses.replace(watching, store=store), WatcherSettings(secret=bytes(32)))
     measured = {
         "aggregating": Measured(aggregator, store, "attest"),
         "watching": Measured(watcher, store, "check"),

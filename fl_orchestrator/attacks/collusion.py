@@ -19,6 +19,7 @@ from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.simulation.driver import StuckFederation
 from fl_orchestrator.units import ether
@@ -85,14 +86,14 @@ def run_honest_round(scene: Scene, tell: Tell) -> None:
 def corrupt(scene: Scene, number: int, *, hide: bool = False, answer: bool = False) -> None:
     """Let an aggregator collude: sign the wrong model, ``hide`` it, ``answer`` demands for it."""
     simulation = scene.simulation
-    sender = simulation.sender(simulation.accounts.aggregators[number])
-    home = scene.directory / "aggregators" / str(number)
+    signer = simulation.accounts.aggregators[number]
     store = SecretStore(scene.directory / "store") if hide else simulation.store
-    parts = (scene.federation, sender, store, simulation.manifest, home)
-    answerer = Responder(*parts, simulation.rounds) if answer else None
-    colluder = Colluder(*parts, answerer=answerer)
+    context = dataclasses.replace(
+        simulation.context(signer, f"aggregators/{number}"), store=store, relay=None
+    )
+    colluder = Colluder(context, Responder(context, simulation.rounds) if answer else None)
     colluder.position = _position(scene)
-    simulation.replace(sender.address, colluder)
+    simulation.replace(signer.address, colluder)
 
 
 def _position(scene: Scene) -> int:
@@ -171,13 +172,13 @@ def is_right(scene: Scene, round_number: int) -> bool:
     if accepted is None:
         return False
     simulation = scene.simulation
-    recomputation = Recomputation(
-        scene.federation,
-        simulation.rounds,
-        simulation.store,
-        simulation.manifest,
-        scene.directory / "judge",
+    context = ReadContext(
+        federation=scene.federation,
+        store=simulation.store,
+        manifest=simulation.manifest,
+        home=scene.directory / "judge",
     )
+    recomputation = Recomputation(context, simulation.rounds)
     return recomputation.compute(accepted.result).root == accepted.result.global_root
 
 

@@ -33,6 +33,7 @@ from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorMeta
+from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
 from fl_orchestrator.roles.recomputation import UnavailableUpdates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
@@ -73,7 +74,13 @@ class Audit:
         self._manifest = self._read_manifest()
         self._origin = Origin(self._federation.chain_id, self._federation.address)
         self._cache = VectorCache(workspace / "checked", self._manifest)
-        self._models = ModelAudit(self._federation, 0, self._store, self._manifest, workspace)
+        context = ReadContext(
+            federation=self._federation,
+            store=self._store,
+            manifest=self._manifest,
+            home=workspace,
+        )
+        self._models = ModelAudit(context)
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from fl_orchestrator.audit.difference import describe
-from fl_orchestrator.chain.contract.events import RoundIndex
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import ModelView, included_indices
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.model.digests import Result, result_digest
-from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.vectors import RootMismatch
@@ -34,24 +30,20 @@ class AuditedRound:
 
 
 class ModelAudit:
-    """An audit of a federation's models; ``workspace`` takes what is fetched and recomputed.
+    """An audit of a federation's models; what is fetched and recomputed goes to the context's home.
 
-    ``from_block`` is that of the federation's deployment. The code of the contract is trusted (see
-    ``Federation``), and that the node tells its state; roots and updates are not.
+    The code of the contract is trusted (see ``Federation``), and that the node tells its state;
+    roots and updates are not.
     """
 
     def __init__(
         self,
-        federation: Federation,
-        from_block: int,
-        store: ContentStore,
-        manifest: Manifest,
-        workspace: Path,
+        context: ReadContext,
     ) -> None:
-        self._federation = federation
-        self._layout = manifest.layout
-        self._index = RoundIndex(federation, from_block)
-        self.recomputation = Recomputation(federation, self._index, store, manifest, workspace)
+        self._federation = context.federation
+        self._layout = context.manifest.layout
+        self._index = context.round_index()
+        self.recomputation = Recomputation(context, self._index)
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audit the whole history, one round after the other; raises what ``check`` raises."""

@@ -14,24 +14,19 @@ import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.events import RoundIndex
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, included_indices
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.digests import ZERO_HASH, Result, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
-from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import (
-    Origin,
     RootMismatch,
-    VectorCache,
     VectorFile,
     require_root,
 )
@@ -94,7 +89,7 @@ class _KnownModels:
 
 
 class Recomputation:
-    """Right models, and proofs against wrong ones, with files under ``home``.
+    """Right models, and proofs against wrong ones, with files under the context's ``home``.
 
     What was computed is remembered there, so that a process that starts again need not repeat it;
     all of it is safe to delete. With a ``retention`` the store keeps the updates that were used.
@@ -102,23 +97,19 @@ class Recomputation:
 
     def __init__(
         self,
-        federation: Federation,
+        context: ReadContext,
         rounds: RoundIndex,
-        store: ContentStore,
-        manifest: Manifest,
-        home: Path,
-        retention: Retention | None = None,
     ) -> None:
-        params = federation.params()
+        params = context.federation.params()
         self._genesis = ExpectedModel(params.genesis_root, params.genesis_cid)
         self._rounds = rounds
-        self._store = store
-        self._layout = manifest.layout
-        self._origin = Origin(federation.chain_id, federation.address)
-        self._vectors = VectorCache(home / "vectors", manifest)
+        self._store = context.store
+        self._layout = context.manifest.layout
+        self._origin = context.origin
+        self._vectors = context.vectors()
         self._tree: ChunkTree | None = None
-        self._retention = retention
-        self._known = _KnownModels(home / "right-models.json")
+        self._retention = context.retention
+        self._known = _KnownModels(context.home / "right-models.json")
 
     def known(self, result: Result) -> ExpectedModel | None:
         """What was computed before."""

@@ -31,6 +31,7 @@ from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
@@ -276,43 +277,33 @@ class Simulation:
         for sender, call in calls:
             sender.send(call)
 
-    def party(self, number: int) -> Party:
-        signer = self.accounts.parties[number]
-        return Party(
-            self.federation,
-            self.sender(signer),
-            self.store,
-            self.manifest,
-            self._trainers[number],
-            self._directory / "parties" / str(number),
-            PartySettings(self.shape.seed, _salts(self.shape.seed, number)),
-            self._relay,
+    def context(self, signer: LocalSigner, home: str, relay: Relay | None = None) -> Context:
+        """What a role of this account works with, in a directory of the simulation's."""
+        return Context(
+            federation=self.federation,
+            sender=self.sender(signer),
+            store=self.store,
+            manifest=self.manifest,
+            home=self._directory / home,
+            deployed_at=self._deployed_at,
+            relay=relay or self._relay,
         )
+
+    def party(self, number: int) -> Party:
+        context = self.context(self.accounts.parties[number], f"parties/{number}")
+        settings = PartySettings(self.shape.seed, _salts(self.shape.seed, number))
+        return Party(context, self._trainers[number], settings)
 
     def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator:
         """An aggregator, with a relay of its own if one is given."""
-        sender = self.sender(self.accounts.aggregators[number])
-        home = self._directory / "aggregators" / str(number)
-        answerer = Responder(self.federation, sender, self.store, self.manifest, home, self.rounds)
-        return Aggregator(
-            self.federation,
-            sender,
-            self.store,
-            self.manifest,
-            home,
-            relay or self._relay,
-            answerer if self.shape.watchers else None,
-        )
+        context = self.context(self.accounts.aggregators[number], f"aggregators/{number}", relay)
+        answerer = Responder(context, self.rounds) if self.shape.watchers else None
+        return Aggregator(context, answerer)
 
     def watcher(self, number: int) -> Watcher:
         signer = self.accounts.watchers[number]
         return Watcher(
-            self.federation,
-            self.sender(signer),
-            self.store,
-            self.manifest,
-            self._directory / "watchers" / str(number),
-            self._deployed_at,
+            self.context(signer, f"watchers/{number}"),
             WatcherSettings(secret=hashlib.sha256(signer.address.encode()).digest()),
         )
 

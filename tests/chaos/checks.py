@@ -10,6 +10,7 @@ from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params, Role, included_indices
 from fl_orchestrator.model.digests import result_digest
+from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.relay import Mailbox
@@ -55,9 +56,10 @@ def every_model_is_right(world: World, scratch: Path) -> int:
     """Compute every accepted model again, from what is in the store; how many there are."""
     chain, store = world.federation.chain, world.federation.store
     seen = world.observe()
-    index = RoundIndex(chain, 0)
+    context = ReadContext(federation=chain, store=store, manifest=world.manifest, home=scratch)
+    index = context.round_index()
     index.search_to(seen.block_number)
-    again = Recomputation(chain, index, store, world.manifest, scratch)
+    again = Recomputation(context, index)
     for height in range(1, seen.head.height + 1):
         model = chain.model(height)
         accepted = index.accepted(model.round, seen.block_number)

@@ -14,13 +14,13 @@ from anvil_site import Site
 from support.federation import trainers
 from support.rpc_proxy import rpc_proxy
 
-from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox
@@ -51,21 +51,21 @@ def site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[S
 def duties(site: Site, role: str, chain: Federation) -> list[Duty]:
     names = {"party": "hospital", "aggregator": "university"}
     signer = site.signers[names.get(role, role)]
-    sender = Sender(chain.web3, signer, chain.reverts)
-    store = LocalStore(site.directory / "store")
-    home = site.directory / role
+    context = Context(
+        federation=chain,
+        sender=Sender(chain.web3, signer, chain.reverts),
+        store=LocalStore(site.directory / "store"),
+        manifest=site.manifest,
+        home=site.directory / role,
+    )
     if role == "party":
-        settings = PartySettings(0)
-        party = Party(chain, sender, store, site.manifest, trainers(1)[0], home, settings)
-        return [Duty(party)]
+        return [Duty(Party(context, trainers(1)[0], PartySettings(0)))]
     if role == "keeper":
-        return [Duty(Keeper(chain, sender, Mailbox(), 0))]
+        return [Duty(Keeper(chain, context.sender, Mailbox(), 0))]
     if role == "watcher":
-        return [Duty(Watcher(chain, sender, store, site.manifest, home, 0), EVENTS_EVERY)]
-    aggregator = Aggregator(chain, sender, store, site.manifest, home)
-    answerer = Responder(chain, sender, store, site.manifest, home, RoundIndex(chain, 0))
-    sparing = Sparing(aggregator, chain, signer.address, CHECK_EVERY)
-    return [Duty(sparing), Duty(answerer, EVENTS_EVERY)]
+        return [Duty(Watcher(context), EVENTS_EVERY)]
+    sparing = Sparing(Aggregator(context), chain, signer.address, CHECK_EVERY)
+    return [Duty(sparing), Duty(Responder(context, context.round_index()), EVENTS_EVERY)]
 
 
 @pytest.fixture(scope="module")

@@ -47,15 +47,9 @@ class Site:
 
     def watcher(self, name: str = "watcher") -> Watcher:
         site = self.federation
-        return Watcher(
-            site.federation,
-            site.sender(site.outsider),
-            site.store,
-            site.manifest,
-            site.directory / name,
-            site.deployment.block,
-            WatcherSettings(secret=bytes(32), retention=self.retention(name)),
-        )
+        retention = self.retention(name)
+        context = site.context(site.outsider, site.directory / name, retention=retention)
+        return Watcher(context, WatcherSettings(secret=bytes(32)))
 
     def finalize(self) -> None:
         site = self.federation

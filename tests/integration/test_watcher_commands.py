@@ -19,6 +19,7 @@ from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.cli.site import role_home
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.roles.context import Context
 
 PARTIES = {"hospital": 20, "clinic": 70}
 
@@ -57,13 +58,14 @@ def finish_with_time(site: Site, process: subprocess.Popen[str]) -> Finished:
 
 def accept_a_withheld_lie(site: Site) -> None:
     signer = site.signers["university"]
-    aggregator = LyingAggregator(
-        site.federation,
-        Sender(site.federation.web3, signer, site.federation.reverts),
-        SilentStore(site.directory / "store"),
-        site.manifest,
-        role_home(site.directory / "home", site.federation, signer.address),
+    context = Context(
+        federation=site.federation,
+        sender=Sender(site.federation.web3, signer, site.federation.reverts),
+        store=SilentStore(site.directory / "store"),
+        manifest=site.manifest,
+        home=role_home(site.directory / "home", site.federation, signer.address),
     )
+    aggregator = LyingAggregator(context)
     aggregator.lie = off_by_one()
     assert aggregator.step().action == "attest"
     assert site.observe().current.phase is Phase.ACCEPTED

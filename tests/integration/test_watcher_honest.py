@@ -281,14 +281,9 @@ def test_a_node_without_the_events_of_a_round_is_not_believed(tmp_path: Path) ->
     federation = vector_federation(tmp_path)
     submit_updates(federation)
     accept(federation)
+    context = federation.context(federation.outsider, tmp_path / "blind")
     blind = Watcher(
-        federation.federation,
-        federation.sender(federation.outsider),
-        federation.store,
-        federation.manifest,
-        tmp_path / "blind",
-        federation.observe().block_number,
-        FAST,
+        dataclasses.replace(context, deployed_at=federation.observe().block_number), FAST
     )
     submit_updates(federation, 2)
     accept(federation)

@@ -121,14 +121,8 @@ class TreeAnswerer(Responder):
 def tree_answerer(
     federation: SmallFederation, content_of: Callable[[Demanded], tuple[bytes, bytes]]
 ) -> TreeAnswerer:
-    found = TreeAnswerer(
-        federation.federation,
-        federation.sender(federation.aggregators[0]),
-        federation.store,
-        federation.manifest,
-        federation.home("aggregators", 0),
-        RoundIndex(federation.federation, federation.deployment.block),
-    )
+    context = federation.context(federation.aggregators[0], federation.home("aggregators", 0))
+    found = TreeAnswerer(context, context.round_index())
     found.content_of = content_of
     return found
 
@@ -312,11 +306,7 @@ def test_a_node_without_the_events_of_a_round_does_not_end_an_answerer(tmp_path:
     submit_updates(federation)
     accept_a_lie(federation)
     signer = Responder(
-        federation.federation,
-        federation.sender(federation.aggregators[0]),
-        federation.store,
-        federation.manifest,
-        federation.home("aggregators", 0),
+        federation.context(federation.aggregators[0], federation.home("aggregators", 0)),
         RoundIndex(federation.federation, federation.observe().block_number + 1),
     )
     depth = federation.manifest.layout.depth

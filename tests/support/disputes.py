@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation, Phase, Update
@@ -176,14 +175,8 @@ def liar(
 ) -> LyingAggregator:
     """One of the aggregators, run by somebody else."""
     store = SilentStore(federation.directory / "store") if withhold else federation.store
-    aggregator = LyingAggregator(
-        federation.federation,
-        federation.sender(federation.aggregators[number]),
-        store,
-        federation.manifest,
-        federation.home("aggregators", number),
-        relay,
-    )
+    key, home = federation.aggregators[number], federation.home("aggregators", number)
+    aggregator = LyingAggregator(federation.context(key, home, store=store, relay=relay))
     aggregator.lie = lie or off_by_one()
     return aggregator
 
@@ -222,14 +215,9 @@ def posted_result(mailbox: Mailbox, federation: SmallFederation) -> Result:
 
 def answerer(federation: SmallFederation, number: int = 0) -> Responder:
     """Answers with the files of an aggregator, right or wrong."""
-    return Responder(
-        federation.federation,
-        federation.sender(federation.aggregators[number]),
-        federation.store,
-        federation.manifest,
-        federation.home("aggregators", number),
-        RoundIndex(federation.federation, federation.deployment.block),
-    )
+    home = federation.home("aggregators", number)
+    context = federation.context(federation.aggregators[number], home)
+    return Responder(context, context.round_index())
 
 
 # ------------------------------------------------------------------ those who watch
@@ -245,15 +233,13 @@ def watcher(
     home: str = "0",
 ) -> Watcher:
     """A watcher; called again with the same home, it is a restart of that process."""
-    return Watcher(
-        federation.federation,
-        sender or federation.sender(key or federation.outsider),
-        store or federation.store,
-        federation.manifest,
+    context = federation.context(
+        key or federation.outsider,
         federation.directory / "watchers" / home,
-        federation.deployment.block,
-        settings or WatcherSettings(secret=b"\5" * 32),
+        sender=sender,
+        store=store,
     )
+    return Watcher(context, settings or WatcherSettings(secret=b"\5" * 32))
 
 
 def run_watchers(federation: SmallFederation, *roles: base.Worker, steps: int = 300) -> list[str]:

@@ -28,6 +28,7 @@ from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, Train
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
@@ -155,6 +156,28 @@ class SmallFederation:
     def send(self, key: LocalSigner, call: Call) -> Receipt:
         return self.sender(key).send(call)
 
+    def context(
+        self,
+        key: LocalSigner,
+        home: Path,
+        *,
+        sender: Sender | None = None,
+        store: ContentStore | None = None,
+        relay: Relay | None = None,
+        retention: Retention | None = None,
+    ) -> Context:
+        """What a role of this account works with."""
+        return Context(
+            federation=self.federation,
+            sender=sender or self.sender(key),
+            store=store or self.store,
+            manifest=self.manifest,
+            home=home,
+            deployed_at=self.deployment.block,
+            relay=relay,
+            retention=retention,
+        )
+
     def party(
         self,
         number: int,
@@ -167,17 +190,18 @@ class SmallFederation:
         **settings: Any,
     ) -> Party:
         return Party(
-            self.federation,
-            sender or self.sender(self.parties[number]),
-            store or self.store,
-            self.manifest,
+            self.context(
+                self.parties[number],
+                self.home("parties", number),
+                sender=sender,
+                store=store,
+                relay=relay,
+                retention=retention,
+            ),
             trainer or self.trainers[number],
-            self.home("parties", number),
             PartySettings(
                 0, lambda n: hashlib.sha256(f"{number} {n}".encode()).digest(), **settings
             ),
-            relay,
-            retention,
         )
 
     def aggregator(
@@ -190,16 +214,15 @@ class SmallFederation:
         answerer: Responder | None = None,
         retention: Retention | None = None,
     ) -> Aggregator:
-        return Aggregator(
-            self.federation,
-            sender or self.sender(self.aggregators[number]),
-            store or self.store,
-            self.manifest,
+        context = self.context(
+            self.aggregators[number],
             self.home("aggregators", number),
-            relay,
-            answerer,
-            retention,
+            sender=sender,
+            store=store,
+            relay=relay,
+            retention=retention,
         )
+        return Aggregator(context, answerer)
 
     def home(self, role: str, number: int) -> Path:
         """The directory of one of the ``parties`` or ``aggregators``."""

@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
@@ -24,6 +23,7 @@ from fl_orchestrator.chain.types import Worker as Account
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.base import Worker
+from fl_orchestrator.roles.context import Context, ReadContext
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.recomputation import Recomputation
@@ -130,9 +130,15 @@ class Consortium:
     def recomputed_roots(self, chain: Federation) -> list[bytes]:
         """The root of every accepted model, in their order, computed again from the updates."""
         seen = chain.observe(self.owner.address)
-        rounds = RoundIndex(chain, self.deployment.block)
-        home = self.directory / "recomputed"
-        again = Recomputation(chain, rounds, self.store, self.manifest, home)
+        context = ReadContext(
+            federation=chain,
+            store=self.store,
+            manifest=self.manifest,
+            home=self.directory / "recomputed",
+            deployed_at=self.deployment.block,
+        )
+        rounds = context.round_index()
+        again = Recomputation(context, rounds)
         accepted = [
             rounds.accepted(chain.model(height).round, seen.block_number)
             for height in range(1, seen.head.height + 1)
@@ -146,24 +152,25 @@ class Consortium:
     def _sender(self, key: LocalSigner, chain: Federation) -> Sender:
         return Sender(chain.web3, key, chain.reverts)
 
+    def _context(self, key: LocalSigner, chain: Federation, home: str) -> Context:
+        return Context(
+            federation=chain,
+            sender=self._sender(key, chain),
+            store=self.store,
+            manifest=self.manifest,
+            home=self.directory / home,
+        )
+
     def _party(self, number: int) -> tuple[Federation, Worker]:
         key = self.parties[number]
         chain = self._federation_of(key)
-        return chain, Party(
-            chain,
-            self._sender(key, chain),
-            self.store,
-            self.manifest,
-            self._trainers[number],
-            self.directory / "parties" / str(number),
-            PartySettings(0),
-        )
+        context = self._context(key, chain, f"parties/{number}")
+        return chain, Party(context, self._trainers[number], PartySettings(0))
 
     def _aggregator(self, number: int) -> tuple[Federation, Worker]:
         key = self.aggregators[number]
         chain = self._federation_of(key)
-        home = self.directory / "aggregators" / str(number)
-        return chain, Aggregator(chain, self._sender(key, chain), self.store, self.manifest, home)
+        return chain, Aggregator(self._context(key, chain, f"aggregators/{number}"))
 
     def _keeper(self) -> tuple[Federation, Worker]:
         chain = self._federation_of(self.keeper)

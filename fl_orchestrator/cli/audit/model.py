@@ -142,12 +142,20 @@ def verify(
         raise InputError("There is one round, or all.", "Give --round or --all.")
     with interruptible("Nothing was changed; run it again."), _workspace() as workspace:
         from fl_orchestrator.audit.model_audit import ModelAudit
+        from fl_orchestrator.roles.context import ReadContext
         from fl_orchestrator.roles.manifests import fetch_manifest
 
         chain, content = site.open_federation(), site.open_store()
         block = deployed_at(chain, site.deployments)
         manifest = fetch_manifest(content, chain.params())
-        audit = ModelAudit(chain, block, content, manifest, workspace)
+        context = ReadContext(
+            federation=chain,
+            store=content,
+            manifest=manifest,
+            home=workspace,
+            deployed_at=block,
+        )
+        audit = ModelAudit(context)
         nothing_yet = round_number is None and chain.head().height == 0
         if all_rounds or nothing_yet:
             rounds: Iterator[AuditedRound] = audit.rounds()

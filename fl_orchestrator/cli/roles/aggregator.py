@@ -93,6 +93,7 @@ def attest(
     with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
         from fl_orchestrator.chain.types import Phase
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+        from fl_orchestrator.roles.context import Context
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.retention import Retention
 
@@ -108,9 +109,16 @@ def attest(
             )
         own = site.role_home(chain, sender.address)
         retention = Retention(chain, content, own / "kept-as-aggregator.json")
-        role = Aggregator(
-            *(chain, sender, content, manifest, own, site.open_relay()), retention=retention
+        context = Context(
+            federation=chain,
+            sender=sender,
+            store=content,
+            manifest=manifest,
+            home=own,
+            relay=site.open_relay(),
+            retention=retention,
         )
+        role = Aggregator(context)
         ended = seen.current.phase in (Phase.IDLE, Phase.VOID)
         first = seen.current.round + ended
 
@@ -161,7 +169,6 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
     Example: flo aggregator run --key aggregator.json --store file:///srv/flo
     """
     with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
-        from fl_orchestrator.chain.contract.events import RoundIndex
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
         from fl_orchestrator.roles.aggregator.responder import Responder
         from fl_orchestrator.roles.manifests import fetch_manifest
@@ -169,17 +176,15 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
         from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty
         from fl_orchestrator.service.sparing import Sparing
 
-        chain, sender, store = process.chain, process.sender, process.store
-        manifest = fetch_manifest(store, chain.params())
-        retention = Retention(chain, store, process.home / "kept-as-aggregator.json")
-        aggregator = Aggregator(
-            *(chain, sender, store, manifest, process.home, site.open_relay()), retention=retention
+        chain, store = process.chain, process.store
+        context = process.context(
+            fetch_manifest(store, chain.params()),
+            relay=site.open_relay(),
+            retention=Retention(chain, store, process.home / "kept-as-aggregator.json"),
         )
-        rounds = RoundIndex(chain, process.deployed_at)
-        answerer = Responder(chain, sender, store, manifest, process.home, rounds)
-        done = process.serve(
-            Sparing(aggregator, chain, sender.address, CHECK_EVERY), Duty(answerer, EVENTS_EVERY)
-        )
+        sparing = Sparing(Aggregator(context), chain, context.address, CHECK_EVERY)
+        responder = Responder(context, context.round_index())
+        done = process.serve(sparing, Duty(responder, EVENTS_EVERY))
     show_done(done, json_output)
 
 
@@ -199,14 +204,11 @@ def answer(
     Example: flo aggregator answer --key aggregator.json --store file:///srv/flo
     """
     with interruptible(SAFE_TO_STOP), site.running("answerer") as process:
-        from fl_orchestrator.chain.contract.events import RoundIndex
         from fl_orchestrator.roles.aggregator.responder import Responder
         from fl_orchestrator.roles.manifests import fetch_manifest
 
-        chain, store = process.chain, process.store
-        manifest = fetch_manifest(store, chain.params())
-        rounds = RoundIndex(chain, process.deployed_at)
-        role = Responder(chain, process.sender, store, manifest, process.home, rounds)
+        context = process.context(fetch_manifest(process.store, process.chain.params()))
+        role = Responder(context, context.round_index())
         sent = process.serve(role, finished=lambda: once, once=once, timeout=timeout)
     if json_output:
         print_json({"sent": dict(sent)})

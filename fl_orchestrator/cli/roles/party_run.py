@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import Observation
     from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.roles.context import Context
     from fl_orchestrator.roles.party.adoption import Adopter, Bound, Evaluation
     from fl_orchestrator.roles.party.party import Party
+    from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.training.loading import CheckedTrainer
 
 #: In a party's directory while it is paused.
@@ -70,6 +72,7 @@ def run(
     Example: flo party run --trainer my_trainer.py:make_trainer --alert-below accuracy=0.7
     """
     from fl_orchestrator.roles.party.adoption import Bound
+    from fl_orchestrator.roles.retention import Retention
     from fl_orchestrator.training.loading import load_trainer
 
     bounds = Bound.parse(alert_below, above=False) + Bound.parse(alert_above, above=True)
@@ -81,8 +84,15 @@ def run(
         with site.running("party") as process:
             manifest = _manifest_for(loaded, process)
             _require_registered(process, site)
-            party = _party(process, site, manifest, loaded, seed)
-            adopter = _adopter(process, manifest, loaded, current, bounds)
+            context = process.context(
+                manifest,
+                relay=site.open_relay(),
+                retention=Retention(
+                    process.chain, process.store, process.home / "kept-as-party.json"
+                ),
+            )
+            party = _party(context, loaded, seed, site.confirmations)
+            adopter = _adopter(context, process.metrics, loaded, current, bounds)
             done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
     show_done(done, json_output)
 
@@ -115,37 +125,20 @@ def _require_registered(process: Process, site: ServiceSite) -> None:
         err.print("[yellow]Paused:[/] this party reveals, and commits to nothing.", soft_wrap=True)
 
 
-def _party(
-    process: Process,
-    site: ServiceSite,
-    manifest: Manifest,
-    loaded: CheckedTrainer,
-    seed: int | None,
-) -> Party:
+def _party(context: Context, loaded: CheckedTrainer, seed: int | None, confirmations: int) -> Party:
     from fl_orchestrator.roles.party.party import Party, PartySettings
-    from fl_orchestrator.roles.retention import Retention
 
     settings = PartySettings(
         run_seed=secrets.randbits(63) if seed is None else seed,
-        confirmations=site.confirmations,
-        paused=(process.home / PAUSED).exists,
+        confirmations=confirmations,
+        paused=(context.home / PAUSED).exists,
     )
-    return Party(
-        process.chain,
-        process.sender,
-        process.store,
-        manifest,
-        loaded,
-        process.home,
-        settings,
-        site.open_relay(),
-        Retention(process.chain, process.store, process.home / "kept-as-party.json"),
-    )
+    return Party(context, loaded, settings)
 
 
 def _adopter(
-    process: Process,
-    manifest: Manifest,
+    context: Context,
+    metrics: Metrics,
     loaded: CheckedTrainer,
     current: Path | None,
     bounds: tuple[Bound, ...],
@@ -154,7 +147,7 @@ def _adopter(
 
     from fl_orchestrator.roles.party.adoption import Adopter
 
-    registry = process.metrics.registry
+    registry = metrics.registry
     values = Gauge("flo_model", "The head's model, on local data.", ["metric"], registry=registry)
     refused = Gauge("flo_model_refused", "1 while it is kept out of use.", registry=registry)
 
@@ -164,13 +157,9 @@ def _adopter(
         refused.set(bool(found.faults))
 
     return Adopter(
-        process.chain,
-        process.sender.address,
-        process.store,
-        manifest,
+        context,
         loaded,
-        process.home,
-        current or process.home / f"current{_SUFFIXES[0]}",
+        current or context.home / f"current{_SUFFIXES[0]}",
         bounds,
         show,
     )

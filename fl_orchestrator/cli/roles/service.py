@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.sending.send import Sender
     from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.model.manifest import Manifest
     from fl_orchestrator.roles.base import Worker
+    from fl_orchestrator.roles.context import Context
+    from fl_orchestrator.roles.relay import Relay
+    from fl_orchestrator.roles.retention import Retention
     from fl_orchestrator.service.loop import Duty
     from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.service.stop import Stop
@@ -101,6 +105,23 @@ class Process:
     def store(self) -> ContentStore:
         """Opened when it is first needed. Raises whatever opening it raises."""
         return self.open_store()
+
+    def context(
+        self, manifest: Manifest, *, relay: Relay | None = None, retention: Retention | None = None
+    ) -> Context:
+        """What a role works with whose directory is this process's. Raises what ``store`` does."""
+        from fl_orchestrator.roles.context import Context
+
+        return Context(
+            federation=self.chain,
+            sender=self.sender,
+            store=self.store,
+            manifest=manifest,
+            home=self.home,
+            deployed_at=self.deployed_at,
+            relay=relay,
+            retention=retention,
+        )
 
     def serve(
         self,

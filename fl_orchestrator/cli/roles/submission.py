@@ -44,6 +44,7 @@ def submit(
     Example: flo party submit local.npz --samples 120 --key party.json --store file:///srv/flo
     """
     with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
+        from fl_orchestrator.roles.context import Context
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.party.party import Party, PartySettings
         from fl_orchestrator.roles.retention import Retention
@@ -58,17 +59,17 @@ def submit(
         sender = site.open_sender(chain)
         stack.enter_context(site.alone_with(chain, sender.address))
         home = site.role_home(chain, sender.address)
-        party = Party(
-            chain,
-            sender,
-            content,
-            manifest,
-            _Trained(trained, samples),
-            home,
-            PartySettings(run_seed=0, confirmations=site.confirmations),
-            site.open_relay(),
-            Retention(chain, content, home / "kept-as-party.json"),
+        context = Context(
+            federation=chain,
+            sender=sender,
+            store=content,
+            manifest=manifest,
+            home=home,
+            relay=site.open_relay(),
+            retention=Retention(chain, content, home / "kept-as-party.json"),
         )
+        settings = PartySettings(run_seed=0, confirmations=site.confirmations)
+        party = Party(context, _Trained(trained, samples), settings)
         joined: RoundView | None = None
         start = chain.observe(sender.address)
         base = _base_of(start, base_root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,17 +72,13 @@ def run(
 
         home = process.home / "watcher"
         margin = FOREVER if keep_all else None
-        role = Watcher(
-            process.chain,
-            process.sender,
-            process.store,
+        context = process.context(
             fetch_manifest(process.store, process.chain.params()),
-            home,
-            process.deployed_at,
-            WatcherSettings(
-                max_bond=parse_ether(max_bond) if max_bond else None,
-                retention=Retention(process.chain, process.store, home / "kept.json", margin),
-            ),
+            retention=Retention(process.chain, process.store, home / "kept.json", margin),
+        )
+        role = Watcher(
+            dataclasses.replace(context, home=home),
+            WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None),
         )
         done = process.serve(
             Duty(role, EVENTS_EVERY),

@@ -5,26 +5,21 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import RevealedUpdate
-from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
 from fl_orchestrator.content.cid import Cid, cid_of
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import Result, result_digest
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
-from fl_orchestrator.roles.relay import Relay, RelayFailed
-from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.context import Context
+from fl_orchestrator.roles.relay import RelayFailed
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
-from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
 _log = structlog.get_logger(__name__)
 
@@ -74,34 +69,27 @@ class _Work:
 
 
 class Aggregator:
-    """One aggregator of one federation; ``home`` is its directory.
+    """One aggregator of one federation.
 
     With an ``answerer`` it also shows what it has signed to whoever demands it, at any time; with a
-    ``retention`` its store keeps what it has signed that it holds.
+    ``retention`` in its context, its store keeps what it has signed that it holds.
     """
 
     def __init__(
         self,
-        federation: Federation,
-        sender: Sender,
-        store: ContentStore,
-        manifest: Manifest,
-        home: Path,
-        relay: Relay | None = None,
+        context: Context,
         answerer: Responder | None = None,
-        retention: Retention | None = None,
     ) -> None:
         self.phases = EVERY_PHASE if answerer else frozenset({Phase.ATTEST, Phase.ACCEPTED})
         self._answerer = answerer
-        self._retention = retention
-        self._federation = federation
-        self._sender = sender
-        self._store = store
-        self._manifest = manifest
-        self._relay = relay
-        self._origin = Origin(federation.chain_id, federation.address)
-        self._vectors = VectorCache(home / "vectors", manifest)
-        self._min_updates = federation.params().min_updates
+        self._retention = context.retention
+        self._federation = context.federation
+        self._sender = context.sender
+        self._store = context.store
+        self._relay = context.relay
+        self._origin = context.origin
+        self._vectors = context.vectors()
+        self._min_updates = context.federation.params().min_updates
         self._work: _Work | None = None
 
     @property

@@ -7,7 +7,6 @@ give them, and gets half of the bond if the round becomes final. docs/protocol.m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -15,23 +14,18 @@ import structlog
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import Demanded
-from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above, prove_chunk
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import read_tree
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.settlement import Bonds
 from fl_orchestrator.roles.vectors import (
-    Origin,
     RootMismatch,
-    VectorCache,
     VectorFile,
     require_root,
 )
@@ -52,27 +46,23 @@ _NOT_NOW: Final = frozenset(
 
 
 class Responder:
-    """Answers every demand it can. ``home`` is the directory of a role that keeps vectors."""
+    """Answers every demand it can, with the vectors that the role of this context keeps."""
 
     phases = EVERY_PHASE
 
     def __init__(
         self,
-        federation: Federation,
-        sender: Sender,
-        store: ContentStore,
-        manifest: Manifest,
-        home: Path,
+        context: Context,
         rounds: RoundIndex,
     ) -> None:
-        self._federation = federation
-        self._sender = sender
-        self._store = store
-        self._layout = manifest.layout
+        self._federation = context.federation
+        self._sender = context.sender
+        self._store = context.store
+        self._layout = context.manifest.layout
         self._rounds = rounds
-        self._origin = Origin(federation.chain_id, federation.address)
-        self._vectors = VectorCache(home / "vectors", manifest)
-        self._bonds = Bonds(federation, rounds, sender.address)
+        self._origin = context.origin
+        self._vectors = context.vectors()
+        self._bonds = Bonds(context.federation, rounds, context.address)
         self._tree: ChunkTree | None = None
         self._retry_at: dict[int, int] = {}
 

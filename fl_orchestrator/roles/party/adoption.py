@@ -16,17 +16,14 @@ from typing import Any, Final
 import structlog
 from pydantic_core import from_json
 
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, InputError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.fixed_point import float_view
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.rehearsal import evaluation
-from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.loading import TrainerFailed
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
 from fl_orchestrator.training.weights_file import save_weights
@@ -106,8 +103,8 @@ class Adopter(HistoryHook):
     """Evaluates each accepted model; one that breaks no bound becomes the file at ``current``.
 
     Genesis is evaluated, which shows at once that trainer and bounds go together, and not taken
-    into use. ``home`` is the party's directory; its record there says which model is in use, for
-    people: nothing reads it to decide.
+    into use. A record in the context's ``home`` says which model is in use, for people: nothing
+    reads it to decide.
 
     ``on_evaluated`` is called once for each accepted model, in their order and across restarts, and
     besides with the head, as ``again``, after a start and when a revocation makes it the head. What
@@ -121,28 +118,24 @@ class Adopter(HistoryHook):
 
     def __init__(
         self,
-        federation: Federation,
-        account: str,
-        store: ContentStore,
-        manifest: Manifest,
+        context: Context,
         trainer: Trainer,
-        home: Path,
         current: Path,
         bounds: Sequence[Bound] = (),
         on_evaluated: Callable[[Evaluation], None] = lambda _evaluation: None,
     ) -> None:
-        self._federation = federation
-        self._account = account
-        self._store = store
-        self._manifest = manifest
+        self._federation = context.federation
+        self._account = context.address
+        self._store = context.store
+        self._manifest = context.manifest
         self._trainer = trainer
-        self._home = home
+        self._home = context.home
         self._current = current
         self._bounds = tuple(bounds)
         self._on_evaluated = on_evaluated
-        self._origin = Origin(federation.chain_id, federation.address)
-        self._vectors = VectorCache(home / "vectors", manifest)
-        self._history = HistoryFollower(federation, home / CURSOR, from_head=True)
+        self._origin = context.origin
+        self._vectors = context.vectors()
+        self._history = HistoryFollower(context.federation, context.home / CURSOR, from_head=True)
         self._step = Step()
         self._done: ModelView | None = None
 

@@ -7,29 +7,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from fl_orchestrator.chain.contract.contract_errors import ContractError
-from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
-from fl_orchestrator.chain.sending.send import InsufficientFunds, Sender
+from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import TrainingError
 from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
-from fl_orchestrator.roles.retention import Retention
-from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
 _log = structlog.get_logger(__name__)
@@ -98,33 +94,27 @@ _NOTHING_POSTED: Final = _Posted(0, PartyDecision.NOTHING, 0)
 
 
 class Party:
-    """One party of one federation; ``home`` is its private directory."""
+    """One party of one federation; the context's ``home`` is private."""
 
     phases = frozenset({Phase.COMMIT, Phase.REVEAL})
 
     def __init__(
         self,
-        federation: Federation,
-        sender: Sender,
-        store: ContentStore,
-        manifest: Manifest,
+        context: Context,
         trainer: Trainer,
-        home: Path,
         settings: PartySettings,
-        relay: Relay | None = None,
-        retention: Retention | None = None,
     ) -> None:
-        self._federation = federation
-        self._sender = sender
-        self._store = store
-        self._manifest = manifest
+        self._federation = context.federation
+        self._sender = context.sender
+        self._store = context.store
+        self._manifest = context.manifest
         self._trainer = trainer
         self._settings = settings
-        self._relay = relay
-        self._retention = retention
-        self._origin = Origin(federation.chain_id, federation.address)
-        self._vectors = VectorCache(home / "vectors", manifest)
-        self._journal = Journal(home / "journal", self._origin)
+        self._relay = context.relay
+        self._retention = context.retention
+        self._origin = context.origin
+        self._vectors = context.vectors()
+        self._journal = Journal(context.home / "journal", self._origin)
         self._posted = _NOTHING_POSTED
         # A round, and the block in which its commit phase was first seen closed.
         self._closed = (0, 0)

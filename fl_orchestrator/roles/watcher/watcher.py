@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -15,24 +14,21 @@ import structlog
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
-from fl_orchestrator.chain.sending.send import InsufficientFunds, Sender
+from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation, Phase
-from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.recomputation import (
     ExpectedModel,
     Recomputation,
     UnavailableBase,
     UnavailableUpdates,
 )
-from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.settlement import Bonds, Slashes
 from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.watcher.alerts import Alert, AlertKind, Alerts
@@ -73,14 +69,13 @@ class WatcherSettings:
 
     ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least. What
     cannot be had is asked for again every ``retry_seconds`` of the chain's time, and an alert after
-    so many ``attempts``. Without a ``secret`` it draws one; a ``retention`` keeps what it checked.
+    so many ``attempts``. Without a ``secret`` it draws one.
     """
 
     max_bond: int | None = None
     retry_seconds: int = 30
     attempts: int = 3
     secret: bytes | None = None
-    retention: Retention | None = None
 
 
 _ALERTS: Final[dict[type[FloError], AlertKind]] = {
@@ -92,43 +87,32 @@ _ALERTS: Final[dict[type[FloError], AlertKind]] = {
 
 
 class Watcher:
-    """A watcher of one federation; ``home`` is its directory.
-
-    ``deployed_at`` is the block of the federation's deployment. Except for its secret, it keeps
-    nothing that it could not read or compute again.
+    """A watcher of one federation. Except for its secret, it keeps nothing that it could not read
+    or compute again; with a ``retention`` in its context, its store keeps what it has checked.
     """
 
     phases = EVERY_PHASE
 
     def __init__(
         self,
-        federation: Federation,
-        sender: Sender,
-        store: ContentStore,
-        manifest: Manifest,
-        home: Path,
-        deployed_at: int,
+        context: Context,
         settings: WatcherSettings | None = None,
     ) -> None:
-        self._federation = federation
-        self._sender = sender
-        self._store = store
-        self._manifest = manifest
-        self._home = home
-        self._deployed_at = deployed_at
+        self._context = context
+        self._federation = context.federation
+        self._sender = context.sender
+        self._deployed_at = context.deployed_at
         self._settings = settings or WatcherSettings()
-        self._secret = self._settings.secret or kept_secret(home / "private")
-        self._alerts = Alerts(federation, deployed_at)
+        self._secret = self._settings.secret or kept_secret(context.home / "private")
+        self._alerts = Alerts(context.federation, context.deployed_at)
         self._misread = 0
-        self._begin(RoundIndex(federation, deployed_at))
+        self._begin(context.round_index())
 
     def _begin(self, rounds: RoundIndex) -> None:
         """Forget what follows from what the node has said."""
         federation, address, settings = self._federation, self.address, self._settings
         self._rounds = rounds
-        self._recomputation = Recomputation(
-            federation, self._rounds, self._store, self._manifest, self._home, settings.retention
-        )
+        self._recomputation = Recomputation(self._context, self._rounds)
         self._prosecution = Prosecution(
             federation,
             self._rounds,
@@ -176,7 +160,7 @@ class Watcher:
             if self._misread == self._settings.attempts:
                 raise
             _log.warning("reading the chain anew", reason=error.message)
-            self._begin(RoundIndex(self._federation, self._deployed_at))
+            self._begin(self._context.round_index())
             return Step(wake_at=seen.timestamp + self._settings.retry_seconds)
         self._misread = 0
         self._busy = step is not None or any(self._is_pending(c) for c in self._cases.values())

@@ -73,13 +73,8 @@ def test_a_colluder_adds_one_unit_to_one_value_and_may_hide_it(
 ) -> None:
     federation = SmallFederation(tmp_path, parties=2)
     home = federation.home("aggregators", 0)
-    colluder = Colluder(
-        federation.federation,
-        federation.sender(federation.aggregators[0]),
-        SecretStore(tmp_path / "store") if hidden else federation.store,
-        federation.manifest,
-        home,
-    )
+    store = SecretStore(tmp_path / "store") if hidden else federation.store
+    colluder = Colluder(federation.context(federation.aggregators[0], home, store=store))
     colluder.position = 7
     federation.run_round([federation.party(0), federation.party(1), colluder])
     contract, manifest = federation.federation, federation.manifest
@@ -90,7 +85,7 @@ def test_a_colluder_adds_one_unit_to_one_value_and_may_hide_it(
     kept = VectorCache(home / "vectors", manifest)
     wrong = kept.held(signed.global_root, Origin(contract.chain_id, contract.address).state(1))
     assert wrong is not None
-    judge = Recomputation(contract, rounds, federation.store, manifest, tmp_path / "judge")
+    judge = Recomputation(federation.context(federation.outsider, tmp_path / "judge"), rounds)
     right = judge.right_file(signed)
     assert (kept.load(wrong) - kept.load(right)).tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import float_view, genesis_state
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.adoption import (
     Adopter,
     Bound,
@@ -72,17 +74,14 @@ class Site:
         self.evaluated: list[Evaluation] = []
 
     def adopter(self, *bounds: Bound) -> Adopter:
-        return Adopter(
-            self.federation,
-            ACCOUNT,
-            self.store,
-            MANIFEST,
-            self.trainer,
-            self.home,
-            self.current,
-            bounds,
-            self.evaluated.append,
+        context = Context(
+            federation=self.federation,
+            sender=SimpleNamespace(address=ACCOUNT),  # type: ignore[arg-type]
+            store=self.store,
+            manifest=MANIFEST,
+            home=self.home,
         )
+        return Adopter(context, self.trainer, self.current, bounds, self.evaluated.append)
 
     def reported(self) -> list[int]:
         """The rounds whose models were reported, those that were evaluated again left out."""
