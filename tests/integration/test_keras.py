@@ -15,7 +15,7 @@ from support.flo import flo
 
 from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.model.layout import Layout
-from fl_orchestrator.model.manifest import WeightSpec as Tensor
+from fl_orchestrator.model.manifest import TensorSpec as Tensor
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
 from fl_orchestrator.training.loading import load_trainer

@@ -19,7 +19,7 @@ from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.chain.types import Worker as Account
+from fl_orchestrator.chain.types import Role as Account
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.base import Worker
