@@ -6,6 +6,7 @@ with its ``key.json``, its ``flo.toml`` and what its process keeps.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
 from fl_orchestrator.service.local.children import Child
+from fl_orchestrator.service.local.sites import write_site
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.trainer import FloatArray
 
@@ -193,7 +195,7 @@ class LocalFederation:
     def write_sites(self, chain: Federation, rpc: str, stores: Sequence[str], model: Model) -> None:
         """Write everybody's settings, and the parties' data and trainers.
 
-        One after the other, they use the ``stores``.
+        One after the other, they use the ``stores``. What a person has changed stays.
         """
         for member, store_url in zip(self.members(), itertools.cycle(stores), strict=False):
             settings: dict[str, Any] = {
@@ -206,15 +208,20 @@ class LocalFederation:
                 "password-file": str(self.directory / _PASSWORD),
                 "home": "home",
             }
-            text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+            section, files = "", dict[str, bytes]()
             if member.role == "party":
-                text += '\n[party]\ntrainer = "trainer.py:make_trainer"\n'
-                text += f"seed = {self.plan.seed}\n"
-                rows = model.rows[member.number]
-                np.savez(member.directory / "data.npz", x=rows.x, y=rows.y)
+                section = '\n[party]\ntrainer = "trainer.py:make_trainer"\n'
+                section += f"seed = {self.plan.seed}\n"
                 trainer = model.trainer or _TRAINER.format(classes=model.classes)
-                (member.directory / "trainer.py").write_text(trainer)
-            (member.directory / "flo.toml").write_text(text)
+                rows = _packed(model.rows[member.number])
+                files = {"data.npz": rows, "trainer.py": trainer.encode()}
+            write_site(member.directory, settings, section, files)
+
+
+def _packed(rows: Rows) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, x=rows.x, y=rows.y)
+    return file.getvalue()
 
 
 def _view(chain: Federation, member: Member, role: Role) -> StakeView:
