@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.setup import Terms
     from fl_orchestrator.service.local.federation import LocalFederation, Model
     from fl_orchestrator.service.local.supervisor import Supervisor
-    from fl_orchestrator.service.local.view import Head, View, Watcher
+    from fl_orchestrator.service.local.view import Monitor, View
     from fl_orchestrator.service.stop import Stop
     from fl_orchestrator.simulation.options import Options
     from fl_orchestrator.training.numpy_logistic import NumpyLogistic
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _DATASET: Final = "breast-cancer"
 _CLASSES: Final = 2
 _LOOK_SECONDS: Final = 1.0
+#: In the directory: up to which round the history was shown.
+_CURSOR: Final = "rounds-cursor.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,11 @@ def up(
         stack.enter_context(account_lock(local.directory, f"The federation in {directory}"))
         stop = stack.enter_context(stop_on_signals())
         with err.status("Starting the chain, deploying, registering …"):
-            rpc, chain, watcher = stack.enter_context(_world(local, programs, model, evaluator))
+            rpc, chain, monitor = stack.enter_context(_world(local, programs, model, evaluator))
         if not json_output:
             say(f"Federation {chain.address}, on the chain at {rpc}.")
-        heads = _run(local, chain, watcher, stop, rounds, json_output)
+        shown = _run(local, chain, monitor, stop, rounds, json_output)
     if json_output:
-        shown = [{**dataclasses.asdict(head), "root": "0x" + head.root.hex()} for head in heads]
         print_json({"federation": chain.address, "directory": str(directory), "rounds": shown})
     else:
         say(f"Stopped. Everything is in {escape(str(directory))}: run the same command to go on.")
@@ -158,12 +159,12 @@ def _terms(parties: int) -> Terms:
 @contextlib.contextmanager
 def _world(
     local: LocalFederation, programs: _Programs, model: Model, evaluator: NumpyLogistic
-) -> Iterator[tuple[str, Federation, Watcher]]:
+) -> Iterator[tuple[str, Federation, Monitor]]:
     """Run the chain and the store, with the federation on it."""
     from fl_orchestrator.chain.nodes.connect import connect
     from fl_orchestrator.content.by_url import open_store
     from fl_orchestrator.service.local.programs import anvil, kubo
-    from fl_orchestrator.service.local.view import Watcher
+    from fl_orchestrator.service.local.view import Monitor
 
     def evaluate(weights: list[Any]) -> tuple[float, float]:
         loss, _, metrics = evaluator.evaluate(weights, {})
@@ -181,21 +182,22 @@ def _world(
         yield (
             rpc,
             chain,
-            Watcher(chain, store, model.manifest, local.directory / "models", evaluate),
+            Monitor(chain, store, model.manifest, local.directory / "models", evaluate),
         )
 
 
 def _run(
     local: LocalFederation,
     chain: Federation,
-    watcher: Watcher,
+    monitor: Monitor,
     stop: Stop,
     rounds: int | None,
     json_output: bool,
-) -> list[Head]:
-    """Run the processes until it is time to stop; the heads that there were."""
+) -> list[dict[str, Any]]:
+    """Run the processes until it is time to stop; the rounds that were accepted meanwhile."""
+    from fl_orchestrator.chain.contract.history import HistoryFollower
     from fl_orchestrator.service.local.supervisor import Supervisor
-    from fl_orchestrator.service.local.view import ENDED
+    from fl_orchestrator.service.local.view import ENDED, RoundReporter
 
     start = chain.observe(local.keeper.address)
     begun = 0 if start.current.phase in ENDED else 1
@@ -205,14 +207,17 @@ def _run(
         member.child(*(keeper if member is local.keeper else ())) for member in local.members()
     ]
     supervisor = Supervisor(children)
-    show = _Show(json_output, start.head.round)
+    follower = HistoryFollower(chain, local.directory / _CURSOR)
+    show = _Show(json_output)
+    reporter = RoundReporter(follower, monitor, show.round)
     try:
         supervisor.start()
         with show.live():
             while not stop.requested:
                 supervisor.watch()
-                view = watcher.look(local.parties, local.aggregators)
-                show.update(view, watcher, supervisor)
+                view = monitor.look(local.parties, local.aggregators)
+                reporter.look(view.seen)
+                show.update(view, supervisor)
                 current = view.seen.current
                 if last is not None and current.round >= last and current.phase in ENDED:
                     break
@@ -222,18 +227,16 @@ def _run(
             with contextlib.suppress(OSError):  # the terminal may be gone
                 stack.enter_context(err.status("Stopping …"))
             supervisor.stop()
-    return show.heads
+    return reporter.rounds
 
 
 class _Show:
-    """What a person sees: a line for each new head, and below a table of who did what."""
+    """What a person sees: a line for each accepted round, and below a table of who did what."""
 
-    def __init__(self, quiet: bool, head_round: int) -> None:
+    def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._head_round = head_round
         self._began = time.monotonic()
         self._live: Live | None = None
-        self.heads: list[Head] = []
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
@@ -243,18 +246,23 @@ class _Show:
         with Live(console=out, refresh_per_second=4, transient=True) as self._live:
             yield
 
-    def update(self, view: View, watcher: Watcher, supervisor: Supervisor) -> None:
-        if view.seen.head.round != self._head_round:
-            self._head_round = view.seen.head.round
-            head = watcher.head(view.seen)
-            self.heads.append(head)
-            if not self._quiet:
-                out.print(
-                    f"Round {head.round} accepted: root {short('0x' + head.root.hex())}, accuracy "
-                    f"{head.accuracy:.3f}, loss {head.loss:.4f} "
-                    f"({time.monotonic() - self._began:.0f} s)",
-                    soft_wrap=True,
-                )
+    def round(self, found: dict[str, Any]) -> None:
+        """Print what became of a round, as RoundReporter has it."""
+        if self._quiet:
+            return
+        root, seconds = short(found["root"]), time.monotonic() - self._began
+        if found["revoked"]:
+            line = f"[yellow]Round {found['round']} revoked[/]: root {root}"
+        elif found["loss"] is None:
+            line = f"Round {found['round']} accepted: root {root}; its model is not kept any more"
+        else:
+            line = (
+                f"Round {found['round']} accepted: root {root}, accuracy "
+                f"{found['accuracy']:.3f}, loss {found['loss']:.4f}"
+            )
+        out.print(f"{line} ({seconds:.0f} s)", soft_wrap=True)
+
+    def update(self, view: View, supervisor: Supervisor) -> None:
         if self._live is not None:
             self._live.update(self._table(view, supervisor))
 

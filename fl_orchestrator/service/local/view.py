@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
-from fl_orchestrator.chain.types import Observation, Phase
+from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
+from fl_orchestrator.chain.types import ModelView, Observation, Phase
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
@@ -27,18 +31,7 @@ class View:
     did: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A head and how good it is on the test set."""
-
-    round: int
-    root: bytes
-    updates: int
-    loss: float
-    accuracy: float
-
-
-class Watcher:
+class Monitor:
     """Looks at a federation as anybody can: at the contract and at the store."""
 
     def __init__(
@@ -55,6 +48,7 @@ class Watcher:
         self._origin = Origin(chain.chain_id, chain.address)
         self._vectors = VectorCache(directory, manifest)
         self._evaluate = evaluate
+        self._rounds = RoundIndex(chain, 0)
 
     def look(self, parties: Sequence[Member], aggregators: Sequence[Member]) -> View:
         """Who has committed, revealed and signed."""
@@ -82,11 +76,67 @@ class Watcher:
             signers |= self._chain.attestation(digest).signers
         return signers
 
-    def head(self, seen: Observation) -> Head:
-        """The head, its model fetched, checked and evaluated. Raises ContentError."""
-        head = seen.head
-        file = self._vectors.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
+    def measure(self, model: ModelView, seen: Observation) -> dict[str, Any]:
+        """How many updates an accepted model includes, and its loss and accuracy on the test set.
+
+        These are None where it is not the head, and not to be had any more. Raises ContentError,
+        VerificationError and ChainError.
+        """
+        accepted = self._rounds.accepted(model.round, seen.block_number)
+        measured: dict[str, Any] = {
+            "updates": accepted.result.included.bit_count(),
+            "loss": None,
+            "accuracy": None,
+        }
+        try:
+            meta = self._origin.state(model.round)
+            file = self._vectors.fetch(self._store, model.cid, model.root, meta)
+        except (ContentError, VerificationError):
+            if model == seen.head:
+                raise
+            return measured
         weights = float_view(self._manifest.layout, self._vectors.load(file))
-        loss, accuracy = self._evaluate(weights)
-        self._vectors.forget_rounds_before(head.round)
-        return Head(head.round, head.root, seen.current.reveals, loss, accuracy)
+        measured["loss"], measured["accuracy"] = self._evaluate(weights)
+        self._vectors.forget_rounds_before(model.round)
+        return measured
+
+
+class RoundReporter(HistoryHook):
+    """Measures each accepted round and shows it, once, whatever is revoked and started again.
+
+    ``rounds`` has what was shown of the accepted ones: their ``round`` and ``root``, what
+    `Monitor.measure` finds, and whether they were ``revoked`` since. ``show`` is called with each,
+    and again when it is revoked.
+    """
+
+    # Set by each look, for what the history reports in it.
+    _seen: Observation
+
+    def __init__(
+        self, follower: HistoryFollower, monitor: Monitor, show: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.rounds: list[dict[str, Any]] = []
+        self._follower = follower
+        self._monitor = monitor
+        self._show = show
+
+    def look(self, seen: Observation) -> None:
+        """Show what is new. Raises what the store and the chain raise."""
+        self._seen = seen
+        self._follower.deliver(self, seen)
+
+    def on_accepted(self, model: ModelView) -> None:
+        found = {**_named(model), **self._monitor.measure(model, self._seen), "revoked": False}
+        self.rounds.append(found)
+        self._show(found)
+
+    def on_revoked(self, model: ModelView) -> None:
+        named = {**_named(model), "revoked": True}
+        for found in self.rounds:
+            if (found["round"], found["root"]) == (named["round"], named["root"]):
+                found["revoked"] = True
+        self._show(named)
+
+
+def _named(model: ModelView) -> dict[str, Any]:
+    return {"round": model.round, "root": "0x" + model.root.hex()}
