@@ -41,10 +41,11 @@ from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Params, Role, RuleKind, Update
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.model.digests import Result, commitment, drawn
+from fl_orchestrator.model.protocol import BPS
+from fl_orchestrator.units import ETHER
 
 PARTIES: Final = 10
 AGGREGATORS: Final = 4
-ETHER: Final = 10**18
 PERIOD: Final = 600
 CHALLENGE_PERIOD: Final = 3600
 # Of every transaction, in Osaka (EIP-7825).
@@ -104,7 +105,7 @@ def parameters(parties: int, crowd: bool) -> Params:
         reward=ETHER // 100,
         aggregator_share_bps=2_000,
         unrevealed_slash_bps=1_000,
-        fraud_slash_bps=10_000,
+        fraud_slash_bps=BPS,
         demand_bond=ETHER // 100,
         genesis_root=random_bytes("genesis root"),
         genesis_cid=Cid(random_bytes("genesis cid"), RAW),

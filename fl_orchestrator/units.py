@@ -7,6 +7,7 @@ from typing import Final
 
 from fl_orchestrator.errors import InputError
 
+ETHER: Final = 10**18  # in wei
 _LEAST_SHOWN_WEI: Final = 10**12
 _MAX_WEI: Final = 2**96 - 1  # of a stake or a reward in the contract
 _WEI: Final = Decimal("1e-18")  # in ETH
@@ -18,7 +19,7 @@ def ether(wei: int) -> str:
     """An amount for people: in ETH with 6 decimals, or in wei where these would hide it."""
     if 0 < wei < _LEAST_SHOWN_WEI:
         return f"{wei:,} wei"
-    amount = (Decimal(wei) / 10**18).quantize(Decimal("0.000001"))
+    amount = (Decimal(wei) / ETHER).quantize(Decimal("0.000001"))
     return f"{amount.normalize():f} ETH"
 
 

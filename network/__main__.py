@@ -9,7 +9,6 @@ Runs until it is interrupted, and then stops what it started. See docs/network.m
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import subprocess
 import sys
@@ -18,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from network.clique import ETHER, Network, Validator, create, load
+from fl_orchestrator.model.protocol import ADDRESS
+from fl_orchestrator.units import ETHER
+from network.clique import Network, Validator, create, load
 from network.geth import GethFailed, Validators
 
 _FUNDS: Final = 1_000_000 * ETHER
@@ -75,7 +76,7 @@ def _options() -> argparse.Namespace:
 
 
 def _address(text: str) -> str:
-    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text, re.ASCII):
+    if not ADDRESS.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an address")
     return text
 

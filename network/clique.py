@@ -15,7 +15,6 @@ from eth_account import Account
 from eth_keys.datatypes import PrivateKey
 
 VALIDATORS: Final = 4
-ETHER: Final = 10**18
 # What geth keeps to by default; six times the largest challenge of a model (benchmarks/gas.py).
 _GAS_LIMIT: Final = 30_000_000
 # Both files of a validator's key lie side by side, so that a slow derivation would protect nothing.

@@ -7,7 +7,7 @@ updates of a call, and the base, are cut into blocks alike. Only the current blo
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,9 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import next_state
 from fl_orchestrator.model.manifest import RuleSpec
-
-MAX_UPDATES: Final = 100
-MAX_WEIGHT: Final = 255
+from fl_orchestrator.model.protocol import BPS, MAX_UPDATES, MAX_WEIGHT
 
 Int16 = NDArray[np.int16]
 Update = Iterable[Int16]
@@ -77,7 +75,7 @@ class TrimmedMean:
         _check(updates, weights)
         if not 0 <= self.trim_bps < 5000:
             raise AggregationError(f"trimBps must be 0 to 4999, not {self.trim_bps}.")
-        drop = self.trim_bps * len(updates) // 10_000
+        drop = self.trim_bps * len(updates) // BPS
         return _mean_of_ranks(updates, drop, len(updates) - drop)
 
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from fl_orchestrator.errors import InputError, ToolchainError
 
-_ADDRESS_BYTES = 20
+ADDRESS_BYTES: Final = 20
 
 
 class ArtifactNotFoundError(ToolchainError):
@@ -75,7 +75,7 @@ class Artifact:
         Raises UnlinkedLibraryError when one is missing.
         """
         for library in self.links:
-            if len(libraries.get(library, b"")) != _ADDRESS_BYTES:
+            if len(libraries.get(library, b"")) != ADDRESS_BYTES:
                 raise UnlinkedLibraryError(
                     f"{self.name} needs the address of the library {library}.",
                     "Deploy the library first.",

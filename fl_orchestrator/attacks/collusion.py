@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.model.protocol import BPS
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
@@ -23,8 +24,6 @@ from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.simulation.driver import StuckFederation
 from fl_orchestrator.units import ether
-
-_BPS: Final = 10_000
 
 
 class Colluder(Aggregator):
@@ -285,7 +284,7 @@ def _facts_of_money(scene: Scene, frauds: Sequence[AcceptedFraud], which: str) -
     paid_to = {log["args"]["account"] for logs in credited for log in logs}
     return (
         Fact(
-            f"Every signer lost {100 * bps // _BPS} % of its stake, {ether(lost)} in all, and "
+            f"Every signer lost {100 * bps // BPS} % of its stake, {ether(lost)} in all, and "
             "half of that is burnt.",
             2 * burnt == lost > 0 and all(_is_punished(scene, fraud, bps) for fraud in frauds),
         ),
@@ -305,7 +304,7 @@ def _is_punished(scene: Scene, fraud: AcceptedFraud, bps: int) -> bool:
     """Whether each signer was slashed as it should be, and has what is left."""
     taken = {slash["account"]: slash["amount"] for slash in scene.slashes(fraud.round)}
     left = {a: scene.simulation.observe(a).aggregator.stake for a in fraud.stakes}
-    due = {address: -(-stake * bps // _BPS) for address, stake in fraud.stakes.items()}
+    due = {address: -(-stake * bps // BPS) for address, stake in fraud.stakes.items()}
     return taken == due and left == {a: fraud.stakes[a] - due[a] for a in due}
 
 

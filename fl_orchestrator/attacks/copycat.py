@@ -12,13 +12,13 @@ from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.model.protocol import BPS
 from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
 
 _VICTIM: Final = 0
 _THIEF: Final = 3
 _PARTIES: Final = 4
-_BPS: Final = 10_000
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -42,7 +42,7 @@ class Copycat(Attack):
         late = _replay_the_root(scene, thief, tell)
         scene.simulation.settle()
         victim = scene.parties[_VICTIM]
-        expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // _BPS
+        expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // BPS
         lost = scene.stake_lost(thief.address)
         facts = (
             Fact(

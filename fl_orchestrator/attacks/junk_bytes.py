@@ -14,12 +14,12 @@ from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.model.vector_file import LENGTH_BYTES
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.simulation.options import Options
 
 _JUNKER: Final = 3
 _PARTIES: Final = 4
-_LENGTH_BYTES: Final = 8
 _EXCESS_BYTES: Final = 1 << 20
 _HOMES: Final = ("store", "deployments", "parties", "aggregators", "models")
 
@@ -47,11 +47,11 @@ def pickle(_: bytes, canary: Path) -> bytes:
 
 def traversal(content: bytes, _: Path) -> bytes:
     """A tensor whose name leads out of the directory where somebody might unpack it."""
-    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
-    header = content[_LENGTH_BYTES:end].rstrip()
+    end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = content[LENGTH_BYTES:end].rstrip()
     header = header.replace(b'"dense/kernel"', b'"../../../../climbed"')
-    header += b" " * (-len(header) % _LENGTH_BYTES)
-    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + content[end:]
+    header += b" " * (-len(header) % LENGTH_BYTES)
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + content[end:]
 
 
 KINDS: Final[Mapping[str, Junk]] = {

@@ -11,13 +11,13 @@ from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fa
 from fl_orchestrator.attacks.scene import Scene
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.model.protocol import BPS
 from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
 
 _KILLED: Final = 0
 _LATE: Final = 1
 _PARTIES: Final = 4
-_BPS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class LateParty(Attack):
         tell(PROTOCOL, f"Takes {ether(lost)} of the silent party's stake at its next commit.")
         tell(PROTOCOL, f"Accepts the round with {len(scene.included(2))} updates.")
         scene.simulation.settle()
-        expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // _BPS
+        expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // BPS
         facts = (
             Fact("The late commit was refused.", refused is ContractError.WrongPhase),
             Fact("Round 1 went on at the deadlines that it opened with.", on_time),

@@ -31,6 +31,7 @@ from fl_orchestrator.attacks.collusion import (
     tell_judgement,
 )
 from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.model.chunk_tree import HASH_BYTES
 from fl_orchestrator.model.dispute_proof import levels_shown
 from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether
@@ -41,7 +42,6 @@ _SUCCESSORS: Final = 2
 _ROUNDS: Final = 4
 # Higher than this small model needs, so that there is a way down to go.
 _DEPTH: Final = 8
-_NODE_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _tell_descent(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> None:
             tell(ATTACKER, f"They stay silent, for {scene.terms.answer_period} s.")
             tell(PROTOCOL, "Finds them guilty for that alone.")
         elif level:
-            below = len(answered["content"]) // _NODE_BYTES
+            below = len(answered["content"]) // HASH_BYTES
             tell(ATTACKER, f"They show the {below} nodes {levels_shown(level)} levels below it.")
         else:
             tell(ATTACKER, f"They show it, {len(answered['content']):,} bytes.")

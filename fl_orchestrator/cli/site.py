@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ import typer
 
 from fl_orchestrator.cli.passwords import read_password
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.protocol import ADDRESS
 from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Relay
 
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _GWEI_IN_ETHER: Final = 10**9
 
 
@@ -358,7 +357,7 @@ def parse_address(text: str) -> str:
     """An account's or a contract's address with its checksum (EIP-55). Raises InputError."""
     from web3 import Web3
 
-    if not _ADDRESS.fullmatch(text):
+    if not ADDRESS.fullmatch(text):
         raise InputError(f"{text!r} is not an address.", "It has 0x and 40 hexadecimal digits.")
     address = Web3.to_checksum_address(text)
     digits = text[2:]

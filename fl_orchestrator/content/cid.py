@@ -28,7 +28,7 @@ _UNIXFS_FILE: Final = 2
 # 4 prefix bytes and 32 digest bytes are 58 base32 letters without padding.
 _TEXT: Final = re.compile(r"b[a-z2-7]{58}", re.ASCII)
 _MAX_SHOWN: Final = 80
-_READ_BYTES: Final = 1 << 18
+READ_BYTES: Final = 1 << 18
 _HINT: Final = "Expected a base32 CIDv1 with sha2-256, such as `ipfs add --cid-version=1` prints."
 
 
@@ -149,7 +149,7 @@ class CidHasher:
 def cid_of(stream: BinaryIO) -> Cid:
     """Return the CID of what is left to read in a binary stream, in constant memory."""
     hasher = CidHasher()
-    while data := stream.read(_READ_BYTES):
+    while data := stream.read(READ_BYTES):
         hasher.update(data)
     return hasher.cid()
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import requests
 import urllib3
 
+from fl_orchestrator.content.cid import READ_BYTES
 from fl_orchestrator.content.store import StoreUnavailable
 
 CONNECT_SECONDS: Final = 10.0
@@ -20,7 +21,6 @@ STALL_SECONDS: Final = 60.0
 BACK_OFF_SECONDS: tuple[float, ...] = (0.25, 1.0)
 
 _PROGRESS_BYTES: Final = 1 << 20
-_READ_BYTES: Final = 1 << 18
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def stream(
     size: int | None = None,
 ) -> io.BufferedReader:
     """Open a file as a stream; see Download."""
-    return io.BufferedReader(Download(what, open_at, stall_seconds, size), _READ_BYTES)
+    return io.BufferedReader(Download(what, open_at, stall_seconds, size), READ_BYTES)
 
 
 class Download(io.RawIOBase):

@@ -28,7 +28,9 @@ from fl_orchestrator.errors import ContentError
 GATEWAY_SECONDS: Final = 30.0
 
 _MISSING: Final = {404, 410}
-_URL_HINT: Final = "Use http(s)://host[:port][/path], without user, password, query or fragment."
+HTTP_URL_HINT: Final = (
+    "Use http(s)://host[:port][/path], without user, password, query or fragment."
+)
 
 
 class Gateway:
@@ -39,10 +41,10 @@ class Gateway:
             parts = urlsplit(url)
             parts.port  # noqa: B018 (the property validates)
         except ValueError as error:
-            raise StoreUrlError("The gateway URL is malformed.", _URL_HINT) from error
+            raise StoreUrlError("The gateway URL is malformed.", HTTP_URL_HINT) from error
         plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
         if parts.scheme not in ("http", "https") or not plain:
-            raise StoreUrlError("The gateway URL is not understood.", _URL_HINT)
+            raise StoreUrlError("The gateway URL is not understood.", HTTP_URL_HINT)
         self._base = url.rstrip("/")
         # A path may be a key.
         self._what = f"The gateway {parts.scheme}://{parts.netloc}"

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout
 
-_HASH_BYTES: Final = 32
+HASH_BYTES: Final = 32
 _Block = TypeVar("_Block", bound=NDArray[Any])
 
 
@@ -55,7 +55,7 @@ class ChunkTree:
         """Return the hash of a node. Raises IndexError outside of the tree."""
         if not (0 <= height <= self.depth and 0 <= index < 1 << (self.depth - height)):
             raise IndexError(f"no node ({height}, {index}) in a tree of depth {self.depth}")
-        found = self.levels[height][index * _HASH_BYTES : (index + 1) * _HASH_BYTES]
+        found = self.levels[height][index * HASH_BYTES : (index + 1) * HASH_BYTES]
         return found or zero_nodes(self.chunk_bytes)[height]
 
     def proof(self, index: int) -> tuple[bytes, ...]:
@@ -108,10 +108,10 @@ class TreeHasher:
         levels = [b"".join(self._leaves)]
         for height in range(depth):
             level = levels[-1]
-            if len(level) % (2 * _HASH_BYTES):
+            if len(level) % (2 * HASH_BYTES):
                 level += zeros[height]
-            levels.append(b"".join(_hashes(level, 2 * _HASH_BYTES)))
-        if len(levels[-1]) > _HASH_BYTES:
+            levels.append(b"".join(_hashes(level, 2 * HASH_BYTES)))
+        if len(levels[-1]) > HASH_BYTES:
             raise ValueError(f"{self._layout.chunks} chunks do not fit a depth of {depth}")
         # Only a model without values leaves the top empty.
         levels[-1] = levels[-1] or zeros[depth]

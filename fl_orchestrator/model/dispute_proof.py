@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.model.chunk_tree import (
+    HASH_BYTES,
     ChunkTree,
     TreeHasher,
     chunk_slice,
@@ -23,7 +24,6 @@ from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.vector_file import VectorMeta, VectorReader
 
 LEVELS_PER_ANSWER: Final = 6
-_HASH_BYTES: Final = 32
 _INT32: Final = np.dtype("<i4")
 
 
@@ -117,9 +117,9 @@ def first_wrong_node(tree: ChunkTree, answer: Answer) -> int | None:
     """The index of the first node shown, ``levels_shown`` below, that the right tree has not."""
     right = nodes_below(tree, answer.level, answer.index)
     first = answer.index << levels_shown(answer.level)
-    for start in range(0, len(right), _HASH_BYTES):
-        if answer.content[start : start + _HASH_BYTES] != right[start : start + _HASH_BYTES]:
-            return first + start // _HASH_BYTES
+    for start in range(0, len(right), HASH_BYTES):
+        if answer.content[start : start + HASH_BYTES] != right[start : start + HASH_BYTES]:
+            return first + start // HASH_BYTES
     return None
 
 
@@ -133,7 +133,7 @@ def proof_from_answers(answers: Sequence[Answer]) -> ChunkProof:
     for shown in reversed(nodes):
         levels = levels_shown(shown.level)
         level = [
-            shown.content[i : i + _HASH_BYTES] for i in range(0, len(shown.content), _HASH_BYTES)
+            shown.content[i : i + HASH_BYTES] for i in range(0, len(shown.content), HASH_BYTES)
         ]
         within = (last.index >> len(siblings)) - (shown.index << levels)
         for _ in range(levels):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.layout import Layout, Tensor
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
+from fl_orchestrator.model.protocol import MAX_WEIGHT
 
 UPDATE_MAX: Final = 32_767
 _INT32: Final = np.iinfo(np.int32)
@@ -118,7 +119,7 @@ def sample_weight(samples: int, samples_per_weight: int) -> int:
             f"A weight cannot be made of {samples} samples at {samples_per_weight} per unit.",
             "Samples must be at least 0, samplesPerWeight at least 1.",
         )
-    return min(max(-(-samples // samples_per_weight), 1), 255)
+    return min(max(-(-samples // samples_per_weight), 1), MAX_WEIGHT)
 
 
 def _view(values: NDArray[np.int32], tensor: Tensor) -> NDArray[np.float32]:

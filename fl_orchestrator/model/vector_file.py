@@ -20,11 +20,11 @@ from pydantic_core import from_json
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.chunk_tree import ChunkTree, TreeHasher
 from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.protocol import ADDRESS
 
 BLOCK_VALUES: Final = 1 << 15
-_LENGTH_BYTES: Final = 8
+LENGTH_BYTES: Final = 8
 _ALIGNMENT: Final = 8
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 
 
@@ -78,7 +78,7 @@ class VectorMeta:
     round: int
 
     def __post_init__(self) -> None:
-        if not _ADDRESS.fullmatch(self.federation):
+        if not ADDRESS.fullmatch(self.federation):
             raise ValueError(f"not an address: {self.federation!r}")
         if not (0 <= self.chain_id < 1 << 256 and 0 <= self.round < 1 << 64):
             raise ValueError("chain id or round out of range")
@@ -204,7 +204,7 @@ def _header(layout: Layout, meta: VectorMeta) -> bytes:
     header = {"__metadata__": meta.to_strings(), **_entries(layout, meta.kind)}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
-    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def _max_header_bytes(layout: Layout) -> int:
@@ -223,8 +223,8 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
 
 
 def _read_header(stream: BinaryIO, layout: Layout) -> VectorMeta:
-    length = _read_exactly(stream, _LENGTH_BYTES)
-    size, limit = int.from_bytes(length, "little"), _max_header_bytes(layout) - _LENGTH_BYTES
+    length = _read_exactly(stream, LENGTH_BYTES)
+    size, limit = int.from_bytes(length, "little"), _max_header_bytes(layout) - LENGTH_BYTES
     if size > limit:
         raise VectorFileError(Defect.HEADER_LENGTH, f"{size} bytes, at most {limit} expected")
     text = _read_exactly(stream, size)

@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from fl_orchestrator.chain.nodes.http import shown_url
 from fl_orchestrator.chain.types import Signature, SignedCommit, Update
+from fl_orchestrator.content.gateway import HTTP_URL_HINT
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.relay.messages import (
@@ -39,9 +40,6 @@ _MAX_SHOWN: Final = 200
 # Too early, too many, not now: worth another try at once.
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
 
-
-_URL_HINT: Final = "Use http(s)://host[:port][/path], without user, password, query or fragment."
-
 _T = TypeVar("_T")
 
 
@@ -61,10 +59,10 @@ class HttpRelay:
             parts = urlsplit(url)
             parts.port  # noqa: B018 (the property validates)
         except ValueError as error:
-            raise RelayUrlError("The relay's URL is malformed.", _URL_HINT) from error
+            raise RelayUrlError("The relay's URL is malformed.", HTTP_URL_HINT) from error
         plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
         if parts.scheme not in ("http", "https") or not plain:
-            raise RelayUrlError("The relay's URL is not understood.", _URL_HINT)
+            raise RelayUrlError("The relay's URL is not understood.", HTTP_URL_HINT)
         self.url = url.rstrip("/")
         self._sleep = sleep
 

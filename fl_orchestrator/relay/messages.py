@@ -16,18 +16,18 @@ from fl_orchestrator.chain.types import Signature, SignedCommit, Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.model.protocol import ADDRESS, MAX_WEIGHT
 from fl_orchestrator.roles.relay import Message, SignedResult
 
 #: No message is longer, as JSON.
 MAX_MESSAGE_BYTES: Final = 2048
 
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _WORD: Final = re.compile(r"0x[0-9a-f]{64}", re.ASCII)
 _BITMAP: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,31})", re.ASCII)
 
 
 def _address(text: str) -> str:
-    if not _ADDRESS.fullmatch(text):
+    if not ADDRESS.fullmatch(text):
         raise ValueError("expected 0x and 40 hexadecimal digits")
     return Web3.to_checksum_address(text)
 
@@ -93,7 +93,7 @@ class RevealMessage(_Message):
     """The preimage of a commitment."""
 
     party: Address
-    weight: Annotated[int, Field(ge=1, le=255)]
+    weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
     root: Word
     cid: CidText
     salt: Word

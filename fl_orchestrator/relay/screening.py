@@ -21,17 +21,13 @@ from fl_orchestrator.chain.types import (
     Update,
 )
 from fl_orchestrator.model.digests import commit_digest, commitment, result_digest
-from fl_orchestrator.roles.relay import SignedResult
-
-#: An aggregator computes no more results of a round, and signs each once; see roles/aggregator.py.
-MAX_RESULTS: Final = 16
+from fl_orchestrator.model.protocol import COMMITMENT_BYTES
+from fl_orchestrator.roles.relay import MAX_RESULTS, SignedResult
 
 _FRESH_SECONDS: Final = 1.0
 _MAX_CACHED: Final = 1024
 _PATIENCE_SECONDS: Final = 10.0
 _NOBODY: Final = "0x" + "0" * 40
-# The contract keeps this many bytes of a commitment.
-_KEPT_BYTES: Final = 26
 _AFTER_COMMIT: Final = (Phase.REVEAL, Phase.ATTEST)
 
 
@@ -90,7 +86,7 @@ class Screen:
             raise Refused(403, f"{commit.party} is not drawn in this round.")
         if seen.committed.round == round_number:
             raise Refused(409, f"{commit.party} has committed in this round.")
-        if not any(commit.commitment[:_KEPT_BYTES]):
+        if not any(commit.commitment[:COMMITMENT_BYTES]):
             raise Refused(403, "The commitment is zero.")
 
     def reveal(self, round_number: int, update: Update) -> None:
@@ -161,7 +157,7 @@ class Screen:
             weight=update.weight,
             salt=update.salt,
         )
-        if opened[:_KEPT_BYTES] != seen.committed.commitment or not any(update.root):
+        if opened[:COMMITMENT_BYTES] != seen.committed.commitment or not any(update.root):
             raise Refused(403, f"This is not what {update.party} has committed to.")
         return seen
 

@@ -17,6 +17,9 @@ from fl_orchestrator.model.digests import Result
 _MAX_WAITING: Final = 4096
 _KEPT_ROUNDS: Final = 2
 
+#: An aggregator computes no more results of a round, and signs each once: whoever proposes one set
+#: of updates after the other does not make others compute them all.
+MAX_RESULTS: Final = 16
 #: A relay has this share of what is left of a phase to get a party's message included.
 RELAY_SHARE: Final = 0.5
 

@@ -7,7 +7,6 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,10 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import genesis_state
 from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.protocol import BPS, MAX_UPDATES
 from fl_orchestrator.model.vector_file import VectorMeta, in_blocks, write_vector
 from fl_orchestrator.roles.manifests import manifest_cid, rule_kind
-
-MAX_UPDATES: Final = 100
-ETHER: Final = 10**18
+from fl_orchestrator.units import ETHER
 
 
 class ImpossibleFederation(InputError):
@@ -60,7 +58,7 @@ class Terms:
     reward: int = ETHER // 100
     aggregator_share_bps: int = 2000
     unrevealed_slash_bps: int = 1000
-    fraud_slash_bps: int = 10_000
+    fraud_slash_bps: int = BPS
     demand_bond: int = ETHER // 100
 
 

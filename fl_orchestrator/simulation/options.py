@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Features, Manifest, RuleSpec, TensorSpec, TrainingSpec
+from fl_orchestrator.model.protocol import MAX_AGGREGATORS
 from fl_orchestrator.training.tasks import Task
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Options:
     def __post_init__(self) -> None:
         limits = {
             "parties": (self.parties, 1, 10_000),
-            "aggregators": (self.aggregators, 1, 64),
+            "aggregators": (self.aggregators, 1, MAX_AGGREGATORS),
             "rounds": (self.rounds, 1, 10_000),
             "participants": (self.drawn, 1, self.parties),
             "seed": (self.seed, 0, 2**63 - 1),

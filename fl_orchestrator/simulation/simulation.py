@@ -35,11 +35,12 @@ from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
-from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
+from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.driver import Turn, run_until
 from fl_orchestrator.training.trainer import Trainer
+from fl_orchestrator.units import ETHER
 
 _BALANCE: Final = 1_000 * ETHER
 

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from sha3 import keccak_256
 
 from assurance.records import CHECKOUT
-from fl_orchestrator.aggregation.rules import MAX_UPDATES, MAX_WEIGHT, next_global, rule_for
+from fl_orchestrator.aggregation.rules import next_global, rule_for
 from fl_orchestrator.chain.deployment.compile import Project
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
+from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 
 RuleKind = Literal["weighted-mean", "median", "trimmed-mean"]
 

@@ -32,12 +32,13 @@ from fl_orchestrator.attacks.wrong_model import WrongModel
 from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.cli.trial import attack as attack_command
 from fl_orchestrator.roles.settlement import Slashes
-from fl_orchestrator.roles.setup import ETHER, Terms
+from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.simulation.simulation import Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic
 from fl_orchestrator.training.scales import DIGITS
+from fl_orchestrator.units import ETHER
 
 STAKE = 2 * ETHER // 10
 SMALL_POISON = Poison(rounds=1, parties=5)
@@ -419,6 +420,7 @@ def test_help_names_every_attack() -> None:
 ALONE = """
 import sys
 from fl_orchestrator.cli.main import main
+from fl_orchestrator.units import ETHER
 sys.argv = ["flo", "demo", "--attack", "late-party", "--json"]
 try:
     main()

@@ -21,7 +21,8 @@ from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Phase, Role, SignedCommit, Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.roles.setup import ETHER, Terms
+from fl_orchestrator.roles.setup import Terms
+from fl_orchestrator.units import ETHER
 
 COMMITMENT = b"\5" * 32
 ZERO = bytes(32)

@@ -10,7 +10,7 @@ from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Phase, Role
-from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.units import ETHER
 
 BENEFICIARY = signer("beneficiary")
 

@@ -37,9 +37,9 @@ from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.model.digests import challenge_hash
 from fl_orchestrator.roles.recomputation import Recomputation
-from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.watcher.alerts import AlertKind
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+from fl_orchestrator.units import ETHER
 
 FAST = WatcherSettings(attempts=2, retry_seconds=10, secret=bytes(32))
 

@@ -25,8 +25,8 @@ from support.disputes import (
 from support.federation import SmallFederation
 
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.watcher.watcher import WatcherSettings
+from fl_orchestrator.units import ETHER
 
 
 @dataclass(frozen=True, slots=True)

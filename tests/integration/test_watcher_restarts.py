@@ -26,8 +26,8 @@ from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.sending.send import InsufficientFunds, Receipt, Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base
-from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+from fl_orchestrator.units import ETHER
 
 #: A secret of its own, which it has to keep on disk.
 OWN = WatcherSettings()

@@ -39,10 +39,10 @@ from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.roles.aggregator.responder import Responder
-from fl_orchestrator.roles.setup import ETHER
 from fl_orchestrator.roles.vectors import RootMismatch
 from fl_orchestrator.roles.watcher.alerts import AlertKind
 from fl_orchestrator.roles.watcher.watcher import WatcherSettings
+from fl_orchestrator.units import ETHER
 
 BOND = ETHER // 100
 

@@ -33,11 +33,12 @@ from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.retention import Retention
-from fl_orchestrator.roles.setup import ETHER, Genesis, Terms, federation_params, publish
+from fl_orchestrator.roles.setup import Genesis, Terms, federation_params, publish
 from fl_orchestrator.simulation.driver import Turn, run_until
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
 from fl_orchestrator.training.trainer import Trainer
+from fl_orchestrator.units import ETHER
 
 FEATURES = 4
 CLASSES = 2

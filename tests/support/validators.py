@@ -32,7 +32,7 @@ from fl_orchestrator.roles.setup import federation_params, publish
 from fl_orchestrator.service.loop import Service
 from fl_orchestrator.service.stop import Stop
 from fl_orchestrator.training.numpy_logistic import initial_weights
-from network.clique import ETHER
+from fl_orchestrator.units import ETHER
 from support.federation import CLASSES, FEATURES, consortium, signer, small_manifest, trainers
 
 PERIOD_SECONDS = 60

@@ -22,7 +22,7 @@ from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.nodes.http import shown_text
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.errors import ChainError
-from fl_orchestrator.units import ether
+from fl_orchestrator.units import ETHER, ether
 
 # Arguments by their names in the contracts: amounts, and times. The others are shown as they are.
 _AMOUNTS: Final = frozenset({"amount", "bond", "minimum", "paid", "sent"})
@@ -89,7 +89,7 @@ def _exactly(wei: int) -> str:
     """Two amounts that differ by a wei are not shown as the same."""
     if not wei % 10**12:
         return ether(wei)
-    whole, part = divmod(wei, 10**18)
+    whole, part = divmod(wei, ETHER)
     return f"{whole}.{part:018d} ETH" if wei > 10**12 else f"{wei:,} wei"
 
 

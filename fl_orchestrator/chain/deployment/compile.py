@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 
 from sha3 import keccak_256
 
+from fl_orchestrator.artifacts import ADDRESS_BYTES
 from fl_orchestrator.errors import InputError, ToolchainError
 
 #: What the migrations deploy, each in the file of its name. Libraries that these link are written
@@ -32,7 +33,6 @@ _DOWNLOAD_SECONDS: Final = 60
 # The immutable in which a library compiled through the IR keeps its own address, so that it can
 # refuse direct calls (Solidity documentation, "Call Protection For Libraries").
 _OWN_ADDRESS: Final = "library_deploy_address"
-_ADDRESS_BYTES: Final = 20
 _PLACEHOLDER: Final = re.compile(r"__\$[0-9a-f]{34}\$__")
 
 _log = logging.getLogger(__name__)
@@ -275,7 +275,7 @@ def _artifact(name: str, contract: dict[str, Any]) -> dict[str, Any]:
     own = immutables.pop(_OWN_ADDRESS, [])
     links = _links(runtime)
     if own:
-        links[name] = [_last_bytes(word, _ADDRESS_BYTES) for word in own]
+        links[name] = [_last_bytes(word, ADDRESS_BYTES) for word in own]
     return {
         "abi": contract["abi"],
         "creationCode": _blank(creation["object"]),

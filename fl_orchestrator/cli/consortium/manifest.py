@@ -12,6 +12,7 @@ from rich.markup import escape
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, TrainerOption, show_training
 from fl_orchestrator.errors import ContentError, InputError
+from fl_orchestrator.model.protocol import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from fl_orchestrator.model.manifest import Manifest
@@ -25,7 +26,6 @@ _TRAINING: Final = "How every party trains"
 _MODEL: Final = "The model's arithmetic"
 # So that a site with ten times the rows still counts in proportion.
 _LARGER_SITES: Final = 10
-_MOST_WEIGHT: Final = 255
 
 
 class Impossible(InputError):
@@ -80,7 +80,8 @@ def create(
         int | None,
         typer.Option(
             min=1,
-            help="Rows for each of 255 units of weight. Default: enough for ten times these rows.",
+            help=f"Rows for each of {MAX_WEIGHT} units of weight. "
+            "Default: enough for ten times these rows.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -200,7 +201,7 @@ def _describe(
     from fl_orchestrator.model.manifest import Manifest, ManifestError
 
     shapes = [(name, array.shape) for name, array in initial.items()]
-    per_weight = described["samples_per_weight"] or -(-_LARGER_SITES * samples // _MOST_WEIGHT)
+    per_weight = described["samples_per_weight"] or -(-_LARGER_SITES * samples // MAX_WEIGHT)
     try:
         return Manifest(
             **{

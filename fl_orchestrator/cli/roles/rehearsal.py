@@ -22,6 +22,7 @@ from fl_orchestrator.cli.console import (
 )
 from fl_orchestrator.cli.site import Site, with_options
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.protocol import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from fl_orchestrator.model.manifest import Manifest
@@ -170,7 +171,7 @@ def _show_what_leaves(start: _Start, done: Rehearsal, output: Path | None) -> No
             ("  update file", f"{done.file_bytes:,} bytes{where}"),
             ("  its CID", str(done.cid)),
             ("  its root", "0x" + done.root.hex()),
-            ("  weight", f"{done.weight} of 255, for {done.training.samples:,} rows"),
+            ("  weight", f"{done.weight} of {MAX_WEIGHT}, for {done.training.samples:,} rows"),
             ("  besides", "this account's address, a random salt, and when it was sent"),
         ]
     )

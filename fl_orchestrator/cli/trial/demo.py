@@ -25,6 +25,7 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.trial.attack import perform, refuse_other_options
+from fl_orchestrator.model.protocol import MAX_AGGREGATORS
 
 if TYPE_CHECKING:
     from fl_orchestrator.audit.history import Comparison, RoundEntry
@@ -47,7 +48,9 @@ def demo(
     parties: Annotated[
         int | None, typer.Option(help="How many parties. Default: 10, or the data's own.")
     ] = None,
-    aggregators: Annotated[int, typer.Option(help="How many aggregators; at most 64.")] = 4,
+    aggregators: Annotated[
+        int, typer.Option(help=f"How many aggregators; at most {MAX_AGGREGATORS}.")
+    ] = 4,
     rounds: Annotated[int, typer.Option(help="How many rounds to run.")] = 10,
     partition: Annotated[
         str | None,

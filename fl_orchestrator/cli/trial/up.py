@@ -18,6 +18,7 @@ from rich.table import Table
 from fl_orchestrator.cli.console import JsonOption, err, out, print_json, say, short
 from fl_orchestrator.cli.following import waiting_for
 from fl_orchestrator.cli.logs import log
+from fl_orchestrator.model.protocol import MAX_AGGREGATORS, MAX_UPDATES
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
@@ -43,8 +44,8 @@ class _Programs:
 
 
 def up(
-    parties: Annotated[int, typer.Option(min=1, max=100, help="Parties.")] = 5,
-    aggregators: Annotated[int, typer.Option(min=1, max=64, help="Aggregators.")] = 4,
+    parties: Annotated[int, typer.Option(min=1, max=MAX_UPDATES, help="Parties.")] = 5,
+    aggregators: Annotated[int, typer.Option(min=1, max=MAX_AGGREGATORS, help="Aggregators.")] = 4,
     watchers: Annotated[int, typer.Option(min=0, max=10, help="Watchers.")] = 1,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many rounds. Default: go on.")

@@ -17,7 +17,7 @@ from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.context import Context
-from fl_orchestrator.roles.relay import RelayFailed
+from fl_orchestrator.roles.relay import MAX_RESULTS, RelayFailed
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
@@ -27,8 +27,6 @@ _log = structlog.get_logger(__name__)
 _OWN_RESULT_SHARE: Final = 0.5
 # An update that could not be had is asked for again after this share of the attest phase.
 _RETRY_SHARE: Final = 0.1
-# Whoever proposes one set of updates after the other does not make others compute them all.
-_MAX_RESULTS: Final = 16
 
 
 class AggregatorDecision(Enum):
@@ -179,7 +177,7 @@ class Aggregator:
         """Aggregate a set of held updates, unless it is too small or computed already."""
         if included.bit_count() < self._min_updates or included in work.results:
             return
-        if len(work.results) < _MAX_RESULTS:
+        if len(work.results) < MAX_RESULTS:
             work.results[included] = self._compute(seen, work, included)
 
     def _compute(self, seen: Observation, work: _Work, included: int) -> Result:

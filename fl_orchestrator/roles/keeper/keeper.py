@@ -26,13 +26,14 @@ from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
 from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
 
 _log = structlog.get_logger(__name__)
 
 # The contract takes no more in a round.
-MAX_BATCH: Final = 100
+MAX_BATCH: Final = MAX_UPDATES
 
 # A message waits for others for this share of the time after which its author sends it itself.
 _GATHERING_SHARE: Final = 0.5

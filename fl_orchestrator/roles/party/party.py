@@ -20,6 +20,7 @@ from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.errors import TrainingError
 from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
+from fl_orchestrator.model.protocol import COMMITMENT_BYTES
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import Step
@@ -34,8 +35,6 @@ _log = structlog.get_logger(__name__)
 _RETRY_SHARE: Final = 0.05
 # What the contract says when a message that was posted to a relay has arrived meanwhile.
 _ARRIVED: Final = frozenset({ContractError.AlreadyCommitted, ContractError.AlreadyRevealed})
-# The contract keeps this many bytes of a commitment.
-_KEPT_BYTES: Final = 26
 
 
 class PartyDecision(Enum):
@@ -60,7 +59,7 @@ def decide(
     if current.phase is Phase.COMMIT and seen.drawn and not committed and not paused:
         return PartyDecision.TRAIN if journal is None else PartyDecision.COMMIT
     if current.phase is Phase.REVEAL and committed and not slot.revealed:
-        if journal is None or journal.commitment[:_KEPT_BYTES] != slot.commitment:
+        if journal is None or journal.commitment[:COMMITMENT_BYTES] != slot.commitment:
             return PartyDecision.LOST
         return PartyDecision.REVEAL
     return PartyDecision.NOTHING

@@ -32,11 +32,12 @@ from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.roles.setup import ETHER, Terms, federation_params, publish
+from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.service.local.children import Child
 from fl_orchestrator.service.local.sites import write_site
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.trainer import FloatArray
+from fl_orchestrator.units import ETHER
 
 _COIN: Final = 1_000 * ETHER
 _PLAN: Final = "plan.json"
@@ -51,6 +52,7 @@ import numpy as np
 
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic
+from fl_orchestrator.units import ETHER
 
 CLASSES = {classes}
 

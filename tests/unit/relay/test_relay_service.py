@@ -28,10 +28,9 @@ from fl_orchestrator.relay.messages import (
     CommitMessage,
     RevealMessage,
 )
-from fl_orchestrator.relay.screening import MAX_RESULTS
 from fl_orchestrator.relay.service import RelayServer
 from fl_orchestrator.relay.throttle import Throttle
-from fl_orchestrator.roles.relay import SignedResult
+from fl_orchestrator.roles.relay import MAX_RESULTS, SignedResult
 
 COMMITMENT = b"\7" * 32
 

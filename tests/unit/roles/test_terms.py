@@ -16,12 +16,12 @@ from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.roles.setup import (
-    ETHER,
     Genesis,
     ImpossibleFederation,
     Terms,
     federation_params,
 )
+from fl_orchestrator.units import ETHER
 
 OWNER = signer("owner")
 GENESIS = Genesis(b"\2" * 32, Cid(b"\1" * 32, RAW))

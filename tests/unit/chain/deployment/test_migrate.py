@@ -32,7 +32,8 @@ from fl_orchestrator.chain.sending.send import Receipt, Sender, SendPolicy, Tran
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.roles.setup import ETHER, Genesis, federation_params
+from fl_orchestrator.roles.setup import Genesis, federation_params
+from fl_orchestrator.units import ETHER
 
 OWNER = signer("owner")
 LIBRARY, FEDERATION = (path.stem for path in migration_files())

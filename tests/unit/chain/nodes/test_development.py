@@ -16,7 +16,7 @@ from fl_orchestrator.chain.nodes.development import (
     RecordedBlock,
 )
 from fl_orchestrator.chain.sending.send import Sender
-from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.units import ETHER
 
 ALICE, BOB = signer("alice"), signer("bob")
 REVERTS = RevertDecoder.of_artifact("Federation")

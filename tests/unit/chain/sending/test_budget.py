@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded, UnusableBudget, utc_day
-from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.units import ETHER
 
 
 class Calendar:

@@ -29,7 +29,7 @@ from fl_orchestrator.chain.sending.send import (
 )
 from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
 from fl_orchestrator.chain.types import Role
-from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.units import ETHER
 
 RICH, POOR = signer("rich"), signer("poor")
 REVERTS = RevertDecoder.of_artifact("Federation")

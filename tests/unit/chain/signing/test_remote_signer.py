@@ -36,7 +36,7 @@ from fl_orchestrator.cli.site import signer_url
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.roles.setup import ETHER
+from fl_orchestrator.units import ETHER
 
 KEY = signer("remote")
 ACCOUNT = Account.from_key(KEY._account.key)
