@@ -25,6 +25,7 @@ from fl_orchestrator.model.vector_file import VectorMeta, VectorReader
 
 LEVELS_PER_ANSWER: Final = 6
 _INT32: Final = np.dtype("<i4")
+_CHUNK_BYTES: Final = CHUNK_VALUES * _INT32.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,30 @@ def nodes_below(tree: ChunkTree, level: int, index: int) -> bytes:
     return b"".join(tree.node(level - levels, first + i) for i in range(1 << levels))
 
 
+def shown_content_hash(level: int, content: bytes) -> bytes | None:
+    """The hash of the node of a state's tree whose answer is ``content``; None if it is none."""
+    if level == 0:
+        return keccak256(content) if len(content) == _CHUNK_BYTES else None
+    if len(content) != HASH_BYTES << levels_shown(level):
+        return None
+    nodes = _nodes(content)
+    while len(nodes) > 1:
+        nodes = [keccak256(a + b) for a, b in zip(nodes[::2], nodes[1::2], strict=True)]
+    return nodes[0]
+
+
+def shown_node(answer: Answer, level: int, index: int) -> bytes | None:
+    """The hash that an answer shows for the node (level, index); None if it does not show it."""
+    levels = levels_shown(answer.level)
+    if not levels or level != answer.level - levels or index >> levels != answer.index:
+        return None
+    return _nodes(answer.content)[index - (answer.index << levels)]
+
+
+def _nodes(content: bytes) -> list[bytes]:
+    return [content[i : i + HASH_BYTES] for i in range(0, len(content), HASH_BYTES)]
+
+
 def path_above(tree: ChunkTree, level: int, index: int) -> bytes:
     """The siblings from the node (level, index) up to the root."""
     return b"".join(
@@ -132,9 +157,7 @@ def proof_from_answers(answers: Sequence[Answer]) -> ChunkProof:
     siblings: list[bytes] = []
     for shown in reversed(nodes):
         levels = levels_shown(shown.level)
-        level = [
-            shown.content[i : i + HASH_BYTES] for i in range(0, len(shown.content), HASH_BYTES)
-        ]
+        level = _nodes(shown.content)
         within = (last.index >> len(siblings)) - (shown.index << levels)
         for _ in range(levels):
             siblings.append(level[within ^ 1])

@@ -14,6 +14,7 @@ import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, included_indices
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
@@ -212,6 +213,8 @@ class Recomputation:
         """The included updates, in their order."""
         reveals = self._rounds.updates(result.round)
         check_reveals(reveals, result.updates_hash)
+        if result.included >> len(reveals):
+            raise UntrueEvents(f"a result of round {result.round} includes updates without reveal")
         included = [reveals[index] for index in included_indices(result.included)]
         files = fetch_updates(self._vectors, self._store, self._origin, included)
         found = list(zip(included, files, strict=True))

@@ -56,7 +56,9 @@ class Slashes:
     def _begin(self, fraud: FraudProven) -> int:
         if fraud.challenger == self._address:
             return 0
-        proven_at = self._federation.web3.eth.get_block(fraud.block_number)["timestamp"]
+        with self._federation.reverts.translated():
+            block = self._federation.web3.eth.get_block(fraud.block_number)
+            proven_at = int(block["timestamp"])
         return proven_at + int(self._challenge_period * _OTHERS_SHARE)
 
     def _slashable(self, fraud: FraudProven) -> Iterator[int]:

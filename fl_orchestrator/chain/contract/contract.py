@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
@@ -19,13 +19,18 @@ from web3.exceptions import BlockNotFound, Web3RPCError
 
 from fl_orchestrator.artifacts import Artifact
 from fl_orchestrator.chain.abi import from_abi
+from fl_orchestrator.chain.contract.logs import LogSearch, UntrueEvents
 from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
-from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge
+from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge, FailoverProvider
 
 _T = TypeVar("_T")
 
 # Blocks that one search for events covers at first; some nodes take ten thousand, or fewer.
 _WIDEST_SPAN: Final = 1 << 18
+
+
+def _as_it_is(event: Any) -> Any:
+    return event
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +107,50 @@ class Contract:
                 return None
 
     def _events(
-        self, name: str, first: int, last: int | None, round_number: int | None
+        self,
+        name: str,
+        first: int,
+        last: int | None,
+        round_number: int | None,
+        build: Callable[[Any], Any] = _as_it_is,
     ) -> list[Any]:
-        """From a first block to a last one, None being the latest, and of one round or of all."""
-        event = self._contract.events[name]
-        filters = {} if round_number is None else {"round": round_number}
+        """From a first block to a last one, None being the latest, and of one round or of all.
+
+        Each is what ``build`` makes of web3's event. Raises UntrueEvents.
+        """
+        return self._events_of([name], first, last, round_number, build)
+
+    def _events_of(
+        self,
+        names: Sequence[str],
+        first: int,
+        last: int | None,
+        round_number: int | None = None,
+        build: Callable[[Any], Any] = _as_it_is,
+    ) -> list[Any]:
+        """All events of these names, in the order of the chain; see ``_events``."""
+        events = {name: self._contract.events[name] for name in names}
+        wanted = LogSearch(self.address, events, round_number)
 
         def search(start: int, end: int) -> Iterable[Any]:
-            logs: Iterable[Any] = event.get_logs(
-                from_block=start, to_block=end, argument_filters=filters
-            )
-            return logs
+            logs = self.web3.eth.get_logs(wanted.filter(start, end))
+            return wanted.decoded(logs, start, end, build)
 
-        return self._searched(search, first, last)
+        return self.believed(lambda: self._searched(search, first, last))
 
-    def _events_of(self, names: Sequence[str], first: int, last: int) -> list[Any]:
-        """All events of these names, in the order of the chain."""
-        events = {
-            bytes.fromhex(e.topic[2:]): e for e in map(self._contract.events.__getitem__, names)
-        }
-        wanted: Any = {
-            "address": self.address,
-            "topics": [["0x" + topic.hex() for topic in events]],
-        }
+    def believed(self, read: Callable[[], _T]) -> _T:
+        """What ``read`` returns, from another endpoint where one reports untrue events.
 
-        def search(start: int, end: int) -> Iterable[Any]:
-            wanted.update(fromBlock=start, toBlock=end)
-            for log in self.web3.eth.get_logs(wanted):
-                yield events[bytes(log["topics"][0])].process_log(log)
-
-        return self._searched(search, first, last)
+        Raises UntrueEvents when every endpoint does.
+        """
+        provider = self.web3.provider
+        others = provider.others if isinstance(provider, FailoverProvider) else 0
+        for _ in range(others):
+            try:
+                return read()
+            except UntrueEvents as error:
+                cast(FailoverProvider, provider).distrust(error.message)
+        return read()
 
     def _searched(
         self, search: Callable[[int, int], Iterable[Any]], first: int, last: int | None

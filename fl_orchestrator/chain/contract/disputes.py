@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic.alias_generators import to_snake
@@ -60,9 +61,11 @@ class Disputes(Contract):
         last: int | None = None,
         round_number: int | None = None,
     ) -> list[_Event]:
-        """The events of a class of ``chain.types`` that has the event's name and its arguments."""
-        logs = self._events(cls.__name__, first, last, round_number)
-        return [typed(cls, log) for log in logs]
+        """The events of a class of ``chain.types`` that has the event's name and its arguments.
+
+        Raises UntrueEvents, as everything here that reads events.
+        """
+        return self._events(cls.__name__, first, last, round_number, partial(typed, cls))
 
     def demands(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -88,8 +91,7 @@ class Disputes(Contract):
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[Slashed]:
         """Of signers, and of parties that did not reveal."""
-        logs = self._events("Slashed", first, last, round_number)
-        return [_slashed(log["args"], log["blockNumber"]) for log in logs]
+        return self._events("Slashed", first, last, round_number, _slashed)
 
     # ------------------------------------------------------------------ calls
 
@@ -144,5 +146,6 @@ def typed(cls: type[_Event], log: Any) -> _Event:
     return event
 
 
-def _slashed(args: Any, block_number: int) -> Slashed:
-    return Slashed(**{**args, "role": Role(args["role"])}, block_number=block_number)
+def _slashed(log: Any) -> Slashed:
+    args = log["args"]
+    return Slashed(**{**args, "role": Role(args["role"])}, block_number=log["blockNumber"])

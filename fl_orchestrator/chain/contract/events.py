@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import (
     Answered,
     Demanded,
@@ -18,6 +19,12 @@ from fl_orchestrator.chain.event_types import (
 )
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.model.dispute_proof import (
+    Answer,
+    levels_shown,
+    shown_content_hash,
+    shown_node,
+)
 
 # Nodes behind one address are not always at the same block, and one that is behind may give no
 # events where it should give an error: so many blocks are read again with those that follow them.
@@ -83,6 +90,19 @@ class RoundIndex:
         return reorganised
 
     def _read_to(self, block_number: int) -> None:
+        self._federation.believed(lambda: self._read(block_number))
+
+    def _read(self, block_number: int) -> None:
+        try:
+            self._read_new(block_number)
+        except UntrueEvents:
+            # What was read before may be as untrue, and was only plausible by itself.
+            self._reorganised = bool(self._searches) or self._reorganised
+            self._searches.clear()
+            self._forget()
+            raise
+
+    def _read_new(self, block_number: int) -> None:
         # First of all: what changes while this searches, the next search notices.
         block_hash = self._federation.block_hash(block_number)
         self._forget_replaced()
@@ -90,6 +110,7 @@ class RoundIndex:
             first = max(self._from_block, self._last_block + 1 - _READ_AGAIN)
             found = self._federation.round_events(first, block_number)
             self._take(found)
+            self._check(found)
             self._searches.append(_Search(block_number, block_hash, found))
             if len(self._searches) > 2 * _KEPT_SEARCHES:
                 self._searches[:_KEPT_SEARCHES] = [_merged(self._searches[:_KEPT_SEARCHES])]
@@ -122,6 +143,40 @@ class RoundIndex:
         self._answers |= {answer.id: answer for answer in found.answers}
         self._frauds |= {fraud.digest: fraud for fraud in found.frauds}
         self._revocations |= {revocation.round: revocation for revocation in found.revocations}
+
+    def _check(self, found: RoundEvents) -> None:
+        """Raise UntrueEvents when what was found contradicts itself, or what was read before."""
+        for number, digest in found.accepted.items():
+            result = self._results.get(digest)
+            if result is not None and result.round != number:
+                raise UntrueEvents(f"round {number} accepted a result of another round")
+        for demand in found.demands:
+            previous = self._demands.get(demand.previous)
+            if demand.previous and (previous is None or not continues(previous, demand)):
+                raise UntrueEvents(f"demand {demand.id} does not continue {demand.previous}")
+        for answer in found.answers:
+            self._check_answer(answer)
+
+    def _check_answer(self, answer: Answered) -> None:
+        demand = self._demands.get(answer.id)
+        if demand is None or demand.round != answer.round:
+            raise UntrueEvents(f"an answer is to a demand {answer.id}, which nobody made")
+        shown = shown_content_hash(demand.level, answer.content)
+        if shown is None or shown != self._demanded_hash(demand, shown):
+            raise UntrueEvents(f"the answer to demand {answer.id} is not of the round's model")
+
+    def _demanded_hash(self, demand: Demanded, otherwise: bytes) -> bytes | None:
+        """The hash of the demanded node, as far as events show it; else ``otherwise``."""
+        if demand.previous:
+            above, parent = self._demands[demand.previous], self._answers.get(demand.previous)
+            if parent is None:
+                return None
+            shown = Answer(above.level, above.index, parent.content)
+            return shown_node(shown, demand.level, demand.index)
+        accepted = self._results.get(self._accepted.get(demand.round, b""))
+        if accepted is None or demand.level != self._federation.params().depth:
+            return otherwise
+        return accepted.global_root
 
     def accepted(self, round_number: int, block_number: int) -> AcceptedRound:
         """An accepted round, of which ``block_number`` and earlier blocks have all events.
@@ -196,6 +251,17 @@ def signers_of(
             "A reorganisation may have dropped it; else use an RPC endpoint that keeps all logs.",
         )
     return signers
+
+
+def continues(previous: Demanded, demand: Demanded) -> bool:
+    """Whether a demand is for a node that the answer to the previous one shows."""
+    levels = levels_shown(previous.level)
+    return (
+        (previous.round, previous.level) == (demand.round, demand.level + levels)
+        and levels > 0
+        and demand.index >> levels == previous.index
+        and previous.id < demand.id
+    )
 
 
 def _in_order(updates: Mapping[int, RevealedUpdate]) -> list[RevealedUpdate]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from web3 import Web3
@@ -12,6 +13,7 @@ from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.abi import from_abi, to_abi
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import Disputes, typed
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import (
     Answered,
     Demanded,
@@ -33,7 +35,8 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ChainError
-from fl_orchestrator.model.digests import Result
+from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 
 __all__ = ["Attestation", "Call", "Federation", "NoFederation"]
 
@@ -55,17 +58,6 @@ _COMMIT_TYPES: Final = {
         {"name": "commitment", "type": "bytes32"},
     ]
 }
-
-
-_ROUND_EVENTS: Final = (
-    "ResultProposed",
-    "UpdateRevealed",
-    "RoundAccepted",
-    "Demanded",
-    "Answered",
-    "FraudProven",
-    "RoundRevoked",
-)
 
 
 class NoFederation(ChainError):
@@ -152,22 +144,19 @@ class Federation(Disputes):
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[RevealedUpdate]:
         """The counted reveals, in their order."""
-        logs = self._events("UpdateRevealed", first, last, round_number)
-        return [_revealed(log["args"]) for log in logs]
+        return self._events("UpdateRevealed", first, last, round_number, _revealed)
 
     def proposed_results(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> dict[bytes, Result]:
         """Every result with a valid signature, by its digest."""
-        logs = self._events("ResultProposed", first, last, round_number)
-        return dict(_proposed(log["args"]) for log in logs)
+        return dict(self._events("ResultProposed", first, last, round_number, self._proposed))
 
     def accepted_digests(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> dict[int, bytes]:
         """The digest of the accepted result by its round, revoked rounds included."""
-        logs = self._events("RoundAccepted", first, last, round_number)
-        return {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs}
+        return dict(self._events("RoundAccepted", first, last, round_number, _accepted))
 
     def signers(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -180,18 +169,46 @@ class Federation(Disputes):
 
     def round_events(self, first: int, last: int) -> RoundEvents:
         """Everything that a range of blocks says of rounds, by one request."""
-        logs: dict[str, list[Any]] = {name: [] for name in _ROUND_EVENTS}
-        for log in self._events_of(_ROUND_EVENTS, first, last):
-            logs[log["event"]].append(log)
+        builders: dict[str, Callable[[Any], Any]] = {
+            "ResultProposed": self._proposed,
+            "UpdateRevealed": _revealed,
+            "RoundAccepted": _accepted,
+            "Demanded": self._demanded,
+            "Answered": partial(typed, Answered),
+            "FraudProven": partial(typed, FraudProven),
+            "RoundRevoked": partial(typed, RoundRevoked),
+        }
+        found: dict[str, list[Any]] = {name: [] for name in builders}
+
+        def build(log: Any) -> tuple[str, Any]:
+            return log["event"], builders[log["event"]](log)
+
+        for name, event in self._events_of(list(builders), first, last, build=build):
+            found[name].append(event)
         return RoundEvents(
-            dict(_proposed(log["args"]) for log in logs["ResultProposed"]),
-            [_revealed(log["args"]) for log in logs["UpdateRevealed"]],
-            {log["args"]["round"]: bytes(log["args"]["digest"]) for log in logs["RoundAccepted"]},
-            [typed(Demanded, log) for log in logs["Demanded"]],
-            [typed(Answered, log) for log in logs["Answered"]],
-            [typed(FraudProven, log) for log in logs["FraudProven"]],
-            [typed(RoundRevoked, log) for log in logs["RoundRevoked"]],
+            dict(found["ResultProposed"]),
+            found["UpdateRevealed"],
+            dict(found["RoundAccepted"]),
+            found["Demanded"],
+            found["Answered"],
+            found["FraudProven"],
+            found["RoundRevoked"],
         )
+
+    def _proposed(self, log: Any) -> tuple[bytes, Result]:
+        args = log["args"]
+        digest, result = bytes(args["digest"]), from_abi(Result, _values(args["result"]))
+        whole = result.included and result.round == args["round"]
+        if not whole or digest != result_digest(self.chain_id, self.address, result):
+            raise UntrueEvents(f"a result of round {args['round']} does not have its digest")
+        return digest, result
+
+    def _demanded(self, log: Any) -> Demanded:
+        demand = typed(Demanded, log)
+        depth = self.params().depth
+        if demand.level > depth or demand.index >= 1 << depth - demand.level:
+            raise UntrueEvents(f"demand {demand.id} is for a node outside of the tree")
+        return demand
 
     # ------------------------------------------------------------------ signatures
 
@@ -269,7 +286,10 @@ class Federation(Disputes):
         return self._call("distribute", to_abi(result), counted(updates))
 
 
-def _revealed(args: Any) -> RevealedUpdate:
+def _revealed(log: Any) -> RevealedUpdate:
+    args = log["args"]
+    if args["index"] >= MAX_UPDATES or not 1 <= args["weight"] <= MAX_WEIGHT:
+        raise UntrueEvents(f"an update of round {args['round']} has no such index or weight")
     return RevealedUpdate(
         args["round"],
         args["party"],
@@ -280,8 +300,8 @@ def _revealed(args: Any) -> RevealedUpdate:
     )
 
 
-def _proposed(args: Any) -> tuple[bytes, Result]:
-    return bytes(args["digest"]), from_abi(Result, _values(args["result"]))
+def _accepted(log: Any) -> tuple[int, bytes]:
+    return log["args"]["round"], bytes(log["args"]["digest"])
 
 
 def _values(struct: Any) -> Any:

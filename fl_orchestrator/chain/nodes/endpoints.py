@@ -34,6 +34,7 @@ _INTERNAL_ERROR: Final = -32603
 _CHAIN_ID: Final = RPCEndpoint("eth_chainId")
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]*")
 _RESULTS: Final[dict[str, re.Pattern[str]]] = {
@@ -60,7 +61,15 @@ _OBJECTS: Final[dict[str, dict[str, re.Pattern[str]]]] = {
         "status": _QUANTITY,
     },
 }
-_LOG: Final = {"blockNumber": _QUANTITY, "blockHash": _HASH, "data": _DATA}
+_LOG: Final = {
+    "address": _ADDRESS,
+    "blockHash": _HASH,
+    "blockNumber": _QUANTITY,
+    "data": _DATA,
+    "logIndex": _QUANTITY,
+    "transactionHash": _HASH,
+    "transactionIndex": _QUANTITY,
+}
 
 
 class RpcUnavailable(ChainError):
@@ -150,6 +159,19 @@ class FailoverProvider(JSONBaseProvider):
             time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
+    @property
+    def others(self) -> int:
+        """How many endpoints there are beside the one that is asked."""
+        return len(self._endpoints) - 1
+
+    def distrust(self, reason: str) -> None:
+        """Ask the next endpoint first from now on: what the last one said cannot be true."""
+        endpoint = self._endpoints[self._working]
+        if self.others:
+            _log.warning("endpoint distrusted", endpoint=endpoint.shown, reason=reason)
+        endpoint.trusted = False
+        self._working = (self._working + 1) % len(self._endpoints)
+
     def _ask_in_turn(self, method: str, body: bytes) -> RPCResponse:
         count, first = len(self._endpoints), self._working
         failures: list[ChainError] = []
@@ -234,7 +256,7 @@ def _is_plausible(method: str, answer: RPCResponse) -> bool:
     if method in _OBJECTS:
         return result is None or _is_object(result, _OBJECTS[method])
     if method == "eth_getLogs":
-        return isinstance(result, list) and all(_is_object(log, _LOG) for log in result)
+        return isinstance(result, list) and all(map(_is_log, result))
     return True
 
 
@@ -243,6 +265,17 @@ def _is_object(value: Any, fields: Mapping[str, re.Pattern[str]]) -> bool:
     if not isinstance(value, dict) or not _is_hexadecimal(value):
         return False
     return all(_matches(value.get(name), pattern) for name, pattern in fields.items())
+
+
+def _is_log(value: Any) -> bool:
+    if not _is_object(value, _LOG):
+        return False
+    topics = value.get("topics")
+    return isinstance(topics, list) and 1 <= len(topics) <= 4 and all(map(_is_hash, topics))
+
+
+def _is_hash(value: Any) -> bool:
+    return _matches(value, _HASH)
 
 
 def _is_hexadecimal(value: Any) -> bool:

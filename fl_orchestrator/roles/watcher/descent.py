@@ -7,6 +7,7 @@ from typing import Final
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.types import Demand, Observation, Window
 from fl_orchestrator.errors import ChainError
@@ -81,7 +82,7 @@ class Descents:
             return self._begin(seen, window, result.round, right)
         index = first_wrong_node(right, answers[-1])
         if index is None:
-            raise ValueError(f"the answer to demand {made.id} shows the right nodes")
+            raise UntrueEvents(f"the answer to demand {made.id} shows the expected nodes")
         return self._federation.descend(made.id, index, tip.bond)
 
     def _answers(self, last: Demanded) -> list[Answer] | None:

@@ -11,6 +11,7 @@ import structlog
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.types import Observation, Window
 from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.files import write_whole
@@ -77,7 +78,7 @@ class Prosecution:
         honest = self._recomputation.prove_chunk(right, found.index)
         coordinate = wrong_coordinate_of_chunk(found, honest)
         if coordinate is None:
-            raise ValueError(f"chunk {found.index} of round {result.round} is right")
+            raise UntrueEvents(f"chunk {found.index} of round {result.round} is as expected")
         return self._challenge(seen, digest, result, coordinate, found, wake_ats)
 
     def _claimed(

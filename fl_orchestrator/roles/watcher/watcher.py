@@ -14,6 +14,7 @@ import structlog
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
@@ -155,7 +156,7 @@ class Watcher:
             self._search(seen)
             self._look()
             step = self._act(seen, wake_ats)
-        except (InconsistentEvents, MissingEvents) as error:
+        except (InconsistentEvents, MissingEvents, UntrueEvents) as error:
             self._misread += 1
             if self._misread == self._settings.attempts:
                 raise

@@ -13,7 +13,9 @@ from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract import contract
 from fl_orchestrator.chain.contract.contract import Contract
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.reverts import RequestRefused
+from fl_orchestrator.chain.event_types import RoundRevoked
 from fl_orchestrator.chain.nodes import endpoints
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge, RpcUnavailable
@@ -141,13 +143,42 @@ def log(**changes: Any) -> dict[str, Any]:
         [log(topics=[])],
         [log(topics=["0x" + "44" * 32])],
         [log(topics=None)],
+        [log(address="0x" + "22" * 20)],
+        [log(address=None)],
+        [log(logIndex=None)],
         [log(data="zz")],
         [log(blockNumber="zz")],
     ],
 )
 def test_events_that_are_none_are_refused(logs: Any) -> None:
-    with pytest.raises((RequestRefused, RpcUnavailable)):
+    with pytest.raises((UntrueEvents, RpcUnavailable)):
         search_answered_with(logs)
+
+
+def revocation(**changes: Any) -> dict[str, Any]:
+    """A log of RoundRevoked(1, 1)."""
+    word = "0x" + "1".rjust(64, "0")
+    return log(topics=[log()["topics"][0], word, word], **changes)
+
+
+def test_an_endpoint_that_invents_events_is_left_for_another() -> None:
+    with rpc_endpoint() as liar, rpc_endpoint() as honest:
+        liar.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation(blockNumber="0x77")])
+        honest.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation()])
+        federation = Bare(connect([liar.url, honest.url]))
+        for _ in range(2):
+            assert federation.round_events(0, 9).revocations == [RoundRevoked(1, 1, 1)]
+        # Its chain, and one search.
+        assert liar.requests == 2
+
+
+def test_endpoints_that_all_invent_events_are_named_in_a_sentence() -> None:
+    with rpc_endpoint() as one, rpc_endpoint() as other:
+        for liar in (one, other):
+            liar.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation(blockNumber="0x77")])
+        federation = Bare(connect([one.url, other.url]))
+        with pytest.raises(UntrueEvents, match=r"one is of block 119, not of 0 to 9\."):
+            federation.round_events(0, 9)
 
 
 def test_a_flood_of_events_is_asked_for_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:

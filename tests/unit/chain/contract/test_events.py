@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,12 @@ class Node:
         branch = sum(number > fork for fork in self.forks)
         return f"{number} {branch}".encode() if number <= self.head else None
 
+    def believed(self, read: Callable[[], None]) -> None:
+        read()
+
+    def params(self) -> Any:
+        return SimpleNamespace(depth=21)
+
     def round_events(self, first: int, last: int) -> RoundEvents:
         self.asked.append((first, last))
         self.during()
@@ -97,7 +104,7 @@ def demand(number: int, block: int, round_number: int = 2) -> Demanded:
     return Demanded(round_number, number, ACCOUNT, 6, 0, 0, 10, 100, block)
 
 
-ANSWER = Answered(2, 1, ACCOUNT, b"\5" * 64, 25)
+ANSWER = Answered(2, 1, ACCOUNT, b"\5" * 32 * 64, 25)
 FRAUD = FraudProven(2, b"two", ACCOUNT, 26)
 REVOCATION = RoundRevoked(2, 2, 26)
 
@@ -201,6 +208,8 @@ def searched(node: Node, *blocks: int) -> RoundIndex:
 
 def test_what_a_fork_replaces_is_forgotten_and_read_anew() -> None:
     node = Node()
+    # The demands of the lost blocks do not come back.
+    node.hidden |= {"demands", "answers"}
     index = searched(node, 12, 15, 21, 22)
     assert dict(index.accepted_digests) == {1: b"one", 2: b"two"}
     node.reorganise(20)
