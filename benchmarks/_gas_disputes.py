@@ -22,19 +22,15 @@ from numpy.typing import NDArray
 from fl_orchestrator.aggregation.rules import next_global, rule_for
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.signing.keys import LocalSigner
-from fl_orchestrator.chain.types import RuleKind
 from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
 from fl_orchestrator.model.digests import challenge_hash, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, levels_shown, nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.rules import RuleKind
 
 WEIGHT: Final = 200
 COORDINATE: Final = 77
-RULES: Final = {
-    RuleKind.WEIGHTED_MEAN: RuleSpec(kind="weighted-mean"),
-    RuleKind.MEDIAN: RuleSpec(kind="median"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Disputed(Bench):
     def wrong(self) -> Vector:
         """The model that all aggregators sign."""
         (state,) = next_global(
-            rule_for(RULES[self.params.rule]),
+            rule_for(RuleSpec(kind=self.params.rule, trim_bps=self.params.trim_bps)),
             [self.genesis.values],
             [[update.values] for update in self._updates],
             [WEIGHT] * len(self._updates),

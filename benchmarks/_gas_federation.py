@@ -38,10 +38,11 @@ from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
-from fl_orchestrator.chain.types import Params, Role, RuleKind, Update
+from fl_orchestrator.chain.types import Params, Role, Update
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.model.digests import Result, commitment, drawn
 from fl_orchestrator.model.protocol import BPS
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import ETHER
 
 PARTIES: Final = 10

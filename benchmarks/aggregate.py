@@ -50,6 +50,7 @@ from fl_orchestrator.model.vector_file import (
 
 FLOWER: Final = "1.41.0"
 TENSORS: Final = 25
+# The rules that Flower has too, each by the name that _flower_worker.py gives it.
 RULES: Final[dict[str, Rule]] = {
     "mean": WeightedMean(),
     "median": Median(),

@@ -86,7 +86,7 @@ def manifest(parameters: int) -> Manifest:
         name="benchmark",
         tensors=tuple(TensorSpec(name=name, shape=(size,)) for name in names),
         depth=Layout.of((name, (size,), 0) for name in names).depth,
-        rule=RuleSpec(kind="weighted-mean"),
+        rule=RuleSpec(),
         samples_per_weight=10,
         training=TrainingSpec(
             epochs=1,

@@ -35,6 +35,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.setup import Terms
@@ -42,11 +43,7 @@ from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.simulation import Shape, Simulation
 
 GOAL: Final = 1.3
-RULES: Final = {
-    "mean": RuleSpec(kind="weighted-mean"),
-    "median": RuleSpec(kind="median"),
-    "trimmed": RuleSpec(kind="trimmed-mean", trim_bps=1000),
-}
+RULES: Final = {kind.label: RuleSpec.of(kind) for kind in RuleKind}
 
 
 class NoiseTrainer:

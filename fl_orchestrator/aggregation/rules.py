@@ -7,7 +7,7 @@ updates of a call, and the base, are cut into blocks alike. Only the current blo
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,6 +16,7 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import next_state
 from fl_orchestrator.model.manifest import RuleSpec
 from fl_orchestrator.model.protocol import BPS, MAX_UPDATES, MAX_WEIGHT
+from fl_orchestrator.model.rules import TRIM, RuleKind
 
 Int16 = NDArray[np.int16]
 Update = Iterable[Int16]
@@ -73,19 +74,23 @@ class TrimmedMean:
     def aggregate(self, updates: Sequence[Update], weights: Sequence[int]) -> Iterator[Int16]:
         """Yield the mean, rounded half up, of the ranks b..M-b-1, b = floor(trimBps M / 10000)."""
         _check(updates, weights)
-        if not 0 <= self.trim_bps < 5000:
-            raise AggregationError(f"trimBps must be 0 to 4999, not {self.trim_bps}.")
+        if not 0 <= self.trim_bps <= TRIM.most:
+            raise AggregationError(f"trimBps must be 0 to {TRIM.most}, not {self.trim_bps}.")
         drop = self.trim_bps * len(updates) // BPS
         return _mean_of_ranks(updates, drop, len(updates) - drop)
 
 
 def rule_for(spec: RuleSpec) -> Rule:
     """Return the rule that a manifest names."""
-    if spec.kind == "median":
-        return Median()
-    if spec.kind == "trimmed-mean":
-        return TrimmedMean(spec.trim_bps)
-    return WeightedMean()
+    match spec.kind:
+        case RuleKind.WEIGHTED_MEAN:
+            return WeightedMean()
+        case RuleKind.MEDIAN:
+            return Median()
+        case RuleKind.TRIMMED_MEAN:
+            return TrimmedMean(spec.trim_bps)
+        case _:
+            assert_never(spec.kind)
 
 
 def next_global(

@@ -17,9 +17,13 @@ from fl_orchestrator.attacks.base import (
     Verdict,
 )
 from fl_orchestrator.attacks.scene import Scene
+from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
+_MEAN: Final = RuleSpec.of(RuleKind.WEIGHTED_MEAN)
+_TRIMMED: Final = RuleSpec.of(RuleKind.TRIMMED_MEAN)
 _POINTS: Final = 100
 _MAX_POINTS_LOST: Final = 5.0
 _FACTOR: Final = 10.0
@@ -62,7 +66,7 @@ class Poison(Attack):
         "accuracy."
     )
 
-    defence: str = "trimmed-mean"
+    defence: RuleSpec = _TRIMMED
     rounds: int = 5
     parties: int = 10
 
@@ -71,8 +75,8 @@ class Poison(Attack):
         return self.parties // 5
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
-        clean = self._scene(directory / "clean", seed, "weighted-mean", poisoned=False)
-        mean = self._scene(directory / "mean", seed, "weighted-mean", poisoned=True)
+        clean = self._scene(directory / "clean", seed, _MEAN, poisoned=False)
+        mean = self._scene(directory / "mean", seed, _MEAN, poisoned=True)
         defended = self._scene(directory / "defended", seed, self.defence, poisoned=True)
         tell(
             ATTACKER,
@@ -81,7 +85,7 @@ class Poison(Attack):
         )
         tell(PROTOCOL, "Takes the updates: nothing about them is malformed.")
         tell(HEADING, "Accuracy on the same test pictures of digits")
-        names = ("no attack", "mean", self.defence.replace("-", " "))
+        names = ("no attack", "mean", self.defence.kind.label.replace("-", " "))
         tell(TABLE, _COLUMNS.format("round", *names))
         curves: list[list[float]] = []
         accepted = True
@@ -95,14 +99,14 @@ class Poison(Attack):
         tell(PROTOCOL, f"The mean has no defence: it ends {lost:.0f} points below no attack.")
         return self._verdict(defended, dict(zip(names, curves[-1], strict=True)), accepted)
 
-    def _scene(self, directory: Path, seed: int, rule: str, *, poisoned: bool) -> Scene:
+    def _scene(self, directory: Path, seed: int, rule: RuleSpec, *, poisoned: bool) -> Scene:
         attackers = range(self.parties - self.attackers, self.parties) if poisoned else ()
         options = Options("digits", self.parties, 1, self.rounds, rule=rule, seed=seed)
         return Scene(directory, options, dict.fromkeys(attackers, SignFlipping))
 
     def _verdict(self, defended: Scene, accuracies: dict[str, float], accepted: bool) -> Verdict:
         clean, mean, robust = accuracies.values()
-        rule = self.defence.replace("-", " ")
+        rule = self.defence.kind.label.replace("-", " ")
         facts = (
             Fact("All rounds of the three federations were accepted.", accepted),
             Fact(
@@ -120,7 +124,7 @@ class Poison(Attack):
             "accuracy_clean": clean,
             "accuracy_mean": mean,
             "accuracy_defended": robust,
-            "defence": self.defence,
+            "defence": self.defence.kind.label,
             "attackers": self.attackers,
             "parties": self.parties,
             "rounds": self.rounds,

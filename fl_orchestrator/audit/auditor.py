@@ -211,7 +211,7 @@ class Audit:
         models = {model.round: model for model in map(federation.model, heights)}
         setting = (
             ("chain id", history.chain_id, federation.chain_id),
-            ("rule", history.rule, self._manifest.rule.kind),
+            ("rule", history.rule, self._manifest.rule.kind.label),
             ("manifest CID", history.manifest_cid, str(manifest_cid(self._manifest.digest))),
             ("root", history.genesis_root, "0x" + genesis.root.hex()),
             ("CID", history.genesis_cid, str(genesis.cid)),

@@ -9,17 +9,12 @@ import dataclasses
 import enum
 
 from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.model.rules import RuleKind
 
 
 class Role(enum.IntEnum):
     PARTY = 0
     AGGREGATOR = 1
-
-
-class RuleKind(enum.IntEnum):
-    WEIGHTED_MEAN = 0
-    MEDIAN = 1
-    TRIMMED_MEAN = 2
 
 
 class Phase(enum.IntEnum):

@@ -16,6 +16,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PlainSerializer,
+    PlainValidator,
     ValidationError,
     field_validator,
     model_validator,
@@ -24,6 +26,8 @@ from pydantic.alias_generators import to_camel
 
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout, minimal_depth
+from fl_orchestrator.model.protocol import BPS
+from fl_orchestrator.model.rules import TRIM, RuleKind, UnknownRule, rule_named
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 STATE_FRACTION_BITS: Final = 24
@@ -81,17 +85,43 @@ class TensorSpec(_Part):
         return shape
 
 
-class RuleSpec(_Part):
-    """The aggregation rule. ``trim_bps`` is 0 unless the rule is the trimmed mean."""
+def _rule_kind(given: object) -> RuleKind:
+    if isinstance(given, RuleKind):
+        return given
+    if not isinstance(given, str):
+        raise ValueError("a rule's kind is a string")
+    try:
+        return rule_named(given)
+    except UnknownRule as error:
+        raise ValueError(str(error).rstrip(".")) from error
 
-    kind: Literal["weighted-mean", "median", "trimmed-mean"] = "weighted-mean"
-    trim_bps: Annotated[int, Field(ge=0, lt=5000)] = 0
+
+class RuleSpec(_Part):
+    """The aggregation rule and its parameters; a parameter that it does not take is 0."""
+
+    kind: Annotated[
+        RuleKind, PlainValidator(_rule_kind), PlainSerializer(lambda kind: kind.label)
+    ] = RuleKind.WEIGHTED_MEAN
+    trim_bps: Annotated[int, Field(ge=0, le=TRIM.most)] = 0
+
+    @classmethod
+    def of(cls, kind: RuleKind, **parameters: int) -> Self:
+        """The rule with these parameters, and the defaults of the others. Raises ValueError."""
+        defaults = {parameter.field: parameter.default for parameter in kind.parameters}
+        return cls(kind=kind, **{**defaults, **parameters})
 
     @model_validator(mode="after")
-    def _only_the_trimmed_mean_trims(self) -> Self:
-        if self.trim_bps and self.kind != "trimmed-mean":
-            raise ValueError("trimBps is 0 unless the rule is trimmed-mean")
+    def _has_only_its_own_parameters(self) -> Self:
+        own = {"kind", *(parameter.field for parameter in self.kind.parameters)}
+        for field in type(self).model_fields:
+            if field not in own and getattr(self, field):
+                raise ValueError(f"{to_camel(field)} is 0 with the rule {self.kind.label}")
         return self
+
+    def __str__(self) -> str:
+        shown = (f"{p.option} {getattr(self, p.field) / BPS:g}" for p in self.kind.parameters)
+        parameters = ", ".join(shown)
+        return f"{self.kind.label} ({parameters})" if parameters else self.kind.label
 
 
 class TrainingSpec(_Part):

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TypedDict
 
-from fl_orchestrator.chain.types import Params, RuleKind
+from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.model.manifest import MAX_MANIFEST_BYTES, Manifest
-
-_RULES: Final = {
-    "weighted-mean": RuleKind.WEIGHTED_MEAN,
-    "median": RuleKind.MEDIAN,
-    "trimmed-mean": RuleKind.TRIMMED_MEAN,
-}
+from fl_orchestrator.model.rules import RuleKind
 
 
 class ManifestMismatch(VerificationError):
     """The contract's parameters are not those of its manifest."""
 
 
-def rule_kind(manifest: Manifest) -> RuleKind:
-    """The manifest's rule as the contract counts them."""
-    return _RULES[manifest.rule.kind]
+class ManifestParams(TypedDict):
+    """The fields of ``Params`` that follow from a manifest."""
+
+    rule: RuleKind
+    trim_bps: int
+    update_fraction_bits: int
+    depth: int
+    manifest_digest: bytes
+
+
+def manifest_params(manifest: Manifest) -> ManifestParams:
+    """What the contract of a federation with this manifest is deployed with, and checked for."""
+    return ManifestParams(
+        rule=manifest.rule.kind,
+        trim_bps=manifest.rule.trim_bps,
+        update_fraction_bits=manifest.update_fraction_bits,
+        depth=manifest.depth,
+        manifest_digest=manifest.digest,
+    )
 
 
 def manifest_cid(digest: bytes) -> Cid:
@@ -39,23 +50,11 @@ def fetch_manifest(store: ContentStore, params: Params) -> Manifest:
     """
     with store.get(manifest_cid(params.manifest_digest), MAX_MANIFEST_BYTES) as stream:
         manifest = Manifest.from_bytes(stream.read())
-    wanted = (
-        manifest.digest,
-        rule_kind(manifest),
-        manifest.rule.trim_bps,
-        manifest.update_fraction_bits,
-        manifest.depth,
-    )
-    found = (
-        params.manifest_digest,
-        params.rule,
-        params.trim_bps,
-        params.update_fraction_bits,
-        params.depth,
-    )
-    if wanted != found:
+    wanted = manifest_params(manifest)
+    wrong = [name for name, value in wanted.items() if getattr(params, name) != value]
+    if wrong:
         raise ManifestMismatch(
-            "The contract's rule, fraction bits or depth are not those of its manifest.",
+            f"Parameters of the contract are not those of its manifest: {', '.join(wrong)}.",
             "Do not take part: whoever deployed it made a mistake.",
         )
     return manifest

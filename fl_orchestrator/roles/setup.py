@@ -19,7 +19,7 @@ from fl_orchestrator.model.fixed_point import genesis_state
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.protocol import BPS, MAX_UPDATES
 from fl_orchestrator.model.vector_file import VectorMeta, in_blocks, write_vector
-from fl_orchestrator.roles.manifests import manifest_cid, rule_kind
+from fl_orchestrator.roles.manifests import manifest_cid, manifest_params
 from fl_orchestrator.units import ETHER
 
 
@@ -108,10 +108,6 @@ def federation_params(manifest: Manifest, genesis: Genesis, terms: Terms) -> Par
         challenge_period=terms.challenge_period,
         unbond_period=terms.unbond_period,
         answer_period=terms.answer_period,
-        rule=rule_kind(manifest),
-        trim_bps=manifest.rule.trim_bps,
-        update_fraction_bits=manifest.update_fraction_bits,
-        depth=manifest.depth,
         reward=terms.reward,
         aggregator_share_bps=terms.aggregator_share_bps,
         unrevealed_slash_bps=terms.unrevealed_slash_bps,
@@ -119,7 +115,7 @@ def federation_params(manifest: Manifest, genesis: Genesis, terms: Terms) -> Par
         demand_bond=terms.demand_bond,
         genesis_root=genesis.root,
         genesis_cid=genesis.cid,
-        manifest_digest=manifest.digest,
+        **manifest_params(manifest),
     )
 
 

@@ -168,7 +168,7 @@ class Experiment:
         return History(
             dataset=self.options.dataset,
             partition=self.partition,
-            rule=self.options.rule,
+            rule=self.options.rule.kind.label,
             seed=self.options.seed,
             parties=self.options.parties,
             aggregators=self.options.aggregators,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.layout import Layout
@@ -14,8 +14,6 @@ from fl_orchestrator.training.tasks import Task
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
     from fl_orchestrator.training.numpy_logistic import NumpyLogistic
-
-RULES: Final = ("weighted-mean", "median", "trimmed-mean")
 
 
 class BadOptions(InputError):
@@ -31,8 +29,7 @@ class Options:
     aggregators: int = 4
     rounds: int = 10
     partition: str | None = None
-    rule: str = "weighted-mean"
-    trim_bps: int = 2000
+    rule: RuleSpec = field(default_factory=RuleSpec)
     participants: int | None = None
     seed: int = 0
     relay: bool = True
@@ -48,8 +45,6 @@ class Options:
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
                 raise BadOptions(f"--{name} is {value}; it has to be {low} to {high}.")
-        if self.rule not in RULES:
-            raise BadOptions(f"There is no rule {self.rule!r}.", f"Use one of {', '.join(RULES)}.")
 
     @property
     def drawn(self) -> int:
@@ -59,7 +54,6 @@ class Options:
 
 def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options) -> Manifest:
     """The manifest of a federation that trains this model for a task."""
-    trim_bps = options.trim_bps if options.rule == "trimmed-mean" else 0
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape) for t in model.tensors)
     layout = Layout.of((t.name, t.shape, t.offset) for t in tensors)
     training = task.training
@@ -69,7 +63,7 @@ def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options
         tensors=tensors,
         update_fraction_bits=task.update_fraction_bits,
         depth=layout.depth,
-        rule=RuleSpec(kind=options.rule, trim_bps=trim_bps),  # type: ignore[arg-type]
+        rule=options.rule,
         samples_per_weight=task.samples_per_weight,
         training=TrainingSpec(
             epochs=training.epochs,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from eth_abi.abi import decode, encode
@@ -27,14 +27,14 @@ from fl_orchestrator.aggregation.rules import next_global, rule_for
 from fl_orchestrator.chain.deployment.compile import Project
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
-
-RuleKind = Literal["weighted-mean", "median", "trimmed-mean"]
+from fl_orchestrator.model.rules import TRIM, RuleKind
 
 HARNESS: Final = Path("tests", "assurance", "RuleHarness.sol")
 #: Coordinates in an aggregation, and aggregations in a call.
 COORDINATES: Final = 8
 CALL: Final = 64
-KINDS: Final[tuple[RuleKind, ...]] = ("weighted-mean", "median", "trimmed-mean")
+#: The rules of as many aggregations in a row: the trimmed mean, with its parameter, more often.
+TURNS: Final = tuple(kind for kind in RuleKind for _ in range(4 if kind.parameters else 3))
 INT16: Final = np.iinfo(np.int16)
 INT32: Final = np.iinfo(np.int32)
 
@@ -62,7 +62,7 @@ class Aggregation:
     def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
         """As the harness takes it."""
         return (
-            KINDS.index(self.rule.kind),
+            int(self.rule.kind),
             self.rule.trim_bps,
             self.fraction_bits,
             self.weights,
@@ -72,17 +72,19 @@ class Aggregation:
 
 
 def aggregations(count: int, seed: int) -> Iterator[Aggregation]:
-    """Random ones: of ten, three weighted means, three medians and four trimmed means.
+    """Random ones, of the rules in turns.
 
     Each rule goes through all numbers of updates, and the trimmed mean through every trimBps.
     """
     rng = np.random.default_rng(seed)
-    trims = rng.permutation(5000)
+    trims = rng.permutation(TRIM.most + 1)
     for i in range(count):
-        kind = KINDS[(0, 1, 2, 2)[i % 10 // 3]]
-        trim = int(trims[(i // 10 * 4 + i % 10 - 6) % 5000]) if kind == KINDS[2] else 0
-        rule = RuleSpec(kind=kind, trim_bps=trim)
-        weights = _weights(rng, (i // 10 * 7 + i % 10 * 13) % MAX_UPDATES + 1)
+        turn, place = divmod(i, len(TURNS))
+        rule = RuleSpec.of(TURNS[place])
+        if rule.kind is RuleKind.TRIMMED_MEAN:
+            trimmed = turn * TURNS.count(rule.kind) + place - TURNS.index(rule.kind)
+            rule = RuleSpec.of(rule.kind, trim_bps=int(trims[trimmed % len(trims)]))
+        weights = _weights(rng, (turn * 7 + place * 13) % MAX_UPDATES + 1)
         columns = [_values(rng, weights) for _ in range(COORDINATES)]
         updates = np.stack(columns, axis=1).astype(np.int16)
         bits = int(rng.integers(STATE_FRACTION_BITS + 1))
@@ -200,7 +202,7 @@ def differences(evaluate: Evaluate, cases: list[Aggregation]) -> list[str]:
             case, column = batch[at // COORDINATES], at % COORDINATES
             got = [tuple(side[2 * at : 2 * at + 2].tolist()) for side in (solidity, python)]
             found.append(
-                f"{case.rule.kind}, trimBps {case.rule.trim_bps}, e {case.fraction_bits}:"
+                f"{case.rule.kind.label}, trimBps {case.rule.trim_bps}, e {case.fraction_bits}:"
                 f" values {case.updates[:, column].tolist()}, weights {case.weights},"
                 f" base {case.base[column]}:"
                 f" step and state are {got[0]} in Solidity, {got[1]} in Python"

@@ -155,6 +155,7 @@ def test_terms_that_no_contract_takes_are_refused_before_anything_is_sent(site: 
         ("--party-stake", "1e-19"): "1e-19 ETH cannot be paid",
         ("--aggregator-stake", "1e11"): "1e11 ETH cannot be paid",
         ("--rule", "median"): "The manifest says the rule",
+        ("--trim", "0.1"): "The manifest says the rule",
         ("--dataset", "digits"): "A federation has one model",
     }
     site.key("owner")

@@ -31,6 +31,8 @@ from fl_orchestrator.attacks.withheld_model import WithheldModel
 from fl_orchestrator.attacks.wrong_model import WrongModel
 from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.cli.trial import attack as attack_command
+from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.settlement import Slashes
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.simulation.simulation import Simulation
@@ -167,7 +169,11 @@ def test_the_trimmed_mean_withstands_poison_and_the_mean_does_not(
     clean, mean, trimmed = (
         test.evaluate(simulation.head_weights(), {})[2]["accuracy"] for simulation in stages
     )
-    assert [s.manifest.rule.kind for s in stages] == ["weighted-mean"] * 2 + ["trimmed-mean"]
+    assert [s.manifest.rule.kind for s in stages] == [
+        RuleKind.WEIGHTED_MEAN,
+        RuleKind.WEIGHTED_MEAN,
+        RuleKind.TRIMMED_MEAN,
+    ]
     assert trimmed > clean - 0.05
     assert mean < clean - 0.3
     figures = verdict.figures
@@ -297,7 +303,7 @@ def with_a_reader_that_unpacks(monkeypatch: pytest.MonkeyPatch) -> Attack:
 
 
 def with_the_mean(_: pytest.MonkeyPatch) -> Attack:
-    return Poison(defence="weighted-mean", rounds=1, parties=5)
+    return Poison(defence=RuleSpec(), rounds=1, parties=5)
 
 
 def with_nobody_watching(_: pytest.MonkeyPatch) -> Attack:

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.adversary import PartialStore
 from support.disputes import (
-    RULES,
     accept_a_lie,
     answerer,
     balance,
@@ -36,6 +35,7 @@ from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.model.digests import challenge_hash
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.watcher.alerts import AlertKind
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
@@ -60,10 +60,10 @@ rounds = st.lists(
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.sampled_from(sorted(RULES)), st.integers(1, 600), rounds)
+@given(st.sampled_from(RuleKind), st.integers(1, 600), rounds)
 def test_an_honest_history_is_never_challenged(
     tmp_path_factory: pytest.TempPathFactory,
-    rule: str,
+    rule: RuleKind,
     parameters: int,
     rounds: list[list[tuple[int, int]]],
 ) -> None:

@@ -25,40 +25,43 @@ from support.disputes import (
 from support.federation import SmallFederation
 
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.watcher.watcher import WatcherSettings
 from fl_orchestrator.units import ETHER
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    rule: str
+    rule: RuleKind
     updates: int
     parameters: int
     aggregators: int
 
 
 PAIRWISE = [
-    Shape("mean", 3, 1_000, 1),
-    Shape("mean", 10, 1_000_000, 7),
-    Shape("mean", 100, 1_000, 7),
-    Shape("median", 3, 1_000_000, 7),
-    Shape("median", 10, 1_000, 1),
-    Shape("median", 100, 1_000_000, 1),
-    Shape("trimmed", 3, 1_000, 7),
-    Shape("trimmed", 10, 1_000_000, 1),
-    Shape("trimmed", 100, 1_000, 1),
+    Shape(RuleKind.WEIGHTED_MEAN, 3, 1_000, 1),
+    Shape(RuleKind.WEIGHTED_MEAN, 10, 1_000_000, 7),
+    Shape(RuleKind.WEIGHTED_MEAN, 100, 1_000, 7),
+    Shape(RuleKind.MEDIAN, 3, 1_000_000, 7),
+    Shape(RuleKind.MEDIAN, 10, 1_000, 1),
+    Shape(RuleKind.MEDIAN, 100, 1_000_000, 1),
+    Shape(RuleKind.TRIMMED_MEAN, 3, 1_000, 7),
+    Shape(RuleKind.TRIMMED_MEAN, 10, 1_000_000, 1),
+    Shape(RuleKind.TRIMMED_MEAN, 100, 1_000, 1),
 ]
 
 
 def test_the_selection_has_every_pair_of_values() -> None:
-    values = (("mean", "median", "trimmed"), (3, 10, 100), (1_000, 1_000_000), (1, 7))
+    values = (tuple(RuleKind), (3, 10, 100), (1_000, 1_000_000), (1, 7))
     rows = [astuple(shape) for shape in PAIRWISE]
     for one, other in itertools.combinations(range(len(values)), 2):
         wanted = set(itertools.product(values[one], values[other]))
         assert {(row[one], row[other]) for row in rows} == wanted
 
 
-@pytest.mark.parametrize("shape", PAIRWISE, ids=lambda s: "-".join(map(str, astuple(s))))
+@pytest.mark.parametrize(
+    "shape", PAIRWISE, ids=lambda s: "-".join([s.rule.label, *map(str, astuple(s)[1:])])
+)
 def test_a_wrong_model_is_found_proved_revoked_and_its_signers_slashed(
     tmp_path: Path, shape: Shape
 ) -> None:

@@ -25,6 +25,7 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import Result, commitment
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
@@ -35,11 +36,6 @@ from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from support.federation import SmallFederation, consortium, small_manifest
 
 Lie = Callable[[NDArray[np.int32]], NDArray[np.int32]]
-RULES = {
-    "mean": RuleSpec(kind="weighted-mean"),
-    "median": RuleSpec(kind="median"),
-    "trimmed": RuleSpec(kind="trimmed-mean", trim_bps=2000),
-}
 
 
 def off_by_one(position: int = 0, unit: int = 1) -> Lie:
@@ -56,13 +52,13 @@ def off_by_one(position: int = 0, unit: int = 1) -> Lie:
 # ------------------------------------------------------------------ a federation without training
 
 
-def vector_manifest(parameters: int, rule: str = "mean") -> Manifest:
+def vector_manifest(parameters: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN) -> Manifest:
     """A model of two tensors, the second one of seven values: its chunk ends in padding."""
     shapes = (("body", (parameters - 7,)), ("tail", (7,)))
     return small_manifest(
         tensors=tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes),
         depth=Layout.of((name, shape, 0) for name, shape in shapes).depth,
-        rule=RULES[rule],
+        rule=RuleSpec.of(rule),
     )
 
 
@@ -70,7 +66,7 @@ def vector_federation(
     directory: Path,
     *,
     parameters: int = 1_000,
-    rule: str = "mean",
+    rule: RuleKind = RuleKind.WEIGHTED_MEAN,
     updates: int = 3,
     aggregators: int = 1,
     aggregator_stake: int = 0,

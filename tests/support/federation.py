@@ -53,7 +53,7 @@ def small_manifest(**changes: Any) -> Manifest:
         "name": "small",
         "tensors": tuple(TensorSpec(name=t.name, shape=t.shape) for t in specs),
         "depth": Layout.of((t.name, t.shape, 0) for t in specs).depth,
-        "rule": RuleSpec(kind="weighted-mean"),
+        "rule": RuleSpec(),
         "samples_per_weight": ROWS,
         "training": TrainingSpec(
             epochs=1,

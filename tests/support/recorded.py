@@ -66,7 +66,7 @@ def _history(simulation: Simulation, manifest: Manifest, entries: list[RoundEntr
     return History(
         dataset="synthetic",
         partition="iid",
-        rule=manifest.rule.kind,
+        rule=manifest.rule.kind.label,
         seed=0,
         parties=len(simulation.accounts.parties),
         aggregators=1,

@@ -9,7 +9,6 @@ from vectors import arithmetic
 from vectors.encoding import Json, hexed, some_address, some_int
 from vectors.trees import chunks, levels
 
-KINDS = ("weighted-mean", "median", "trimmed-mean")
 INT16 = (-32_768, 32_767)
 INT32 = (-(2**31), 2**31 - 1)
 

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
@@ -46,7 +47,6 @@ class OtherTerms(InputError):
 _MODEL: Final = "The model"
 _MEMBERS: Final = "Who takes part"
 _ROUNDS: Final = "Rounds"
-_RULE_DEFAULT: Final = "weighted-mean"
 _MAX_PARTIES: Final = 2**32 - 1
 _MAX_PERIOD: Final = 2**31 - 1
 
@@ -91,12 +91,9 @@ def create(
         ),
     ] = None,
     rule: Annotated[
-        str | None,
-        typer.Option(
-            help="With --dataset: weighted-mean (the default), median or trimmed-mean.",
-            rich_help_panel=_MODEL,
-        ),
+        str | None, rule_option(_MODEL, "With --dataset: ", f" Default: {RULE_DEFAULT}.")
     ] = None,
+    trim: Annotated[float | None, trim_option(_MODEL)] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -171,7 +168,7 @@ def create(
             min_aggregator_stake=parse_ether(aggregator_stake),
             reward=parse_ether(reward),
         )
-        described, initial = _model(dataset, manifest, weights, rule, seed)
+        described, initial = _model(dataset, manifest, weights, rule, trim, seed)
         web3 = connect(rpc, chain_id)
         signer = open_signer(key, password_file)
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
@@ -246,6 +243,7 @@ def _model(
     manifest: Path | None,
     weights: Path | None,
     rule: str | None,
+    trim: float | None,
     seed: int | None,
 ) -> tuple[Manifest, list[FloatArray]]:
     """The manifest and the first weights, from a task of the package or from files."""
@@ -254,14 +252,17 @@ def _model(
             "A federation has one model.", "Give --dataset, or both --manifest and --weights."
         )
     if manifest is not None and weights is not None:
-        if rule is not None or seed is not None:
-            raise InputError("The manifest says the rule.", "Give no --rule and no --seed with it.")
+        if (rule, trim, seed) != (None, None, None):
+            raise InputError(
+                "The manifest says the rule.", "Give no --rule, --trim or --seed with it."
+            )
         return _model_in_files(manifest, weights)
     from fl_orchestrator.simulation.options import Options, manifest_for
     from fl_orchestrator.training.tasks import task_named
 
     task = task_named(dataset)
-    options = Options(dataset=dataset, rule=rule or _RULE_DEFAULT, seed=seed or 0)
+    chosen = chosen_rule(RULE_DEFAULT if rule is None else rule, trim=trim)
+    options = Options(dataset=dataset, rule=chosen, seed=seed or 0)
     model = task.keras_model(options.seed)
     return manifest_for(task, model, options), model.initial_weights
 

@@ -26,6 +26,7 @@ from fl_orchestrator.cli.site import (
     with_options,
 )
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import parse_ether
 
 app = typer.Typer(help="Create a federation, admit accounts, fund rewards, look.")
@@ -111,18 +112,16 @@ def show(site: Endpoint, json_output: JsonOption = False) -> None:
     }
     for field in dataclasses.fields(params):
         value = getattr(params, field.name)
-        rows[field.name] = (
-            "0x" + value.hex() if isinstance(value, bytes) else _plain(field.name, value)
-        )
+        rows[field.name] = "0x" + value.hex() if isinstance(value, bytes) else _plain(value)
     if json_output:
         print_json(rows)
         return
     print_pairs((_in_words(name), _words(name, shown)) for name, shown in rows.items())
 
 
-def _plain(name: str, value: object) -> object:
-    if name == "rule":
-        return str(getattr(value, "name", value)).lower().replace("_", "-")
+def _plain(value: object) -> object:
+    if isinstance(value, RuleKind):
+        return value.label
     return value if isinstance(value, bool | int) else str(value)
 
 

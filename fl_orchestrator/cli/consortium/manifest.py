@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, TrainerOption, show_training
+from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 
@@ -68,14 +69,8 @@ def create(
         str,
         typer.Option(help="Metrics to report, with commas.", rich_help_panel=_TRAINING),
     ] = "accuracy",
-    rule: Annotated[
-        str,
-        typer.Option(help="weighted-mean, median or trimmed-mean.", rich_help_panel=_MODEL),
-    ] = "weighted-mean",
-    trim_bps: Annotated[
-        int,
-        typer.Option(help="With trimmed-mean: of each side, in 1/10,000.", rich_help_panel=_MODEL),
-    ] = 0,
+    rule: Annotated[str, rule_option(_MODEL)] = RULE_DEFAULT,
+    trim: Annotated[float | None, trim_option(_MODEL)] = None,
     samples_per_weight: Annotated[
         int | None,
         typer.Option(
@@ -120,7 +115,7 @@ def create(
         "name": name,
         "purpose": purpose,
         "data_schema": schema,
-        "rule": {"kind": rule, "trim_bps": trim_bps},
+        "rule": chosen_rule(rule, trim=trim),
         "training": {
             "epochs": epochs,
             "batch_size": batch_size,

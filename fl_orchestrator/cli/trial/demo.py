@@ -24,6 +24,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.trial.attack import perform, refuse_other_options
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS
 
@@ -56,9 +57,8 @@ def demo(
         str | None,
         typer.Option(help="iid, dirichlet:0.5, shards:2 or column:hospital. Default: the task's."),
     ] = None,
-    rule: Annotated[
-        str, typer.Option(help="weighted-mean (FedAvg), median or trimmed-mean.")
-    ] = "weighted-mean",
+    rule: Annotated[str, rule_option()] = RULE_DEFAULT,
+    trim: Annotated[float | None, trim_option()] = None,
     participants: Annotated[
         int | None, typer.Option(help="How many parties a round draws. Default: all.")
     ] = None,
@@ -104,7 +104,7 @@ def demo(
             aggregators=aggregators,
             rounds=rounds,
             partition=partition,
-            rule=rule,
+            rule=chosen_rule(rule, trim=trim),
             participants=participants,
             seed=seed,
         )

@@ -5,6 +5,7 @@ import random
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from fl_orchestrator.aggregation import kernels
 from fl_orchestrator.aggregation.rules import (
     AggregationError,
     Median,
-    Rule,
     TrimmedMean,
     WeightedMean,
     next_global,
@@ -27,6 +27,7 @@ from fl_orchestrator.aggregation.rules import (
 from fl_orchestrator.model.fixed_point import encode_update, float_view, genesis_state
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import (
     VectorKind,
     VectorMeta,
@@ -36,7 +37,14 @@ from fl_orchestrator.model.vector_file import (
 )
 
 Updates = list[NDArray[np.int16]]
-RULES = [WeightedMean(), Median(), TrimmedMean(1000), TrimmedMean(4999)]
+# Each rule with its defaults, then with each of its parameters at its limits.
+RULES = [RuleSpec.of(kind) for kind in RuleKind] + [
+    RuleSpec.of(kind, **{parameter.field: limit})
+    for kind in RuleKind
+    for parameter in kind.parameters
+    for limit in (0, parameter.most)
+]
+MEAN = RuleSpec.of(RuleKind.WEIGHTED_MEAN)
 
 values = st.one_of(st.integers(-32_768, 32_767), st.sampled_from([-32_768, -1, 0, 1, 32_767]))
 weights = st.integers(1, 255)
@@ -52,24 +60,34 @@ def columns(draw: st.DrawFn) -> tuple[Updates, list[int]]:
     )
 
 
-def run(rule: Rule, updates: Updates, w: list[int], size: int = 1 << 15) -> list[int]:
-    blocks = rule.aggregate([in_blocks(update, size) for update in updates], w)
+def run(rule: RuleSpec, updates: Updates, w: list[int], size: int = 1 << 15) -> list[int]:
+    blocks = rule_for(rule).aggregate([in_blocks(update, size) for update in updates], w)
     return np.concatenate(list(blocks)).tolist()
 
 
-def expected(rule: Rule, updates: Updates, w: list[int]) -> list[int]:
+def expected(rule: RuleSpec, updates: Updates, w: list[int]) -> list[int]:
     per_coordinate = zip(*(update.tolist() for update in updates), strict=True)
-    if isinstance(rule, TrimmedMean):
-        return [arithmetic.trimmed_mean(list(v), rule.trim_bps) for v in per_coordinate]
-    if isinstance(rule, Median):
-        return [arithmetic.median(list(v)) for v in per_coordinate]
-    return [arithmetic.weighted_mean(list(v), w) for v in per_coordinate]
+    return [formula(rule, list(values), w) for values in per_coordinate]
 
 
-@given(columns(), st.integers(0, 4999))
-def test_every_rule_is_the_formula(case: tuple[Updates, list[int]], trim_bps: int) -> None:
+def formula(rule: RuleSpec, values: list[int], w: list[int]) -> int:
+    match rule.kind:
+        case RuleKind.WEIGHTED_MEAN:
+            return arithmetic.weighted_mean(values, w)
+        case RuleKind.MEDIAN:
+            return arithmetic.median(values)
+        case RuleKind.TRIMMED_MEAN:
+            return arithmetic.trimmed_mean(values, rule.trim_bps)
+        case _:
+            assert_never(rule.kind)
+
+
+@given(columns(), st.data())
+def test_every_rule_is_the_formula(case: tuple[Updates, list[int]], data: st.DataObject) -> None:
     updates, w = case
-    for rule in (WeightedMean(), Median(), TrimmedMean(trim_bps)):
+    for kind in RuleKind:
+        drawn = {p.field: data.draw(st.integers(0, p.most)) for p in kind.parameters}
+        rule = RuleSpec.of(kind, **drawn)
         assert run(rule, updates, w) == expected(rule, updates, w)
 
 
@@ -87,7 +105,7 @@ def test_neither_order_nor_block_size_matters(
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 10, 100])
-def test_whole_blocks_are_the_formula_too(rule: Rule, count: int) -> None:
+def test_whole_blocks_are_the_formula_too(rule: RuleSpec, count: int) -> None:
     """Wide enough for every vector path of a kernel, and for a short last block."""
     rng = np.random.default_rng(count)
     updates = list(rng.integers(-32_768, 32_768, (count, 5_003), np.int16))
@@ -98,7 +116,7 @@ def test_whole_blocks_are_the_formula_too(rule: Rule, count: int) -> None:
 @pytest.mark.parametrize("extreme", [-32_768, 32_767])
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_hundred_extreme_updates_of_the_largest_weight_do_not_overflow(
-    rule: Rule, extreme: int
+    rule: RuleSpec, extreme: int
 ) -> None:
     updates = [np.full(40, extreme, np.int16)] * 100
     assert run(rule, updates, [255] * 100) == [extreme] * 40
@@ -142,7 +160,7 @@ def test_the_next_state_is_the_formula(
 ) -> None:
     updates, w = case
     base = np.full(updates[0].size, state, np.int32)
-    steps = expected(WeightedMean(), updates, w)
+    steps = expected(MEAN, updates, w)
     blocks = next_global(
         WeightedMean(), in_blocks(base), [in_blocks(u) for u in updates], w, fraction_bits
     )
@@ -184,8 +202,8 @@ def blocks_of(path: Path, layout: Layout) -> Iterator[NDArray[np.int16]]:
         yield from VectorReader(stream, layout).blocks()
 
 
-@pytest.mark.parametrize("rule", RULES[:3], ids=str)
-def test_memory_does_not_grow_with_the_model(rule: Rule, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", RULES[: len(RuleKind)], ids=str)
+def test_memory_does_not_grow_with_the_model(rule: RuleSpec, tmp_path: Path) -> None:
     peaks = []
     for parameters in (200_000, 2_000_000):
         layout = Layout.of([("w", [parameters], 0)])
@@ -193,11 +211,13 @@ def test_memory_does_not_grow_with_the_model(rule: Rule, tmp_path: Path) -> None
         meta = VectorMeta(VectorKind.UPDATE, 1, "0x" + "00" * 20, 1)
         with path.open("wb") as stream:
             write_vector(stream, layout, meta, in_blocks(np.ones(parameters, np.int16)))
-        sum(1 for _ in rule.aggregate([blocks_of(path, layout)] * 1, [1]))  # compiles
+        sum(1 for _ in rule_for(rule).aggregate([blocks_of(path, layout)] * 1, [1]))  # compiles
         tracemalloc.start()
         total = sum(
             int(block.sum())
-            for block in rule.aggregate([blocks_of(path, layout) for _ in range(10)], [3] * 10)
+            for block in rule_for(rule).aggregate(
+                [blocks_of(path, layout) for _ in range(10)], [3] * 10
+            )
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -207,8 +227,9 @@ def test_memory_does_not_grow_with_the_model(rule: Rule, tmp_path: Path) -> None
 
 def test_a_manifest_names_its_rule() -> None:
     assert rule_for(RuleSpec()) == WeightedMean()
-    assert rule_for(RuleSpec(kind="median")) == Median()
-    assert rule_for(RuleSpec(kind="trimmed-mean", trim_bps=7)) == TrimmedMean(7)
+    assert rule_for(RuleSpec(kind=RuleKind.MEDIAN)) == Median()
+    assert rule_for(RuleSpec(kind=RuleKind.TRIMMED_MEAN, trim_bps=7)) == TrimmedMean(7)
+    assert len({type(rule_for(RuleSpec.of(kind))) for kind in RuleKind}) == len(RuleKind)
 
 
 ONE = np.ones(3, np.int16)
@@ -231,7 +252,9 @@ ONE = np.ones(3, np.int16)
         ([np.ones(4, np.int16), np.ones(8, np.int16)], [1, 1]),
     ],
 )
-def test_updates_that_no_rule_takes_are_refused(rule: Rule, updates: Updates, w: list[int]) -> None:
+def test_updates_that_no_rule_takes_are_refused(
+    rule: RuleSpec, updates: Updates, w: list[int]
+) -> None:
     with pytest.raises(AggregationError):
         run(rule, updates, w, size=4)
 
@@ -239,7 +262,7 @@ def test_updates_that_no_rule_takes_are_refused(rule: Rule, updates: Updates, w:
 @pytest.mark.parametrize("trim_bps", [-1, 5000])
 def test_a_trim_that_leaves_nothing_is_refused(trim_bps: int) -> None:
     with pytest.raises(AggregationError):
-        run(TrimmedMean(trim_bps), [ONE], [1])
+        list(TrimmedMean(trim_bps).aggregate([in_blocks(ONE)], [1]))
 
 
 @pytest.mark.parametrize("size", [2, 4])

@@ -16,7 +16,6 @@ from fl_orchestrator.chain.types import (
     Phase,
     Role,
     RoundView,
-    RuleKind,
     Signature,
     SignedCommit,
     Update,
@@ -24,6 +23,7 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.content.cid import Cid, CidError
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.model.rules import RuleKind
 
 ABI = load_artifact("Federation").abi
 OUTPUTS = {item["name"]: item["outputs"] for item in ABI if item["type"] == "function"}

@@ -6,15 +6,12 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from support.commands import command_at, commands
 from support.flo import flo
-from typer.main import get_command
 
 import fl_orchestrator
-from fl_orchestrator.cli.main import app
 
 SLOW = ("tensorflow", "keras", "web3", "eth_account", "numba", "numpy", "sklearn", "matplotlib")
 HELP = """
@@ -28,23 +25,6 @@ for command in {commands!r}:
         assert end.code == 0, command
 print([name for name in {slow!r} if name in sys.modules])
 """
-
-
-def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of every command, without the groups."""
-    command = command or get_command(app)
-    for name, inner in getattr(command, "commands", {}).items():
-        if hasattr(inner, "commands"):
-            yield from commands(inner, (*path, name))
-        else:
-            yield (*path, name)
-
-
-def command_at(path: tuple[str, ...]) -> Any:
-    command = get_command(app)
-    for name in path:
-        command = command.commands[name]  # type: ignore[attr-defined]
-    return command
 
 
 def test_help_loads_no_library_that_takes_seconds() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic.alias_generators import to_camel
 from vectors import generate
 
 from fl_orchestrator.aggregation.rules import rule_for
@@ -29,6 +30,7 @@ from fl_orchestrator.model.fixed_point import (
 )
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import (
     VectorKind,
     VectorMeta,
@@ -165,13 +167,23 @@ def test_a_subtree_of_zeros_is_the_golden_one(row: dict[str, Any]) -> None:
 
 @each("rules")
 def test_a_rule_gives_the_golden_result(row: dict[str, Any]) -> None:
-    kind = ("weighted-mean", "median", "trimmed-mean")[row["kind"]]
+    kind = tuple(RuleKind)[row["kind"]]
     rule = rule_for(RuleSpec(kind=kind, trim_bps=row["trimBps"]))
     updates = [[np.array([value], np.int16)] for value in row["values"]]
     (step,) = rule.aggregate(updates, row["weights"])
     assert step.tolist() == [row["aggregate"]]
     next_value = next_state(np.array([row["base"]], np.int32), step, row["fractionBits"])
     assert next_value.tolist() == [row["next"]]
+
+
+def test_every_rule_has_golden_results() -> None:
+    rows = GOLDEN["rules"]
+    assert {row["kind"] for row in rows} == {int(kind) for kind in RuleKind}
+    for parameter in (parameter for kind in RuleKind for parameter in kind.parameters):
+        field = to_camel(parameter.field)
+        for kind in RuleKind:
+            values = {row[field] for row in rows if row["kind"] == kind}
+            assert len(values) > 3 if parameter in kind.parameters else values == {0}
 
 
 @each("sampleWeights")

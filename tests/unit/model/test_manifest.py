@@ -18,6 +18,7 @@ from fl_orchestrator.model.manifest import (
     TensorSpec,
     TrainingSpec,
 )
+from fl_orchestrator.model.rules import RuleKind
 
 TRAINING = TrainingSpec(epochs=1, batch_size=32, learning_rate=0.1, optimizer="sgd", loss="mse")
 
@@ -72,6 +73,12 @@ real = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @st.composite
+def rules(draw: st.DrawFn) -> RuleSpec:
+    kind = draw(st.sampled_from(RuleKind))
+    return RuleSpec.of(kind, **{p.field: draw(st.integers(0, p.most)) for p in kind.parameters})
+
+
+@st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
     shapes = st.lists(st.integers(0, 9), max_size=4)
@@ -88,7 +95,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         name=draw(names),
         purpose=draw(st.text(st.characters(codec="utf-8"), max_size=50)),
         data_schema=draw(st.text(st.characters(codec="utf-8"), max_size=50)),
-        rule=RuleSpec(kind="trimmed-mean", trim_bps=draw(st.integers(0, 4999))),
+        rule=draw(rules()),
         samples_per_weight=draw(st.integers(1, 2**53 - 1)),
         update_fraction_bits=draw(st.integers(0, 24)),
         training=TRAINING.model_copy(
@@ -176,6 +183,7 @@ def impossible() -> dict[str, dict[str, Any]]:
         "a tree too shallow": {"depth": 1},
         "a boolean depth": {"depth": True},
         "an unknown rule": {"rule": {"kind": "krum", "trimBps": 0}},
+        "a rule by its number": {"rule": {"kind": 0, "trimBps": 0}},
         "a trim of one half": {"rule": {"kind": "trimmed-mean", "trimBps": 5000}},
         "a negative trim": {"rule": {"kind": "trimmed-mean", "trimBps": -1}},
         "a mean that trims": {"rule": {"kind": "weighted-mean", "trimBps": 10}},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.federation import consortium, small_manifest
 
-from fl_orchestrator.chain.types import Params, RuleKind
+from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentCorrupt, ContentNotFound, ContentTooLarge
@@ -19,6 +19,7 @@ from fl_orchestrator.model.manifest import (
     ManifestError,
     RuleSpec,
 )
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import VectorMeta, read_vector
 from fl_orchestrator.roles.manifests import ManifestMismatch, fetch_manifest, manifest_cid
 from fl_orchestrator.roles.setup import federation_params, publish
@@ -42,20 +43,14 @@ def test_the_manifest_that_the_contract_names_is_fetched(store: LocalStore) -> N
     assert fetch_manifest(store, published(store)) == MANIFEST
 
 
-@pytest.mark.parametrize(
-    ("rule", "kind", "trim_bps"),
-    [
-        ("weighted-mean", RuleKind.WEIGHTED_MEAN, 0),
-        ("median", RuleKind.MEDIAN, 0),
-        ("trimmed-mean", RuleKind.TRIMMED_MEAN, 2500),
-    ],
-)
-def test_every_rule_is_deployed_as_the_manifest_has_it(
-    store: LocalStore, rule: Any, kind: RuleKind, trim_bps: int
-) -> None:
-    manifest = small_manifest(rule=RuleSpec(kind=rule, trim_bps=trim_bps))
+@pytest.mark.parametrize("kind", RuleKind, ids=lambda kind: kind.label)
+def test_every_rule_is_deployed_as_the_manifest_has_it(store: LocalStore, kind: RuleKind) -> None:
+    manifest = small_manifest(rule=RuleSpec.of(kind))
     params = published(store, manifest)
-    assert (params.rule, params.trim_bps) == (kind, trim_bps)
+    assert params.rule is kind
+    for parameter in (parameter for every in RuleKind for parameter in every.parameters):
+        wanted = parameter.default if parameter in kind.parameters else 0
+        assert getattr(params, parameter.field) == wanted
     assert fetch_manifest(store, params) == manifest
 
 
@@ -66,6 +61,7 @@ def test_every_rule_is_deployed_as_the_manifest_has_it(
         {"trim_bps": 1},
         {"update_fraction_bits": 14},
         {"depth": 2},
+        {"rule": RuleKind.TRIMMED_MEAN, "trim_bps": 1},
     ],
     ids=str,
 )
@@ -73,7 +69,8 @@ def test_a_contract_that_contradicts_its_manifest_is_refused(
     store: LocalStore, change: dict[str, Any]
 ) -> None:
     params = dataclasses.replace(published(store), **change)
-    with pytest.raises(ManifestMismatch, match="not those of its manifest") as refusal:
+    names = ", ".join(change)
+    with pytest.raises(ManifestMismatch, match=f"not those of its manifest: {names}") as refusal:
         fetch_manifest(store, params)
     assert refusal.value.hint is not None
     assert "Do not take part" in refusal.value.hint

@@ -19,6 +19,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentCorrupt, ContentNotFound, ContentTooLarge
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import (
     Defect,
     VectorFileError,
@@ -201,10 +202,10 @@ def test_the_round_before_genesis_is_nobodys() -> None:
     assert ORIGIN.state(1) == VectorMeta(VectorKind.GLOBAL, 5, ORIGIN.federation, 1)
 
 
-@pytest.mark.parametrize("rule", ["weighted-mean", "median", "trimmed-mean"])
-def test_the_manifests_rule_is_applied_to_the_files(tmp_path: Path, rule: str) -> None:
-    trim = 4000 if rule == "trimmed-mean" else 0
-    cache = VectorCache(tmp_path, small_manifest(rule=RuleSpec(kind=rule, trim_bps=trim)))
+@pytest.mark.parametrize("rule", RuleKind, ids=lambda kind: kind.label)
+def test_the_manifests_rule_is_applied_to_the_files(tmp_path: Path, rule: RuleKind) -> None:
+    trim = {"trim_bps": 4000} if rule is RuleKind.TRIMMED_MEAN else {}
+    cache = VectorCache(tmp_path, small_manifest(rule=RuleSpec.of(rule, **trim)))
     size = LAYOUT.parameters
     base = cache.write(ORIGIN.state(2), [np.full(size, 1000, np.int32)])
     values, weights = (-7, 100, 2), (1, 2, 1)
@@ -213,7 +214,7 @@ def test_the_manifests_rule_is_applied_to_the_files(tmp_path: Path, rule: str) -
         for value, weight in zip(values, weights, strict=True)
     ]
     # (2 * 195 + 4) // 8, the element of rank 1, and the one that is left.
-    moved = {"weighted-mean": 49, "median": 2, "trimmed-mean": 2}[rule]
+    moved = {RuleKind.WEIGHTED_MEAN: 49, RuleKind.MEDIAN: 2, RuleKind.TRIMMED_MEAN: 2}[rule]
     result = cache.aggregate(base, updates, ORIGIN.state(3))
     step = 1 << 24 - MANIFEST.update_fraction_bits
     assert set(cache.load(result).tolist()) == {1000 + moved * step}

@@ -12,6 +12,7 @@ from support.flo import Finished, flo
 
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.model.manifest import Manifest, read_manifest
+from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, read_tree, read_vector
 
 TRAINER = """
@@ -77,10 +78,10 @@ def test_a_manifest_and_the_first_weights_come_of_a_rehearsal() -> None:
 
 
 def test_what_is_asked_for_is_in_the_manifest() -> None:
-    options = ["--rule", "trimmed-mean", "--trim-bps", "1000", "--samples-per-weight", "7"]
+    options = ["--rule", "trimmed-mean", "--trim", "0.1", "--samples-per-weight", "7"]
     create(*options, "--fraction-bits", "9", "--report", "accuracy,auc").succeeded()
     manifest = read_manifest(Path("manifest.json"))
-    assert (manifest.rule.kind, manifest.rule.trim_bps) == ("trimmed-mean", 1000)
+    assert (manifest.rule.kind, manifest.rule.trim_bps) == (RuleKind.TRIMMED_MEAN, 1000)
     assert (manifest.samples_per_weight, manifest.update_fraction_bits) == (7, 9)
     assert manifest.training.metrics == ("accuracy", "auc")
 
@@ -98,8 +99,8 @@ def test_nothing_is_overwritten() -> None:
     ("options", "code", "words"),
     [
         (("--learning-rate", "0"), 2, "training.learning_rate"),
-        (("--rule", "mean"), 2, "rule.kind"),
-        (("--trim-bps", "100"), 2, "trimBps is 0 unless"),
+        (("--rule", "mean"), 2, "no rule 'mean'"),
+        (("--trim", "0.1"), 2, "The rule weighted-mean takes no --trim"),
         (("--fraction-bits", "25"), 2, "--fraction-bits"),
         (("--max-clipped", "1"), 2, "--max-clipped"),
         (("--name", ""), 2, "name"),

@@ -15,6 +15,8 @@ from support.flo import flo
     [
         (["--dataset", "nonsense"], ["no task 'nonsense'", "breast-cancer"]),
         (["--rule", "mode"], ["no rule 'mode'", "weighted-mean, median, trimmed-mean"]),
+        (["--trim", "0.1"], ["The rule weighted-mean takes no --trim", "--rule trimmed-mean"]),
+        (["--rule", "trimmed-mean", "--trim", "0.5"], ["--trim is 0.5", "0 to 0.4999"]),
         (["--parties", "0"], ["--parties is 0; it has to be 1 to"]),
         (["--parties", "-3"], ["--parties is -3"]),
         (["--parties", "ten"], ["--parties"]),

@@ -1,0 +1,84 @@
+"""The options that choose an aggregation rule and its parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.protocol import BPS
+from fl_orchestrator.model.rules import TRIM, Parameter, RuleKind, rule_named
+
+if TYPE_CHECKING:
+    from fl_orchestrator.model.manifest import RuleSpec
+
+RULE_DEFAULT: Final = RuleKind.WEIGHTED_MEAN.label
+
+
+def rule_option(panel: str | None = None, before: str = "", after: str = "") -> Any:
+    """``--rule``. Its help is the names of all rules, between ``before`` and ``after``."""
+    names = [f"{kind.label} ({kind.alias})" if kind.alias else kind.label for kind in RuleKind]
+    return typer.Option(help=f"{before}{_listed(names)}.{after}", rich_help_panel=panel)
+
+
+def trim_option(panel: str | None = None) -> Any:
+    """``--trim``."""
+    return _parameter_option(TRIM, panel)
+
+
+def chosen_rule(label: str, **fractions: float | None) -> RuleSpec:
+    """The rule with the parameters that are given, each by its option's name.
+
+    Raises UnknownRule, and InputError for a parameter that the rule does not take, or not so.
+    """
+    from fl_orchestrator.model.manifest import RuleSpec
+
+    kind = rule_named(label)
+    own = {parameter.option: parameter for parameter in kind.parameters}
+    given = {option: value for option, value in fractions.items() if value is not None}
+    for option in given:
+        if option not in own:
+            raise InputError(
+                f"The rule {label} takes no --{option}.",
+                f"Leave it out, or use --rule {_listed(_labels_with(option))}.",
+            )
+    fields = {own[option].field: _basis_points(own[option], given[option]) for option in given}
+    return RuleSpec.of(kind, **fields)
+
+
+def _parameter_option(parameter: Parameter, panel: str | None) -> Any:
+    return typer.Option(
+        help=f"With {_listed(_labels_with(parameter.option))}: {parameter.meaning}, up to "
+        f"{parameter.most / BPS:g}. Default: {parameter.default / BPS:g}.",
+        rich_help_panel=panel,
+    )
+
+
+def _basis_points(parameter: Parameter, fraction: float) -> int:
+    most = parameter.most / BPS
+    # This refuses NaN too, which compares as false.
+    if not 0 <= fraction <= most:
+        raise InputError(f"--{parameter.option} is {fraction:g}; it has to be 0 to {most:g}.")
+    value = round(fraction * BPS)
+    # float() reads the nearest double of a decimal, and so does this division.
+    if value / BPS != fraction:
+        raise InputError(
+            f"--{parameter.option} is {fraction!r}, which is no multiple of {1 / BPS:g}.",
+            "Write it with at most four decimals.",
+        )
+    return value
+
+
+def _labels_with(option: str) -> list[str]:
+    return [
+        kind.label
+        for kind in RuleKind
+        if option in (parameter.option for parameter in kind.parameters)
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    """The names as a list in a sentence: one, two or three."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

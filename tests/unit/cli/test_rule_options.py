@@ -1,0 +1,87 @@
+"""The options with which a rule and its parameters are chosen."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.commands import command_at, commands
+
+from fl_orchestrator.cli.rule import chosen_rule
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.rules import TRIM, Parameter, RuleKind, UnknownRule
+
+PARAMETERS = {parameter for kind in RuleKind for parameter in kind.parameters}
+LABELS = [kind.label for kind in RuleKind]
+CHOOSING = [("demo",), ("federation", "create"), ("manifest", "create")]
+
+
+def options(command: tuple[str, ...]) -> dict[str, Any]:
+    return {option: each for each in command_at(command).params for option in each.opts}
+
+
+def test_no_other_command_takes_a_rule() -> None:
+    assert sorted(path for path in commands() if "--rule" in options(path)) == CHOOSING
+
+
+@pytest.mark.parametrize("command", CHOOSING, ids=" ".join)
+def test_where_a_rule_is_chosen_its_parameters_are_too(command: tuple[str, ...]) -> None:
+    taken = options(command)
+    for label in LABELS:
+        assert label in (taken["--rule"].help or "")
+    for parameter in PARAMETERS:
+        words = taken[f"--{parameter.option}"].help or ""
+        takers = [kind.label for kind in RuleKind if parameter in kind.parameters]
+        assert all(label in words for label in takers)
+
+
+@pytest.mark.parametrize("kind", RuleKind, ids=lambda kind: kind.label)
+def test_a_rule_has_its_defaults_where_nothing_else_is_given(kind: RuleKind) -> None:
+    assert chosen_rule(kind.label, trim=None) == RuleSpec.of(kind)
+
+
+@given(st.integers(0, TRIM.most))
+def test_a_trim_is_taken_as_it_is_written(trim_bps: int) -> None:
+    rule = chosen_rule("trimmed-mean", trim=float(f"0.{trim_bps:04}"))
+    assert (rule.kind, rule.trim_bps) == (RuleKind.TRIMMED_MEAN, trim_bps)
+    assert float(str(rule).removeprefix("trimmed-mean (trim ").rstrip(")")) == trim_bps / 10_000
+
+
+@pytest.mark.parametrize("trim", [0.5, -0.1, 20.0, float("nan"), float("inf")])
+def test_a_trim_that_leaves_nothing_is_refused(trim: float) -> None:
+    with pytest.raises(InputError, match=r"it has to be 0 to 0\.4999"):
+        chosen_rule("trimmed-mean", trim=trim)
+
+
+def test_a_trim_finer_than_the_contract_has_it_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no multiple of 0\.0001"):
+        chosen_rule("trimmed-mean", trim=0.12345)
+
+
+@pytest.mark.parametrize("kind", RuleKind, ids=lambda kind: kind.label)
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.option)
+def test_a_parameter_is_refused_with_a_rule_that_does_not_take_it(
+    kind: RuleKind, parameter: Parameter
+) -> None:
+    if parameter in kind.parameters:
+        spec = chosen_rule(kind.label, **{parameter.option: 0.0})
+        assert getattr(spec, parameter.field) == 0
+        return
+    with pytest.raises(InputError) as refusal:
+        chosen_rule(kind.label, **{parameter.option: 0.0})
+    assert refusal.value.message == f"The rule {kind.label} takes no --{parameter.option}."
+
+
+def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(UnknownRule) as refusal:
+        chosen_rule("krum", trim=0.1)
+    assert refusal.value.hint == f"Use one of {', '.join(LABELS)}."
+
+
+def test_a_rule_is_shown_with_its_parameters() -> None:
+    assert [str(RuleSpec.of(kind)) for kind in RuleKind] == [
+        "weighted-mean",
+        "median",
+        "trimmed-mean (trim 0.2)",
+    ]
