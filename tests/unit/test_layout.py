@@ -1,24 +1,12 @@
 """The layout of the code: small folders, short files, and imports that run one way."""
 
-import ast
 import graphlib
-import importlib.util
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from support.imports import PRODUCT, Import, imports_of, modules_of
 
-PRODUCT = (
-    "fl_orchestrator",
-    "contracts",
-    "migrations",
-    "network",
-    "benchmarks",
-    "examples",
-    "scripts",
-)
 MOST_FILES = 16
 MOST_LINES = 400
 
@@ -61,54 +49,6 @@ LAYERS = (
     ("fl_orchestrator",),
 )
 RANKS = {layer: rank for rank, row in enumerate(LAYERS) for layer in row}
-
-
-class Import(NamedTuple):
-    """That a module imports another, and in which line."""
-
-    importer: str
-    line: int
-    imported: str
-
-    def __str__(self) -> str:
-        return f"{self.importer}:{self.line} imports {self.imported}"
-
-
-def modules_of(checkout: Path) -> dict[str, Path]:
-    """The product's Python files by their dotted names."""
-    found = {}
-    for folder in PRODUCT:
-        for path in sorted((checkout / folder).rglob("*.py")):
-            parts = path.relative_to(checkout).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def _names(node: ast.AST, package: str) -> Iterator[tuple[str, ...]]:
-    """What a statement imports: each as the names it may mean, the most exact first."""
-    if isinstance(node, ast.Import):
-        yield from ((alias.name,) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-        yield from ((f"{base}.{alias.name}", base) for alias in node.names)
-
-
-def imports_of(modules: dict[str, Path]) -> list[Import]:
-    """All imports of one module from another: also in functions and for the type checker only.
-
-    Those decide too what a reader has to know, and what can be moved.
-    """
-    found = []
-    for module, path in modules.items():
-        folder = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        for node in ast.walk(ast.parse(path.read_text())):
-            for names in _names(node, folder):
-                # A script imports the files beside it by their bare names.
-                candidates = [*names, *(f"{folder}.{name}" for name in names)]
-                imported = next((name for name in candidates if name in modules), None)
-                if imported is not None and isinstance(node, ast.Import | ast.ImportFrom):
-                    found.append(Import(module, node.lineno, imported))
-    return found
 
 
 def layer_of(module: str) -> str:

@@ -13,7 +13,18 @@ from support.flo import flo
 
 import fl_orchestrator
 
-SLOW = ("tensorflow", "keras", "web3", "eth_account", "numba", "numpy", "sklearn", "matplotlib")
+SLOW = (
+    "tensorflow",
+    "keras",
+    "web3",
+    "eth",
+    "eth_account",
+    "eth_tester",
+    "numba",
+    "numpy",
+    "sklearn",
+    "matplotlib",
+)
 HELP = """
 import sys
 from fl_orchestrator.cli.main import main
