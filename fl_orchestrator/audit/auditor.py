@@ -22,7 +22,7 @@ from fl_orchestrator.audit.history import (
     UnreadableRun,
     file_sha256,
 )
-from fl_orchestrator.audit.model_audit import AuditedRound, IncorrectModel, ModelAudit
+from fl_orchestrator.audit.model_audit import IncorrectModel, ModelAudit
 from fl_orchestrator.audit.recording import WrongRecord, replay
 from fl_orchestrator.chain.contract.federation import Federation, NoFederation
 from fl_orchestrator.chain.deployment.migrate import is_deployed_here
@@ -30,6 +30,7 @@ from fl_orchestrator.chain.types import ModelView, included_indices
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import ReadOnlyStore
 from fl_orchestrator.errors import ContentError, InputError
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorMeta
@@ -82,8 +83,11 @@ class Audit:
         )
         self._models = ModelAudit(context)
 
-    def rounds(self) -> Iterator[AuditedRound]:
-        """Audit one accepted round after the other. Raises WrongRecord at the first wrong one."""
+    def rounds(self) -> Iterator[Result]:
+        """Audit one accepted round after the other, and give its result.
+
+        Raises WrongRecord at the first wrong one.
+        """
         self._compare_history()
         self._require_genesis()
         for height in range(1, self._federation.head().height + 1):
@@ -161,7 +165,7 @@ class Audit:
         except (ContentError, RootMismatch) as error:
             raise self._damaged(f"model {model.cid}", model.cid, model.root, meta) from error
 
-    def _check(self, model: ModelView) -> AuditedRound:
+    def _check(self, model: ModelView) -> Result:
         result = self._models.result_of(model)
         claimed = self.history.rounds[model.round - 1].included
         included = len(included_indices(result.included))
@@ -241,4 +245,4 @@ class Audit:
                 )
 
 
-__all__ = ["Audit", "AuditedRound", "WrongRecord"]
+__all__ = ["Audit", "WrongRecord"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fl_orchestrator.audit.difference import describe
-from fl_orchestrator.chain.types import ModelView, included_indices
+from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.roles.context import ReadContext
@@ -17,16 +16,6 @@ from fl_orchestrator.roles.vectors import RootMismatch
 
 class IncorrectModel(VerificationError):
     """An accepted model is not the rule applied to its updates."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditedRound:
-    """An accepted round whose model was recomputed and found right."""
-
-    round: int
-    height: int
-    updates: int
-    root: bytes
 
 
 class ModelAudit:
@@ -45,8 +34,11 @@ class ModelAudit:
         self._index = context.round_index()
         self.recomputation = Recomputation(context, self._index)
 
-    def rounds(self) -> Iterator[AuditedRound]:
-        """Audit the whole history, one round after the other; raises what ``check`` raises."""
+    def rounds(self) -> Iterator[Result]:
+        """Audit the whole history, one round after the other, and give their results.
+
+        Raises what ``check`` raises.
+        """
         for height in range(1, self._federation.head().height + 1):
             yield self.check(self._federation.model(height))
 
@@ -67,8 +59,8 @@ class ModelAudit:
             )
         return result
 
-    def check(self, model: ModelView) -> AuditedRound:
-        """Compute a model of the history again, whose height is above 0.
+    def check(self, model: ModelView) -> Result:
+        """Compute a model of the history again, whose height is above 0; its result is right.
 
         Raises IncorrectModel, with the first wrong coordinate, and whatever says that it cannot be
         computed: UnavailableUpdates, UnavailableBase, MissingEvents and InconsistentEvents.
@@ -86,8 +78,7 @@ class ModelAudit:
                 f"the CID of another file than theirs, {right.cid}."
             )
         self.recomputation.forget_rounds_before(model.round)
-        included = len(included_indices(result.included))
-        return AuditedRound(model.round, model.height, included, model.root)
+        return result
 
     def _first_difference(self, result: Result) -> str:
         try:

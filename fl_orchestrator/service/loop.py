@@ -22,6 +22,7 @@ from fl_orchestrator.chain.sending.budget import BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.errors import ChainError, ContentError, FloError, VerificationError
 from fl_orchestrator.roles.base import Worker
+from fl_orchestrator.roles.hooks import HookFailed
 from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import BackOff, Pace
@@ -31,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 # What ends by itself, when a node, a store or a peer comes back: requests' errors are OSErrors.
 _PASSING: Final = (
-    *(ChainError, ContentError, VerificationError, UnusableBudget),
+    *(ChainError, ContentError, VerificationError, UnusableBudget, HookFailed),
     *(OSError, Web3Exception),
 )
 # What does not: somebody has to change something at this site.

@@ -27,7 +27,7 @@ from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.setup import Genesis, Terms, federation_params
 from fl_orchestrator.simulation.options import Options, manifest_for
-from fl_orchestrator.simulation.simulation import RoundReport, Shape, Simulation
+from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.comparison import train_alone, train_pooled
 from fl_orchestrator.training.data import concatenate
@@ -84,8 +84,7 @@ class Experiment:
     def run_round(self) -> RoundEntry:
         """Run the next round, evaluate the head's model on the test set, and record both."""
         report = self.simulation.run_round()
-        loss, accuracy = self.evaluate(self.simulation.head_weights())
-        entry = _entry(report, loss, accuracy)
+        entry = report.entry(*self.evaluate(self.simulation.head_weights()))
         self._entries.append(entry)
         self.save()
         return entry
@@ -195,20 +194,3 @@ class Experiment:
 def _shape(options: Options) -> Shape:
     terms = Terms(max_parties=options.parties, participants=options.drawn)
     return Shape(options.aggregators, options.rounds, options.seed, terms, options.relay)
-
-
-def _entry(report: RoundReport, loss: float, accuracy: float) -> RoundEntry:
-    return RoundEntry(
-        round=report.round,
-        accepted=report.accepted,
-        drawn=report.drawn,
-        committed=report.committed,
-        included=report.included,
-        accuracy=accuracy,
-        loss=loss,
-        clipped=report.clipped,
-        gas=report.total_gas,
-        gas_by_call=report.gas,
-        root="0x" + report.root.hex(),
-        cid=report.cid,
-    )

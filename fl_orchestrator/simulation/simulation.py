@@ -15,8 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_orchestrator.audit.history import RoundEntry
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
@@ -79,9 +81,22 @@ class RoundReport:
     cid: str
     gas: dict[str, int]
 
-    @property
-    def total_gas(self) -> int:
-        return sum(self.gas.values())
+    def entry(self, loss: float, accuracy: float) -> RoundEntry:
+        """What the record of a run has of this round, with the measures of the head after it."""
+        return RoundEntry(
+            round=self.round,
+            accepted=self.accepted,
+            drawn=self.drawn,
+            committed=self.committed,
+            included=self.included,
+            accuracy=accuracy,
+            loss=loss,
+            clipped=self.clipped,
+            gas=sum(self.gas.values()),
+            gas_by_call=self.gas,
+            root="0x" + self.root.hex(),
+            cid=self.cid,
+        )
 
 
 @dataclass(slots=True)
@@ -176,6 +191,7 @@ class Simulation:
         }
         self._register(owner, params.reward * shape.rounds)
         self._last_round = 0
+        self._hooks: list[tuple[HistoryFollower, HistoryHook]] = []
         # In the order in which they act.
         self._turns: dict[str, Turn] = {}
         for number, signer in enumerate(self.accounts.parties):
@@ -200,9 +216,22 @@ class Simulation:
         """Let this role act for an account from now on, or nobody."""
         self._turns[account] = Turn(role or _Nobody())
 
+    def follow(self, hook: HistoryHook) -> None:
+        """Tell a hook of each round that is accepted or revoked from now on, and of those before.
+
+        It is called between turns of the roles, each time that `run_until` looks at the chain.
+        """
+        self._hooks.append((HistoryFollower(self.federation), hook))
+
     def run_until(self, done: Callable[[Observation], bool]) -> Observation:
         """Let everybody act, and time pass when nobody does, until ``done``."""
-        return run_until(self.chain, self.observe, self._turns.values(), done)
+
+        def reported(seen: Observation) -> bool:
+            for follower, hook in self._hooks:
+                follower.deliver(hook, seen)
+            return done(seen)
+
+        return run_until(self.chain, self.observe, self._turns.values(), reported)
 
     def run_round(self) -> RoundReport:
         """Open the next round and run it to its end, accepted or void."""

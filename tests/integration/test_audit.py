@@ -18,7 +18,7 @@ from support.recorded import record_run
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.audit import auditor
-from fl_orchestrator.audit.auditor import Audit, AuditedRound, WrongRecord
+from fl_orchestrator.audit.auditor import Audit, WrongRecord
 from fl_orchestrator.audit.history import (
     BLOCKS,
     HISTORY,
@@ -34,6 +34,7 @@ from fl_orchestrator.chain.deployment import migrate
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.vector_file import VectorKind, in_blocks
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.manifests import manifest_cid
@@ -62,7 +63,7 @@ def run(good: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(good, tmp_path / "run"))
 
 
-def audit(directory: Path, tmp_path: Path) -> list[AuditedRound]:
+def audit(directory: Path, tmp_path: Path) -> list[Result]:
     checked = Audit(directory, tmp_path / "workspace")
     rounds = list(checked.rounds())
     checked.check_exports()
@@ -130,8 +131,8 @@ def test_a_good_run_is_verified_and_left_as_it_was(run: Path, tmp_path: Path) ->
     before = contents(run)
     history = History.load(run)
     rounds = audit(run, tmp_path)
-    assert [(r.round, r.height, r.updates) for r in rounds] == [(1, 1, 2), (2, 2, 2)]
-    assert ["0x" + r.root.hex() for r in rounds] == [entry.root for entry in history.rounds]
+    assert [(r.round, r.included) for r in rounds] == [(1, 0b11), (2, 0b11)]
+    assert ["0x" + r.global_root.hex() for r in rounds] == [entry.root for entry in history.rounds]
     assert Audit(run, tmp_path / "again").head_root == history.rounds[-1].root
     assert contents(run) == before
 

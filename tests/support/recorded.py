@@ -34,22 +34,7 @@ def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> list[Histo
     for _ in range(rounds):
         report = simulation.run_round()
         loss, _, metrics = evaluator.evaluate(simulation.head_weights(), {})
-        entries.append(
-            RoundEntry(
-                round=report.round,
-                accepted=report.accepted,
-                drawn=report.drawn,
-                committed=report.committed,
-                included=report.included,
-                clipped=report.clipped,
-                accuracy=metrics["accuracy"],
-                loss=loss,
-                gas=report.total_gas,
-                gas_by_call=report.gas,
-                root="0x" + report.root.hex(),
-                cid=report.cid,
-            )
-        )
+        entries.append(report.entry(loss, metrics["accuracy"]))
         recorder.save()
         histories.append(_history(simulation, manifest, entries))
         histories[-1].save(directory)

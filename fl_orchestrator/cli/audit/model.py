@@ -25,10 +25,10 @@ from fl_orchestrator.cli.site import (
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
-    from fl_orchestrator.audit.model_audit import AuditedRound
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import ModelView
     from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.model.digests import Result
     from fl_orchestrator.training.keras import KerasModel
     from fl_orchestrator.training.trainer import WeightSpec
 
@@ -158,15 +158,15 @@ def verify(
         audit = ModelAudit(context)
         nothing_yet = round_number is None and chain.head().height == 0
         if all_rounds or nothing_yet:
-            rounds: Iterator[AuditedRound] = audit.rounds()
+            rounds: Iterator[Result] = audit.rounds()
         else:
             rounds = iter([audit.check(_model_to_check(chain, block, round_number))])
         checked = []
         for found in rounds:
             checked.append(found)
             if not json_output:
-                root = short("0x" + found.root.hex())
-                updates = f"{found.updates:>3} updates"
+                root = short("0x" + found.global_root.hex())
+                updates = f"{found.included.bit_count():>3} updates"
                 say(f"round {found.round:>4}  {updates}  root {root}  recomputed and equal")
     if json_output:
         print_json(
@@ -174,7 +174,11 @@ def verify(
                 "equal": True,
                 "federation": chain.address,
                 "rounds": [
-                    {"round": one.round, "updates": one.updates, "root": "0x" + one.root.hex()}
+                    {
+                        "round": one.round,
+                        "updates": one.included.bit_count(),
+                        "root": "0x" + one.global_root.hex(),
+                    }
                     for one in checked
                 ],
             }

@@ -61,8 +61,8 @@ def verify(
             for checked in audit.rounds():
                 rounds += 1
                 console.print(
-                    f"round {checked.round:>4}  {checked.updates:>3} updates  "
-                    f"root {short('0x' + checked.root.hex())}  recomputed and equal",
+                    f"round {checked.round:>4}  {checked.included.bit_count():>3} updates  "
+                    f"root {short('0x' + checked.global_root.hex())}  recomputed and equal",
                     soft_wrap=True,
                 )
             audit.check_exports()

@@ -1,0 +1,65 @@
+"""Runs a hook on accepted and revoked rounds in the process of a role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
+from fl_orchestrator.chain.types import ModelView
+from fl_orchestrator.errors import FloError
+from fl_orchestrator.roles.base import EVERY_PHASE, Step
+
+
+class HookFailed(FloError):
+    """A hook raised an error on a round; it is called again later with the same round."""
+
+
+class HookWorker:
+    """Calls a hook once for each change of the history, one change a step.
+
+    ``cursor`` is a file of this hook's own in the directory of the process. What the hook raises is
+    HookFailed, which ends no process: a tracker that cannot be reached must not keep a party from
+    revealing. ``from_head``: a new cursor begins with the present head, not with round 1.
+    """
+
+    phases: Final = EVERY_PHASE
+
+    def __init__(
+        self, federation: Federation, hook: HistoryHook, cursor: Path, *, from_head: bool = False
+    ) -> None:
+        self._federation = federation
+        self._hook = _Guarded(hook)
+        self._history = HistoryFollower(federation, cursor, from_head=from_head)
+
+    def step(self) -> Step:
+        # What another role of the process saw last is new enough, and takes no request.
+        seen = self._federation.last_seen or self._federation.observe(self._federation.address)
+        done = self._history.deliver(self._hook, seen, at_most=1)
+        return Step("report round" if done else None)
+
+
+class _Guarded(HistoryHook):
+    """A hook whose errors of any kind are HookFailed."""
+
+    def __init__(self, hook: HistoryHook) -> None:
+        self._hook = hook
+
+    def on_accepted(self, model: ModelView) -> None:
+        try:
+            self._hook.on_accepted(model)
+        except Exception as error:
+            raise self._failed(model, error) from error
+
+    def on_revoked(self, model: ModelView) -> None:
+        try:
+            self._hook.on_revoked(model)
+        except Exception as error:
+            raise self._failed(model, error) from error
+
+    def _failed(self, model: ModelView, error: Exception) -> HookFailed:
+        return HookFailed(
+            f"{type(self._hook).__name__} failed on round {model.round}: "
+            f"{type(error).__name__}: {error}"
+        )
