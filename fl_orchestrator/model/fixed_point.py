@@ -1,7 +1,7 @@
 """Floats to integers and back: the float view, genesis, update encoding and the next state.
 
 All arrays are flat vectors of a layout (docs/protocol.md, section 3). Scaling by a power of two is
-exact in float64 within the protocol's limits (-24 <= o_l <= 96, 0 <= e <= 24), so each conversion
+exact in float64 within the protocol's limits (-64 <= o_l <= 96, 0 <= e <= 24), so each conversion
 rounds once. Work goes block by block: the float64 temporaries stay in the cache.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.layout import Layout, Tensor
-from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
+from fl_orchestrator.model.manifest import LEAST_OFFSET, STATE_FRACTION_BITS
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 
 UPDATE_MAX: Final = 32_767
@@ -30,28 +30,64 @@ class NotFiniteError(TrainingError):
     """Weights with NaN or infinity: there is no model or update to make of them."""
 
 
+class OutOfRange(WeightsError):
+    """First weights that the state's int32 cannot express at the manifest's offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEncoding:
+    """How a tensor's changes fit into int16: counts of values.
+
+    ``changed`` values differ from the base; ``lost`` of these round to no change, and ``clipped``
+    are out of range.
+    """
+
+    name: str
+    size: int
+    changed: int
+    lost: int
+    clipped: int
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether training changed the tensor, and nothing of it is left in the update."""
+        return 0 < self.changed == self.lost
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedUpdate:
-    """``vector`` is int16, flat; ``clipped`` the fraction of its values that were out of range."""
+    """``vector`` is int16, flat; ``tensors`` says how each tensor's changes fit into it."""
 
     vector: NDArray[np.int16]
-    clipped: float
+    tensors: tuple[TensorEncoding, ...]
+
+    @property
+    def clipped(self) -> float:
+        """The fraction of the values that were out of range."""
+        return sum(tensor.clipped for tensor in self.tensors) / len(self.vector)
+
+    @property
+    def coarse(self) -> tuple[str, ...]:
+        """The tensors whose changes all round to zero: their quantum is too coarse."""
+        return tuple(tensor.name for tensor in self.tensors if tensor.is_coarse)
 
 
 def genesis_state(layout: Layout, weights: Sequence[NDArray[Any]]) -> NDArray[np.int32]:
-    """Return G = sat32(rint(w * 2^(24 + o_l))) of float weights, one array per tensor.
+    """Return G = rint(w * 2^(24 + o_l)) of float weights, one array per tensor.
 
-    Raises WeightsError for other shapes or types, NotFiniteError for NaN and infinity.
+    Raises WeightsError for other shapes or types, NotFiniteError for NaN and infinity, and
+    OutOfRange where G would saturate: training would begin with another model.
     """
     state = np.empty(layout.parameters, np.int32)
     for tensor, flat in _flattened(layout, weights):
         scale = 2.0 ** (STATE_FRACTION_BITS + tensor.offset)
         for block in _blocks(tensor.size):
             values = _finite(flat[block].astype(np.float64), tensor)
-            with np.errstate(over="ignore"):  # overflow to infinity saturates like any large value
+            with np.errstate(over="ignore"):  # infinity is out of range like any large value
                 values *= scale
             np.rint(values, out=values)
-            np.clip(values, _INT32.min, _INT32.max, out=values)
+            if values.max() > _INT32.max or values.min() < _INT32.min:
+                raise _out_of_range(tensor, flat)
             state[tensor.start : tensor.stop][block] = values
     return state
 
@@ -60,7 +96,7 @@ def float_view(layout: Layout, state: NDArray[np.int32]) -> list[NDArray[np.floa
     """Return the float32 weights G * 2^-(24 + o_l), one array per tensor.
 
     The float64 product is exact; the cast to float32 is the only rounding, and can neither
-    underflow nor overflow: 2^-120 <= |view| <= 2^31 or it is zero.
+    underflow nor overflow: 2^-120 <= |view| <= 2^71 or it is zero.
     """
     weights = []
     for tensor, values in zip(layout.tensors, layout.split(state), strict=True):
@@ -85,20 +121,37 @@ def encode_update(
     and infinity.
     """
     vector = np.empty(layout.parameters, np.int16)
-    clipped = 0
+    encodings = []
     bases = [base.reshape(-1) for base in layout.split(state)]
     for (tensor, flat), base in zip(_flattened(layout, local), bases, strict=True):
         scale = 2.0 ** (fraction_bits + tensor.offset)
+        changed = kept = clipped = 0
         for block in _blocks(tensor.size):
             values = _finite(flat[block].astype(np.float64), tensor)
             values -= _view(base[block], tensor)
+            changed += int(np.count_nonzero(values))
             with np.errstate(over="ignore"):  # overflow to infinity clips like any large value
                 values *= scale
             np.rint(values, out=values)
+            kept += int(np.count_nonzero(values))
             clipped += int(np.count_nonzero(np.abs(values) > UPDATE_MAX))
             np.clip(values, -UPDATE_MAX, UPDATE_MAX, out=values)
             vector[tensor.start : tensor.stop][block] = values
-    return EncodedUpdate(vector, clipped / layout.parameters)
+        encodings.append(TensorEncoding(tensor.name, tensor.size, changed, changed - kept, clipped))
+    return EncodedUpdate(vector, tuple(encodings))
+
+
+def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ...]:
+    """The names of the tensors that have a value at an end of the int32 range.
+
+    Such a value may have stopped where the state's range ends.
+    """
+    parts = zip(layout.tensors, layout.split(state), strict=True)
+    return tuple(
+        tensor.name
+        for tensor, values in parts
+        if values.size and (values.max() == _INT32.max or values.min() == _INT32.min)
+    )
 
 
 def next_state(
@@ -120,6 +173,26 @@ def sample_weight(samples: int, samples_per_weight: int) -> int:
             "Samples must be at least 0, samplesPerWeight at least 1.",
         )
     return min(max(-(-samples // samples_per_weight), 1), MAX_WEIGHT)
+
+
+def _out_of_range(tensor: Tensor, flat: NDArray[Any]) -> OutOfRange:
+    largest = max(float(np.abs(flat[block]).max()) for block in _blocks(tensor.size))
+    limit = _largest_weight(tensor.offset)
+    offset = tensor.offset
+    while offset > LEAST_OFFSET and largest > _largest_weight(offset):
+        offset -= 1
+    fits = largest <= _largest_weight(offset)
+    return OutOfRange(
+        f"The tensor {tensor.name!r} has a weight of {largest:.6g}; at offset {tensor.offset} the "
+        f"state holds at most {limit:.6g}.",
+        f"Give the tensor an offset of {offset} or less in the manifest."
+        if fits
+        else "No offset is large enough: scale what the tensor computes.",
+    )
+
+
+def _largest_weight(offset: int) -> float:
+    return float(_INT32.max) * 2.0 ** -(STATE_FRACTION_BITS + offset)
 
 
 def _view(values: NDArray[np.int32], tensor: Tensor) -> NDArray[np.float32]:

@@ -31,6 +31,9 @@ from fl_orchestrator.model.rules import TRIM, RuleKind, UnknownRule, rule_named
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 STATE_FRACTION_BITS: Final = 24
+# The variance of a raw column of 10^6 is 10^12: the state has to hold 2^31 * 2^(64 - 24).
+LEAST_OFFSET: Final = -64
+MOST_OFFSET: Final = 96
 MAX_NAME_BYTES: Final = 256
 MAX_VALUES: Final = CHUNK_VALUES << MAX_DEPTH
 _MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785: JSON numbers are doubles
@@ -61,11 +64,11 @@ class _Part(BaseModel):
 
 
 class TensorSpec(_Part):
-    """A tensor's name, shape and static offset o_l (extra fractional bits, -24..96)."""
+    """A tensor's name, shape and static offset o_l (extra fractional bits, -64..96)."""
 
     name: str
     shape: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
-    offset: Annotated[int, Field(ge=-24, le=96)] = 0
+    offset: Annotated[int, Field(ge=LEAST_OFFSET, le=MOST_OFFSET)] = 0
 
     @field_validator("name")
     @classmethod

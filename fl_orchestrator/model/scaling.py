@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.model.fixed_point import UPDATE_MAX
-from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
+from fl_orchestrator.model.manifest import LEAST_OFFSET, MOST_OFFSET, STATE_FRACTION_BITS
 
 DEFAULT_FRACTION_BITS: Final = 15
 #: Other sites and later rounds may change a value this many times as much as the one measured.
 HEADROOM: Final = 4
 #: Weights may grow to this many times the largest one measured.
 GROWTH: Final = 16
-_LEAST_OFFSET: Final = -24
-_MOST_OFFSET: Final = 96
+#: And to what so many rounds of the measured changes add up to: a running mean or variance with
+#: momentum 0.99 moves by a hundredth of its way in the first step, and goes on.
+GROWTH_ROUNDS: Final = 512
 # A tensor gets an offset of its own when that saves at least this many bits of its changes.
 _WORTH_BITS: Final = 4
 
@@ -46,7 +47,8 @@ def choose_scaling(
 
     Of each tensor, at most ``max_clipped`` of the changes from ``before`` to ``after``, enlarged by
     `HEADROOM`, are out of range. Offsets are 0 but where a tensor's changes are much smaller than
-    the others', or its weights or changes too large. A tensor that did not change says nothing.
+    the others', or its weights or changes too large: the state has room for `GROWTH` times the
+    weights and for `GROWTH_ROUNDS` times the changes. A tensor that did not change says nothing.
     """
     fits = [
         _most_bits(np.abs(new.astype(np.float64) - old), max_clipped)
@@ -64,7 +66,7 @@ def choose_scaling(
             continue
         slack = bits - fraction_bits - offsets[i]
         if slack < 0 or slack >= _WORTH_BITS:
-            offsets[i] = max(min(bits - fraction_bits, room[i]), _LEAST_OFFSET)
+            offsets[i] = max(min(bits - fraction_bits, room[i]), LEAST_OFFSET)
     return Scaling(fraction_bits, tuple(offsets))
 
 
@@ -80,8 +82,10 @@ def _most_bits(changes: NDArray[np.float64], max_clipped: float) -> int | None:
 
 def _most_offset(before: NDArray[Any], after: NDArray[Any]) -> int:
     """The largest offset with which the weights, grown, are within an int32 of 24 + o_l bits."""
-    largest = max(float(np.abs(array).max(initial=0)) for array in (before, after))
+    weight = max(float(np.abs(array).max(initial=0)) for array in (before, after))
+    change = float(np.abs(after.astype(np.float64) - before).max(initial=0))
+    largest = max(GROWTH * weight, GROWTH_ROUNDS * change)
     if largest == 0:
-        return _MOST_OFFSET
-    bits = math.floor(math.log2((2**31 - 1) / (largest * GROWTH))) - STATE_FRACTION_BITS
-    return min(max(bits, _LEAST_OFFSET), _MOST_OFFSET)
+        return MOST_OFFSET
+    bits = math.floor(math.log2((2**31 - 1) / largest)) - STATE_FRACTION_BITS
+    return min(max(bits, LEAST_OFFSET), MOST_OFFSET)

@@ -43,6 +43,12 @@ def genesis(weight: float, offset: int) -> int:
     return sat32(round(Fraction(weight) * Fraction(2) ** (F + offset)))
 
 
+def saturates(weight: float, offset: int) -> bool:
+    """Whether a genesis weight is beyond the int32 range."""
+    value = round(Fraction(weight) * Fraction(2) ** (F + offset))
+    return value != sat32(value)
+
+
 def view(state: int, offset: int) -> float:
     """The float32 nearest to G * 2^-(24 + o), ties to even, as a Python float (exact)."""
     spare = max(abs(state).bit_length() - 24, 0)

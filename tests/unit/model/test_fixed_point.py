@@ -9,16 +9,18 @@ from vectors import arithmetic
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import (
     NotFiniteError,
+    OutOfRange,
     WeightsError,
     encode_update,
     float_view,
     genesis_state,
     next_state,
     sample_weight,
+    saturated_tensors,
 )
 from fl_orchestrator.model.layout import Layout
 
-offsets = st.integers(-24, 96)
+offsets = st.integers(-64, 96)
 states = st.one_of(
     st.integers(-(2**31), 2**31 - 1), st.sampled_from([-(2**31), 2**31 - 1, 2**24 + 1, -1, 0, 1])
 )
@@ -34,10 +36,46 @@ def scalar(offset: int) -> Layout:
 
 
 @given(weights, offsets)
-def test_genesis_is_the_formula(weight: float, offset: int) -> None:
+def test_genesis_is_the_formula_and_never_saturates(weight: float, offset: int) -> None:
+    if arithmetic.saturates(weight, offset):
+        with pytest.raises(OutOfRange, match="at offset"):
+            genesis_state(scalar(offset), [np.array(weight)])
+        return
     state = genesis_state(scalar(offset), [np.array(weight)])
     assert state.dtype == np.int32
     assert state.tolist() == [arithmetic.genesis(weight, offset)]
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_tensor_and_the_offset_that_would_do() -> None:
+    layout = Layout.of([("bias", [3], 0), ("kernel", [2], 2)])
+    kernel, bias = np.array([1.0, 31.9]), np.array([200.0, -1000.0, 0.5])
+    with pytest.raises(OutOfRange, match=r"'bias' has a weight of 1000; at offset 0") as refusal:
+        genesis_state(layout, [bias, kernel])
+    assert "offset of -3 or less" in str(refusal.value.hint)
+    fitting = Layout.of([("bias", [3], -3), ("kernel", [2], 2)])
+    views = float_view(fitting, genesis_state(fitting, [bias, kernel]))
+    assert np.allclose(views[0], bias)
+
+
+def test_what_no_offset_can_hold_is_refused_too() -> None:
+    with pytest.raises(OutOfRange) as refusal:
+        genesis_state(scalar(0), [np.array(1e300)])
+    assert "No offset is large enough" in str(refusal.value.hint)
+
+
+def test_a_state_at_an_end_of_its_range_is_named() -> None:
+    layout = Layout.of([("a", [2], 0), ("b", [2], 0), ("c", [1], 0)])
+    state = np.array([0, 2**31 - 1, 5, 2**31 - 2, -(2**31)], np.int32)
+    assert saturated_tensors(layout, state) == ("a", "c")
+    assert saturated_tensors(layout, np.zeros(5, np.int32)) == ()
+
+
+def test_a_tensor_whose_changes_all_round_to_zero_is_coarse() -> None:
+    layout = Layout.of([("fine", [3], 10), ("coarse", [3], 0), ("same", [2], 0)])
+    local = [np.full(3, 1e-6), np.array([1e-6, 0, -1e-6]), np.zeros(2)]
+    encoded = encode_update(layout, 15, local, np.zeros(8, np.int32))
+    assert encoded.coarse == ("coarse",)
+    assert [(t.changed, t.lost) for t in encoded.tensors] == [(3, 0), (2, 2), (0, 0)]
 
 
 @given(states, offsets)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic.alias_generators import to_camel
-from vectors import generate
+from vectors import arithmetic, generate
 
 from fl_orchestrator.aggregation.rules import rule_for
 from fl_orchestrator.content.cid import Cid, CidHasher
@@ -22,6 +22,7 @@ from fl_orchestrator.model.chunk_tree import (
     zero_nodes,
 )
 from fl_orchestrator.model.fixed_point import (
+    OutOfRange,
     encode_update,
     float_view,
     genesis_state,
@@ -197,8 +198,12 @@ def test_a_conversion_is_the_golden_one(row: dict[str, Any]) -> None:
     weight, local = (
         np.array(struct.unpack(">d", unhex(row[key]))[0]) for key in ("weight", "local")
     )
-    state = genesis_state(layout, [weight])
-    assert state.tolist() == [row["state"]]
+    state = np.array([row["state"]], np.int32)
+    if arithmetic.saturates(float(weight), row["offset"]):
+        with pytest.raises(OutOfRange):
+            genesis_state(layout, [weight])
+    else:
+        assert genesis_state(layout, [weight]).tolist() == state.tolist()
     assert float_view(layout, state)[0].astype(">f4").tobytes() == unhex(row["view"])
     encoded = encode_update(layout, row["fractionBits"], [local], state)
     assert encoded.vector.tolist() == [row["update"]]

@@ -85,7 +85,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     drawn = draw(st.lists(names.filter(lambda n: n != "__metadata__"), unique=True, max_size=4))
     tensors = [TensorSpec(name="first", shape=[3])]
     tensors += [
-        TensorSpec(name=name + "'", shape=draw(shapes), offset=draw(st.integers(-24, 96)))
+        TensorSpec(name=name + "'", shape=draw(shapes), offset=draw(st.integers(-64, 96)))
         for name in drawn
     ]
     means = draw(st.lists(real, max_size=3))
@@ -174,7 +174,7 @@ def impossible() -> dict[str, dict[str, Any]]:
         "dimensions beyond memory": {"tensors": tensor(shape=[2**20, 2**20])},
         "a huge empty tensor": {"tensors": [*tensor(), *tensor(name="v", shape=[0, 2**40])]},
         "33 dimensions": {"tensors": tensor(shape=[1] * 33)},
-        "an offset below": {"tensors": tensor(offset=-25)},
+        "an offset below": {"tensors": tensor(offset=-65)},
         "an offset above": {"tensors": tensor(offset=97)},
         "more fraction bits than the state": {"updateFractionBits": 25},
         "negative fraction bits": {"updateFractionBits": -1},
