@@ -3,16 +3,21 @@
 Imported only where a rule runs: numba takes a second to import.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import numba
 import numpy as np
+import structlog
 from numba import types
 from numpy.typing import NDArray
 
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Network = NDArray[np.int64]
+
+_log = structlog.get_logger(__name__)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _SHIFT: Final = 48
 # Columns sorted at a time: ten rows of them fit the L1 cache, a hundred the L2.
@@ -22,7 +27,25 @@ _BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
 _SUMS: Final = types.int32[::1]
 
 
-@numba.njit(types.void(_SUMS, *[_BLOCK] * 4, *[types.int32] * 4), cache=True)
+def _compiled(signature: Any) -> Callable[[_Function], _Function]:
+    """Compile now, and keep the code for the next process where there is a place for it.
+
+    There is none where neither the package's directory, nor the home directory, nor
+    NUMBA_CACHE_DIR can be written to, or the disk is full: then each process compiles anew.
+    """
+
+    def compile_(function: _Function) -> _Function:
+        try:
+            compiled: _Function = numba.njit(signature, cache=True)(function)
+        except (RuntimeError, OSError) as error:
+            _log.info("compiles anew: set NUMBA_CACHE_DIR to keep it", reason=str(error))
+            compiled = numba.njit(signature)(function)
+        return compiled
+
+    return compile_
+
+
+@_compiled(types.void(_SUMS, *[_BLOCK] * 4, *[types.int32] * 4))
 def add_weighted(
     sums: Int32, q0: Int16, q1: Int16, q2: Int16, q3: Int16, w0: int, w1: int, w2: int, w3: int
 ) -> None:
@@ -35,10 +58,7 @@ def add_weighted(
         sums[i] += low + w2 * np.int32(q2[i]) + w3 * np.int32(q3[i])
 
 
-@numba.njit(
-    types.void(_SUMS, types.int16[:, ::1], types.int64[:, ::1], types.int64, types.int64),
-    cache=True,
-)
+@_compiled(types.void(_SUMS, types.int16[:, ::1], types.int64[:, ::1], types.int64, types.int64))
 def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -> None:
     """Add to each sum the values of ranks low..high-1 in its column of ``rows``, reordering rows.
 
@@ -60,7 +80,7 @@ def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -
                 totals[c] += row[c]
 
 
-@numba.njit(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]), cache=True)
+@_compiled(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]))
 def _divide(sums: Int32, count: int, reciprocal: np.uint64, quotients: Int16) -> None:
     bias = 65_536 * count + count
     for i in range(sums.size):

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from fl_orchestrator.errors import InputError, VerificationError
 from fl_orchestrator.files import open_regular, read_regular, write_whole
+from fl_orchestrator.json_text import NOT_FINITE, to_json
 
 HISTORY: Final = "history.json"
 BLOCKS: Final = "blocks.jsonl"
@@ -47,6 +48,8 @@ class _Record(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+    # Why a number is null, for people: see json_text. It is written anew each time.
+    not_finite: dict[str, str] = Field(default={}, alias=NOT_FINITE, exclude=True)
 
 
 class RoundEntry(_Record):
@@ -102,7 +105,7 @@ class History(_Record):
     complete: bool = False
 
     def save(self, directory: Path) -> None:
-        write_whole(directory / HISTORY, self.model_dump_json(indent=2) + "\n")
+        write_whole(directory / HISTORY, to_json(self.model_dump(), indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> Self:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
 import typer
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from fl_orchestrator.cli.site import signer_url
+from fl_orchestrator.cli.site import expanded, signer_url
 from fl_orchestrator.errors import InputError
 
 FILE: Final = Path("flo.toml")
+#: In a context: the settings file that nobody named, which was found in the working directory.
+FOUND: Final = "fl_orchestrator.settings"
+_MAX_BYTES: Final = 1 << 20
 ROLES: Final = ("party", "aggregator", "watcher", "keeper")
 #: What may stand above the sections, for every command that has the option. Not the relay: a
 #: party's is where it posts, a keeper's where it listens.
@@ -34,27 +37,31 @@ class BadConfig(InputError):
     """The settings file cannot be read, or says something that no command understands."""
 
 
-class _Settings(BaseModel):
-    # Numbers may stand for text: an amount, say.
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-
-
 def load(context: typer.Context, file: Path | None) -> Path | None:
     """Make a settings file the source of defaults of all commands: a callback of --config.
 
     Without a file named, it is ``flo.toml`` in the working directory, if there is one. Raises
     BadConfig.
     """
-    if context.resilient_parsing or (file is None and not FILE.is_file()):
+    if context.resilient_parsing or "--help" in sys.argv[1:]:
         return file
+    if file is None and not FILE.is_file():
+        return None
     chosen = file or FILE
+    if file is None:
+        context.meta[FOUND] = FILE.resolve()
     context.default_map = defaults(context.command, _parsed(chosen), chosen)
     return chosen
 
 
 def _parsed(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise BadConfig(f"The settings file {file} has more than {_MAX_BYTES:,} bytes.")
+        # Editors on Windows begin a file with a byte order mark.
+        return tomllib.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise BadConfig(
             f"The settings file {file} cannot be read: {error.strerror}.", "Check --config."
@@ -128,11 +135,16 @@ def _checked(
     settings: dict[str, Any], options: Mapping[str, Any], file: Path, section: str
 ) -> dict[str, str]:
     """Settings as they would be typed. Raises BadConfig."""
+    # Not above: it takes a quarter of a second, and help needs no settings.
+    from pydantic import ConfigDict, ValidationError, create_model
+
     where = f"{file}, [{section}]" if section else str(file)
     joined = {key: _joined(value) for key, value in settings.items()}
     fields: dict[str, Any] = {name: (kind, None) for name, kind in options.items()}
     try:
-        values = create_model("Settings", __base__=_Settings, **fields)(**joined)
+        # Numbers may stand for text: an amount, say.
+        strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+        values = create_model("Settings", __config__=strict, **fields)(**joined)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0])
@@ -159,7 +171,7 @@ def _typed(value: Any, directory: Path) -> str:
     """What to type for a value. Paths in the file are relative to the file; a URL is no path."""
     if not isinstance(value, Path):
         return str(value)
-    return signer_url(value) or str(directory / value.expanduser())
+    return signer_url(value) or str(directory / expanded(value))
 
 
 ConfigOption = Annotated[

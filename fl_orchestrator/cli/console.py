@@ -1,26 +1,66 @@
-"""What all commands share: the consoles, money and times in words, errors and interrupts."""
+"""What all commands share: the consoles, money and times in words, errors and interrupts.
+
+Whatever is printed goes through here: what came from outside is made printable.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 
+from fl_orchestrator.cli import streams
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.json_text import to_json
+from fl_orchestrator.printable import printable
 from fl_orchestrator.units import ether as ether
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
-_PIPED_WIDTH: Final = 160
 
-# Piped output has no width of its own: tables must not cut addresses.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
+class _Screen:
+    """A Rich console that is made when it is first used: importing Rich takes longer than `--help`.
+
+    Rich takes it for a console: it has all of its attributes.
+    """
+
+    def __init__(self, stderr: bool) -> None:
+        self._stderr = stderr
+        self._console: Console | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made(), name)
+
+    def __enter__(self) -> Any:
+        return self._made().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._made().__exit__(*error)
+
+    def _made(self) -> Console:
+        if self._console is None:
+            from fl_orchestrator.cli.screen import Screen
+
+            self._console = Screen(stderr=self._stderr)
+        return self._console
+
+
+out = cast("Console", _Screen(stderr=False))
+err = cast("Console", _Screen(stderr=True))
+
+
+def quiet_if(json_output: bool) -> Console:
+    """stdout for people, which stays empty where a command prints JSON."""
+    if not json_output:
+        return out
+    from rich.console import Console
+
+    return Console(quiet=True)
 
 
 class Interrupted(FloError):
@@ -39,7 +79,9 @@ def interruptible(sentence: str) -> Iterator[None]:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value))
+    stream = streams.stdout()
+    stream.write(to_json(value) + "\n")
+    stream.flush()
 
 
 def say(text: str, console: Console = out) -> None:
@@ -47,9 +89,16 @@ def say(text: str, console: Console = out) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
+def safe(value: object) -> str:
+    """A text from outside, a file's name say, as it can stand in a sentence with markup."""
+    from rich.markup import escape
+
+    return escape(printable(str(value)))
+
+
 def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns; a long value is never broken."""
-    rows = list(rows)
+    rows = [(printable(name), printable(value)) for name, value in rows]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         out.print(f"{name:<{width}}  {value}", soft_wrap=True, markup=False)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from fl_orchestrator.cli import config
-from fl_orchestrator.cli.console import say
+from fl_orchestrator.cli.console import safe, say
 from fl_orchestrator.errors import InputError
 
 _SHARED: Final = """\
@@ -111,4 +110,4 @@ def init(
         raise InputError(
             f"{file} cannot be written: {error.strerror}.", "Check its directory."
         ) from error
-    say(f"{escape(str(file))} is written. Fill it in; then `flo keys new key.json`.")
+    say(f"{safe(file)} is written. Fill it in; then `flo keys new key.json`.")

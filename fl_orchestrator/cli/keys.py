@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, err, print_json, print_pairs, say
+from fl_orchestrator.cli.console import JsonOption, err, print_json, print_pairs, safe, say
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.passwords import ask_secret, read_password
-from fl_orchestrator.cli.site import PasswordOption
+from fl_orchestrator.cli.site import PasswordOption, expanded
 from fl_orchestrator.errors import KeyStoreError
 
-app = typer.Typer(help="Make and list encrypted key files.", no_args_is_help=True)
+app = Noun("Make and list encrypted key files.")
 
 _CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DIRECTORY: Final = Path("~/.flo/keys")
@@ -65,7 +65,7 @@ def list_(
 
     keys: list[dict[str, str]] = []
     others: list[dict[str, str]] = []
-    for file in _files(directory.expanduser()):
+    for file in _files(expanded(directory)):
         try:
             keys.append({"address": keystore_address(file), "file": str(file)})
         except KeyStoreError as error:
@@ -76,9 +76,9 @@ def list_(
     if keys:
         print_pairs((key["address"], key["file"]) for key in keys)
     else:
-        say(f"There are no key files in {escape(str(directory))}.")
+        say(f"There are no key files in {safe(directory)}.")
     for other in others:
-        say(escape(other["reason"]), err)
+        say(safe(other["reason"]), err)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -100,4 +100,4 @@ def _save(file: Path, secret: bytes, password_file: Path | None, json_output: bo
     if json_output:
         print_json({"address": address, "file": str(file)})
     else:
-        say(f"{address} written to {escape(str(file))}")
+        say(f"{address} written to {safe(file)}")

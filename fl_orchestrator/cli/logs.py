@@ -11,6 +11,8 @@ from typing import Any, Final, TextIO, cast
 import structlog
 
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.json_text import to_json
+from fl_orchestrator.printable import printable, printable_lines, printable_value
 
 _FORMATS: Final = ("text", "json")
 _LEVELS: Final = ("debug", "info", "warning", "error")
@@ -35,6 +37,26 @@ class _Tolerant:
             self.stream.flush()
 
 
+def _made_printable(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """What came from outside, a node's message say, must not act on whoever reads the log."""
+    traceback = event.pop("exception", None)
+    event = {printable(key): printable_value(value) for key, value in event.items()}
+    if traceback is not None:
+        event["exception"] = printable_lines(traceback, "  ")
+    return event
+
+
+def _json_line(event: dict[str, Any], default: Any = repr, **_: Any) -> str:
+    return to_json(event, default=default)
+
+
+class _Printable(logging.Formatter):
+    """For what libraries log, which goes past structlog."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record), "  ")
+
+
 def configure(debug: bool) -> None:
     """Log warnings and worse; with ``debug`` everything. Logs never go to stdout."""
     log("debug" if debug else "warning", "text")
@@ -47,12 +69,14 @@ def log(level: str, kind: str) -> None:
             raise BadLogging(f"There is no log {name} {value!r}.", f"Use {', '.join(known)}.")
     # Tracebacks without local variables: one may be a key or a password.
     render: list[Any] = [
+        structlog.processors.format_exc_info,
+        _made_printable,
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
+        if kind == "text"
+        else structlog.processors.JSONRenderer(serializer=_json_line),
     ]
-    if kind == "json":
-        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -64,6 +88,10 @@ def log(level: str, kind: str) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Tolerant(sys.stderr))),
     )
+    if not logging.root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+        logging.root.addHandler(handler)
 
 
 def silence() -> None:

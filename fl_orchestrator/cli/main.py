@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
+import io
 import sys
-import traceback
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
 import fl_orchestrator
-from fl_orchestrator.cli import init, keys
-from fl_orchestrator.cli.audit import model, rounds, verify
+from fl_orchestrator.cli import streams
 from fl_orchestrator.cli.config import ConfigOption
-from fl_orchestrator.cli.console import err
-from fl_orchestrator.cli.consortium import contracts, federation, manifest
-from fl_orchestrator.cli.roles import aggregator, keeper, party, watcher
-from fl_orchestrator.cli.trial import demo, up
+from fl_orchestrator.cli.groups import Lazy, LazyGroup, Noun
 from fl_orchestrator.errors import ContentError, FloError, ToolchainError
+from fl_orchestrator.printable import printable_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FILE_HINT: Final = "Check that the file system has room and that you may write there."
 _DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
+_ABORTED: Final = 1
+# A click.UsageError, of the click that Typer brings along.
+_UsageError: Final[Any] = typer.BadParameter.__base__
 
-app = typer.Typer(
-    name="flo",
-    help="Federated learning that nobody has to trust.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    # Unlike "rich", this joins the lines of a paragraph.
-    rich_markup_mode="markdown",
-)
-app.command("demo")(demo.demo)
-app.command("up")(up.up)
-app.command("verify")(verify.verify)
-app.command("init")(init.init)
-app.add_typer(federation.app, name="federation")
-app.add_typer(party.app, name="party")
-app.add_typer(aggregator.app, name="aggregator")
-app.add_typer(keeper.app, name="keeper")
-app.add_typer(watcher.app, name="watcher")
-app.add_typer(manifest.app, name="manifest")
-app.add_typer(rounds.app, name="round")
-app.add_typer(model.app, name="model")
-app.add_typer(keys.app, name="keys")
-app.add_typer(contracts.app, name="contracts")
+
+def _lazy(module: str, attribute: str, summary: str) -> Lazy:
+    return Lazy(f"fl_orchestrator.cli.{module}", attribute, summary)
+
+
+class _Commands(LazyGroup):
+    """All commands. Those with the attribute ``app`` are nouns."""
+
+    lazy: dict[str, Lazy] = {  # noqa: RUF012 (Typer makes the only instance)
+        "demo": _lazy(
+            "trial.demo",
+            "demo",
+            "Train a model across parties that share no data, where nobody has to be trusted.",
+        ),
+        "up": _lazy(
+            "trial.up",
+            "up",
+            "Start a whole local federation: a chain, a store, and a process for each role.",
+        ),
+        "verify": _lazy(
+            "audit.verify",
+            "verify",
+            "Check a recorded run: replay its transactions, recompute every model.",
+        ),
+        "init": _lazy(
+            "init",
+            "init",
+            "Write a settings file with comments, to be filled in. An existing one is never "
+            "overwritten.",
+        ),
+        "federation": _lazy(
+            "consortium.federation",
+            "app",
+            "Create a federation, admit accounts, fund rewards, look.",
+        ),
+        "party": _lazy("roles.party", "app", "Take part with your own data."),
+        "aggregator": _lazy("roles.aggregator", "app", "Compute and attest to global models."),
+        "keeper": _lazy("roles.keeper", "app", "Move rounds on. Anyone can."),
+        "watcher": _lazy(
+            "roles.watcher", "app", "Check every model, and undo the wrong ones. Anyone can."
+        ),
+        "manifest": _lazy("consortium.manifest", "app", "Describe a federation's model."),
+        "round": _lazy("audit.rounds", "app", "Look at rounds."),
+        "model": _lazy("audit.model", "app", "Fetch the global model, or compute it again."),
+        "keys": _lazy("keys", "app", "Make and list encrypted key files."),
+        "contracts": _lazy("consortium.contracts", "app", "Compile the contracts."),
+    }
+
+
+app = Noun("Federated learning that nobody has to trust.", _Commands)
 
 
 def _version(wanted: bool) -> None:
@@ -63,41 +92,80 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    from fl_orchestrator.cli.logs import configure
-
-    configure(debug)
+    """What stands before a command; it is read where it is used."""
 
 
 def main() -> None:
     """Run the command line; errors become a sentence and an exit code."""
+    with streams.prepared():
+        code = _outcome(lambda: app(standalone_mode=False))
+        # What is left in a buffer may be what cannot be written.
+        code = _outcome(streams.flush) or code
+    sys.exit(code)
+
+
+def _outcome(action: Callable[[], Any]) -> int:
+    """The exit code of an action, whose errors are explained."""
     try:
-        app()
+        code = action()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        # Whoever reads has seen enough: `flo … | head`.
+        streams.give_up()
+        return _ABORTED
+    except typer.Abort:
+        sys.stderr.write("Aborted!\n")
+        return _ABORTED
+    except _UsageError as error:
+        return _misused(error)
     except FloError as error:
-        _explain(f"[bold red]Error:[/] {escape(error.message)}", error.hint)
-        sys.exit(error.exit_code)
+        return _explain("Error:", error.message, error.hint, error.exit_code)
     except OSError as error:
         # Stores, keys and chains explain their own failures; this is any other file's.
         what = "" if error.filename is None else f"{error.filename}: "
-        _explain(f"[bold red]Error:[/] {escape(what)}{error.strerror or error}.", _FILE_HINT)
-        sys.exit(ContentError.exit_code)
+        sentence = f"{what}{error.strerror or error}."
+        return _explain("Error:", sentence, _FILE_HINT, ContentError.exit_code)
     except ModuleNotFoundError as error:
-        _explain(
-            f"[bold red]Error:[/] The Python package {escape(str(error.name))} is not installed.",
+        return _explain(
+            "Error:",
+            f"The Python package {error.name} is not installed.",
             "Install it with: pip install 'fl-orchestrator[demo]'.",
+            ToolchainError.exit_code,
         )
-        sys.exit(ToolchainError.exit_code)
     except Exception as error:
-        _explain(
-            f"[bold red]Unexpected error:[/] {escape(f'{type(error).__name__}: {error}')}",
+        return _explain(
+            "Unexpected error:",
+            f"{type(error).__name__}: {error}",
             "This is a defect of flo; run it again with `flo --debug …` for the details.",
+            _DEFECT,
         )
-        sys.exit(_DEFECT)
+    return code if isinstance(code, int) else 0
 
 
-def _explain(sentence: str, hint: str | None) -> None:
+def _misused(error: Any) -> int:
+    """Show what click says of wrong options, which may come from a settings file."""
+    shown = io.StringIO()
+    error.show(shown)
+    sys.stderr.write(printable_lines(shown.getvalue()))
+    return int(error.exit_code)
+
+
+def _explain(title: str, sentence: str, hint: str | None, code: int) -> int:
     """Show the error being handled; all of it with --debug."""
-    if "--debug" in sys.argv:
-        traceback.print_exc()
-    err.print(sentence, soft_wrap=True)
-    if hint:
-        err.print(escape(hint), soft_wrap=True)
+    from rich.markup import escape
+
+    from fl_orchestrator.cli.console import err
+
+    try:
+        if "--debug" in sys.argv:
+            import traceback
+
+            sys.stderr.write(printable_lines(traceback.format_exc()))
+        text = escape(printable_lines(sentence, "  "))
+        err.print(f"[bold red]{title}[/] {text}", soft_wrap=True)
+        if hint:
+            err.print(escape(printable_lines(hint, "  ")), soft_wrap=True)
+    except OSError:
+        streams.give_up()  # nobody can be told; the exit code is all there is
+    return code

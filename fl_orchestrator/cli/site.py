@@ -19,6 +19,7 @@ import typer
 from fl_orchestrator.cli.passwords import read_password
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.protocol import ADDRESS
+from fl_orchestrator.printable import printable
 from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ LogFormatOption = Annotated[
 LogLevelOption = Annotated[
     str, shared("--log-level", "debug, info, warning or error.", metavar="LEVEL")
 ]
+
+
+class NoHome(InputError):
+    """A path begins with ~, and this account has no home directory."""
 
 
 class NoRecordedFederation(InputError):
@@ -324,7 +329,7 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
     key = named("key", key)
     if url := signer_url(key):
         return RemoteSigner(url)
-    return load_keystore(key, read_password(password_file, f"Password of {key}"))
+    return load_keystore(key, read_password(password_file, printable(f"Password of {key}")))
 
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
@@ -369,8 +374,17 @@ def parse_address(text: str) -> str:
     return address
 
 
+def expanded(path: Path) -> Path:
+    """A path without its ~. Raises NoHome."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise NoHome(
+            f"{path} cannot be found: this account has no home directory.",
+            "Set HOME, or name another directory: --home or FLO_HOME for a role's files.",
+        ) from error
+
+
 def role_home(home: Path, federation: Federation, address: str) -> Path:
     """The directory of one account's role in one federation."""
-    return (
-        home.expanduser() / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
-    )
+    return expanded(home) / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import rfc8785
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,6 +29,7 @@ from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout, minimal_depth
 from fl_orchestrator.model.protocol import BPS
 from fl_orchestrator.model.rules import TRIM, RuleKind, UnknownRule, rule_named
+from fl_orchestrator.printable import is_printable, printable
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 STATE_FRACTION_BITS: Final = 24
@@ -45,8 +47,24 @@ class ManifestError(ContentError):
     """A manifest that is malformed, not canonical, or describes something impossible."""
 
 
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-Text = Annotated[str, Field(max_length=65_536)]
+def _on_one_line(text: str) -> str:
+    if not is_printable(text):
+        raise ValueError(
+            f"{printable(text)!r} has control characters, line ends, or characters that reverse or "
+            "hide text"
+        )
+    return text
+
+
+def _in_lines(text: str) -> str:
+    for line in text.split("\n"):
+        _on_one_line(line)
+    return text
+
+
+# People read these on terminals and in logs. Only a text in words may have several lines.
+Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_on_one_line)]
+Text = Annotated[str, Field(max_length=65_536), AfterValidator(_in_lines)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -77,7 +95,7 @@ class TensorSpec(_Part):
             raise ValueError("a tensor cannot be called __metadata__")
         if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
             raise ValueError(f"a tensor's name has 1 to {MAX_NAME_BYTES} bytes of UTF-8")
-        return name
+        return _on_one_line(name)
 
     @field_validator("shape")
     @classmethod

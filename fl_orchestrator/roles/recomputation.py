@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from fl_orchestrator.chain.types import Observation, included_indices
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.digests import ZERO_HASH, Result, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
@@ -86,7 +86,7 @@ class _KnownModels:
     def add(self, task: str, model: ExpectedModel) -> None:
         self._models[task] = model
         lines = {task: [m.root.hex(), str(m.cid)] for task, m in self._models.items()}
-        write_whole(self._path, json.dumps(lines, indent=0) + "\n")
+        write_whole(self._path, to_json(lines, indent=0) + "\n")
 
 
 class Recomputation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentNotFound, ContentStore
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.vector_file import VectorKind, VectorMeta
 from fl_orchestrator.roles.vectors import VectorFile
 
@@ -163,5 +163,5 @@ class Retention:
             return set()
 
     def _write(self, kept: set[_Kept]) -> None:
-        lines = [json.dumps([k.round, k.kind.value, str(k.cid)]) for k in sorted(kept)]
+        lines = [to_json([k.round, k.kind.value, str(k.cid)]) for k in sorted(kept)]
         write_whole(self._path, "[" + ",\n".join(lines) + "]\n")

@@ -13,6 +13,7 @@ from typing import Final
 import filelock
 
 from fl_orchestrator.errors import KeyStoreError
+from fl_orchestrator.json_text import to_json
 
 _LOCK: Final = "lock"
 _HOLDER: Final = "lock.holder"
@@ -40,7 +41,7 @@ def account_lock(home: Path, account: str) -> Iterator[None]:
         ) from None
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname()}
-        (home / _HOLDER).write_text(json.dumps(holder) + "\n")
+        (home / _HOLDER).write_text(to_json(holder) + "\n")
         yield
     finally:
         (home / _HOLDER).unlink(missing_ok=True)

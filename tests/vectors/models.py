@@ -106,7 +106,7 @@ def conversions() -> list[Json]:
 
 
 # The model of the golden files, as the manifest below has it: name, shape, o_l.
-TENSORS = (("dense/kernel", [3, 100], 0), ("dense/bias", [3], 2), ('é "\\\n', [], -1))
+TENSORS = (("dense/kernel", [3, 100], 0), ("dense/bias", [3], 2), ('é "\\€', [], -1))
 DEPTH = 3
 MANIFEST = (
     '{"depth":3,"features":{"mean":[0,-1.5,1e+21],"scale":[1,0.001,1e-7]},'
@@ -114,7 +114,7 @@ MANIFEST = (
     '"samplesPerWeight":9007199254740991,"schema":"three columns","tensors":['
     '{"name":"dense/kernel","offset":0,"shape":[3,100]},'
     '{"name":"dense/bias","offset":2,"shape":[3]},'
-    '{"name":"é \\"\\\\\\n","offset":-1,"shape":[]}],'
+    '{"name":"é \\"\\\\€","offset":-1,"shape":[]}],'
     '"training":{"batchSize":32,"epochs":1,"learningRate":0.001,'
     '"loss":"binary_crossentropy","metrics":["accuracy"],"optimizer":"adam"},'
     '"updateFractionBits":15,"version":1}'
@@ -164,7 +164,7 @@ def file_bytes(
         f'{{"__metadata__":{{"chainId":"{chain}","federation":"{federation}",'
         f'"kind":"{kind}","round":"{number}"}}'
     )
-    names = ("dense/kernel", "dense/bias", 'é \\"\\\\\\n')
+    names = ("dense/kernel", "dense/bias", 'é \\"\\\\€')
     for name, (_, shape, _), values in zip(names, TENSORS, tensors, strict=True):
         start, end = end, end + len(values) * width
         sizes = ",".join(str(size) for size in shape)

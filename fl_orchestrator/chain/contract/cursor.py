@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ def save_cursor(path: Path, cursor: Cursor) -> None:
     """Replace the file in one step. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     offered = cursor.offered
-    body = json.dumps(
+    body = to_json(
         {
             "version": _VERSION,
             "chainId": cursor.chain_id,

@@ -5,7 +5,6 @@ equals what ``forge build`` makes of the same sources, byte for byte, with any o
 ``find_solc`` knows.
 """
 
-import json
 import logging
 import re
 import shutil
@@ -21,6 +20,7 @@ from sha3 import keccak_256
 
 from fl_orchestrator.artifacts import ADDRESS_BYTES
 from fl_orchestrator.errors import InputError, ToolchainError
+from fl_orchestrator.json_text import to_json
 
 #: What the migrations deploy, each in the file of its name. Libraries that these link are written
 #: too.
@@ -145,7 +145,7 @@ def compile_artifacts(root: Path) -> dict[str, str]:
     }
     compiler = {"version": project.solc_version, "settings": project.settings}
     return {
-        name: json.dumps(
+        name: to_json(
             {"name": name, "source": source, "compiler": compiler, **_artifact(name, contract)},
             indent=1,
             sort_keys=True,

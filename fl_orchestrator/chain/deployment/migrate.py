@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.errors import ChainError, InputError, ToolchainError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
 
@@ -92,7 +92,7 @@ class DeploymentRecord:
         items = [asdict(d) for d in deployments.values()]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(items, indent=2) + "\n")
+            write_whole(self.path, to_json(items, indent=2) + "\n")
         except OSError as error:
             raise UnwritableRecord(
                 f"{self.path} cannot be written: {error.strerror}.", "Check --deployments."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic_core import from_json
 
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import KeyStoreError
+from fl_orchestrator.json_text import to_json
 
 MAX_KEYSTORE_BYTES: Final = 65_536
 
@@ -137,7 +137,7 @@ def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = T
                 keystore = Account.encrypt(secret, password)
             else:
                 keystore = Account.encrypt(secret, password, kdf="pbkdf2", iterations=1)
-            json.dump(keystore, file)
+            file.write(to_json(keystore))
             file.flush()
             os.fsync(file.fileno())
             # A link fails where a rename would overwrite a key.

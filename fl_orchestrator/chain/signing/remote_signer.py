@@ -6,7 +6,6 @@ message, that was asked for, by the expected account.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urldefrag
@@ -24,6 +23,7 @@ from fl_orchestrator.chain.signing.keys import compact
 from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import ChainError, InputError, KeyStoreError
+from fl_orchestrator.json_text import to_json
 
 # A person may have to confirm it.
 _TIMEOUT_SECONDS: Final = 120.0
@@ -121,7 +121,7 @@ class RemoteSigner:
         """The result of the first of these methods that the signer has."""
         for method in methods:
             body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-            answer = self._post(json.dumps(body).encode())
+            answer = self._post(to_json(body).encode())
             error = answer.get("error")
             if error is None:
                 return answer.get("result")

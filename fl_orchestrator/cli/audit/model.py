@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say, short
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say, short
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
     Endpoint,
     GatewaysOption,
@@ -22,6 +22,7 @@ from fl_orchestrator.cli.site import (
     open_content,
     with_options,
 )
+from fl_orchestrator.cli.trainers import loading
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
     from fl_orchestrator.training.trainer import WeightSpec
 
-app = typer.Typer(help="Fetch the global model, or compute it again.", no_args_is_help=True)
+app = Noun("Fetch the global model, or compute it again.")
 
 _FORMATS: Final = ("safetensors", "npz", "keras")
 
@@ -117,7 +118,7 @@ def get(
     if json_output:
         print_json({"round": model.round, "root": root, "cid": cid, "file": str(file)})
         return
-    say(f"The model of round {model.round}, root {short(root)}, is in {escape(str(file))}.")
+    say(f"The model of round {model.round}, root {short(root)}, is in {safe(file)}.")
 
 
 @app.command()
@@ -211,11 +212,8 @@ def _format(named_one: str, output: Path | None, trainer: str) -> str:
 
 def _keras_model(trainer: str, tensors: list[WeightSpec]) -> KerasModel:
     """The Keras model of a person's trainer, whose tensors are the manifest's."""
-    from fl_orchestrator.training.loading import load_trainer
-
-    with err.status("Loading the trainer and its data …"):
-        loaded = load_trainer(trainer)
-    loaded.require_model(tensors)
+    with loading(trainer) as (loaded, _):
+        loaded.require_model(tensors)
     model = loaded.keras_model
     if model is None:
         raise NoArchitecture(

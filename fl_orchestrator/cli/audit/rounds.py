@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, ether, out, print_json, print_pairs, say, short
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import Endpoint, deployed_at, with_options
+from fl_orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.rounds import ResultRecord, RoundRecord
     from fl_orchestrator.chain.event_types import Answered, Demanded, RevealedUpdate, Slashed
 
-app = typer.Typer(help="Look at rounds.", no_args_is_help=True)
+app = Noun("Look at rounds.")
 
 
 @app.command("list")
@@ -275,7 +277,7 @@ def _date(timestamp: int) -> str:
 
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
     """Print columns; a long value is never broken."""
-    rows = list(rows)
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fl_orchestrator.cli.console import (
     JsonOption,
     duration,
     interruptible,
-    out,
     print_json,
     print_pairs,
+    quiet_if,
     say,
     short,
 )
@@ -52,7 +51,7 @@ def verify(
         from fl_orchestrator.audit.run_directory import check_recorded
 
         started = time.monotonic()
-        console = Console(quiet=True) if json_output else out
+        console = quiet_if(json_output)
         check_recorded(directory)
         with tempfile.TemporaryDirectory(prefix="flo-verify-") as workspace:
             with console.status("Replaying the recorded transactions on a fresh chain …"):

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import say
+from fl_orchestrator.cli.console import safe, say
+from fl_orchestrator.cli.groups import Noun
 
-app = typer.Typer(help="Compile the contracts.", no_args_is_help=True)
-
-
-@app.callback()
-def _noun() -> None:
-    """Compile the contracts."""
+app = Noun("Compile the contracts.")
 
 
 @app.command()
@@ -29,4 +24,4 @@ def build(
     from fl_orchestrator.chain.deployment.compile import build_contracts
 
     for path in build_contracts(project):
-        say(f"wrote {escape(str(path))}")
+        say(f"wrote {safe(path)}")

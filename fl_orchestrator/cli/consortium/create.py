@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
 from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
@@ -195,10 +194,7 @@ def create(
             }
         )
         return
-    say(
-        f"Federation {deployed.address}, block {deployed.block}; recorded in "
-        f"{escape(str(record.path))}."
-    )
+    say(f"Federation {deployed.address}, block {deployed.block}; recorded in {safe(record.path)}.")
     say("Next: `flo federation admit`, then parties and aggregators register.")
 
 

@@ -18,6 +18,7 @@ from fl_orchestrator.cli.console import (
 )
 from fl_orchestrator.cli.consortium.create import create
 from fl_orchestrator.cli.following import head_json
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
     DryRunOption,
     Endpoint,
@@ -29,7 +30,7 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import parse_ether
 
-app = typer.Typer(help="Create a federation, admit accounts, fund rewards, look.")
+app = Noun("Create a federation, admit accounts, fund rewards, look.")
 app.command()(create)
 
 

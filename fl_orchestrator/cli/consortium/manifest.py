@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
-from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, TrainerOption, show_training
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
+from fl_orchestrator.cli.groups import Noun
+from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, show_training
 from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
+from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.party.rehearsal import Rehearsal
     from fl_orchestrator.training.trainer import FloatArray
 
-app = typer.Typer(help="Describe a federation's model.", no_args_is_help=True)
+app = Noun("Describe a federation's model.")
 
 _TRAINING: Final = "How every party trains"
 _MODEL: Final = "The model's arithmetic"
@@ -35,11 +36,6 @@ class Impossible(InputError):
 
 class Unwritable(ContentError):
     """The manifest cannot be written."""
-
-
-@app.callback()
-def _noun() -> None:
-    """Describe a federation's model."""
 
 
 @app.command()
@@ -145,8 +141,8 @@ def create(
     ]
     show_training(manifest, rehearsal, measured)
     say(
-        f"\n{escape(str(output))} and {escape(str(weights))} are written. Next: `flo "
-        f"federation create --manifest {escape(str(output))} --weights {escape(str(weights))} …`."
+        f"\n{safe(output)} and {safe(weights)} are written. Next: `flo "
+        f"federation create --manifest {safe(output)} --weights {safe(weights)} …`."
     )
 
 
@@ -157,13 +153,11 @@ def _measured(
     from fl_orchestrator.model.fixed_point import genesis_state
     from fl_orchestrator.model.scaling import DEFAULT_FRACTION_BITS, Scaling, choose_scaling
     from fl_orchestrator.roles.party import rehearsal
-    from fl_orchestrator.training.loading import load_trainer
 
     with (
-        err.status("Loading the trainer and its data …") as status,
+        loading(trainer) as (loaded, status),
         tempfile.TemporaryDirectory() as workspace,
     ):
-        loaded = load_trainer(trainer)
         initial = loaded.initial_weights()
         if initial is None:
             raise NoInitialModel(

@@ -9,6 +9,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
 from fl_orchestrator.cli.following import follow, head_json
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import (
     SAFE_TO_STOP,
     BlockTimeoutOption,
@@ -37,7 +38,7 @@ from fl_orchestrator.errors import ChainError
 if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation
 
-app = typer.Typer(help="Compute and attest to global models.", no_args_is_help=True)
+app = Noun("Compute and attest to global models.")
 
 
 class NotAttesting(ChainError):

@@ -12,6 +12,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.following import head_json
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import Process, ServiceSite
 from fl_orchestrator.cli.site import with_options
 from fl_orchestrator.errors import ToolchainError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Mailbox
 
-app = typer.Typer(help="Move rounds on. Anyone can.", no_args_is_help=True)
+app = Noun("Move rounds on. Anyone can.")
 
 ListenOption = Annotated[
     str,
@@ -42,11 +43,6 @@ class KeeperSite(ServiceSite):
 
     def open_store(self) -> ContentStore:
         return ServiceSite.open_store(dataclasses.replace(self, relay=""))
-
-
-@app.callback()
-def _noun() -> None:
-    """Move rounds on. Anyone can."""
 
 
 @app.command()

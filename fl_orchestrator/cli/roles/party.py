@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles import party_run, rehearsal, submission
 from fl_orchestrator.cli.roles.stake import (
     OfOption,
@@ -18,7 +19,7 @@ from fl_orchestrator.cli.roles.stake import (
 )
 from fl_orchestrator.cli.site import Account, DryRunOption, Payer, with_options
 
-app = typer.Typer(help="Take part with your own data.", no_args_is_help=True)
+app = Noun("Take part with your own data.")
 
 
 @app.command()

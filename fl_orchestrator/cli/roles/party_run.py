@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, duration, err, interruptible, print_json, say
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    duration,
+    err,
+    interruptible,
+    print_json,
+    safe,
+    say,
+)
 from fl_orchestrator.cli.following import phase_ends_in
-from fl_orchestrator.cli.roles.rehearsal import TrainerOption
 from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite, show_done
 from fl_orchestrator.cli.roles.submission import NotTakingPart
 from fl_orchestrator.cli.site import Account, with_options
+from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,14 +80,13 @@ def run(
     """
     from fl_orchestrator.roles.party.adoption import Bound
     from fl_orchestrator.roles.retention import Retention
-    from fl_orchestrator.training.loading import load_trainer
 
     bounds = Bound.parse(alert_below, above=False) + Bound.parse(alert_above, above=True)
     if current is not None and current.suffix not in _SUFFIXES:
         raise InputError(f"{current} has another suffix.", f"Use {' or '.join(_SUFFIXES)}.")
     with interruptible(SAFE_TO_STOP):
-        with err.status("Loading the trainer and its data …"):
-            loaded = load_trainer(str(trainer))
+        with loading(trainer) as (loaded, _):
+            pass
         with site.running("party") as process:
             manifest = _manifest_for(loaded, process)
             _require_registered(process, site)
@@ -218,7 +224,7 @@ def pause(
     if resume:
         say("Resumed: `flo party run` commits again in the next round that it is drawn in.")
         return
-    say(f"Paused ({escape(str(marker))}): `flo party run` commits to nothing more.")
+    say(f"Paused ({safe(marker)}): `flo party run` commits to nothing more.")
     if owes:
         ends_in = phase_ends_in(seen)
         say(

@@ -13,7 +13,6 @@ import typer
 from fl_orchestrator.cli.console import (
     JsonOption,
     duration,
-    err,
     interruptible,
     print_json,
     print_pairs,
@@ -21,6 +20,7 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.site import Site, with_options
+from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.model.vector_file import VectorMeta
     from fl_orchestrator.roles.party.rehearsal import Rehearsal
     from fl_orchestrator.training.loading import CheckedTrainer
-
-TrainerOption = Annotated[
-    Path,
-    typer.Option(
-        "--trainer", metavar="FILE.py:FUNCTION", help="Your own code: a function for a trainer."
-    ),
-]
 
 
 class NoInitialModel(InputError):
@@ -79,11 +72,9 @@ def check(
     with interruptible("Nothing was sent."), tempfile.TemporaryDirectory() as workspace:
         from fl_orchestrator.model.fixed_point import float_view
         from fl_orchestrator.roles.party import rehearsal
-        from fl_orchestrator.training.loading import load_trainer
         from fl_orchestrator.training.trainer import WeightSpec
 
-        with err.status("Loading the trainer and its data …") as status:
-            loaded = load_trainer(str(trainer))
+        with loading(trainer) as (loaded, status):
             start = (
                 _from_federation(site, Path(workspace))
                 if manifest is None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fl_orchestrator.cli.console import print_json, say
-from fl_orchestrator.cli.logs import log
 from fl_orchestrator.cli.site import (
     LogFormatOption,
     LogLevelOption,
@@ -59,6 +58,7 @@ class ServiceSite(Site):
 
         Raises AccountInUse, and whatever opening the federation and the key raises.
         """
+        from fl_orchestrator.cli.logs import log
         from fl_orchestrator.service.lock import account_lock
         from fl_orchestrator.service.metered import MeteredStore
         from fl_orchestrator.service.metrics import UNHEALTHY_SECONDS, Metrics

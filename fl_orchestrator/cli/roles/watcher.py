@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json, say
+from fl_orchestrator.cli.console import JsonOption, interruptible, out, print_json, safe, say
 from fl_orchestrator.cli.following import head_json
+from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import (
     SAFE_TO_STOP,
     BlockTimeoutOption,
@@ -23,12 +23,7 @@ from fl_orchestrator.units import parse_ether
 if TYPE_CHECKING:
     from fl_orchestrator.roles.watcher.alerts import Alert
 
-app = typer.Typer(help="Check every model, and undo the wrong ones. Anyone can.")
-
-
-@app.callback()
-def _noun() -> None:
-    """Check every model, and undo the wrong ones. Anyone can."""
+app = Noun("Check every model, and undo the wrong ones. Anyone can.")
 
 
 @app.command()
@@ -118,7 +113,7 @@ def _show(
     if sent:
         say("Sent: " + ", ".join(f"{label} {count}" for label, count in sent.items()) + ".")
     for alert in alerts:
-        out.print(f"[bold red]Alert[/] ({alert.kind}): {escape(alert.message)}", soft_wrap=True)
+        out.print(f"[bold red]Alert[/] ({alert.kind}): {safe(alert.message)}", soft_wrap=True)
         for signer in alert.signers:
             seat = "has left" if signer.seat is None else f"seat {signer.seat}"
             out.print(f"  signed by {signer.address} ({seat})", soft_wrap=True)

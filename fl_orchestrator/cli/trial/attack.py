@@ -11,15 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fl_orchestrator.cli import logs
-from fl_orchestrator.cli.console import duration, ether, interruptible, out, print_json, say
+from fl_orchestrator.cli.console import (
+    duration,
+    ether,
+    interruptible,
+    out,
+    print_json,
+    quiet_if,
+    say,
+)
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from fl_orchestrator.attacks.base import Cost, Verdict
 
 _COMBINES: Final = frozenset({"attack", "seed", "json_output"})
@@ -48,10 +55,12 @@ def refuse_other_options(context: typer.Context) -> None:
 def perform(name: str, seed: int, json_output: bool, debug: bool) -> None:
     """Perform an attack, show it, and exit with 1 unless the protocol has won."""
     started = time.monotonic()
-    console = Console(quiet=True) if json_output else out
+    console = quiet_if(json_output)
     if not debug:
         # What the roles warn of is what the story tells.
-        logs.silence()
+        from fl_orchestrator.cli.logs import silence
+
+        silence()
     with (
         interruptible("An attack leaves no files; run it again."),
         tempfile.TemporaryDirectory(prefix="flo-attack-") as workspace,
@@ -90,6 +99,8 @@ def _tell(console: Console, who: str, what: str) -> None:
 
 def _hanging(console: Console, head: str, style: str, text: str) -> None:
     """Print a text beside its head: a terminal breaks it between words, a pipe gets one line."""
+    from rich.text import Text
+
     width = console.width - len(head) if console.is_terminal else max(1, len(text))
     kept = _BEFORE_UNIT.sub(_NO_BREAK, text)
     for line in textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False):
@@ -110,6 +121,8 @@ def _conclude(verdict: Verdict, remains: str, seconds: float) -> None:
 
 
 def _costs(costs: tuple[Cost, ...]) -> Table:
+    from rich.table import Table
+
     table = Table()
     table.add_column("who")
     for name in ("stake lost", "gas paid", "reward", "reward forgone"):

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
 from fl_orchestrator.cli.console import (
     JsonOption,
@@ -21,6 +17,8 @@ from fl_orchestrator.cli.console import (
     interruptible,
     out,
     print_json,
+    quiet_if,
+    safe,
     say,
     short,
 )
@@ -29,6 +27,9 @@ from fl_orchestrator.cli.trial.attack import perform, refuse_other_options
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from fl_orchestrator.audit.history import Comparison, RoundEntry
     from fl_orchestrator.simulation.experiment import Experiment, RewardShare
 
@@ -86,7 +87,7 @@ def demo(
         perform(attack, seed, json_output, debug=context.find_root().params["debug"])
         return
     started = time.monotonic()
-    console = Console(quiet=True) if json_output else out
+    console = quiet_if(json_output)
     with (
         interruptible("No round was run; run it again to start over."),
         console.status("Loading TensorFlow, the data and the contracts …"),
@@ -192,6 +193,8 @@ def _compare(console: Console, experiment: Experiment) -> Comparison:
 
 @contextmanager
 def _progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
     columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
@@ -205,6 +208,8 @@ def _conclude(
     seconds: float,
     directory: Path,
 ) -> None:
+    from rich.table import Table
+
     table = Table()
     table.add_column("trained by")
     table.add_column("accuracy", justify="right")
@@ -219,12 +224,14 @@ def _conclude(
         out.print(block)
     gas = experiment.simulation.gas_total
     say(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
-    shown = escape(str(directory))
+    shown = safe(directory)
     say(f"Written to {shown}: history.json, curves.png, model.keras, model.safetensors.")
     say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
 
 
 def _stakes(shares: list[RewardShare]) -> Table:
+    from rich.table import Table
+
     table = Table()
     for name, justify in (("role", "left"), ("account", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
-from fl_orchestrator.cli.console import JsonOption, err, out, print_json, say, short
+from fl_orchestrator.cli.console import JsonOption, err, out, print_json, safe, say, short
 from fl_orchestrator.cli.following import waiting_for
-from fl_orchestrator.cli.logs import log
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS, MAX_UPDATES
 
 if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.roles.setup import Terms
     from fl_orchestrator.service.local.federation import LocalFederation, Model
@@ -76,6 +75,7 @@ def up(
 
     Example: flo up --parties 5 --aggregators 4 --rounds 10
     """
+    from fl_orchestrator.cli.logs import log
     from fl_orchestrator.service.local.federation import LocalFederation, Plan
     from fl_orchestrator.service.lock import account_lock
     from fl_orchestrator.service.stop import stop_on_signals
@@ -98,7 +98,7 @@ def up(
     if json_output:
         print_json({"federation": chain.address, "directory": str(directory), "rounds": shown})
     else:
-        say(f"Stopped. Everything is in {escape(str(directory))}: run the same command to go on.")
+        say(f"Stopped. Everything is in {safe(directory)}: run the same command to go on.")
 
 
 def _find_programs(anvil: Path | None, ipfs: Path | None, store: str) -> _Programs:
@@ -244,6 +244,8 @@ class _Show:
         if self._quiet or not out.is_terminal:
             yield
             return
+        from rich.live import Live
+
         with Live(console=out, refresh_per_second=4, transient=True) as self._live:
             yield
 
@@ -268,10 +270,12 @@ class _Show:
             self._live.update(self._table(view, supervisor))
 
     def _table(self, view: View, supervisor: Supervisor) -> Table:
+        from rich.table import Table
+
         table = Table(title=waiting_for(view.seen), title_justify="left")
         for column in ("process", "id", "round", "log"):
             table.add_column(column)
         for child in supervisor.children:
             state = str(child.pid) if child.runs else f"[red]ended ({child.exit_code})[/]"
-            table.add_row(child.name, state, view.did.get(child.name, ""), escape(str(child.log)))
+            table.add_row(child.name, state, view.did.get(child.name, ""), safe(child.log))
         return table

@@ -6,7 +6,6 @@ that only a site's own validation rows tell.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.errors import ContentError, InputError, VerificationError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.context import Context
@@ -212,7 +212,7 @@ class Adopter(HistoryHook):
             _log.info(
                 "took the new global model into use", round=found.model.round, metrics=found.metrics
             )
-        write_whole(self._home / RECORD, json.dumps(record, indent=2) + "\n")
+        write_whole(self._home / RECORD, to_json(record, indent=2) + "\n")
 
 
 def in_use(home: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from fl_orchestrator.chain.types import Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import sync
+from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.digests import commitment
 from fl_orchestrator.roles.vectors import Origin
 
@@ -60,7 +60,7 @@ class Journal:
             "cid": str(update.cid),
             "salt": update.salt.hex(),
         }
-        (temporary / _PREIMAGE).write_text(json.dumps(preimage, indent=2) + "\n")
+        (temporary / _PREIMAGE).write_text(to_json(preimage, indent=2) + "\n")
         for path in (temporary / _UPDATE, temporary / _PREIMAGE, temporary):
             sync(path)
         shutil.rmtree(entry, ignore_errors=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import secrets
 import sys
@@ -31,6 +30,7 @@ from fl_orchestrator.chain.types import Role, StakeView
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.service.local.children import Child
@@ -96,7 +96,8 @@ class Member:
 
     def child(self, *options: str, environment: Mapping[str, str] | None = None) -> Child:
         """The process of this role, by the settings in its directory."""
-        command = [sys.executable, "-m", "fl_orchestrator", self.role, "run", *options]
+        flo = [sys.executable, "-m", "fl_orchestrator", "--config", "flo.toml"]
+        command = [*flo, self.role, "run", *options]
         return Child(self.name, command, self.directory, environment)
 
 
@@ -244,7 +245,7 @@ def _claim(directory: Path, plan: Plan) -> None:
                 f"{directory} has files in it, and no federation.", "Choose an empty directory."
             )
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(file, json.dumps(asdict(plan)) + "\n")
+        write_whole(file, to_json(asdict(plan)) + "\n")
         return
     try:
         found = TypeAdapter(Plan).validate_json(file.read_bytes())

@@ -6,7 +6,6 @@ A second start writes them again, since ports change; what a person has changed 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ def write_site(
     warning says so. Raises OSError.
     """
     before = _read(directory / _RECORD)
-    new = {key: f"{key} = {json.dumps(value)}" for key, value in settings.items()}
+    new = {key: f"{key} = {to_json(value)}" for key, value in settings.items()}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     ours = _Written(tuple(new.values()), tuple(digests.values()))
     # Whoever is killed before the end finds both what was there and what was to come.

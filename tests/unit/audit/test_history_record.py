@@ -19,6 +19,7 @@ from fl_orchestrator.audit.history import (
     UnreadableRun,
     file_sha256,
 )
+from fl_orchestrator.json_text import word_for
 
 ROOT = "0x" + "ab" * 32
 ENTRY = RoundEntry(
@@ -94,6 +95,7 @@ def test_a_run_that_diverged_is_still_readable(tmp_path: Path, value: float) -> 
     diverged.save(tmp_path)
     saved = json.loads((tmp_path / HISTORY).read_text(), parse_constant=pytest.fail)
     assert saved["rounds"][0]["loss"] is None
+    assert saved["rounds"][0]["not_finite"] == {"loss": word_for(value)}
     assert math.isnan(History.load(tmp_path).rounds[0].loss)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import resource
 import shlex
 import subprocess
@@ -10,8 +11,11 @@ import sys
 import pytest
 from support.commands import command_at, commands
 from support.flo import flo
+from typer.main import get_command
 
 import fl_orchestrator
+from fl_orchestrator.cli.groups import summary
+from fl_orchestrator.cli.main import app
 
 SLOW = (
     "tensorflow",
@@ -25,6 +29,8 @@ SLOW = (
     "sklearn",
     "matplotlib",
 )
+# These take a tenth of a second or more each, and help needs none of them.
+NEEDLESS = (*SLOW, "rich", "structlog", "pydantic", "asyncio", "urllib3")
 HELP = """
 import sys
 from fl_orchestrator.cli.main import main
@@ -38,6 +44,24 @@ print([name for name in {slow!r} if name in sys.modules])
 """
 
 
+MODULES = """
+import sys
+from fl_orchestrator.cli.main import main
+sys.argv = ["flo", *{command!r}, "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+print([name for name in {needless!r} if name in sys.modules])
+print(sorted(name for name in sys.modules if name.startswith("fl_orchestrator.")))
+"""
+# What every help may import of the package; a noun's also its own commands and what they share.
+COMMON = {
+    f"fl_orchestrator.{name}"
+    for name in ("cli", "cli.config", "cli.groups", "cli.main", "cli.passwords", "cli.site")
+} | {f"fl_orchestrator.{name}" for name in ("cli.streams", "errors", "printable", "units")}
+
+
 def test_help_loads_no_library_that_takes_seconds() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     script = HELP.format(commands=[(), *commands()], slow=SLOW)
@@ -46,6 +70,38 @@ def test_help_loads_no_library_that_takes_seconds() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime - before.ru_utime < 5  # of all commands together
+
+
+def imported_by_help(*command: str) -> tuple[list[str], set[str]]:
+    """What is imported of what help does not need, and the package's own modules."""
+    script = MODULES.format(command=command, needless=NEEDLESS)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    needless, own = map(ast.literal_eval, done.stdout.splitlines()[-2:])
+    return needless, set(own)
+
+
+def test_help_imports_no_command() -> None:
+    assert imported_by_help() == ([], COMMON)
+
+
+@pytest.mark.parametrize("noun", sorted(get_command(app).commands))  # type: ignore[attr-defined]
+def test_the_help_of_a_noun_imports_that_noun_alone(noun: str) -> None:
+    needless, own = imported_by_help(noun)
+    assert needless == []
+    # Nothing but the command line itself: what a command does, it imports when it does it.
+    light = {"json_text", "files", "model"}
+    assert {name.split(".")[1] for name in own - COMMON} <= {"cli", *light}
+    others = {"demo", "up", "verify", "rounds", "keys", "contracts"} - {noun, f"{noun}s"}
+    assert not {name.rpartition(".")[2] for name in own} & others
+
+
+def test_the_summaries_are_what_the_commands_say_of_themselves() -> None:
+    root = get_command(app)
+    assert dict(root.summaries()) == {  # type: ignore[attr-defined]
+        name: summary(command.help)
+        for name, command in root.commands.items()  # type: ignore[attr-defined]
+    }
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)

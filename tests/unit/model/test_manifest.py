@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from fl_orchestrator.model.manifest import (
     TrainingSpec,
 )
 from fl_orchestrator.model.rules import RuleKind
+from fl_orchestrator.printable import is_printable
 
 TRAINING = TrainingSpec(epochs=1, batch_size=32, learning_rate=0.1, optimizer="sgd", loss="mse")
 
@@ -72,6 +74,10 @@ def test_a_manifest_has_exactly_the_protocols_keys() -> None:
 real = st.floats(allow_nan=False, allow_infinity=False)
 
 
+def printable_text(**sizes: int) -> st.SearchStrategy[str]:
+    return st.text(st.characters(codec="utf-8").filter(is_printable), **sizes)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> RuleSpec:
     kind = draw(st.sampled_from(RuleKind))
@@ -80,7 +86,7 @@ def rules(draw: st.DrawFn) -> RuleSpec:
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
+    names = printable_text(min_size=1, max_size=60)
     shapes = st.lists(st.integers(0, 9), max_size=4)
     drawn = draw(st.lists(names.filter(lambda n: n != "__metadata__"), unique=True, max_size=4))
     tensors = [TensorSpec(name="first", shape=[3])]
@@ -93,8 +99,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
         tensors=tensors,
         depth=draw(st.integers(7, 21)),
         name=draw(names),
-        purpose=draw(st.text(st.characters(codec="utf-8"), max_size=50)),
-        data_schema=draw(st.text(st.characters(codec="utf-8"), max_size=50)),
+        purpose=draw(printable_text(max_size=50)) + "\nin lines",
+        data_schema=draw(printable_text(max_size=50)),
         rule=draw(rules()),
         samples_per_weight=draw(st.integers(1, 2**53 - 1)),
         update_fraction_bits=draw(st.integers(0, 24)),
@@ -265,3 +271,44 @@ def test_the_largest_model_of_the_protocol_fits() -> None:
             tensors=[TensorSpec(name="w", shape=(2**29,)), TensorSpec(name="b", shape=(1,))],
             depth=21,
         )
+
+
+# Text that would act on the terminal of whoever reads it
+
+HARMFUL = {
+    "an escape code": "a\x1b[2Kb",
+    "NUL": "a\0b",
+    "a line end": "a\nb",
+    "a carriage return": "a\rb",
+    "DEL": "a\x7fb",
+    "a C1 code": "a\x9b2Kb",
+    "a right-to-left override": "a\u202eb",
+    "a line separator": "a\u2028b",
+    "an isolate": "a\u2067b",
+    "a zero-width space": "a\u200bb",
+}
+PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "name": lambda text: {"name": text},
+    "purpose": lambda text: {"purpose": text},
+    "schema": lambda text: {"data_schema": text},
+    "loss": lambda text: {"training": {**TRAINING.model_dump(), "loss": text}},
+    "metrics": lambda text: {"training": {**TRAINING.model_dump(), "metrics": (text,)}},
+    "tensors": lambda text: {"tensors": [{"name": text, "shape": [3]}]},
+}
+
+
+@pytest.mark.parametrize("text", HARMFUL.values(), ids=HARMFUL)
+@pytest.mark.parametrize("place", PLACES)
+def test_text_that_acts_on_a_terminal_is_refused_everywhere(place: str, text: str) -> None:
+    if place in ("purpose", "schema") and text == HARMFUL["a line end"]:
+        assert manifest(**PLACES[place](text))
+        return
+    with pytest.raises(ManifestError, match="control characters") as refusal:
+        manifest(**PLACES[place](text))
+    assert is_printable(refusal.value.message)
+
+
+def test_a_stored_manifest_with_an_escape_code_is_refused() -> None:
+    good = manifest(purpose="PLACE").to_bytes()
+    with pytest.raises(ManifestError, match=r"purpose: .*control characters"):
+        Manifest.from_bytes(good.replace(b"PLACE", b"\\u001b[2K"))

@@ -1,0 +1,177 @@
+"""Commands and groups of `flo`: help as plain text, and a group that is imported when it is chosen.
+
+`flo --help` must not import what the commands need: neither Rich, which formats help for half a
+second, nor structlog, nor the modules of other commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_OPTIONS: Final = "Options"
+
+
+class Command(TyperCommand):
+    """A command with its options under the titles of their panels."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_parameters(self, ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        # Only here: help, which ends earlier, does without structlog.
+        from fl_orchestrator.cli.logs import configure
+
+        configure(ctx.find_root().params.get("debug", False))
+        return super().invoke(ctx)
+
+
+class Group(TyperGroup):
+    """A group that shows the whole first sentence of what each command does."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_parameters(self, ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries()))
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if "process_value" not in vars(parameter):
+                _leave_absent(parameter)
+        return parameters
+
+    def summaries(self) -> Iterator[tuple[str, str]]:
+        for name, command in self.commands.items():
+            yield name, summary(command.help or "")
+
+
+def summary(text: str) -> str:
+    """The first paragraph of a command's help, in one line."""
+    return " ".join(text.strip().partition("\n\n")[0].split())
+
+
+def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], _OPTIONS: []}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            is_argument = parameter.param_type_name == "argument"
+            panel = getattr(parameter, "rich_help_panel", None)
+            title = "Arguments" if is_argument else panel or _OPTIONS
+            sections.setdefault(title, []).append(record)
+    for title, records in sections.items():
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Noun(typer.Typer):
+    """A group of commands: `flo <noun> <verb>`."""
+
+    def __init__(self, text: str, cls: type[Group] = Group) -> None:
+        super().__init__(
+            help=text,
+            cls=cls,
+            no_args_is_help=True,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            # "rich" and "markdown" import Rich for help.
+            rich_markup_mode=None,
+        )
+        self.callback()(_group)  # so that it is a group, even of one command
+
+    def command(self, name: str | None = None, **more: Any) -> Callable[[_Function], _Function]:
+        decorated: Callable[[_Function], _Function] = super().command(
+            name, **{"cls": Command, **more}
+        )
+        return decorated
+
+
+def _group() -> None:
+    pass
+
+
+def _leave_absent(parameter: Any) -> None:
+    """Keep Typer from importing pydantic to convert the value of an option that is not given."""
+    process = parameter.process_value
+
+    def process_given(ctx: Any, value: Any) -> Any:
+        if value is not None or parameter.required or parameter.multiple:
+            return process(ctx, value)
+        return None if parameter.callback is None else parameter.callback(ctx, parameter, None)
+
+    parameter.process_value = process_given
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """Where a command or a noun is, and its summary, which `flo --help` shows without importing it.
+
+    ``attribute`` is a `Noun`, or the function of a command.
+    """
+
+    module: str
+    attribute: str
+    summary: str
+
+    def load(self, name: str) -> Any:
+        """The click command."""
+        found = getattr(importlib.import_module(self.module), self.attribute)
+        if not isinstance(found, typer.Typer):
+            noun = typer.Typer(add_completion=False, rich_markup_mode=None)
+            noun.command(name, cls=Command)(found)
+            found = noun
+        command = get_command(found)
+        command.name = name
+        return command
+
+
+class LazyCommands(MutableMapping[str, Any]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __init__(self, lazy: dict[str, Lazy], more: MutableMapping[str, Any]) -> None:
+        self._lazy = lazy
+        self._loaded: dict[str, Any] = dict(more)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = self._lazy[name].load(name)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a command cannot be taken away")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._lazy, **self._loaded})
+
+    def __len__(self) -> int:
+        return len({**self._lazy, **self._loaded})
+
+
+class LazyGroup(Group):
+    """The group of all commands; a subclass says which there are."""
+
+    lazy: dict[str, Lazy]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = LazyCommands(self.lazy, self.commands)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def summaries(self) -> Iterator[tuple[str, str]]:
+        for name in self.commands:
+            known = self.lazy.get(name)
+            yield name, known.summary if known else summary(self.commands[name].help or "")
