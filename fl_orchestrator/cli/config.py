@@ -22,7 +22,7 @@ from fl_orchestrator.errors import InputError
 FILE: Final = Path("flo.toml")
 #: In a context: the settings file that nobody named, which was found in the working directory.
 FOUND: Final = "fl_orchestrator.settings"
-_MAX_BYTES: Final = 1 << 20
+_MOST_SETTINGS_BYTES: Final = 1 << 20
 ROLES: Final = ("party", "aggregator", "watcher", "keeper")
 #: What may stand above the sections, for every command that has the option. Not the relay: a
 #: party's is where it posts, a keeper's where it listens.
@@ -57,9 +57,11 @@ def load(context: typer.Context, file: Path | None) -> Path | None:
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise BadConfig(f"The settings file {file} has more than {_MAX_BYTES:,} bytes.")
+            data = stream.read(_MOST_SETTINGS_BYTES + 1)
+        if len(data) > _MOST_SETTINGS_BYTES:
+            raise BadConfig(
+                f"The settings file {file} has more than {_MOST_SETTINGS_BYTES:,} bytes."
+            )
         # Editors on Windows begin a file with a byte order mark.
         return tomllib.loads(data.decode("utf-8-sig"))
     except OSError as error:

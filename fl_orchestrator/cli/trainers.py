@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.training.loading import CheckedTrainer
 
 _TRUSTED: Final = "trusted.json"
-_MAX_BYTES: Final = 1 << 20
+_MOST_TRUSTED_BYTES: Final = 1 << 20
 
 
 class UntrustedTrainer(InputError):
@@ -63,7 +63,7 @@ def _trusted() -> list[Any]:
     """The pairs of a settings file and a trainer that a person has trusted."""
     try:
         with (expanded(HOME_DEFAULT) / _TRUSTED).open("rb") as file:
-            entries = json.loads(file.read(_MAX_BYTES))
+            entries = json.loads(file.read(_MOST_TRUSTED_BYTES))
     except (OSError, ValueError, InputError):
         return []
     return entries if isinstance(entries, list) else []
