@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
+from sha3 import keccak_256
 
-from assurance.differential import aggregations, differences, harness_code, in_solidity
+from assurance.differential import (
+    Aggregation,
+    aggregations,
+    differences,
+    harness_code,
+    in_solidity,
+)
+from fl_orchestrator.model.rules import RuleKind
 
+INTERFACE = "contracts/interfaces/IFederation.sol"
 MODEL_RULE = "contracts/libraries/ModelRule.sol"
 
 
@@ -31,3 +40,23 @@ def test_solidity_and_python_agree_on_4000_coordinates() -> None:
 def test_a_fault_is_found(right: str, wrong: str) -> None:
     with in_solidity(harness_code({MODEL_RULE: (right, wrong)})) as evaluate:
         assert differences(evaluate, list(aggregations(200, seed=1))) != []
+
+
+class OfTheNextRule(Aggregation):
+    """By a rule that only the enum in Solidity has."""
+
+    def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
+        return (len(RuleKind), *super().encoded()[1:])
+
+
+def test_a_rule_without_a_line_reverts_and_is_never_computed_as_another() -> None:
+    code = harness_code({INTERFACE: ("    TrimmedMean\n", "    TrimmedMean,\n    MidRange\n")})
+    known = next(aggregations(1, seed=1))
+    unknown = OfTheNextRule(
+        known.rule, known.fraction_bits, known.weights, known.updates, known.base
+    )
+    error = keccak_256(b"UnknownRule(uint8)").hexdigest()[:8] + f"{len(RuleKind):064x}"
+    with in_solidity(code) as evaluate:
+        assert differences(evaluate, [known]) == []
+        with pytest.raises(RuntimeError, match=error):
+            evaluate([unknown])

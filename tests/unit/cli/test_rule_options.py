@@ -79,9 +79,7 @@ def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
     assert refusal.value.hint == f"Use one of {', '.join(LABELS)}."
 
 
-def test_a_rule_is_shown_with_its_parameters() -> None:
-    assert [str(RuleSpec.of(kind)) for kind in RuleKind] == [
-        "weighted-mean",
-        "median",
-        "trimmed-mean (trim 0.2)",
-    ]
+@pytest.mark.parametrize("kind", RuleKind, ids=lambda kind: kind.label)
+def test_a_rule_is_shown_with_its_parameters(kind: RuleKind) -> None:
+    shown = ", ".join(f"{p.option} {p.default / 10_000}" for p in kind.parameters)
+    assert str(RuleSpec.of(kind)) == (f"{kind.label} ({shown})" if shown else kind.label)
