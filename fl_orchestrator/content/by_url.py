@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from fl_orchestrator.content.store import ContentStore, StoreUnavailable, StoreUrlError
+from fl_orchestrator.content.store import ContentStore, StoreUrlError
 
 
 def open_store(url: str, gateways: Sequence[str] = ()) -> ContentStore:
     """Open the store that a URL names.
 
     ``file:///path/to/directory`` is a local directory, made if need be;
-    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), and needs the extra
-    ``kubo``. What the store has not got is asked of the ``gateways``, ``https://host``, in their
-    order. Raises StoreUrlError or StoreUnavailable.
+    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), which may be on https,
+    below a path, and behind ``user:password@`` or a bearer ``token@``. What the store has not got
+    is asked of the ``gateways``, ``https://host``, in their order. Raises StoreUrlError or
+    StoreUnavailable.
     """
     store = _open_own(url)
     if not gateways:
@@ -54,21 +55,31 @@ def _open_local(parts: SplitResult) -> ContentStore:
 
 
 def _open_kubo(parts: SplitResult) -> ContentStore:
-    if not parts.hostname or not parts.port or "@" in parts.netloc or parts.path not in ("", "/"):
+    from fl_orchestrator.content.kubo import KuboStore
+
+    secure = parts.scheme == "kubo+https"
+    port = parts.port or (_HTTPS_PORT if secure else 0)
+    user, password = parts.username, parts.password
+    named = parts.hostname and not any(c.isspace() for c in unquote(parts.netloc + parts.path))
+    if not named or not port or (password is not None and not user):
         raise StoreUrlError(
             f"The store URL {_shown(parts)!r} is not scheme, host and port.", _URL_HINT
         )
-    try:
-        from fl_orchestrator.content.kubo import KuboStore
-    except ModuleNotFoundError as error:
-        raise StoreUnavailable(
-            f"A Kubo store needs the Python package {error.name}, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[kubo]'.",
-        ) from error
-    return KuboStore(parts.hostname, parts.port, secure=parts.scheme == "kubo+https")
+    return KuboStore(
+        parts.hostname or "",
+        port,
+        secure=secure,
+        path=parts.path,
+        user=None if user is None else unquote(user),
+        password=None if password is None else unquote(password),
+    )
 
 
-_URL_HINT: Final = "Use file:///path/to/directory or kubo+http://127.0.0.1:5001."
+_HTTPS_PORT: Final = 443
+_URL_HINT: Final = (
+    "Use file:///path/to/directory, kubo+http://127.0.0.1:5001 or "
+    "kubo+https://user:password@host/path."
+)
 _OPENERS: Final[dict[str, Callable[[SplitResult], ContentStore]]] = {
     "file": _open_local,
     "kubo+http": _open_kubo,

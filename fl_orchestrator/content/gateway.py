@@ -23,11 +23,14 @@ from fl_orchestrator.content.store import (
     verified,
 )
 from fl_orchestrator.errors import ContentError
+from fl_orchestrator.transport.connections import Session
+from fl_orchestrator.transport.deadline import Deadline
 
 #: How long a gateway may take for its first byte, and for each MiB.
 GATEWAY_SECONDS: Final = 30.0
 
 _MISSING: Final = {404, 410}
+_REDIRECTS: Final = {301, 302, 303, 307, 308}
 HTTP_URL_HINT: Final = (
     "Use http(s)://host[:port][/path], without user, password, query or fragment."
 )
@@ -49,22 +52,22 @@ class Gateway:
         # A path may be a key.
         self._what = f"The gateway {parts.scheme}://{parts.netloc}"
         self._stall_seconds = stall_seconds
+        self._session = Session()
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         """Open the content as a verified stream; see ContentStore.get."""
 
-        def open_at(offset: int) -> requests.Response:
-            return self._open_at(cid, offset, max_bytes)
+        def open_at(deadline: Deadline, offset: int) -> requests.Response:
+            return self._open_at(deadline, cid, offset, max_bytes)
 
         return verified(stream(self._what, open_at, self._stall_seconds), cid, max_bytes)
 
-    def _open_at(self, cid: Cid, offset: int, max_bytes: int) -> requests.Response:
-        headers = {"Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        response = send(
-            self._what, "GET", f"{self._base}/ipfs/{cid}", self._stall_seconds, headers=headers
-        )
+    def _open_at(
+        self, deadline: Deadline, cid: Cid, offset: int, max_bytes: int
+    ) -> requests.Response:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        url = f"{self._base}/ipfs/{cid}"
+        response = send(self._what, self._session, deadline, "GET", url, headers=headers)
         try:
             self._check(response, cid, offset, max_bytes)
         except ContentError:
@@ -76,7 +79,7 @@ class Gateway:
         status, promised = response.status_code, response.headers.get("Content-Length", "")
         if status in _MISSING:
             raise ContentNotFound(f"{self._what} does not have {cid}.")
-        if response.is_redirect:
+        if status in _REDIRECTS:
             # It could lead anywhere, into this site's own network as well.
             raise StoreUnavailable(
                 f"{self._what} redirects, which is not followed.",

@@ -4,22 +4,17 @@ The node is the operator's own, so its answers are believed; the content it fetc
 is not: it is read as it comes, up to a size, and checked against its CID.
 """
 
+import base64
 import io
-import ipaddress
-import warnings
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
-import ipfshttpclient
 import requests
-import urllib3
-from ipfshttpclient import exceptions
 from pydantic_core import from_json
 
 from fl_orchestrator.content.cid import CHUNK_BYTES, Cid
 from fl_orchestrator.content.download import (
-    CONNECT_SECONDS,
     STALL_SECONDS,
     DownloadInterrupted,
     repeated,
@@ -35,18 +30,46 @@ from fl_orchestrator.content.store import (
     too_large,
     verified,
 )
+from fl_orchestrator.transport import http
+from fl_orchestrator.transport.connections import Session
+from fl_orchestrator.transport.deadline import Deadline
 
 _UPLOAD_BYTES: Final = 1 << 18
 # The node gives up on a request itself; the client waits a little longer, to hear why.
 _ANSWER_SECONDS: Final = 10.0
-_MAX_ERROR_BYTES: Final = 1 << 16
+_MAX_ANSWER_BYTES: Final = 1 << 16
 _OK: Final = 200
+_REFUSED: Final = frozenset({401, 403})
+# Of a proxy in front of the node: another request may be served a moment later.
+_PASSING: Final = frozenset({429, 502, 503, 504})
 _SHOWN_CHARACTERS: Final = 80
 _HINT: Final = "Start it with `ipfs daemon`, and check the address of its RPC API."
+_REFUSED_HINT: Final = (
+    "Give what API.Authorizations of its configuration, or the proxy in front of it, asks for: "
+    "kubo+https://user:password@host, or kubo+https://token@host for a bearer token."
+)
+
+
+class _Authorization(requests.auth.AuthBase):
+    """The header of a user and a password, or else of a bearer token."""
+
+    def __init__(self, user: str, password: str | None) -> None:
+        if password is None:
+            self._header = f"Bearer {user}"
+        else:
+            pair = base64.b64encode(f"{user}:{password}".encode())
+            self._header = f"Basic {pair.decode()}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
 
 
 class KuboStore:
     """A ContentStore in the IPFS node (Kubo, tested with 0.39) at the given host and port.
+
+    Where a proxy is in front of it, its API may be below a ``path``; ``user`` and ``password``, or
+    a bearer token as ``user`` alone, are sent with every request and shown nowhere.
 
     The node has ``timeout_seconds`` to find content, and then for each MiB of it, so a slow or
     stalling provider cannot hold a reader for ever. What a broken connection has interrupted is
@@ -60,25 +83,20 @@ class KuboStore:
         port: int,
         *,
         secure: bool = False,
+        path: str = "",
+        user: str | None = None,
+        password: str | None = None,
         timeout_seconds: float = STALL_SECONDS,
         max_file_bytes: int = MAX_FILE_BYTES,
     ) -> None:
-        scheme, family = "https" if secure else "http", _address_family(host)
-        netloc = f"[{host}]:{port}" if family == "ip6" else f"{host}:{port}"
-        self._what = f"The IPFS node at {scheme}://{netloc}"
-        self._cat_url = f"{scheme}://{netloc}/api/v0/cat"
+        address = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        self._what = f"The IPFS node at {address}"
+        self._api = f"{address}{path.rstrip('/')}/api/v0"
         self._timeout_seconds = timeout_seconds
         self._max_file_bytes = max_file_bytes
-        # ipfshttpclient passes urllib3 an argument that urllib3 3 will refuse: hence its pin.
-        warnings.filterwarnings("ignore", "The 'strict' parameter is no longer", FutureWarning)
-        # Made directly, the client does not check the node's version, of which it knows only 0.5
-        # to 0.8; the calls below are the same in 0.39.
-        self._client: Any = ipfshttpclient.Client(
-            f"/{family}/{host}/tcp/{port}/{scheme}",
-            session=True,
-            chunk_size=_UPLOAD_BYTES,
-            timeout=(CONNECT_SECONDS, timeout_seconds + _ANSWER_SECONDS),
-        )
+        self._session = Session()
+        # Also without: requests would look for a password in ~/.netrc.
+        self._session.auth = _Authorization(user, password) if user else _unchanged
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         """Store the rest of a stream; see ContentStore.put."""
@@ -94,10 +112,22 @@ class KuboStore:
 
     def _put(self, stream: BinaryIO, pin: bool) -> Cid:
         reader = HashingReader(stream, self._max_file_bytes)
-        with self._translated_errors():
+        boundary = secrets.token_hex(16)
+        options = {
+            "cid-version": "1",
+            "raw-leaves": "true",
+            "chunker": f"size-{CHUNK_BYTES}",
             # Unpinned first: of an upload that breaks off, the node may keep what has arrived.
-            answer = self._client.add(
-                reader, cid_version=1, raw_leaves=True, chunker=f"size-{CHUNK_BYTES}", pin=False
+            "pin": "false",
+            "progress": "false",
+        }
+        with Deadline(self._timeout_seconds) as deadline:
+            answer = self._answer(
+                deadline,
+                "add",
+                options,
+                data=self._form(reader, boundary, deadline),
+                headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
             )
         cid = reader.cid()
         if (stored := answer.get("Hash")) != str(cid):
@@ -109,6 +139,28 @@ class KuboStore:
             self.pin(cid)
         return cid
 
+    def _form(self, reader: HashingReader, boundary: str, deadline: Deadline) -> Iterator[bytes]:
+        """The upload; each MiB of it has its time, and so has the answer at its end."""
+        yield (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        since = 0
+        while True:
+            try:
+                piece = reader.read(_UPLOAD_BYTES)
+            except OSError as error:
+                raise StoreUnavailable(f"What is to be stored cannot be read: {error}.") from error
+            if not piece:
+                break
+            yield piece
+            since += len(piece)
+            if since >= CHUNK_BYTES:
+                since = 0
+                deadline.restart(self._timeout_seconds)
+        yield f"\r\n--{boundary}--\r\n".encode()
+        deadline.restart(self._timeout_seconds + _ANSWER_SECONDS)
+
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         """Open the content as a verified stream; see ContentStore.get.
 
@@ -118,8 +170,8 @@ class KuboStore:
         if size > max_bytes:
             raise too_large(cid, max_bytes)
 
-        def open_at(offset: int) -> requests.Response:
-            return self._cat(cid, offset)
+        def open_at(deadline: Deadline, offset: int) -> requests.Response:
+            return self._cat(deadline, cid, offset)
 
         # The end of an answer may be that of the file, or of what the node could find.
         return verified(stream(self._what, open_at, self._timeout_seconds, size), cid, max_bytes)
@@ -134,97 +186,117 @@ class KuboStore:
             raise self._not_a_node()
         return size
 
-    def _stat(self, cid: Cid, options: dict[str, Any]) -> Any:
-        def call() -> Any:
-            with self._translated_errors(cid):
-                return self._client.files.stat(f"/ipfs/{cid}", opts=self._options(options))
+    def _stat(self, cid: Cid, options: dict[str, str]) -> dict[str, Any]:
+        return self._repeated("files/stat", {"arg": f"/ipfs/{cid}", **options}, cid)
 
-        return repeated(call)
-
-    def _cat(self, cid: Cid, offset: int) -> requests.Response:
-        """The answer from an offset on. ipfshttpclient would read all of it into memory."""
+    def _cat(self, deadline: Deadline, cid: Cid, offset: int) -> requests.Response:
+        """The answer from an offset on."""
         query = {"arg": str(cid), "offset": str(offset), "progress": "false"}
-        response = send(self._what, "POST", self._cat_url, self._timeout_seconds, params=query)
+        response = self._send(deadline, "cat", query)
         if response.status_code == _OK:
             return response
         with response:
-            reason = _reported(response)
-        if reason is None:
-            raise self._not_a_node()
-        raise ContentNotFound(f"The IPFS node cannot get {cid}: {reason}.")
+            raise self._failure(response, deadline, cid)
 
     def has(self, cid: Cid) -> bool:
         """Say whether the node has all of the content itself; see ContentStore.has."""
         try:
-            stat = self._stat(cid, {"with-local": True, "offline": True})
+            stat = self._stat(cid, {"with-local": "true", "offline": "true"})
         except ContentNotFound:
             return False
         return stat.get("Local") is True
 
     def pin(self, cid: Cid) -> None:
         """Keep the content, fetching what the node does not have; see ContentStore.pin."""
-
-        def call() -> None:
-            with self._translated_errors(cid):
-                self._client.pin.add(str(cid), opts=self._options())
-
-        repeated(call)
+        self._repeated("pin/add", {"arg": str(cid)}, cid)
 
     def unpin(self, cid: Cid) -> None:
         """Let the node's garbage collection drop the content; see ContentStore.unpin."""
-
-        def call() -> None:
-            with self._translated_errors():
-                try:
-                    self._client.pin.rm(str(cid), opts=self._options())
-                except exceptions.ErrorResponse as error:
-                    if "not pinned" not in str(error):
-                        raise
-
-        repeated(call)
-
-    def _options(self, options: dict[str, Any] | None = None) -> dict[str, Any]:
-        return {**(options or {}), "timeout": f"{self._timeout_seconds}s"}
-
-    @contextmanager
-    def _translated_errors(self, cid: Cid | None = None) -> Iterator[None]:
-        """Translate errors; with a CID, what the node reports is about that content."""
         try:
-            yield
-        except exceptions.ErrorResponse as error:
-            if cid is not None:
-                raise ContentNotFound(f"The IPFS node cannot get {cid}: {error}.") from error
-            if "no space left" in str(error):
-                raise StoreFull(
-                    f"{self._what} has no room: {error}.",
-                    "Free some space, and run the command again.",
-                ) from error
-            raise StoreUnavailable(f"{self._what} reports: {error}.") from error
-        except exceptions.ConnectionError as error:
-            raise DownloadInterrupted(f"{self._what} cannot be reached.", _HINT) from error
-        except (exceptions.ProtocolError, requests.exceptions.ChunkedEncodingError) as error:
-            raise DownloadInterrupted(f"The connection to {self._what} broke.", _HINT) from error
-        except exceptions.TimeoutError as error:
-            raise StoreUnavailable(f"{self._what} does not answer.", _HINT) from error
-        except (exceptions.Error, requests.RequestException) as error:
-            raise self._not_a_node() from error
+            self._repeated("pin/rm", {"arg": str(cid)}, cid)
+        except ContentNotFound as error:
+            if "not pinned" not in error.message:
+                raise StoreUnavailable(error.message) from error
+
+    # ------------------------------------------------------------------ requests
+
+    def _repeated(self, command: str, query: dict[str, str], cid: Cid) -> dict[str, Any]:
+        """The answer to a command about this content that is safe to repeat."""
+        query = {**query, "timeout": f"{self._timeout_seconds}s"}
+
+        def call() -> dict[str, Any]:
+            with Deadline(self._timeout_seconds + _ANSWER_SECONDS) as deadline:
+                return self._answer(deadline, command, query, cid)
+
+        return repeated(call)
+
+    def _answer(
+        self,
+        deadline: Deadline,
+        command: str,
+        query: dict[str, str],
+        cid: Cid | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        with self._send(deadline, command, query, **options) as response:
+            if response.status_code != _OK:
+                raise self._failure(response, deadline, cid)
+            answer = self._object(response, deadline)
+        if answer is None:
+            raise self._not_a_node()
+        return answer
+
+    def _send(
+        self, deadline: Deadline, command: str, query: dict[str, str], **options: Any
+    ) -> requests.Response:
+        url = f"{self._api}/{command}"
+        return send(
+            self._what, self._session, deadline, "POST", url, _HINT, params=query, **options
+        )
+
+    def _object(self, response: requests.Response, deadline: Deadline) -> dict[str, Any] | None:
+        """The JSON object of an answer; None for anything else, which a node does not answer."""
+        try:
+            body = http.read(response, deadline, _MAX_ANSWER_BYTES)
+        except requests.Timeout:
+            raise StoreUnavailable(f"{self._what} does not answer in time.", _HINT) from None
+        except requests.ConnectionError:
+            raise DownloadInterrupted(f"The connection to {self._what} broke.", _HINT) from None
+        except http.TooMuch:
+            return None
+        try:
+            answer = from_json(body)
+        except ValueError:
+            return None
+        return answer if isinstance(answer, dict) else None
+
+    def _failure(
+        self, response: requests.Response, deadline: Deadline, cid: Cid | None
+    ) -> StoreUnavailable | ContentNotFound | StoreFull:
+        """What a status other than 200 means; with a CID, what the node says is about that."""
+        status = response.status_code
+        if status in _REFUSED:
+            return StoreUnavailable(
+                f"{self._what} refuses this client: HTTP status {status}.", _REFUSED_HINT
+            )
+        if status in _PASSING:
+            return DownloadInterrupted(f"{self._what} answers with HTTP status {status}.", _HINT)
+        reason = (self._object(response, deadline) or {}).get("Message")
+        if not isinstance(reason, str):
+            return self._not_a_node()
+        reason = http.shown_text(reason)
+        if cid is not None:
+            return ContentNotFound(f"The IPFS node cannot get {cid}: {reason}.")
+        if "no space left" in reason:
+            return StoreFull(
+                f"{self._what} has no room: {reason}.",
+                "Free some space, and run the command again.",
+            )
+        return StoreUnavailable(f"{self._what} reports: {reason}.")
 
     def _not_a_node(self) -> StoreUnavailable:
         return StoreUnavailable(f"{self._what} does not answer as one.", _HINT)
 
 
-def _reported(response: requests.Response) -> str | None:
-    """The reason that an error of the node gives, which is JSON; None for another server's."""
-    try:
-        body = response.raw.read(_MAX_ERROR_BYTES, decode_content=True)
-        return str(from_json(body)["Message"])
-    except (ValueError, KeyError, TypeError, OSError, urllib3.exceptions.HTTPError):
-        return None
-
-
-def _address_family(host: str) -> str:
-    """Return the multiaddr protocol of a host."""
-    try:
-        return f"ip{ipaddress.ip_address(host).version}"
-    except ValueError:
-        return "dns"
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import requests
 from pydantic_core import from_json
-from urllib3.exceptions import HTTPError
 
-from fl_orchestrator.chain.nodes.http import shown_url
 from fl_orchestrator.chain.types import Signature, SignedCommit, Update
 from fl_orchestrator.content.gateway import HTTP_URL_HINT
 from fl_orchestrator.errors import InputError
@@ -27,12 +23,13 @@ from fl_orchestrator.relay.messages import (
     RevealMessage,
 )
 from fl_orchestrator.roles.relay import RelayFailed, SignedResult
+from fl_orchestrator.transport import http
+from fl_orchestrator.transport.connections import Session
+from fl_orchestrator.transport.deadline import Deadline
 
 #: How long a message may take, whatever the relay does meanwhile.
 MESSAGE_SECONDS: Final = 20.0
 
-_CONNECT_SECONDS: Final = 5.0
-_SILENCE_SECONDS: Final = 15.0
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 1.0
 _MAX_ANSWER_BYTES: Final = 4096
@@ -40,7 +37,7 @@ _MAX_SHOWN: Final = 200
 # Too early, too many, not now: worth another try at once.
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
 
-_T = TypeVar("_T")
+_Send = Callable[[Deadline], tuple[int, dict[str, Any]]]
 
 
 class RelayUrlError(InputError):
@@ -65,6 +62,7 @@ class HttpRelay:
             raise RelayUrlError("The relay's URL is not understood.", HTTP_URL_HINT)
         self.url = url.rstrip("/")
         self._sleep = sleep
+        self._session = Session()
 
     def post_commit(self, round_number: int, commit: SignedCommit) -> None:
         self._post("commits", CommitMessage.of(round_number, commit))
@@ -75,9 +73,9 @@ class HttpRelay:
         if self._post("uploads", RevealMessage.of(round_number, update), end).get("stored") is True:
             return
 
-        def put() -> requests.Response:
+        def put(deadline: Deadline) -> tuple[int, dict[str, Any]]:
             with file.open("rb") as stream:
-                return self._send("PUT", f"uploads/{update.cid}", "octet-stream", stream)
+                return self._send(deadline, "PUT", f"uploads/{update.cid}", "octet-stream", stream)
 
         self._ask(put, end)
 
@@ -90,21 +88,27 @@ class HttpRelay:
     def _post(self, path: str, message: AnyMessage, latest: float = math.inf) -> dict[str, Any]:
         body = message.model_dump_json().encode()
         end = min(latest, time.monotonic() + MESSAGE_SECONDS)
-        return self._ask(lambda: self._send("POST", path, "json", body), end)
+        return self._ask(lambda deadline: self._send(deadline, "POST", path, "json", body), end)
 
-    def _send(self, method: str, path: str, kind: str, body: bytes | BinaryIO) -> requests.Response:
-        return requests.request(
-            method,
-            f"{self.url}/v1/{path}",
-            data=body,
-            # A proxy may compress what is not refused to be; the answer is read as it comes.
-            headers={"Content-Type": f"application/{kind}", "Accept-Encoding": "identity"},
-            timeout=(_CONNECT_SECONDS, _SILENCE_SECONDS),
-            allow_redirects=False,
-            stream=True,
-        )
+    def _send(
+        self, deadline: Deadline, method: str, path: str, kind: str, body: bytes | BinaryIO
+    ) -> tuple[int, dict[str, Any]]:
+        """The status, and a short JSON object; an empty one where the status says enough."""
+        url, headers = f"{self.url}/v1/{path}", {"Content-Type": f"application/{kind}"}
+        with http.send(
+            self._session, deadline, method, url, data=body, headers=headers
+        ) as response:
+            try:
+                answer = from_json(http.read(response, deadline, _MAX_ANSWER_BYTES))
+            except (http.TooMuch, ValueError):
+                answer = None
+            if isinstance(answer, dict):
+                return response.status_code, answer
+            if response.status_code == 200:
+                raise requests.exceptions.InvalidJSONError
+            return response.status_code, {}
 
-    def _ask(self, send: Callable[[], requests.Response], end: float) -> dict[str, Any]:
+    def _ask(self, send: _Send, end: float) -> dict[str, Any]:
         """Send a request, a few times if need be, until a time; the answer. Raises RelayFailed."""
         failure = "does not answer in time"
         for pause in (0.0, *[_PAUSE_SECONDS] * (_TRIES - 1)):
@@ -112,10 +116,11 @@ class HttpRelay:
                 break
             self._sleep(pause)
             try:
-                status, answer = _until(end, lambda: _answer(send()))
-            except TimeoutError:
+                with Deadline(end - time.monotonic()) as deadline:
+                    status, answer = send(deadline)
+            except requests.Timeout:
                 break
-            except (requests.RequestException, HTTPError, OSError) as error:
+            except (requests.RequestException, OSError) as error:
                 failure = f"does not answer ({type(error).__name__})"
                 continue
             if status == 200:
@@ -123,38 +128,4 @@ class HttpRelay:
             failure = f"answers {status}: {str(answer.get('error', ''))[:_MAX_SHOWN]!r}"
             if status not in _AGAIN:
                 break
-        raise RelayFailed(f"The relay {shown_url(self.url)} {failure}.")
-
-
-def _answer(response: requests.Response) -> tuple[int, dict[str, Any]]:
-    """The status, and a short JSON object; anything else is taken for an empty one."""
-    with response:
-        body = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)
-    try:
-        answer = from_json(body)
-    except ValueError:
-        answer = None
-    return response.status_code, answer if isinstance(answer, dict) else {}
-
-
-def _until(end: float, call: Callable[[], _T]) -> _T:
-    """Call in a thread, which is left behind at a time. Raises TimeoutError, and what it raises.
-
-    The timeouts of sockets are about silence: they do not end a conversation that drags on.
-    """
-    outcome: queue.SimpleQueue[_T | Exception] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put(call())
-        except Exception as error:
-            outcome.put(error)
-
-    threading.Thread(target=run, name="relay client", daemon=True).start()
-    try:
-        result = outcome.get(timeout=max(0.0, end - time.monotonic()))
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(result, Exception):
-        raise result
-    return result
+        raise RelayFailed(f"The relay {http.shown_url(self.url)} {failure}.")

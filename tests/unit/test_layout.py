@@ -43,6 +43,7 @@ LAYERS = (
     ("fl_orchestrator.aggregation",),
     ("fl_orchestrator.model",),
     ("fl_orchestrator.content",),
+    ("fl_orchestrator.transport",),
     ("fl_orchestrator.artifacts",),
     ("fl_orchestrator.files", "fl_orchestrator.units"),
     ("fl_orchestrator.errors",),

@@ -19,9 +19,9 @@ from web3.exceptions import ContractLogicError, MismatchedABI, Web3Exception
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract.contract_errors import ContractError
-from fl_orchestrator.chain.nodes.http import shown_text
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.transport.http import shown_text
 from fl_orchestrator.units import ETHER, ether
 
 # Arguments by their names in the contracts: amounts, and times. The others are shown as they are.

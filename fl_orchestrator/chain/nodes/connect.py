@@ -8,8 +8,8 @@ from web3 import Web3
 from web3.middleware import ExtraDataToPOAMiddleware
 
 from fl_orchestrator.chain.nodes.endpoints import FailoverProvider, RpcUnavailable, WrongChain
-from fl_orchestrator.chain.nodes.http import shown_url
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.transport.http import shown_url
 
 __all__ = ["RpcUnavailable", "WrongChain", "connect"]
 

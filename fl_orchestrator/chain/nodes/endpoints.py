@@ -13,8 +13,8 @@ from pydantic_core import from_json
 from web3.providers import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
-from fl_orchestrator.chain.nodes.http import TooMuch, post, shown_url
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.transport.http import Session, TooMuch, post, shown_url
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ class _Endpoint:
         self.shown = shown_url(url)
         self.trusted = False
         self._url = url
-        self._session = requests.Session()
+        self._session = Session()
 
     def ask(self, method: str, body: bytes) -> RPCResponse:
         """The answer to a request. Raises RpcUnavailable."""

@@ -18,12 +18,12 @@ from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_a
 from eth_utils.crypto import keccak
 from pydantic_core import from_json
 
-from fl_orchestrator.chain.nodes.http import TooMuch, post, shown_text, shown_url
 from fl_orchestrator.chain.signing.keys import compact
 from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import ChainError, InputError, KeyStoreError
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.transport.http import Session, TooMuch, post, shown_text, shown_url
 
 # A person may have to confirm it.
 _TIMEOUT_SECONDS: Final = 120.0
@@ -77,7 +77,7 @@ class RemoteSigner:
                 _HINT,
             )
         self._address = str(to_checksum_address(address))
-        self._session = requests.Session()
+        self._session = Session()
 
     def __repr__(self) -> str:
         return f"RemoteSigner({self._address} at {self._shown})"

@@ -274,11 +274,11 @@ def test_a_proxy_is_asked_not_to_compress_what_a_relay_answers(
 ) -> None:
     asked: list[dict[str, str]] = []
 
-    def refuse(*_: object, headers: dict[str, str], **__: object) -> None:
+    def refuse(*_: object, headers: dict[str, str], **__: object) -> requests.Response:
         asked.append(headers)
         raise requests.ConnectionError
 
-    monkeypatch.setattr(module.requests, "request", refuse)
+    monkeypatch.setattr(requests.Session, "request", refuse)
     with pytest.raises(RelayFailed):
         relay_at("http://127.0.0.1:1").post_reveal(1, UPDATE)
     assert {headers["Accept-Encoding"] for headers in asked} == {"identity"}

@@ -1,0 +1,135 @@
+"""Requests over HTTP to somebody who is not trusted: a total deadline for each, no redirects, and
+a limit of size for what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+)
+
+from fl_orchestrator.transport.connections import Session
+from fl_orchestrator.transport.deadline import Deadline
+
+__all__ = ["Deadline", "Session", "TooMuch", "post", "read", "read_some", "send", "was_connected"]
+
+_PIECE_BYTES: Final = 1 << 16
+_MAX_SHOWN_CHARACTERS: Final = 500
+_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class TooMuch(Exception):
+    """The answer is larger than the limit, and was not read to its end."""
+
+
+def send(
+    session: requests.Session, deadline: Deadline, method: str, url: str, **options: Any
+) -> requests.Response:
+    """Make a request whose body is read later, by ``read`` or ``read_some`` and the same deadline.
+
+    Raises requests.Timeout, and other requests.RequestException; their text has the whole URL.
+    """
+    # What is compressed has no size that could be limited before it is unpacked.
+    headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
+    with deadline.applied(), _in_time(deadline):
+        return session.request(
+            method,
+            url,
+            headers=headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=max(deadline.remaining, 1e-3),
+            **options,
+        )
+
+
+def read_some(response: requests.Response, deadline: Deadline, size: int) -> bytes:
+    """What the next packet brings, up to ``size`` bytes; nothing at the end of the body.
+
+    Raises requests.Timeout, and requests.ConnectionError when the connection broke.
+    """
+    with _in_time(deadline):
+        data: bytes = response.raw.read1(size, decode_content=False)
+    return data
+
+
+def read(response: requests.Response, deadline: Deadline, max_bytes: int) -> bytes:
+    """The whole body. Raises TooMuch, and what ``read_some`` raises."""
+    pieces, size = [], 0
+    while piece := read_some(response, deadline, _PIECE_BYTES):
+        size += len(piece)
+        if size > max_bytes:
+            raise TooMuch
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def post(
+    session: requests.Session, url: str, body: bytes, seconds: float, max_bytes: int
+) -> tuple[int, bytes]:
+    """Send JSON; the status and the body of the answer, of which at most ``max_bytes`` are read.
+
+    ``seconds`` is for all of it. Raises TooMuch, and what ``send`` raises: show `shown_url`
+    instead of its text.
+    """
+    with (
+        Deadline(seconds) as deadline,
+        send(session, deadline, "POST", url, data=body, headers=_HEADERS) as response,
+    ):
+        return response.status_code, read(response, deadline, max_bytes)
+
+
+def was_connected(error: requests.ConnectionError) -> bool:
+    """Whether a connection broke that there had been."""
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    return not any(
+        isinstance(c, (NewConnectionError, NameResolutionError, ConnectTimeoutError))
+        for c in causes
+    )
+
+
+@contextmanager
+def _in_time(deadline: Deadline) -> Iterator[None]:
+    """Raise Timeout when the deadline ended what is inside, however that shows."""
+    try:
+        yield
+    except requests.RequestException as error:
+        if deadline.passed and not isinstance(error, requests.Timeout):
+            raise requests.Timeout from error
+        raise
+    except (HTTPError, HTTPException, OSError, ValueError) as error:
+        if deadline.passed:
+            raise requests.Timeout from error
+        raise requests.ConnectionError from error
+    if deadline.passed:
+        # A body without a length ends where its connection does.
+        raise requests.Timeout
+
+
+def shown_url(url: str) -> str:
+    """The URL without credentials or keys, which often stand in its user part, path or query."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "The given text"
+    return f"{parts.scheme}://{host}{port}" if host else "The given text"
+
+
+def shown_text(text: str) -> str:
+    """What another party says, as far as it can be shown: no control characters, not too much."""
+    printable = "".join(c if c.isprintable() else " " for c in text[:_MAX_SHOWN_CHARACTERS])
+    return printable.strip().rstrip(".")

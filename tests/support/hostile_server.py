@@ -1,0 +1,137 @@
+"""Servers that hold their clients for as long as they can, or fill their memory.
+
+Each behaviour is what a server does on one connection once it has read a request, until the client
+hangs up or the test ends. Everything is on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+#: What a server does with a connection; ``wait`` sleeps, and tells when the test has ended.
+Behaviour = Callable[[socket.socket, Callable[[float], bool]], None]
+
+#: Shorter than any deadline, so that no single wait is ever too long.
+DRIP_SECONDS: Final = 0.02
+_MANY: Final = 10**10
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def _drip(start: bytes, forever: bytes) -> Behaviour:
+    """Send a start at once, and then the same bytes again and again."""
+
+    def behave(client: socket.socket, wait: Callable[[float], bool]) -> None:
+        client.sendall(start)
+        while not wait(DRIP_SECONDS):
+            client.sendall(forever)
+
+    return behave
+
+
+def _say(answer: bytes) -> Behaviour:
+    """Send an answer, and close the connection."""
+
+    def behave(client: socket.socket, wait: Callable[[float], bool]) -> None:
+        client.sendall(answer)
+
+    return behave
+
+
+def _pour(head: bytes, piece: bytes) -> Behaviour:
+    """Send a head, and pieces as fast as the client takes them."""
+
+    def behave(client: socket.socket, wait: Callable[[float], bool]) -> None:
+        client.sendall(head)
+        sent = 0
+        while sent < _MANY and not wait(0):
+            client.sendall(piece)
+            sent += len(piece)
+
+    return behave
+
+
+def _bomb() -> bytes:
+    body = gzip.compress(bytes(64 << 20), compresslevel=1)
+    head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return _HEAD + head + body
+
+
+def _silence(client: socket.socket, wait: Callable[[float], bool]) -> None:
+    while not wait(1):
+        pass
+
+
+_CHUNKED: Final = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+_MIB: Final = bytes(1 << 20)
+
+#: Those that hold a client who waits for each byte only.
+ENDLESS: Final[dict[str, Behaviour]] = {
+    "says nothing": _silence,
+    "drips a status line": _drip(b"HTTP/1.1 200 ", b"O"),
+    "drips a header": _drip(_HEAD + b"X-Long: ", b"a"),
+    "sends 100 Continue without end": _drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "drips a chunk extension": _drip(_CHUNKED + b"5;", b"e"),
+    "drips a trailer": _drip(_CHUNKED + b"0\r\nX-Long: ", b"a"),
+    "drips a body": _drip(_HEAD + b"Content-Length: 100000\r\n\r\n", b"{"),
+    "drips a body without length": _drip(_HEAD + b"\r\n", b"{"),
+}
+#: Those that end, or would fill the memory.
+WRONG: Final[dict[str, Behaviour]] = {
+    "promises 10 GB": _pour(_HEAD + b"Content-Length: %d\r\n\r\n" % _MANY, _MIB),
+    "sends 10 GB in chunks": _pour(_CHUNKED, b"100000\r\n" + _MIB + b"\r\n"),
+    "sends fewer bytes than it promises": _say(_HEAD + b"Content-Length: 50\r\n\r\n{}"),
+    "contradicts its own length": _say(_HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "redirects with a body of 10 GB": _pour(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: %d\r\n\r\n"
+        % _MANY,
+        _MIB,
+    ),
+    "sends a compressed bomb": _say(_bomb()),
+    "sends headers without end": _pour(_HEAD, b"X-Another: %s\r\n" % (b"a" * 1000)),
+    "hangs up": _say(b""),
+    "speaks no HTTP": _say(b"\x00\x01 no HTTP\r\n\r\n"),
+}
+#: What a server does to a client who begins TLS.
+TLS: Final[dict[str, Behaviour]] = {
+    "never answers the TLS handshake": _silence,
+    # The header of a handshake record of 16 KB, which then comes byte by byte.
+    "drips the TLS handshake": _drip(b"\x16\x03\x03\x3f\xff", b"\x02"),
+}
+
+
+@contextlib.contextmanager
+def hostile_server(behave: Behaviour, *, reads: bool = True) -> Iterator[int]:
+    """The port of a server that behaves like this; it may leave requests unread."""
+    ended = threading.Event()
+
+    def serve(client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            client.settimeout(30)
+            if reads:
+                client.recv(1 << 16)
+            behave(client, ended.wait)
+            # What was not read would make the system reset the connection.
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(1 << 16):
+                pass
+
+    def accept(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept, args=(listening,), daemon=True)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            ended.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
