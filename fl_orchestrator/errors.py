@@ -18,6 +18,11 @@ class FloError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
 
+    @property
+    def for_log(self) -> str:
+        """What a log may have of it. It may be less than what a person at a terminal is told."""
+        return str(self)
+
 
 class VerificationError(FloError):
     """A recorded model, update or root is not what the protocol says."""

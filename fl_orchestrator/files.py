@@ -66,12 +66,13 @@ def _as_link(error: OSError, path: Path | str) -> OSError:
     return error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
     """Replace a file in one step; on return the new text survives a power failure."""
     temporary = path.with_name(f".{path.name}.new")
     # What a crash left behind; a link in its place must not be written through.
     temporary.unlink(missing_ok=True)
-    with temporary.open("x", encoding="utf-8") as file:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -155,7 +155,9 @@ class Service:
             raise error
         delay = self._delay(duty, error)
         duty.next_at = self._now() + delay
-        reason = str(error) if isinstance(error, FloError) else f"{type(error).__name__}: {error}"
+        reason = (
+            error.for_log if isinstance(error, FloError) else f"{type(error).__name__}: {error}"
+        )
         details = {"role": type(duty.role).__name__, "error": type(error).__name__}
         if reason != duty.refusal:
             log = _log.error if isinstance(error, _NO_COIN) else _log.warning

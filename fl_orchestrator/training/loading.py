@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_FUNCTION: Final = "make_trainer"
 _HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has two."
+# Of an error's text. What follows a quote, a bracket, a colon or a digit may be a value.
+_MOST_LOGGED: Final = 80
+_VALUES: Final = re.compile(r"""['"`‘“\[({<:=|\n\r\t0-9]""")
 _T = TypeVar("_T")
 
 
@@ -33,7 +37,19 @@ class BadTrainerFile(InputError):
 
 
 class TrainerFailed(TrainingError):
-    """A trainer raised an error, or returned something that is no model, loss or metric."""
+    """A trainer raised an error, or returned something that is no model, loss or metric.
+
+    The message may have values of the site's data in it, as frameworks put them into theirs. So a
+    log has ``summary`` alone: what kind of error, where, and how its text begins.
+    """
+
+    def __init__(self, message: str, hint: str | None, summary: str) -> None:
+        super().__init__(message, hint)
+        self._summary = summary
+
+    @property
+    def for_log(self) -> str:
+        return self._summary
 
 
 class CheckedTrainer:
@@ -123,8 +139,10 @@ class CheckedTrainer:
         try:
             return function()
         except Exception as error:
-            raise TrainerFailed(
-                f"The trainer's {name} failed: {_told(error, self._source)}.",
+            raise _failure(
+                f"The trainer's {name} failed",
+                error,
+                self._source,
                 None if isinstance(error, FloError) else "Run `flo --debug …` for all of it.",
             ) from error
 
@@ -161,8 +179,9 @@ class CheckedTrainer:
         return {str(key): float(value) for key, value in metrics.items()}
 
     def _wrong(self, name: str, what: str, wanted: str) -> TrainerFailed:
+        where = f"The trainer's {name} in {self._source}"
         return TrainerFailed(
-            f"The trainer's {name} in {self._source} returned {what}, not {wanted}.", _HINT
+            f"{where} returned {what}, not {wanted}.", _HINT, f"{where} did not return {wanted}."
         )
 
 
@@ -195,7 +214,7 @@ def load_trainer(spec: str) -> CheckedTrainer:
     try:
         trainer = function()
     except Exception as error:
-        raise TrainerFailed(f"{name} in {path} failed: {_told(error, path)}.", _HINT) from error
+        raise _failure(f"{name} in {path} failed", error, path, _HINT) from error
     missing = [m for m in ("fit", "evaluate") if not callable(getattr(trainer, m, None))]
     if missing:
         without = " and no ".join(missing)
@@ -221,19 +240,33 @@ def _import(path: Path) -> ModuleType:
         where = f"{error.filename}, line {error.lineno}"
         raise BadTrainerFile(f"{where}: {error.msg}.", "Correct the file.") from error
     except Exception as error:
-        raise TrainerFailed(f"{path} cannot be loaded: {_told(error, path)}.") from error
+        raise _failure(f"{path} cannot be loaded", error, path, None) from error
     return module
 
 
-def _told(error: Exception, source: Path) -> str:
-    """What was raised, and the last line of the person's own file that led to it."""
-    what = error.message.rstrip(".") if isinstance(error, FloError) else _named(error)
+def _failure(what: str, error: Exception, source: Path, hint: str | None) -> TrainerFailed:
+    """The error of a person's own code, with the last line of their file that led to it."""
+    if isinstance(error, FloError):
+        told, summary = error.message.rstrip("."), error.for_log.rstrip(".")
+    else:
+        told, summary = _named(error), _beginning(error)
+    where = _line_in(source, error)
+    return TrainerFailed(f"{what}: {told}{where}.", hint, f"{what}: {summary}{where}.")
+
+
+def _line_in(source: Path, error: Exception) -> str:
     mine = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if Path(frame.filename).resolve() == source.resolve()
     ]
-    return f"{what} ({source}, line {mine[-1].lineno})" if mine else what
+    return f" ({source}, line {mine[-1].lineno})" if mine else ""
+
+
+def _beginning(error: Exception) -> str:
+    """The error's type and how its text begins, up to where a value of the data may stand."""
+    begun = _VALUES.split(str(error).strip(), maxsplit=1)[0].strip()[:_MOST_LOGGED]
+    return f"{type(error).__name__}: {begun} …" if begun else type(error).__name__
 
 
 def _named(error: Exception) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -21,7 +22,7 @@ from fl_orchestrator.cli.console import (
 from fl_orchestrator.cli.following import phase_ends_in
 from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite, show_done
 from fl_orchestrator.cli.roles.submission import NotTakingPart
-from fl_orchestrator.cli.site import Account, with_options
+from fl_orchestrator.cli.site import Account, expanded, with_options
 from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError
 
@@ -85,10 +86,11 @@ def run(
     if current is not None and current.suffix not in _SUFFIXES:
         raise InputError(f"{current} has another suffix.", f"Use {' or '.join(_SUFFIXES)}.")
     with interruptible(SAFE_TO_STOP):
-        with loading(trainer) as (loaded, _):
+        with _logged_in_part(site.home), loading(trainer) as (loaded, _):
             pass
         with site.running("party") as process:
-            manifest = _manifest_for(loaded, process)
+            with _logged_in_part(process.home):
+                manifest = _manifest_for(loaded, process)
             _require_registered(process, site)
             context = process.context(
                 manifest,
@@ -101,6 +103,19 @@ def run(
             adopter = _adopter(context, process.metrics, loaded, current, bounds)
             done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
     show_done(done, json_output)
+
+
+@contextlib.contextmanager
+def _logged_in_part(home: Path) -> Iterator[None]:
+    """stderr of a service is its log: all of a trainer's error goes to a file instead."""
+    from fl_orchestrator.errors import TrainingError
+
+    try:
+        yield
+    except TrainingError as error:
+        from fl_orchestrator.roles.party.last_error import keep_error
+
+        raise TrainingError(keep_error(expanded(home), error)) from error
 
 
 def _manifest_for(loaded: CheckedTrainer, process: Process) -> Manifest:

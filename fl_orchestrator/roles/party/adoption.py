@@ -23,6 +23,7 @@ from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.roles.base import EVERY_PHASE, Step
 from fl_orchestrator.roles.context import Context
+from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.rehearsal import evaluation
 from fl_orchestrator.training.loading import TrainerFailed
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
@@ -162,7 +163,7 @@ class Adopter(HistoryHook):
             except (ContentError, VerificationError) as error:
                 if is_head:
                     raise
-                _log.warning("passed over a model", round=model.round, reason=str(error))
+                _log.warning("passed over a model", round=model.round, reason=error.for_log)
 
     def on_revoked(self, model: ModelView) -> None:
         """Have the model below evaluated again, unless another one is accepted already."""
@@ -190,7 +191,7 @@ class Adopter(HistoryHook):
         try:
             metrics, _ = evaluation(self._trainer, self._manifest, weights)
         except TrainerFailed as error:
-            return Evaluation(model, {}, (str(error),), again)
+            return Evaluation(model, {}, (keep_error(self._home, error),), again)
         broken = [bound.broken_by(metrics) for bound in self._bounds]
         faults = tuple(fault for fault in broken if fault) if model.height > 0 else ()
         return Evaluation(model, metrics, faults, again)

@@ -26,6 +26,7 @@ from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
+from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
@@ -113,6 +114,7 @@ class Party:
         self._retention = context.retention
         self._origin = context.origin
         self._vectors = context.vectors()
+        self._home = context.home
         self._journal = Journal(context.home / "journal", self._origin)
         self._posted = _NOTHING_POSTED
         # A round, and the block in which its commit phase was first seen closed.
@@ -160,7 +162,8 @@ class Party:
             return self._train(seen)
         except TrainingError as error:
             self._failed_in = seen.current.round
-            _log.error("sits out", party=self.address, round=seen.current.round, reason=str(error))
+            reason = keep_error(self._home, error)
+            _log.error("sits out", party=self.address, round=seen.current.round, reason=reason)
             return None
 
     def _train(self, seen: Observation) -> OpenCommitment:

@@ -190,3 +190,36 @@ def test_a_trainer_need_not_say_what_its_model_is(tmp_path: Path) -> None:
     trainer = load_trainer(str(file(tmp_path, GOOD + "\ndel Mine.initial_weights\n")))
     assert trainer.initial_weights() is None
     trainer.require_model([WeightSpec("anything", (1,))])
+
+
+# What a log has of it
+
+ROWS = "Smith, John\\n1954-03-01 positive"
+
+
+@pytest.mark.parametrize(
+    ("body", "summary"),
+    [
+        (
+            f"raise ValueError('could not convert string to float: \"{ROWS}\"')",
+            "The trainer's fit failed: ValueError: could not convert string to float …",
+        ),
+        (f"raise KeyError('{ROWS}')", "The trainer's fit failed: KeyError ("),
+        (f"raise RuntimeError('bad row\\n{ROWS}')", "fit failed: RuntimeError: bad row …"),
+        ("raise RuntimeError('x' * 2000)", "RuntimeError: " + "x" * 80 + " …"),
+        (f"return ['{ROWS}']", "did not return (weights, number of rows, metrics)."),
+        (f"return [], 1, {{}}, '{ROWS}'", "did not return (weights, number of rows, metrics)."),
+        (f"return arguments[0], 1, {{'x': '{ROWS}'}}", "did not return numbers by their names."),
+    ],
+)
+def test_a_log_has_the_kind_and_the_place_of_an_error_and_no_value_of_the_data(
+    tmp_path: Path, body: str, summary: str
+) -> None:
+    with pytest.raises(TrainerFailed) as raised:
+        loaded(tmp_path, "fit", body).fit(WEIGHTS, {})
+    logged = raised.value.for_log
+    assert summary in logged
+    assert "mine.py" in logged
+    assert not [word for word in ("Smith", "John", "1954", "positive") if word in logged]
+    assert "\n" not in logged
+    assert len(logged) < 300
