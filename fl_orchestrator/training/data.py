@@ -16,9 +16,14 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.training.trainer import FloatArray
 
 Indices = NDArray[np.int64]
+Labels = NDArray[np.int32] | NDArray[np.float32]
 
 MIN_ROWS = 8
 MAX_DRAWS = 1_000
+
+
+class BadRows(InputError):
+    """Rows that are not one array of features with as many numeric labels."""
 
 
 class BadPartition(InputError):
@@ -27,10 +32,30 @@ class BadPartition(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Features `x`, float32 (n, features), and labels `y`, int32 (n,), from 0 to classes - 1."""
+    """Features `x`, float32 (n, ...), and labels `y`.
+
+    Labels are int32 (classes from 0, or one-hot rows) or float32 (numbers to regress), of shape
+    (n,) or (n, outputs); whole numbers and floats of other widths are converted.
+
+    Raises:
+        BadRows: labels that are no numbers, or another number of them than of features.
+    """
 
     x: FloatArray
-    y: NDArray[np.int32]
+    y: Labels
+
+    def __post_init__(self) -> None:
+        """Convert the labels."""
+        labels = np.asarray(self.y)
+        if labels.dtype.kind not in "biuf":
+            raise BadRows(
+                f"The labels are {labels.dtype}, not numbers.",
+                "Number the classes from 0, in the order that all parties use.",
+            )
+        if labels.ndim == 0 or len(labels) != len(self.x):
+            raise BadRows(f"There are {len(self.x)} rows of features and {labels.size} labels.")
+        kind = np.float32 if labels.dtype.kind == "f" else np.int32
+        object.__setattr__(self, "y", labels.astype(kind, copy=False))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -76,7 +101,7 @@ class PartitionSpec:
 
 def partition(
     how: PartitionSpec,
-    labels: NDArray[np.int32],
+    labels: Labels,
     groups: dict[str, NDArray[np.int64]],
     parties: int,
     seed: int,
@@ -120,7 +145,7 @@ def _iid(rows: int, parties: int, draw: np.random.Generator) -> list[Indices]:
 
 
 def _dirichlet(
-    alpha: float, labels: NDArray[np.int32], parties: int, draw: np.random.Generator
+    alpha: float, labels: Labels, parties: int, draw: np.random.Generator
 ) -> list[Indices]:
     """Label skew: each class is split in Dirichlet(alpha) proportions (Hsu et al. 2019)."""
     dealt: list[list[Indices]] = [[] for _ in range(parties)]
@@ -135,7 +160,7 @@ def _dirichlet(
 
 
 def _shards(
-    per_party: int, labels: NDArray[np.int32], parties: int, draw: np.random.Generator
+    per_party: int, labels: Labels, parties: int, draw: np.random.Generator
 ) -> list[Indices]:
     """Rows sorted by label, cut into equal shards, `per_party` for each (McMahan et al. 2017)."""
     shards = np.array_split(np.argsort(labels, kind="stable"), parties * per_party)
@@ -194,7 +219,7 @@ class FeatureScale:
 
 
 def stratified_split(
-    labels: NDArray[np.int32], test_fraction: float, seed: int = 0
+    labels: Labels, test_fraction: float, seed: int = 0
 ) -> tuple[Indices, Indices]:
     """Train and test indices, sorted, with the same share of each class in the test set.
 

@@ -12,7 +12,9 @@ processors may round differently. Nothing in the protocol needs training to be r
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from fl_orchestrator.errors import TrainingError
-from fl_orchestrator.training.data import Indices, Rows
+from fl_orchestrator.training.data import Indices, Labels, Rows
 from fl_orchestrator.training.trainer import (
     BadTrainingConfig,
     BadWeights,
@@ -38,6 +40,10 @@ TEST_BATCH = 1_024
 
 class TensorFlowMissing(TrainingError):
     """TensorFlow cannot be imported."""
+
+
+class UnsupportedModel(TrainingError):
+    """A model, or its labels, that this trainer cannot train."""
 
 
 def load_tensorflow() -> Any:
@@ -71,7 +77,11 @@ def load_tensorflow() -> Any:
 
 
 class KerasModel:
-    """A compiled Keras model that any number of trainers share, one fit at a time."""
+    """A compiled Keras model that any number of trainers share, one fit at a time.
+
+    Its float32 weights are federated. Integer weights, such as a layer's count of rows, stay as
+    they were built.
+    """
 
     def __init__(self, build: Callable[[], Any]) -> None:
         """Build and compile the model with `build`.
@@ -81,95 +91,158 @@ class KerasModel:
 
         Raises:
             TensorFlowMissing: TensorFlow is not installed.
-            BadWeights: it has no weights yet, two of one name, or one that is not float32.
+            BadWeights: it has no weights yet, two of one name, or a float that is not float32.
+            UnsupportedModel: it has several outputs.
         """
         self.tensorflow = load_tensorflow()
         self.model = build()
         self.tensors = tensor_specs(self.model)
-        self.initial_weights: list[FloatArray] = self.model.get_weights()
+        if len(self.model.outputs) != 1:
+            raise UnsupportedModel(
+                f"The model has {len(self.model.outputs)} outputs; this trainer takes one.",
+                "Join them into one output, or write a trainer of your own.",
+            )
+        self._variables = federated_variables(self.model)
+        self._variances = [v.path.endswith("moving_variance") for v in self._variables]
+        self._local = [
+            (variable, variable.numpy())
+            for variable in self.model.weights
+            if not any(variable is federated for federated in self._variables)
+        ]
+        self.initial_weights: list[FloatArray] = self._weights()
         self.lock = threading.Lock()
         self.model.optimizer.build(self.model.trainable_variables)
         self._fresh_optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
         self._random_states = [
             variable for variable in self.model.variables if "seed_generator" in variable.path
         ]
-        # One step now creates the metrics' variables, so that each graph is traced only once.
-        row = np.zeros((1, *self.model.input_shape[1:]), np.float32)
-        self.model.test_step((row, np.zeros(1, np.int32)))
-        self._train, self._test = self._trace()
+        self._graphs: dict[tuple[str, tuple[int, ...]], tuple[Any, Any]] = {}
 
-    def _trace(self) -> tuple[Any, Any]:
-        """Two graphs over features (rows, ...), labels (rows,), an order of rows and its batches.
+    def _weights(self) -> list[FloatArray]:
+        return [np.array(variable.numpy(), np.float32) for variable in self._variables]
+
+    def _set_weights(self, weights: list[FloatArray]) -> None:
+        check_weights(weights, self.tensors)
+        for variable, value, variance in zip(
+            self._variables, weights, self._variances, strict=True
+        ):
+            # Rounding may bring a variance half a quantum below zero, where it has no square root.
+            variable.assign(np.maximum(value, 0) if variance else value)
+        for variable, value in self._local:
+            variable.assign(value)
+
+    def _graphs_for(self, rows: Rows) -> tuple[Any, Any]:
+        """The graphs that train and test on labels like these: each is traced only once."""
+        kind = (rows.y.dtype.name, rows.y.shape[1:])
+        if kind not in self._graphs:
+            x, y = self._tensors_of(rows.take(np.zeros(1, np.int64)))
+            try:
+                # One step now creates the metrics' variables.
+                self.model.test_step((x, y))
+            except (ValueError, TypeError) as error:
+                raise UnsupportedModel(
+                    f"Labels of {rows.y.dtype} and shape {('rows', *kind[1])} do not go with the "
+                    f"model's loss and its output of shape {self.model.output_shape}.",
+                    "Give labels as the loss needs them: classes, one-hot rows or numbers.",
+                ) from error
+            self._graphs[kind] = self._trace(rows.y)
+        return self._graphs[kind]
+
+    def _trace(self, labels: Labels) -> tuple[Any, Any]:
+        """Two graphs over features, labels, an order of rows, and its batches.
 
         Batch i is `order[bounds[i] : bounds[i + 1]]`.
         """
         tf, model = self.tensorflow, self.model
+        inputs = [tf.TensorSpec((None, *i.shape[1:]), tf.float32) for i in model.inputs]
         signature = [
-            tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
+            inputs if len(inputs) > 1 else inputs[0],
+            tf.TensorSpec((None, *labels.shape[1:]), labels.dtype),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((None,), tf.int32),
         ]
 
+        def batch(x: Any, y: Any, rows: Any) -> tuple[Any, Any]:
+            return tf.nest.map_structure(lambda part: tf.gather(part, rows), x), tf.gather(y, rows)
+
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
         def train(x: Any, y: Any, order: Any, bounds: Any) -> None:
             for step in tf.range(tf.size(bounds) - 1):
-                rows = order[bounds[step] : bounds[step + 1]]
-                model.train_step((tf.gather(x, rows), tf.gather(y, rows)))
+                model.train_step(batch(x, y, order[bounds[step] : bounds[step + 1]]))
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
         def test(x: Any, y: Any, order: Any, bounds: Any) -> None:
             for step in tf.range(tf.size(bounds) - 1):
-                rows = order[bounds[step] : bounds[step + 1]]
-                model.test_step((tf.gather(x, rows), tf.gather(y, rows)))
+                model.test_step(batch(x, y, order[bounds[step] : bounds[step + 1]]))
 
         return train, test
 
     def train(
         self, weights: list[FloatArray], rows: Rows, settings: Settings
     ) -> tuple[list[FloatArray], Metrics]:
-        """Train from `weights` on `rows`; metrics are means over all steps."""
+        """Train from `weights` on `rows`; metrics are means over all steps.
+
+        A learning-rate schedule that the model was compiled with is kept.
+        """
         self._check(settings)
-        check_weights(weights, self.tensors)
         with self.lock:
-            self.model.set_weights(weights)
+            graph, _ = self._graphs_for(rows)
+            self._set_weights(weights)
             self._reset_optimizer()
-            self.model.optimizer.learning_rate = settings.learning_rate
+            if not self._has_schedule():
+                self.model.optimizer.learning_rate = settings.learning_rate
             for number, state in enumerate(self._random_states):
                 words = settings.seed % 2**32, (settings.seed >> 32) + number
                 state.assign([word % 2**32 for word in words])
-            metrics = self._run(self._train, rows, settings.batches(len(rows)))
-            return self.model.get_weights(), metrics
+            metrics = self._run(graph, rows, settings.batches(len(rows)))
+            return self._weights(), metrics
 
     def test(self, weights: list[FloatArray], rows: Rows) -> tuple[float, Metrics]:
         """Mean loss and metrics of `weights` over `rows`."""
-        check_weights(weights, self.tensors)
         everything = np.arange(len(rows))
         batches = (everything[i : i + TEST_BATCH] for i in range(0, len(rows), TEST_BATCH))
         with self.lock:
-            self.model.set_weights(weights)
-            metrics = self._run(self._test, rows, batches)
+            _, graph = self._graphs_for(rows)
+            self._set_weights(weights)
+            metrics = self._run(graph, rows, batches)
         return metrics.pop("loss"), metrics
 
     def _run(self, graph: Any, rows: Rows, batches: Iterable[Indices]) -> Metrics:
         chosen = list(batches)
         bounds = np.cumsum([0, *map(len, chosen)])
         self.model.reset_metrics()
-        graph(
-            rows.x.reshape((len(rows), *self.model.input_shape[1:])),
-            rows.y,
-            np.concatenate(chosen).astype(np.int32),
-            bounds.astype(np.int32),
-        )
+        order = np.concatenate(chosen).astype(np.int32)
+        graph(*self._tensors_of(rows), order, bounds.astype(np.int32))
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}
+
+    def _tensors_of(self, rows: Rows) -> tuple[Any, Labels]:
+        """Rows as the model takes them; several inputs get the columns in their order."""
+        shapes = [tuple(tensor.shape[1:]) for tensor in self.model.inputs]
+        sizes = [math.prod(shape) for shape in shapes]
+        flat = rows.x.reshape(len(rows), -1)
+        if flat.shape[1] != sum(sizes):
+            raise UnsupportedModel(
+                f"The rows have {flat.shape[1]} values each; the model's inputs take {sum(sizes)}.",
+                "Give features of the model's shape.",
+            )
+        parts = np.split(flat, np.cumsum(sizes)[:-1], axis=1)
+        inputs = [
+            part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)
+        ]
+        return (inputs if len(inputs) > 1 else inputs[0]), rows.y
 
     def save(self, weights: list[FloatArray], path: Path) -> None:
         """Write the compiled model with these weights as a `.keras` file, its optimizer fresh."""
-        check_weights(weights, self.tensors)
         with self.lock:
-            self.model.set_weights(weights)
+            self._set_weights(weights)
             self._reset_optimizer()
             self.model.save(path)
+
+    def _has_schedule(self) -> bool:
+        schedules = self.tensorflow.keras.optimizers.schedules
+        # What a user reads is the rate of now; only the attribute has the schedule.
+        rate = getattr(self.model.optimizer, "_learning_rate", None)
+        return isinstance(rate, schedules.LearningRateSchedule)
 
     def _reset_optimizer(self) -> None:
         variables = self.model.optimizer.variables
@@ -178,15 +251,27 @@ class KerasModel:
 
     def _check(self, settings: Settings) -> None:
         """Refuse a config that asks for another optimizer or loss than the model's."""
-        for asked, compiled in (
-            (settings.optimizer, type(self.model.optimizer).__name__.lower()),
-            (settings.loss, getattr(self.model.loss, "name", self.model.loss)),
+        keras, model = self.tensorflow.keras, self.model
+        for asked, compiled, find in (
+            (settings.optimizer, model.optimizer, keras.optimizers.get),
+            (settings.loss, model.loss, keras.losses.get),
         ):
-            if asked is not None and asked != compiled:
+            if asked is not None and _canonical(asked, find) != _canonical(compiled, find):
                 raise BadTrainingConfig(
-                    f"The training settings ask for {asked}, but the model has {compiled}.",
+                    f"The training settings ask for {asked}, but the model has "
+                    f"{_canonical(compiled, find)}.",
                     "Compile the model as its manifest says.",
                 )
+
+
+def _canonical(identifier: Any, find: Callable[[Any], Any]) -> str:
+    """One name for an optimizer or a loss, given by a name, an alias, an object or a function."""
+    try:
+        found = find(identifier)
+    except (ValueError, TypeError):
+        return str(identifier).lower()
+    name = getattr(found, "__name__", None) or type(found).__name__
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 class KerasTrainer:
@@ -229,15 +314,21 @@ class KerasTrainer:
         return dict(zip(names, self.keras_model.initial_weights, strict=True))
 
 
+def federated_variables(model: Any) -> list[Any]:
+    """The weights of a model that parties average: all but integers, which count at one site."""
+    return [weight for weight in model.weights if not str(weight.dtype).startswith(("int", "uint"))]
+
+
 def tensor_specs(model: Any) -> tuple[WeightSpec, ...]:
-    """Names (`layer/kernel`) and shapes of a model's weights, in the order of `get_weights`.
+    """Names (`layer/kernel`) and shapes of a model's federated weights, in the model's order.
 
     Raises:
-        BadWeights: it has none, two of one name, or one that is not float32.
+        BadWeights: it has none, two of one name, or a float that is not float32.
     """
+    weights = federated_variables(model)
     tensors = tuple(
         WeightSpec(weight.path.removeprefix(f"{model.name}/"), tuple(weight.shape))
-        for weight in model.weights
+        for weight in weights
     )
     names = [tensor.name for tensor in tensors]
     if not tensors or len(set(names)) != len(names):
@@ -245,10 +336,10 @@ def tensor_specs(model: Any) -> tuple[WeightSpec, ...]:
             "The model has no weights, or two of the same name.",
             "Build it before use and give every layer a name of its own.",
         )
-    for weight in model.weights:
+    for weight in weights:
         if str(weight.dtype) != "float32":
             raise BadWeights(
                 f"The weight {weight.path} is {weight.dtype}; a federation averages float32.",
-                "Leave out layers that count in integers.",
+                "Build the model in float32.",
             )
     return tensors

@@ -145,10 +145,11 @@ def test_the_given_weights_are_not_changed(model: KerasModel) -> None:
 
 def test_parties_of_any_size_share_one_traced_graph(model: KerasModel) -> None:
     KerasTrainer(model, rows(20)).fit(model.initial_weights, CONFIG)
-    traced = model._train.experimental_get_tracing_count()
+    ((train, _),) = model._graphs.values()
+    traced = train.experimental_get_tracing_count()
     for count in (8, 9, 57):
         KerasTrainer(model, rows(count)).fit(model.initial_weights, {**CONFIG, "batchSize": 5})
-    assert model._train.experimental_get_tracing_count() == traced == 1
+    assert train.experimental_get_tracing_count() == traced == 1
 
 
 TRAINER = """
