@@ -22,12 +22,12 @@ from rich.table import Table
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
-from support.processes import (  # type: ignore[import-not-found]  # noqa: E402
+from support.processes import (  # noqa: E402
     deployed,
     small_model,
     unhurried,
 )
-from support.rpc_proxy import rpc_proxy  # type: ignore[import-not-found]  # noqa: E402
+from support.rpc_proxy import rpc_proxy  # noqa: E402
 
 from fl_orchestrator.service.local.federation import Plan  # noqa: E402
 

@@ -47,7 +47,7 @@ from fl_orchestrator.training.data import Rows
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon  # type: ignore[import-not-found]  # noqa: E402
+from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon  # noqa: E402
 
 GOAL_BYTES: Final = 600 << 20
 TENSORS: Final = 25

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
@@ -24,7 +23,7 @@ class HookWorker:
     revealing. ``from_head``: a new cursor begins with the present head, not with round 1.
     """
 
-    phases: Final = EVERY_PHASE
+    phases = EVERY_PHASE
 
     def __init__(
         self, federation: Federation, hook: HistoryHook, cursor: Path, *, from_head: bool = False

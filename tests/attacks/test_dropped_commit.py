@@ -42,7 +42,7 @@ def test_a_transaction_of_the_dropped_block_that_is_mined_again_does_no_harm(bui
     party.step()
     raw = list(federation.chain.recorded())[-1].transactions[0]
     fork.reorganise()
-    federation.chain.web3.eth.send_raw_transaction(raw)  # type: ignore[arg-type]
+    federation.chain.web3.eth.send_raw_transaction(raw)
     assert federation.observe().current.commits == 1
     assert party.step().action is None
 

@@ -12,6 +12,7 @@ import json
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.federation import CLASSES, FEATURES, Build, small_manifest
@@ -23,7 +24,7 @@ from fl_orchestrator.model.manifest import ManifestError, TensorSpec, TrainingSp
 from fl_orchestrator.roles.manifests import fetch_manifest
 from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.training.numpy_logistic import LOSS, initial_weights
-from fl_orchestrator.training.trainer import BadTrainingConfig
+from fl_orchestrator.training.trainer import BadTrainingConfig, WeightSpec
 from fl_orchestrator.training.weights_file import save_safetensors
 
 SHELL = "$(touch canary); touch canary; `touch canary` | touch canary"
@@ -68,9 +69,8 @@ def test_a_manifest_full_of_commands_and_paths_is_data(build: Build, trap: Path)
         seen = federation.run_round(federation.everybody(), round_number)
         assert seen.current.phase is Phase.ACCEPTED
         assert federation.included(round_number) == {0, 1, 2}
-    save_safetensors(
-        trap / "model.safetensors", initial_weights(FEATURES, CLASSES), manifest.tensors
-    )
+    tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
+    save_safetensors(trap / "model.safetensors", initial_weights(FEATURES, CLASSES), tensors)
     assert fetch_manifest(federation.store, federation.params) == manifest
     # Every file is where it belongs, by its place and by its name.
     outside = {p for p in trap.rglob("*") if p.is_file()} - set(federation.directory.rglob("*"))
@@ -82,7 +82,7 @@ def test_a_manifest_full_of_commands_and_paths_is_data(build: Build, trap: Path)
 def test_the_names_of_a_training_are_looked_up_and_not_evaluated(
     build: Build, trap: Path, what: str
 ) -> None:
-    names = {"optimizer": "sgd", "loss": LOSS, what: PYTHON}
+    names: dict[str, Any] = {"optimizer": "sgd", "loss": LOSS, what: PYTHON}
     training = TrainingSpec(epochs=1, batch_size=8, learning_rate=0.1, **names)
     federation = build(parties=1, manifest=small_manifest(training=training))
     federation.open_round()

@@ -30,7 +30,7 @@ class AnvilNode:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The result of a JSON-RPC request."""
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         answer = requests.post(self.url, json=body, timeout=20).json()
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")

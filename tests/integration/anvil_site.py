@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
-from anvil_node import AnvilNode
+from integration.anvil_node import AnvilNode
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from support.federation import small_manifest
@@ -124,7 +125,7 @@ class Site:
     def head_weights(self) -> Weights:
         """The head's weights, as `flo model get` writes them."""
         file = self.directory / "head.safetensors"
-        get = ["model", "get", "--output", file, "--store", self.store_url]
+        get = ["model", "get", "--output", str(file), "--store", self.store_url]
         flo(*get, *self.on_chain()).succeeded()
         return load_file(file)
 
@@ -137,7 +138,7 @@ class Site:
         }
         path = self.directory / f"{name}-{seed}{suffix}"
         if suffix == ".npz":
-            np.savez(path, **weights)
+            np.savez(path, **cast(Any, weights))
         else:
             save_file(weights, path)
         return path

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anvil_node import AnvilNode, anvil_node
-from anvil_site import Site
-from held_node import held_node
+from integration.anvil_node import AnvilNode, anvil_node
+from integration.anvil_site import Site
+from integration.held_node import held_node
 from support.flo import flo, start_flo
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from anvil_node import anvil_node
-from anvil_site import Site, secret_of
-from held_node import HeldNode, held_node
+from integration.anvil_node import anvil_node
+from integration.anvil_site import Site, secret_of
+from integration.held_node import HeldNode, held_node
 from pydantic_core import from_json
 from support.flo import PASSWORD, finish, flo, start_flo
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anvil_node import AnvilNode, anvil_node
-from anvil_site import Site
+from integration.anvil_node import AnvilNode, anvil_node
+from integration.anvil_site import Site
 from safetensors.numpy import load_file, save_file
 from support.disk import disk_with_room_for
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
@@ -106,7 +106,7 @@ def test_a_count_of_samples_that_is_none_is_refused(site: Site, count: str) -> N
 def test_a_key_that_does_not_open_is_refused(site: Site, tmp_path: Path) -> None:
     def with_key(path: Path, password: str = PASSWORD) -> Finished:
         (tmp_path / "pw").write_text(password)
-        options = ["--key", path, "--password-file", tmp_path / "pw"]
+        options = ["--key", str(path), "--password-file", str(tmp_path / "pw")]
         return submit(site, good(site), *options)
 
     key = site.directory / "hospital.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anvil_node import anvil_node
-from anvil_site import Site, Weights
+from integration.anvil_node import anvil_node
+from integration.anvil_site import Site, Weights
 from safetensors.numpy import load_file
 from support.flo import finish, flo, start_flo
 from support.kubo_daemon import find_kubo, kubo_daemon

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil_node import AnvilNode, anvil_node
-from held_node import held_node
+from integration.anvil_node import AnvilNode, anvil_node
+from integration.held_node import held_node
 from support.federation import signer
 from support.rpc import rpc_endpoint
 from web3 import Web3
@@ -592,7 +592,7 @@ def test_a_day_that_is_spent_stops_the_sending(
     account = Account(node, key, budget=budget)
     with pytest.raises(BudgetExceeded, match="of value"):
         account.sender.send(transfer(101))
-    fees = []
+    fees: list[int] = []
     with mining(node), suppress(BudgetExceeded):
         while len(fees) < 100:
             fees.append(account.sender.send(transfer(1)).fee)

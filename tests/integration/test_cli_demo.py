@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from anvil_node import anvil_node
-from anvil_site import Site
+from integration.anvil_node import anvil_node
+from integration.anvil_site import Site
 from pydantic_core import from_json
 from safetensors.numpy import load_file
 from support.disk import disk_with_room_for

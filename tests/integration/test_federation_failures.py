@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from support.adversary import Adversary, PartialStore, aggregators_without, run_to_attest
@@ -11,8 +13,12 @@ from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.store import ContentNotFound
+from fl_orchestrator.training.trainer import FloatArray, Metrics
 
 # Relays and updates that come late
+
+
+Fitted = tuple[list[FloatArray], int, Metrics]
 
 
 def test_a_keeper_carries_signatures_that_come_after_acceptance(build: Build) -> None:
@@ -93,9 +99,10 @@ def test_a_round_without_aggregators_is_void_and_the_next_one_opens(build: Build
 
 def test_a_round_in_which_no_quorum_signs_is_void(build: Build) -> None:
     federation = build(parties=2, aggregators=3)
-    roles = [federation.party(0), federation.party(1), *map(federation.aggregator, (0, 1))]
+    parties = [federation.party(0), federation.party(1)]
+    aggregators = [federation.aggregator(0), federation.aggregator(1)]
     # Two of three stakes are not more than two thirds.
-    assert federation.run_round(roles).current.phase is Phase.VOID
+    assert federation.run_round([*parties, *aggregators]).current.phase is Phase.VOID
 
 
 def test_a_party_trains_again_after_a_void_round_and_the_same_root_counts(build: Build) -> None:
@@ -105,10 +112,10 @@ def test_a_party_trains_again_after_a_void_round_and_the_same_root_counts(build:
     class Still:
         """A trainer that learns the same in every round."""
 
-        def fit(self, weights: list[np.ndarray], config: object) -> tuple[object, int, dict]:
+        def fit(self, weights: list[FloatArray], config: object) -> Fitted:
             return [weight + np.float32(0.01) for weight in weights], 24, {}
 
-    federation.trainers[0] = Still()  # type: ignore[assignment]
+    federation.trainers[0] = Still()  # type: ignore[call-overload]
     federation.run_round([federation.party(i) for i in range(2)])
     seen = federation.run_round(federation.everybody(), 2)
     assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 2)
@@ -182,12 +189,12 @@ def test_a_party_whose_training_diverged_does_not_commit(build: Build) -> None:
     calls = 0
 
     class Diverging:
-        def fit(self, weights: list[np.ndarray], config: object) -> tuple[object, int, dict]:
+        def fit(self, weights: list[FloatArray], config: object) -> Fitted:
             nonlocal calls
             calls += 1
             return [np.full_like(weight, np.nan) for weight in weights], 10, {}
 
-    federation.trainers[0] = Diverging()  # type: ignore[assignment]
+    federation.trainers[0] = Diverging()  # type: ignore[call-overload]
     roles = federation.everybody()
     seen = federation.run_round(roles)
     assert (seen.current.phase, seen.current.commits) == (Phase.ACCEPTED, 2)
@@ -208,13 +215,13 @@ def test_a_party_that_trained_for_too_long_sends_nothing(build: Build, next_roun
     trainer = federation.trainers[0]
 
     class Slow:
-        def fit(self, weights: list[np.ndarray], config: dict) -> tuple[object, int, dict]:
+        def fit(self, weights: list[FloatArray], config: dict[str, Any]) -> Fitted:
             federation.pass_until(federation.observe().current.commit_end)
             if next_round:
                 federation.open_round()
             return trainer.fit(weights, config)
 
-    federation.trainers[0] = Slow()  # type: ignore[assignment]
+    federation.trainers[0] = Slow()  # type: ignore[call-overload]
     party = federation.party(0)
     federation.open_round()
     sent = len(federation.receipts)
@@ -237,7 +244,7 @@ def test_a_keeper_that_is_late_by_one_block_goes_on(build: Build) -> None:
         address = federation.keeper_key.address
         sign_typed_data = federation.keeper_key.sign_typed_data
 
-        def sign_transaction(self, transaction: dict) -> bytes:
+        def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
             federation.send(faster, contract.open_round())
             return federation.keeper_key.sign_transaction(transaction)
 

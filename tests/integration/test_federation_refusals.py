@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.accounts import balance_of
 from support.adversary import Adversary
 from support.federation import SmallFederation, consortium, signer
 
@@ -469,4 +470,4 @@ def test_a_result_in_the_reveal_phase_is_too_early(revealing: Standing) -> None:
 
 def test_nothing_was_spent_on_what_was_refused(attesting: Standing) -> None:
     full = 1_000 * ETHER
-    assert attesting.chain.web3.eth.get_balance(attesting.outsider.address) == full  # type: ignore[arg-type]
+    assert balance_of(attesting.chain.web3, attesting.outsider.address) == full

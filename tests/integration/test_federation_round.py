@@ -151,8 +151,8 @@ class WatchedStore(LocalStore):
         self._federation = federation
         self.puts: list[tuple[Phase, Cid]] = []
 
-    def put(self, stream: BinaryIO) -> Cid:
-        cid = super().put(stream)
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
+        cid = super().put(stream, pin=pin)
         self.puts.append((self._federation.observe().current.phase, cid))
         return cid
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.accounts import balance_of
 from support.federation import Build, SmallFederation, consortium, signer
 
 from fl_orchestrator.chain.contract.contract_errors import ContractError
@@ -16,7 +17,7 @@ BENEFICIARY = signer("beneficiary")
 
 
 def balance(federation: SmallFederation, key: LocalSigner = BENEFICIARY) -> int:
-    return int(federation.chain.web3.eth.get_balance(key.address))  # type: ignore[arg-type]
+    return balance_of(federation.chain.web3, key.address)
 
 
 def credit(federation: SmallFederation, key: LocalSigner) -> int:

@@ -12,10 +12,11 @@ import pytest
 @pytest.fixture(scope="module")
 def figures(checkout: Path) -> dict[str, Any]:
     script = checkout / "benchmarks" / "gas.py"
-    command = [sys.executable, script, "--json", "--parties", "1000", "--rounds", "12"]
+    command = [sys.executable, str(script), "--json", "--parties", "1000", "--rounds", "12"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    table: dict[str, Any] = json.loads(run.stdout)
+    return table
 
 
 def test_opening_a_round_costs_the_same_for_ten_parties_and_for_a_thousand(

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from anvil_node import anvil_node
-from anvil_site import Site
+from integration.anvil_node import anvil_node
+from integration.anvil_site import Site
 from support.federation import trainers
 from support.rpc_proxy import rpc_proxy
 

@@ -31,7 +31,7 @@ from fl_orchestrator.training.weights_file import (
 load_tensorflow()
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
-CONFIG = {"seed": 11, "epochs": 3, "batchSize": 8, "learningRate": 0.01}
+CONFIG: dict[str, Any] = {"seed": 11, "epochs": 3, "batchSize": 8, "learningRate": 0.01}
 
 
 def rows(count: int, seed: int = 0) -> Rows:

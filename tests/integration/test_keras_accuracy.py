@@ -4,7 +4,7 @@ from statistics import mean, median
 
 import numpy as np
 import pytest
-from fedavg import Federation
+from integration.fedavg import Federation
 
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.data import Rows

@@ -11,6 +11,7 @@ from support.kubo_daemon import find_kubo, kubo_daemon
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.by_url import open_store
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.setup import publish
 from fl_orchestrator.training.numpy_logistic import initial_weights
 
@@ -29,7 +30,7 @@ def test_a_directory_with_gateways_and_an_ipfs_node_make_one_round(
         gateway(serving(open_store(own))) as gives,
     ):
         publish(open_store(node.url), federation.manifest, initial_weights(FEATURES, CLASSES))
-        roles = [
+        roles: list[Worker] = [
             federation.party(0, store=open_store(own, [node.gateway])),
             federation.party(1, store=open_store(node.url)),
             federation.aggregator(0, store=open_store(node.url, [gives.url])),

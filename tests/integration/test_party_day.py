@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anvil_node import AnvilNode, anvil_node
-from anvil_site import Site
+from integration.anvil_node import AnvilNode, anvil_node
+from integration.anvil_site import Site
 from safetensors.numpy import load_file
+from support.accounts import balance_of
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
 
 from fl_orchestrator.chain.types import Phase
@@ -194,7 +195,7 @@ def assert_in_use(site: Site, hospital: Path) -> None:
     head = site.head_weights()
     assert found.keys() == head.keys()
     assert all(found[name].tobytes() == head[name].tobytes() for name in head)
-    assert site.federation.web3.eth.get_balance(site.address("hospital")) == 0
+    assert balance_of(site.federation.web3, site.address("hospital")) == 0
 
 
 def assert_rewards(site: Site, clinic: Path) -> None:
@@ -202,12 +203,12 @@ def assert_rewards(site: Site, clinic: Path) -> None:
     shown = flo(*party(clinic, "rewards", "--json")).succeeded().json
     assert shown["credit_wei"] == 4 * 10**15
     assert shown["beneficiary"] == site.address("clinic")
-    before = site.federation.web3.eth.get_balance(site.address("clinic"))
+    before = balance_of(site.federation.web3, site.address("clinic"))
     would = flo(*party(clinic, "rewards", "--collect", "--dry-run")).succeeded()
     assert would.out.startswith("Would pay 0.004 ETH")
-    assert site.federation.web3.eth.get_balance(site.address("clinic")) == before
+    assert balance_of(site.federation.web3, site.address("clinic")) == before
     assert flo(*party(clinic, "rewards", "--collect")).succeeded().out.startswith("Paid 0.004 ETH")
-    assert site.federation.web3.eth.get_balance(site.address("clinic")) > before + 3 * 10**15
+    assert balance_of(site.federation.web3, site.address("clinic")) > before + 3 * 10**15
     flo(*party(clinic, "rewards", "--collect")).refused(3, "has no rewards to collect")
 
 
@@ -256,12 +257,12 @@ def test_a_stake_is_asked_back_and_paid_when_it_is_due(tmp_path: Path, node: Anv
     assert "in 7 d, on 20" in asked.out
     flo(*party(file, "withdraw")).refused(3, "0.1 ETH is due in", "Run the command again then")
     node.pass_time(604_900)
-    before = site.federation.web3.eth.get_balance(heir)
+    before = balance_of(site.federation.web3, heir)
     # The party's key is lost: its beneficiary has one of its own.
     account = ["--account", site.address("hospital"), "--home", f"{tmp_path}/home"]
     other = ["party", "withdraw", *site.key("heir"), *site.on_chain(), *account]
     assert flo(*other, "--json").succeeded().json["beneficiary"] == heir
-    assert site.federation.web3.eth.get_balance(heir) > before + 99 * 10**15
+    assert balance_of(site.federation.web3, heir) > before + 99 * 10**15
     flo(*party(file, "withdraw")).refused(3, "has no stake as party")
     aggregator = ["aggregator", "withdraw", *site.working("university")[:-4]]
     asked = flo(*aggregator, "--home", f"{tmp_path}/home", "--dry-run").succeeded()

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from anvil_node import anvil_node
-from anvil_site import Site
+from integration.anvil_node import anvil_node
+from integration.anvil_site import Site
+from support.accounts import balance_of
 from support.flo import finish, flo, start_flo
 
 from fl_orchestrator.chain.types import Phase
@@ -179,7 +180,7 @@ def assert_others_paid(site: Site) -> None:
         site.address("clinic"),
     }
     for update in updates:
-        assert web3.eth.get_balance(update.party) == 0
+        assert balance_of(web3, update.party) == 0
         assert LocalStore(site.directory / "store").has(update.cid)
 
 

@@ -118,7 +118,7 @@ def script(
     checkout: Path, directory: Path, *options: str, ends_by: signal.Signals = signal.SIGTERM
 ) -> Iterator[None]:
     """`python -m network`, once it shows the endpoints; it is asked to end when the block ends."""
-    command = [sys.executable, "-m", "network", directory, *options]
+    command = [sys.executable, "-m", "network", str(directory), *options]
     process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

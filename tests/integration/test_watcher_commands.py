@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anvil_node import anvil_node
-from anvil_site import Site
+from integration.anvil_node import anvil_node
+from integration.anvil_site import Site
 from support.disputes import LyingAggregator, SilentStore, off_by_one
 from support.flo import Finished, finish, flo, start_flo
 

@@ -133,7 +133,7 @@ def test_a_false_accusation_costs_the_accuser_and_nobody_else(
     raw = key.sign_transaction(
         {
             "chainId": contract.chain_id,
-            "nonce": web3.eth.get_transaction_count(key.address),
+            "nonce": web3.eth.get_transaction_count(web3.to_checksum_address(key.address)),
             "gas": 2_000_000,
             "value": 0,
             "data": call.data,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.accounts import balance_of
 from support.federation import CLASSES, FEATURES, consortium, small_manifest, trainers
 
 from fl_orchestrator.chain.types import Phase
@@ -31,11 +32,11 @@ def test_watchers_leave_honest_rounds_as_they_are(tmp_path: Path) -> None:
     assert watched.observe().final_height == 2
     roles = [watched.watcher(number) for number in range(2)]
     for number, role in enumerate(roles):
-        before = watched.federation.web3.eth.get_balance(watched.accounts.watchers[number].address)
+        before = balance_of(watched.federation.web3, watched.accounts.watchers[number].address)
         assert isinstance(role, Watcher)
         while role.step().action:
             pass
         assert (role.alerts, role.busy) == ((), False)
-        after = watched.federation.web3.eth.get_balance(watched.accounts.watchers[number].address)
+        after = balance_of(watched.federation.web3, watched.accounts.watchers[number].address)
         assert before == after
     assert watched.observe().current.phase is Phase.ACCEPTED

@@ -39,6 +39,7 @@ from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.vectors import RootMismatch
 from fl_orchestrator.roles.watcher.alerts import AlertKind
 from fl_orchestrator.roles.watcher.watcher import WatcherSettings
@@ -166,7 +167,7 @@ def test_a_model_that_is_wrong_only_in_its_padding_is_undone(
     # The CID is that of the right file: its numbers do not have the signed root.
     sign_and_accept(federation, dataclasses.replace(result, global_root=padded.tree.root))
 
-    roles = [watcher(federation)]
+    roles: list[Worker] = [watcher(federation)]
     if shown:
         roles.append(tree_answerer(federation, answers_from(padded)))
     done = Counter(run_watchers(federation, *roles))

@@ -13,6 +13,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.relay import Relay
 
 
 class Killed(BaseException):
@@ -63,9 +64,9 @@ class MortalStore(LocalStore):
         super().__init__(directory)
         self._points = points
 
-    def put(self, stream: BinaryIO) -> Cid:
+    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         self._points.at("before put")
-        cid = super().put(stream)
+        cid = super().put(stream, pin=pin)
         self._points.at("after put")
         return cid
 
@@ -79,9 +80,11 @@ class MortalStore(LocalStore):
 class MortalRelay:
     """Dies before and after each message."""
 
-    def __init__(self, inner: Any, points: CrashPoints) -> None:
-        for name in ("post_commit", "put_update", "post_reveal", "post_attestation"):
-            setattr(self, name, points.around(name, getattr(inner, name)))
+    def __init__(self, inner: Relay, points: CrashPoints) -> None:
+        self.post_commit = points.around("post_commit", inner.post_commit)
+        self.put_update = points.around("put_update", inner.put_update)
+        self.post_reveal = points.around("post_reveal", inner.post_reveal)
+        self.post_attestation = points.around("post_attestation", inner.post_attestation)
 
 
 class Restarted:

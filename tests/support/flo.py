@@ -47,7 +47,7 @@ class Finished:
         return self
 
 
-def flo(*arguments: str | Path, typed: str = "") -> Finished:
+def flo(*arguments: object, typed: str = "") -> Finished:
     """Run `flo` in this process, with output as into a pipe; ``typed`` is its input."""
     out, err = io.StringIO(), io.StringIO()
     with (

@@ -18,6 +18,7 @@ from fl_orchestrator.relay.service import RelayServer, relay_app
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.roles.party.journal import OpenCommitment
 from fl_orchestrator.roles.relay import Mailbox, SignedResult
+from support.accounts import balance_of
 from support.federation import SmallFederation
 
 #: A clock for which every look at the chain is old.
@@ -86,8 +87,8 @@ def sign(federation: SmallFederation, result: Result, number: int = 0) -> Signat
 def drain(federation: SmallFederation, key: LocalSigner) -> None:
     """Leave an account no coin to send anything with."""
     web3 = federation.chain.web3
-    address = federation.owner.address
+    address = web3.to_checksum_address(federation.owner.address)
     fee = 2 * web3.eth.get_block("latest")["baseFeePerGas"] + web3.eth.max_priority_fee
-    value = web3.eth.get_balance(key.address) - 50_000 * fee
+    value = balance_of(web3, key.address) - 50_000 * fee
     federation.send(key, Call(address, b"", value, "transfer"))
-    assert web3.eth.get_balance(key.address) < 50_000 * fee
+    assert balance_of(web3, key.address) < 50_000 * fee

@@ -1,6 +1,6 @@
 """Golden vectors of the hashes, the EIP-712 digests and the draw (sections 5.2 to 5.4, 6, 10)."""
 
-from eth_abi import encode
+from eth_abi.abi import encode
 from eth_account.messages import encode_typed_data
 
 from vectors.encoding import Json, hexed, keccak, some, some_address, word

@@ -80,7 +80,17 @@ def bits64(value: float) -> str:
 
 def conversions() -> list[Json]:
     """``weight``, ``local``: float64 bits; ``view``: float32 bits; o_l is ``offset``."""
-    weights = (0.0, 1.0, -1.0, 0.1, -0.30000001192092896, 127.99999999, -128.0, 200.0, 2**-25)
+    weights: tuple[float, ...] = (
+        0.0,
+        1.0,
+        -1.0,
+        0.1,
+        -0.30000001192092896,
+        127.99999999,
+        -128.0,
+        200.0,
+        2**-25,
+    )
     weights += (3 * 2**-25, 1e-30, -3.4e38, 1e300, 0.5 + 2**-25, 123456.789)
     rows = []
     for number, (weight, other) in enumerate(pairwise((*weights, 0.25))):
@@ -106,7 +116,11 @@ def conversions() -> list[Json]:
 
 
 # The model of the golden files, as the manifest below has it: name, shape, o_l.
-TENSORS = (("dense/kernel", [3, 100], 0), ("dense/bias", [3], 2), ('é "\\€', [], -1))
+TENSORS: tuple[tuple[str, list[int], int], ...] = (
+    ("dense/kernel", [3, 100], 0),
+    ("dense/bias", [3], 2),
+    ('é "\\€', [], -1),
+)
 DEPTH = 3
 MANIFEST = (
     '{"depth":3,"features":{"mean":[0,-1.5,1e+21],"scale":[1,0.001,1e-7]},'

@@ -62,7 +62,8 @@ def columns(draw: st.DrawFn) -> tuple[Updates, list[int]]:
 
 def run(rule: RuleSpec, updates: Updates, w: list[int], size: int = 1 << 15) -> list[int]:
     blocks = rule_for(rule).aggregate([in_blocks(update, size) for update in updates], w)
-    return np.concatenate(list(blocks)).tolist()
+    aggregate: list[int] = np.concatenate(list(blocks)).tolist()
+    return aggregate
 
 
 def expected(rule: RuleSpec, updates: Updates, w: list[int]) -> list[int]:
@@ -273,6 +274,6 @@ def test_a_base_that_does_not_match_the_updates_is_refused(size: int) -> None:
 
 
 def test_a_base_of_another_type_is_refused() -> None:
-    base = [np.zeros(3, np.float32)]
+    base = [np.zeros(3, np.int32)]
     with pytest.raises(AggregationError):
         list(next_global(Median(), base, [[ONE]], [1], 15))

@@ -123,10 +123,17 @@ def test_a_file_is_replaced_only_when_it_is_on_disk(
     path.write_text("old")
     events: list[str] = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda d: (events.append("sync"), fsync(d)))
-    monkeypatch.setattr(
-        Path, "replace", lambda self, target: (events.append("replace"), replace(self, target))
-    )
+
+    def synced(descriptor: int) -> None:
+        events.append("sync")
+        fsync(descriptor)
+
+    def replaced(path: Path, target: Path) -> Path:
+        events.append("replace")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
     files.write_whole(path, "new")
     assert events == ["sync", "replace", "sync"]
     assert path.read_text() == "new"

@@ -87,14 +87,14 @@ def rules(draw: st.DrawFn) -> RuleSpec:
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     names = printable_text(min_size=1, max_size=60)
-    shapes = st.lists(st.integers(0, 9), max_size=4)
+    shapes = st.lists(st.integers(0, 9), max_size=4).map(tuple)
     drawn = draw(st.lists(names.filter(lambda n: n != "__metadata__"), unique=True, max_size=4))
-    tensors = [TensorSpec(name="first", shape=[3])]
+    tensors = [TensorSpec(name="first", shape=(3,))]
     tensors += [
         TensorSpec(name=name + "'", shape=draw(shapes), offset=draw(st.integers(-64, 96)))
         for name in drawn
     ]
-    means = draw(st.lists(real, max_size=3))
+    means = tuple(draw(st.lists(real, max_size=3)))
     return manifest(
         tensors=tensors,
         depth=draw(st.integers(7, 21)),
@@ -108,7 +108,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
             update={"learning_rate": draw(st.floats(0, 1e300, exclude_min=True))}
         ),
         features=Features(
-            mean=means, scale=[draw(st.floats(0, 1e300, exclude_min=True)) for _ in means]
+            mean=means, scale=tuple(draw(st.floats(0, 1e300, exclude_min=True)) for _ in means)
         )
         if means
         else None,

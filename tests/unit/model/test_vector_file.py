@@ -49,7 +49,8 @@ def file_of(meta: VectorMeta = UPDATE) -> bytes:
 
 
 def header_of(data: bytes) -> dict[str, Any]:
-    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header
 
 
 def with_header(header: Any, data: bytes, *, ascii_only: bool = False) -> bytes:

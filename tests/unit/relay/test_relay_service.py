@@ -200,7 +200,7 @@ def client(relay: RelayServer) -> Iterator[TestClient]:
 
 
 def test_an_update_is_uploaded_kept_and_given_to_others(
-    revealing: SmallFederation, keepers_store: LocalStore, relay: RelayServer, client: TestClient
+    revealing: SmallFederation, tmp_path: Path, relay: RelayServer, client: TestClient
 ) -> None:
     entry = entry_of(revealing, 0)
     path, content = f"/v1/uploads/{entry.update.cid}", entry.path.read_bytes()
@@ -208,7 +208,7 @@ def test_an_update_is_uploaded_kept_and_given_to_others(
     assert announced == {"stored": False, "max_bytes": relay.uploads.max_bytes}
     assert len(content) <= relay.uploads.max_bytes
     assert client.put(path, content=content).json() == {"stored": True}
-    assert (keepers_store._pinned / str(entry.update.cid)).read_bytes() == content
+    assert (tmp_path / "keepers store" / "pinned" / str(entry.update.cid)).read_bytes() == content
     served = client.get(f"/ipfs/{entry.update.cid}")
     assert served.content == content
     assert served.headers["x-content-type-options"] == "nosniff"
@@ -232,13 +232,14 @@ def test_what_was_not_committed_to_is_refused(
 ) -> None:
     update, other = entry_of(revealing, 0).update, entry_of(revealing, 1).update
     stranger = signer("stranger").address
-    for change, words in [
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"salt": "0x" + "00" * 32}, "not what"),
         ({"weight": update.weight + 1}, "not what"),
         ({"cid": str(other.cid)}, "not what"),
         ({"party": other.party}, "not what"),
         ({"party": stranger}, "has not committed"),
-    ]:
+    ]
+    for change, words in changes:
         for path in ("/v1/uploads", "/v1/reveals"):
             refused(client.post(path, json=preimage(update, **change)), 403, words)
     refused(client.post("/v1/uploads", json=preimage(update, 2)), 425, "too early")
@@ -300,7 +301,7 @@ def test_the_pin_of_what_others_have_stored_is_never_taken(
 
 
 def test_an_update_that_a_crash_has_left_unpinned_is_pinned_when_it_is_announced_again(
-    revealing: SmallFederation, keepers_store: LocalStore, client: TestClient
+    revealing: SmallFederation, tmp_path: Path, keepers_store: LocalStore, client: TestClient
 ) -> None:
     entry = entry_of(revealing, 0)
     cid = entry.update.cid
@@ -308,7 +309,7 @@ def test_an_update_that_a_crash_has_left_unpinned_is_pinned_when_it_is_announced
     assert client.put(f"/v1/uploads/{cid}", content=entry.path.read_bytes()).status_code == 200
     keepers_store.unpin(cid)
     assert client.post("/v1/uploads", json=preimage(entry.update)).json()["stored"] is True
-    assert (keepers_store._pinned / str(cid)).exists()
+    assert (tmp_path / "keepers store" / "pinned" / str(cid)).exists()
 
 
 def test_a_reveal_waits_for_the_keeper(

@@ -26,6 +26,7 @@ from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.chunk_tree import tree_of
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.vector_file import read_vector
+from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.vectors import Origin
 
 _DEPTH = 3
@@ -119,13 +120,14 @@ class Liar:
 
     def _audit(self) -> ModelAudit:
         small = self.small
-        return ModelAudit(
-            small.federation,
-            small.deployment.block,
-            small.store,
-            small.manifest,
-            small.directory / "audit",
+        context = ReadContext(
+            federation=small.federation,
+            store=small.store,
+            manifest=small.manifest,
+            home=small.directory / "audit",
+            deployed_at=small.deployment.block,
         )
+        return ModelAudit(context)
 
 
 def _three_steps(role: Any) -> None:

@@ -314,7 +314,12 @@ def test_it_asks_the_chain_once_for_each_final_round(
         world.round()
     world.release()
     asked: list[str] = []
-    monkeypatch.setattr(world.chain, "held_until", lambda: asked.append("held") or 0)
+
+    def held_until() -> int:
+        asked.append("held")
+        return 0
+
+    monkeypatch.setattr(world.chain, "held_until", held_until)
     for _ in range(5):
         world.release()
     assert asked == []

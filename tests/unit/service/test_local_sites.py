@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from fl_orchestrator.files import write_whole
 from fl_orchestrator.service.local import sites
 from fl_orchestrator.service.local.sites import write_site
 
@@ -97,7 +98,7 @@ def test_a_start_that_is_killed_half_way_takes_nothing_for_an_edit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int
 ) -> None:
     start(tmp_path, 1)
-    write, writes = sites.write_whole, 0
+    write, writes = write_whole, 0
 
     def killed(path: Path, text: str) -> None:
         nonlocal writes

@@ -83,12 +83,14 @@ def test_one_that_acted_is_asked_again(rested: Setting) -> None:
     assert rested.asked(Phase.ACCEPTED)
 
 
-def test_one_that_failed_is_asked_again_without_delay(rested: Setting) -> None:
+def test_one_that_failed_is_asked_again_without_delay(
+    rested: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> Step:
         raise OSError
 
-    step, rested.role.step = rested.role.step, fail
-    with pytest.raises(OSError):  # noqa: PT011
-        rested.asked(Phase.ACCEPTED)
-    rested.role.step = step
+    with monkeypatch.context() as patched:
+        patched.setattr(rested.role, "step", fail)
+        with pytest.raises(OSError):  # noqa: PT011
+            rested.asked(Phase.ACCEPTED)
     assert rested.asked(Phase.ACCEPTED)

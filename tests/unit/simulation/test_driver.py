@@ -84,7 +84,7 @@ def test_time_passes_only_when_nobody_acts_and_then_to_the_next_moment() -> None
 
     def done(_: Observation) -> bool:
         times.append(clock.now)
-        return clock.now >= 1_000
+        return bool(clock.now >= 1_000)
 
     run_until(clock, clock.observe, turns, done)
     assert times == [500, 500, 700, 1_000]

@@ -2,15 +2,16 @@
 
 import gzip
 import hashlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 import pytest
 
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.datasets import Dataset, images, tables
-from fl_orchestrator.training.datasets import dataset as reading
 
 ROWS = {
     "breast-cancer": (427, 142, 30, 2),
@@ -72,7 +73,7 @@ def test_heart_disease_is_split_per_hospital_as_by_flamby(
     assert np.bincount(data.groups["hospital"]).tolist() == [199, 172, 30, 85]
     assert np.bincount(data.test_groups["hospital"]).tolist() == [104, 89, 16, 45]
     # Cleveland's first row: 63 years, male, pain 1, 145, 233, sugar, ECG 2, 150, no angina, 2.3.
-    first = [63, 1, 145, 233, 1, 150, 0, np.float32(2.3), 0, 0, 0, 0, 1]
+    first: list[SupportsFloat] = [63, 1, 145, 233, 1, 150, 0, np.float32(2.3), 0, 0, 0, 0, 1]
     rows = np.concatenate([data.train.x, data.test.x]).tolist()
     assert [float(value) for value in first] in rows
     # scikit-learn's split is part of the setting: this digest pins it.
@@ -122,7 +123,7 @@ def test_a_missing_file_names_the_variable_to_set(
 
 
 def test_a_missing_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(datasets.DataSetMissing, match="pip install"):
         datasets.load("digits")
 

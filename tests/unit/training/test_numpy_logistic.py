@@ -50,11 +50,11 @@ def test_one_step_is_the_gradient_of_the_mean_cross_entropy() -> None:
         shift[index] = 1e-6
         slope = (loss(kernel + shift, bias) - loss(kernel - shift, bias)) / 2e-6
         assert trained[0][index] == pytest.approx(kernel[index] - 0.1 * slope, abs=1e-6)
-    for index in range(3):
+    for label in range(3):
         shift = np.zeros(3)
-        shift[index] = 1e-6
+        shift[label] = 1e-6
         slope = (loss(kernel, bias + shift) - loss(kernel, bias - shift)) / 2e-6
-        assert trained[1][index] == pytest.approx(bias[index] - 0.1 * slope, abs=1e-6)
+        assert trained[1][label] == pytest.approx(bias[label] - 0.1 * slope, abs=1e-6)
 
 
 def test_the_given_weights_are_not_changed() -> None:

@@ -6,7 +6,7 @@ import pytest
 from fl_orchestrator.training.data import BadPartition, PartitionSpec, Rows
 from fl_orchestrator.training.datasets import LOADERS, Dataset
 from fl_orchestrator.training.datasets import load as load_data
-from fl_orchestrator.training.tasks import TASKS, UnknownTask, partition_dataset, task_named
+from fl_orchestrator.training.tasks import TASKS, Task, UnknownTask, partition_dataset, task_named
 from fl_orchestrator.training.trainer import Settings
 
 
@@ -20,7 +20,9 @@ def hospitals(scale: float = 1.0) -> Dataset:
     rows = Rows(x, y)
     return Dataset(
         *("heart-disease", rows, rows, 2, ("f",) * 13, "CC BY", "nowhere"),
-        *(groups, groups, {"hospital": ("north", "south")}),
+        groups,
+        groups,
+        {"hospital": ("north", "south")},
     )
 
 
@@ -29,7 +31,7 @@ def test_every_data_set_has_a_task() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_a_task_is_consistent(task) -> None:
+def test_a_task_is_consistent(task: Task) -> None:
     Settings.from_config({**task.training.config(), "seed": 0})
     PartitionSpec.parse(task.partition)
     binary = task.training.loss == "binary_crossentropy"
@@ -43,7 +45,7 @@ def test_a_task_is_consistent(task) -> None:
 
 @pytest.mark.usefixtures("data_dir")
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_a_task_deals_its_data_set_by_default(task) -> None:
+def test_a_task_deals_its_data_set_by_default(task: Task) -> None:
     data = load_data(task.name)
     dealt = partition_dataset(task, data, task.partition, task.parties, seed=0)
     assert len(dealt.parties) == task.parties

@@ -103,4 +103,4 @@ def test_weights_of_another_number_shape_or_dtype_are_refused() -> None:
     with pytest.raises(BadWeights, match="Tensor b"):
         check_weights([good[0], np.zeros(4, np.float32)], tensors)
     with pytest.raises(BadWeights, match="Tensor a is float64"):
-        check_weights([good[0].astype(np.float64), good[1]], tensors)  # type: ignore[list-item]
+        check_weights([good[0].astype(np.float64), good[1]], tensors)

@@ -5,12 +5,15 @@ import json
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import DTypeLike
 
 from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec
 from fl_orchestrator.training.weights_file import (
@@ -86,7 +89,9 @@ def test_weights_that_cannot_be_saved_leave_the_old_ones(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_an_npz_is_read_by_names_whatever_their_order(tmp_path: Path, save) -> None:
+def test_an_npz_is_read_by_names_whatever_their_order(
+    tmp_path: Path, save: Callable[..., None]
+) -> None:
     path = tmp_path / "weights.npz"
     save(path, **dict(reversed(named().items())))
     assert_equal(load_weights(path, TENSORS), weights())
@@ -99,7 +104,7 @@ def test_an_npz_without_names_is_read_in_manifest_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
-def test_other_floats_are_rounded_to_float32(tmp_path: Path, dtype) -> None:
+def test_other_floats_are_rounded_to_float32(tmp_path: Path, dtype: DTypeLike) -> None:
     path = tmp_path / "weights.npz"
     np.savez(path, *(array.astype(dtype) for array in weights()))
     expected = [array.astype(dtype).astype(np.float32) for array in weights()]
@@ -110,7 +115,7 @@ def save_as(path: Path, arrays: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     if path.suffix == ".npz":
-        np.savez(path, **arrays)
+        np.savez(path, **cast(Any, arrays))
     else:
         save_file(arrays, path)
 
@@ -129,7 +134,9 @@ def save_as(path: Path, arrays: dict[str, np.ndarray]) -> None:
         (lambda w: w.update({"a/bias": np.array([0, 1e300])}), "NaN or infinite"),
     ],
 )
-def test_wrong_weights_are_refused_by_name(tmp_path: Path, suffix: str, change, message) -> None:
+def test_wrong_weights_are_refused_by_name(
+    tmp_path: Path, suffix: str, change: Any, message: str
+) -> None:
     arrays = named()
     change(arrays)
     save_as(tmp_path / f"w{suffix}", arrays)
@@ -164,7 +171,7 @@ def test_a_pickle_inside_an_npz_is_not_executed(tmp_path: Path) -> None:
     path = tmp_path / "w.npz"
     trap = np.empty((2,), object)
     trap[:] = Trap()
-    np.savez(path, **{**named(), "a/bias": trap})
+    np.savez(path, **cast(Any, {**named(), "a/bias": trap}))
     with pytest.raises(BadWeights, match="a/bias is object"):
         load_weights(path, TENSORS)
     path.write_bytes(pickle.dumps(Trap()))
@@ -199,7 +206,7 @@ def test_an_npz_header_that_claims_a_huge_array_takes_no_memory(tmp_path: Path) 
     content = io.BytesIO()
     huge = {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)}
     np.lib.format.write_array_header_1_0(content, huge)
-    np.savez(path, **{k: v for k, v in named().items() if k != "a/bias"})
+    np.savez(path, **cast(Any, {k: v for k, v in named().items() if k != "a/bias"}))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("a/bias.npy", content.getvalue())
     with pytest.raises(BadWeights, match="a/bias has the shape"):

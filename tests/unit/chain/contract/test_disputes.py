@@ -81,7 +81,8 @@ class Case:
         parties = [numbers[update.party] for update in self.look().updates(1)]
         updates = [update_vector(self.small, party, 1) for party in parties]
         base = self.vector(self.small.genesis.cid, VectorMeta.genesis())
-        trees = ((v, tree_of(layout, v)) for v in (*updates, base, self.model()[0]))
+        vectors: list[NDArray[Any]] = [*updates, base, self.model()[0]]
+        trees = ((v, tree_of(layout, v)) for v in vectors)
         proofs = (ChunkProof(0, chunk(layout, v, 0), tree.proof(0)) for v, tree in trees)
         return b"".join(proof.packed() for proof in proofs)
 
@@ -126,7 +127,8 @@ def test_a_round_that_nobody_disputes_has_a_window_and_no_disputes(case: Case) -
     assert case.federation.registered_at(bytes(32)) == 0
     for events in (case.federation.demands, case.federation.answers, case.federation.frauds):
         assert events(0) == []
-    assert case.federation.revocations(0) == case.federation.slashes(0) == []
+    assert case.federation.revocations(0) == []
+    assert case.federation.slashes(0) == []
 
 
 def test_a_challenge_is_registered_under_the_hash_that_the_contract_asks_for(case: Case) -> None:

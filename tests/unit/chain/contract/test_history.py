@@ -474,7 +474,7 @@ def test_a_cursor_that_is_no_file_is_an_alert(site: Site) -> None:
 def test_the_cursor_of_another_federation_is_an_alert(site: Site) -> None:
     site.chain.accept(2)
     site.deliver()
-    site.chain.address = "0x" + "cd" * 20  # type: ignore[misc]
+    site.chain.address = "0x" + "cd" * 20
     with structlog.testing.capture_logs() as logs:
         site.restart()
     assert "0xabab" in logs[0]["reason"]

@@ -148,7 +148,8 @@ def test_a_sentence_is_one(error: ContractError) -> None:
     [("commit", "The commit is"), ("attest", "The result is"), ("finalize", "The call is")],
 )
 def test_what_is_for_another_round_is_named_by_the_function(function: str, subject: str) -> None:
-    (called,) = (item for item in load_artifact("Federation").abi if item.get("name") == function)
+    abi: Any = load_artifact("Federation").abi
+    (called,) = (item for item in abi if item.get("name") == function)
     data = data_of("WrongRound", ("uint32",), (3,))
     error = DECODER.decode(data, bytes(function_abi_to_4byte_selector(called)) + bytes(64))
     assert error.message.startswith(f"{subject} for another round")

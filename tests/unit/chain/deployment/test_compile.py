@@ -7,8 +7,10 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from eth_typing import ChecksumAddress
 from sha3 import keccak_256
 from web3 import EthereumTesterProvider, Web3
 
@@ -109,7 +111,7 @@ def fake_solc() -> Callable[[Path, str], Path]:
     return write
 
 
-def forge_output(root: Path, checkout: Path, scratch: Path) -> dict[str, dict]:
+def forge_output(root: Path, checkout: Path, scratch: Path) -> dict[str, dict[str, Any]]:
     """What `forge build` makes of what ``root`` deploys, by the contract's name."""
     forge = shutil.which("forge", path=f"{checkout}/node_modules/.bin:{os.environ['PATH']}")
     if forge is None:
@@ -125,12 +127,12 @@ def forge_output(root: Path, checkout: Path, scratch: Path) -> dict[str, dict]:
     return {file.stem: json.loads(file.read_text()) for file in out.glob("*.sol/*.json")}
 
 
-def entries(abi: list[dict]) -> list[str]:
+def entries(abi: list[dict[str, Any]]) -> list[str]:
     """The entries of an ABI in one order: forge sorts them otherwise than solc."""
     return sorted(json.dumps(entry, sort_keys=True) for entry in abi)
 
 
-def assert_equal_to_forge(artifacts: dict[str, str], forge: dict[str, dict]) -> None:
+def assert_equal_to_forge(artifacts: dict[str, str], forge: dict[str, dict[str, Any]]) -> None:
     for name, text in artifacts.items():
         mine, theirs = Artifact.from_json(text), forge[name]
         assert entries(mine.abi) == entries(theirs["abi"])
@@ -207,10 +209,12 @@ def test_a_linked_contract_deploys_runs_and_is_recognised_by_its_code(project: P
     federation, doubler = artifacts["Federation"], artifacts["Doubler"]
     w3 = Web3(EthereumTesterProvider())
 
-    def deploy(artifact: Artifact, libraries: dict[str, bytes], *args: int) -> str:
+    def deploy(artifact: Artifact, libraries: dict[str, bytes], *args: int) -> ChecksumAddress:
         factory = w3.eth.contract(abi=artifact.abi, bytecode=artifact.linked(libraries))
         receipt = w3.eth.wait_for_transaction_receipt(factory.constructor(*args).transact())
-        return receipt["contractAddress"]
+        address = receipt["contractAddress"]
+        assert address is not None
+        return address
 
     library = deploy(doubler, {})
     address = deploy(federation, {"Doubler": bytes.fromhex(library[2:])}, 21)

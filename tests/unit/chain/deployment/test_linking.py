@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from eth_typing import HexAddress, HexStr
 from eth_utils.address import to_canonical_address
 from support.federation import SmallFederation
+from web3.types import Nonce
 from web3.utils.address import get_create_address
 
 from fl_orchestrator.artifacts import load_artifact
@@ -65,7 +67,9 @@ def failing(small: SmallFederation) -> bytes:
     outsider = small.outsider.address
     web3 = small.chain.web3
     nonce = web3.eth.get_transaction_count(web3.to_checksum_address(outsider))
-    victim = to_canonical_address(get_create_address(outsider, nonce + 1))
+    victim = to_canonical_address(
+        get_create_address(HexAddress(HexStr(outsider)), Nonce(nonce + 1))
+    )
     code = bytearray(LIBRARY.runtime_code)
     (hole,) = LIBRARY.runtime_links["DisputeLogic"]
     code[hole.start : hole.start + hole.length] = victim

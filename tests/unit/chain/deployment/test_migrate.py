@@ -296,6 +296,17 @@ GOOD = {
 }
 
 
+DAMAGES: tuple[dict[str, Any], ...] = (
+    {"address": "0x12"},
+    {"address": "../../etc/passwd"},
+    {"address": 5},
+    {"block": "1"},
+    {"block": -1},
+    {"migration": None},
+    {"migration": []},
+)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -307,18 +318,7 @@ GOOD = {
         b"[1]",
         b"[{}]",
         json.dumps(GOOD).encode(),
-        *(
-            json.dumps([{**GOOD, **change}]).encode()
-            for change in (
-                {"address": "0x12"},
-                {"address": "../../etc/passwd"},
-                {"address": 5},
-                {"block": "1"},
-                {"block": -1},
-                {"migration": None},
-                {"migration": []},
-            )
-        ),
+        *(json.dumps([{**GOOD, **change}]).encode() for change in DAMAGES),
         json.dumps([{k: v for k, v in GOOD.items() if k != "block"}]).encode(),
     ],
     ids=lambda content: str(content[:40]),

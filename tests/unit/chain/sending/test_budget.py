@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,11 @@ def test_without_caps_all_is_counted_and_nothing_refused(tmp_path: Path) -> None
 def test_a_damaged_file_is_no_fresh_start(budget: Budget, content: bytes) -> None:
     budget.path.parent.mkdir()
     budget.path.write_bytes(content)
-    for use in (lambda: budget.charge(0, 1, 0), lambda: budget.check(1, 0)):
+    uses: tuple[Callable[[], None], ...] = (
+        lambda: budget.charge(0, 1, 0),
+        lambda: budget.check(1, 0),
+    )
+    for use in uses:
         with pytest.raises(UnusableBudget, match="is damaged") as refusal:
             use()
         assert refusal.value.hint == "Delete it to start the day anew."

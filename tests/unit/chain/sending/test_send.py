@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth.vm.forks import BerlinVM
+from eth.vm.forks.berlin import BerlinVM
 from eth_account import Account
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_utils.crypto import keccak

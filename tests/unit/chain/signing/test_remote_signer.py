@@ -303,7 +303,7 @@ def test_a_damaged_signature_is_not_used(program: Program, remote: RemoteSigner)
     def damaged(raw: str) -> str:
         items = rlp.decode(bytes.fromhex(raw[4:]))
         items[-1] = b"\xff" * 40
-        return "0x02" + rlp.encode(items).hex()
+        return "0x02" + bytes(rlp.encode(items)).hex()
 
     program.spoil_answer = damaged
     with pytest.raises(WrongSignature):

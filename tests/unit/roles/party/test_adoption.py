@@ -38,7 +38,7 @@ MANIFEST = small_manifest()
 ADDRESS = "0x" + "ab" * 20
 ACCOUNT = "0x" + "11" * 20
 # Class 1 has the larger features, so these tell the classes apart, and their opposite is wrong.
-GOOD = [np.tile(np.float32([-1, 1]), (FEATURES, 1)), np.float32([2, -2])]
+GOOD = [np.tile(np.array([-1, 1], np.float32), (FEATURES, 1)), np.array([2, -2], np.float32)]
 BAD = [-array for array in GOOD]
 
 

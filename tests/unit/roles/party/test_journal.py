@@ -1,5 +1,6 @@
 """The journal: an entry is whole or not there, and a damaged one is never used."""
 
+import itertools
 import json
 import shutil
 import stat
@@ -151,7 +152,7 @@ def entry_with(directory: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((field, value) for field in ("weight", "root") for value in (None, [], {}, "", "zz")),
+        *itertools.product(("weight", "root"), (None, [], {}, "", "zz")),
         ("weight", 8),
         ("weight", -1),
         ("weight", 256),

@@ -213,7 +213,7 @@ def test_a_reveal_that_a_reorganisation_undid_is_repeated_although_the_next_roun
 
 def test_a_round_goes_on_when_everybodys_relay_is_dead(federation: SmallFederation) -> None:
     relay = DeadRelay()
-    seen = federation.run_round(federation.everybody(relay))  # type: ignore[arg-type]
+    seen = federation.run_round(federation.everybody(relay))
     assert seen.current.phase is Phase.ACCEPTED
     sent = Counter(receipt.label for receipt in federation.receipts)
     assert (sent["commit"], sent["reveal"]) == (2, 2)
