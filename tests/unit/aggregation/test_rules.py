@@ -5,7 +5,7 @@ import random
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import pytest
@@ -274,6 +274,6 @@ def test_a_base_that_does_not_match_the_updates_is_refused(size: int) -> None:
 
 
 def test_a_base_of_another_type_is_refused() -> None:
-    base = [np.zeros(3, np.int32)]
+    base: list[Any] = [np.zeros(3, np.float32)]
     with pytest.raises(AggregationError):
         list(next_global(Median(), base, [[ONE]], [1], 15))
