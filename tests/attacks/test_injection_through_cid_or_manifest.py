@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,11 +123,16 @@ def test_a_manifest_that_is_none_is_refused_though_the_contract_names_it(
 
 
 @pytest.mark.parametrize("text", HOSTILE_CIDS)
-def test_a_cid_that_an_ipfs_node_invents_is_refused(trap: Path, text: str) -> None:
-    store = KuboStore("127.0.0.1", 5001)
-    store._client = SimpleNamespace(add=lambda *_, **__: {"Name": "x", "Hash": text})
-    with pytest.raises(StoreUnavailable):
-        store.put(io.BytesIO(b"an update"))
+def test_a_cid_that_an_ipfs_node_invents_is_refused(
+    trap: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(*_: object, data: Iterable[bytes], **__: object) -> dict[str, Any]:
+        assert b"an update" in b"".join(data)
+        return {"Name": "x", "Hash": text}
+
+    monkeypatch.setattr(KuboStore, "_answer", add)
+    with pytest.raises(StoreUnavailable, match=r"stores bafkrei\w+ as "):
+        KuboStore("127.0.0.1", 5001).put(io.BytesIO(b"an update"))
     assert_untouched(trap)
 
 

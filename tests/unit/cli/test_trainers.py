@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from support.flo import finish, flo, start_flo
 
 from fl_orchestrator.cli import trainers
@@ -42,7 +43,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, yes: bool) -> list[str]:
         def isatty() -> bool:
             return True
 
-    monkeypatch.setattr(trainers.typer, "confirm", confirm)
+    monkeypatch.setattr(typer, "confirm", confirm)
     monkeypatch.setattr(trainers, "sys", type("sys", (), {"stdin": Terminal, "stderr": Terminal}))
     return asked
 

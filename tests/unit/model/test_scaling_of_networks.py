@@ -90,11 +90,11 @@ def test_raw_columns_train_as_in_float_fedavg(
             encode_update(layout, scaling.fraction_bits, site.fit(view), state).vector
             for site in sites
         ]
-        total = np.sum(vectors, axis=0, dtype=np.int64)
+        total = np.stack(vectors).sum(axis=0, dtype=np.int64)
         mean = (2 * total + PARTIES) // (2 * PARTIES)
         state = next_state(state, mean, scaling.fraction_bits)
         local = zip(*(site.fit(floats) for site in sites), strict=True)
-        floats = [np.mean(w, axis=0, dtype=np.float64).astype(np.float32) for w in local]
+        floats = [np.stack(w).mean(axis=0, dtype=np.float64).astype(np.float32) for w in local]
     assert saturated_tensors(layout, state) == ()
     found = dict(zip(NAMES, float_view(layout, state), strict=True))
     wanted = dict(zip(NAMES, floats, strict=True))
