@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import requests
 
+from fl_orchestrator.content.cid import READ_BYTES
 from fl_orchestrator.content.store import StoreUnavailable
 from fl_orchestrator.transport import http
 from fl_orchestrator.transport.deadline import Deadline
@@ -20,7 +21,6 @@ STALL_SECONDS: Final = 60.0
 BACK_OFF_SECONDS: tuple[float, ...] = (0.25, 1.0)
 
 _PROGRESS_BYTES: Final = 1 << 20
-_READ_BYTES: Final = 1 << 18
 # However fast each MiB comes.
 _MAX_SECONDS: Final = 3600.0
 
@@ -75,7 +75,7 @@ def stream(
     what: str, open_at: Open, stall_seconds: float, size: int | None = None
 ) -> io.BufferedReader:
     """Open a file as a stream; see Download."""
-    return io.BufferedReader(Download(what, open_at, stall_seconds, size), _READ_BYTES)
+    return io.BufferedReader(Download(what, open_at, stall_seconds, size), READ_BYTES)
 
 
 class Download(io.RawIOBase):

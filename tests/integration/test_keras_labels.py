@@ -66,7 +66,7 @@ def losses(build: Build, labels: Any, **config: Any) -> tuple[float, float]:
 
 def test_the_loss_of_numbers_is_that_of_the_numbers_and_not_of_whole_ones() -> None:
     model = KerasModel(network("mean_squared_error", activation=None))
-    labels = np.array([0.2, 0.7] * 32, np.float64)
+    labels: Any = np.array([0.2, 0.7] * 32, np.float64)
     trainer = KerasTrainer(model, Rows(X, labels))
     zero = [np.zeros((4, 1), np.float32), np.zeros(1, np.float32)]
     assert trainer.evaluate(zero, {})[0] == pytest.approx(0.265)
@@ -107,7 +107,7 @@ def test_labels_losses_and_optimizers_under_their_usual_names_are_trained(
 
 def test_one_model_takes_rows_of_two_kinds_of_labels() -> None:
     model = KerasModel(network())
-    whole, floats = (Rows(X, CLASSES.astype(kind)) for kind in (np.int32, np.float32))
+    whole, floats = Rows(X, CLASSES.astype(np.int32)), Rows(X, CLASSES.astype(np.float32))
     trained = [
         KerasTrainer(model, rows).fit(model.initial_weights, CONFIG)[0] for rows in (whole, floats)
     ]
