@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -64,6 +65,14 @@ def _as_link(error: OSError, path: Path | str) -> OSError:
     if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and Path(path).is_symlink()):
         return OSError(error.errno, "it is a link, which is not followed here", str(path))
     return error
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file that a person wrote, who may have an editor on Windows: a byte order mark
+    says that it is UTF-16, or says nothing; without one it is UTF-8. Raises UnicodeDecodeError."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
 
 
 def write_whole(path: Path, text: str, mode: int = 0o666) -> None:

@@ -140,6 +140,25 @@ class RoundEvents:
     revocations: list[RoundRevoked]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class History:
+    """What events say of rounds to people, each kind in its order.
+
+    ``results`` are all that anybody signed, by their digest, and ``signers`` who did.
+    """
+
+    opened: list[RoundOpened]
+    commits: list[Committed]
+    updates: list[RevealedUpdate]
+    duplicates: list[DuplicateUpdate]
+    results: dict[bytes, Result]
+    signers: dict[bytes, list[str]]
+    accepted: list[RoundAccepted]
+    demands: list[Demanded]
+    answers: list[Answered]
+    frauds: list[FraudProven]
+
+
 def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
     """The counted reveals of a round as the contract takes them back: 64 bytes each."""
     return [(int(update.party, 16) << 96 | update.weight, update.root) for update in updates]

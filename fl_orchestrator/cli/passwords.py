@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Final, TextIO
@@ -9,8 +10,10 @@ from typing import Final, TextIO
 import typer
 
 from fl_orchestrator.errors import KeyStoreError
+from fl_orchestrator.files import decoded
 
 _MAX_SECRET_CHARACTERS: Final = 4096
+_MAX_SECRET_BYTES: Final = 4 * _MAX_SECRET_CHARACTERS
 
 
 def read_password(password_file: Path | None, prompt: str, confirm: bool = False) -> str:
@@ -18,8 +21,8 @@ def read_password(password_file: Path | None, prompt: str, confirm: bool = False
     if password_file is None:
         return ask_secret(prompt, "Give the password with --password-file.", confirm)
     try:
-        with password_file.open(encoding="utf-8") as file:
-            password = _first_line(file)
+        with password_file.open("rb") as file:
+            password = _first_line(io.StringIO(decoded(file.read(_MAX_SECRET_BYTES))))
     except (OSError, UnicodeDecodeError) as error:
         raise KeyStoreError(
             f"The password file {password_file} cannot be read.", "Check --password-file."
@@ -44,4 +47,5 @@ def ask_secret(prompt: str, otherwise: str, confirm: bool = False) -> str:
 
 
 def _first_line(file: TextIO) -> str:
-    return file.readline(_MAX_SECRET_CHARACTERS).rstrip("\r\n")
+    # PowerShell puts a byte order mark before what it pipes.
+    return file.readline(_MAX_SECRET_CHARACTERS).removeprefix("\ufeff").rstrip("\r\n")

@@ -21,7 +21,11 @@ from fl_orchestrator.artifacts import Artifact
 from fl_orchestrator.chain.abi import from_abi
 from fl_orchestrator.chain.contract.logs import LogSearch, UntrueEvents
 from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
-from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge, FailoverProvider
+from fl_orchestrator.chain.nodes.endpoints import (
+    AnswerTooLarge,
+    FailoverProvider,
+    SearchTooWide,
+)
 
 _T = TypeVar("_T")
 
@@ -164,7 +168,7 @@ class Contract:
                 stop = min(end, first + span - 1)
                 try:
                     found.extend([*search(first, stop)])
-                except (Web3RPCError, AnswerTooLarge):
+                except (Web3RPCError, AnswerTooLarge, SearchTooWide):
                     if stop == first:
                         self._span = _WIDEST_SPAN
                         raise

@@ -16,10 +16,15 @@ from fl_orchestrator.chain.contract.disputes import Disputes, typed
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import (
     Answered,
+    Committed,
     Demanded,
+    DuplicateUpdate,
     FraudProven,
+    History,
     RevealedUpdate,
+    RoundAccepted,
     RoundEvents,
+    RoundOpened,
     RoundRevoked,
     counted,
 )
@@ -58,6 +63,13 @@ _COMMIT_TYPES: Final = {
         {"name": "commitment", "type": "bytes32"},
     ]
 }
+
+
+_OF_RESULTS: Final = ("ResultProposed", "UpdateRevealed", "RoundAccepted", "Demanded", "Answered")
+_AS_THEY_ARE: Final = (
+    *(Answered, Committed, DuplicateUpdate, FraudProven),
+    *(RoundAccepted, RoundOpened, RoundRevoked),
+)
 
 
 class NoFederation(ChainError):
@@ -163,37 +175,64 @@ class Federation(Disputes):
     ) -> dict[bytes, list[str]]:
         """The aggregators that signed each result, by its digest."""
         signers: dict[bytes, list[str]] = {}
-        for log in self._events("Attested", first, last, round_number):
-            signers.setdefault(bytes(log["args"]["digest"]), []).append(log["args"]["aggregator"])
+        found = self._events("Attested", first, last, round_number, _attested)
+        for digest, aggregator in found:
+            signers.setdefault(digest, []).append(aggregator)
         return signers
 
     def round_events(self, first: int, last: int) -> RoundEvents:
-        """Everything that a range of blocks says of rounds, by one request."""
-        builders: dict[str, Callable[[Any], Any]] = {
-            "ResultProposed": self._proposed,
-            "UpdateRevealed": _revealed,
-            "RoundAccepted": _accepted,
-            "Demanded": self._demanded,
-            "Answered": partial(typed, Answered),
-            "FraudProven": partial(typed, FraudProven),
-            "RoundRevoked": partial(typed, RoundRevoked),
-        }
-        found: dict[str, list[Any]] = {name: [] for name in builders}
-
-        def build(log: Any) -> tuple[str, Any]:
-            return log["event"], builders[log["event"]](log)
-
-        for name, event in self._events_of(list(builders), first, last, build=build):
-            found[name].append(event)
+        """What roles need to know of the rounds in a range of blocks, by one request."""
+        names = (*_OF_RESULTS, "FraudProven", "RoundRevoked")
+        found = self._events_by_name(names, first, last, None)
         return RoundEvents(
             dict(found["ResultProposed"]),
             found["UpdateRevealed"],
-            dict(found["RoundAccepted"]),
+            {event.round: event.digest for event in found["RoundAccepted"]},
             found["Demanded"],
             found["Answered"],
             found["FraudProven"],
             found["RoundRevoked"],
         )
+
+    def history(self, first: int, round_number: int | None = None) -> History:
+        """What people ask of the rounds, or of one, from a block on, by one request."""
+        names = (*_OF_RESULTS, "FraudProven", "RoundOpened", "Committed", "DuplicateUpdate")
+        found = self._events_by_name((*names, "Attested"), first, None, round_number)
+        signers: dict[bytes, list[str]] = {}
+        for digest, aggregator in found["Attested"]:
+            signers.setdefault(digest, []).append(aggregator)
+        return History(
+            opened=found["RoundOpened"],
+            commits=found["Committed"],
+            updates=found["UpdateRevealed"],
+            duplicates=found["DuplicateUpdate"],
+            results=dict(found["ResultProposed"]),
+            signers=signers,
+            accepted=found["RoundAccepted"],
+            demands=found["Demanded"],
+            answers=found["Answered"],
+            frauds=found["FraudProven"],
+        )
+
+    def _events_by_name(
+        self, names: Sequence[str], first: int, last: int | None, round_number: int | None
+    ) -> dict[str, list[Any]]:
+        """The events of each of these names, in their order, by one request."""
+        builders: dict[str, Callable[[Any], Any]] = {
+            "ResultProposed": self._proposed,
+            "UpdateRevealed": _revealed,
+            "Attested": _attested,
+            "Demanded": self._demanded,
+            **{cls.__name__: partial(typed, cls) for cls in _AS_THEY_ARE},
+        }
+
+        def build(log: Any) -> tuple[str, Any]:
+            return log["event"], builders[log["event"]](log)
+
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        for name, event in self._events_of(names, first, last, round_number, build):
+            found[name].append(event)
+        return found
 
     def _proposed(self, log: Any) -> tuple[bytes, Result]:
         args = log["args"]
@@ -298,6 +337,10 @@ def _revealed(log: Any) -> RevealedUpdate:
         args["root"],
         from_abi(Cid, _values(args["cid"])),
     )
+
+
+def _attested(log: Any) -> tuple[bytes, str]:
+    return bytes(log["args"]["digest"]), log["args"]["aggregator"]
 
 
 def _accepted(log: Any) -> tuple[int, bytes]:

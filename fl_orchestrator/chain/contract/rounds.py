@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import (
     Answered,
-    Committed,
     Demanded,
     DuplicateUpdate,
     FraudProven,
+    History,
     RevealedUpdate,
     RoundAccepted,
     RoundOpened,
@@ -107,32 +107,13 @@ def read_rounds(
     seen = federation.observe(federation.address)
     require_round(seen, first)
     require_round(seen, last)
-    only = first if first == last else None
-    opened = {e.round: e for e in federation.events(RoundOpened, from_block, round_number=only)}
-    # Nothing of a round comes before its opening.
-    start = opened[first].block_number if first in opened else from_block
-    events = _Events(federation, start, only)
+    history = federation.history(from_block, first if first == last else None)
+    opened = {event.round: event for event in history.opened}
     commit_period = federation.params().commit_period
     return [
-        _record(federation, seen, n, opened.get(n), commit_period, events)
+        _record(federation, seen, n, opened.get(n), commit_period, history)
         for n in range(first, last + 1)
     ]
-
-
-class _Events:
-    """The events of one round, or of all, from a block on."""
-
-    def __init__(self, federation: Federation, first: int, only: int | None) -> None:
-        where = (first, None, only)
-        self.parties = federation.events(Committed, *where)
-        self.updates = federation.revealed_updates(*where)
-        self.duplicates = federation.events(DuplicateUpdate, *where)
-        self.results = federation.proposed_results(*where)
-        self.signers = federation.signers(*where)
-        self.accepted = {event.round: event for event in federation.events(RoundAccepted, *where)}
-        self.demands = federation.demands(*where)
-        self.answers = federation.answers(*where)
-        self.frauds = {event.digest: event for event in federation.frauds(*where)}
 
 
 def _record(
@@ -141,21 +122,20 @@ def _record(
     number: int,
     opened: RoundOpened | None,
     commit_period: int,
-    events: _Events,
+    events: History,
 ) -> RoundRecord:
-    accepted = events.accepted.get(number)
+    accepted = next((event for event in events.accepted if event.round == number), None)
+    frauds = {event.digest: event for event in events.frauds}
     return RoundRecord(
         number=number,
         outcome=_outcome(federation, seen, number, accepted),
         opened=opened,
         opened_at=opened.commit_end - commit_period if opened else 0,
-        parties=tuple(event.party for event in events.parties if event.round == number),
+        parties=tuple(event.party for event in events.commits if event.round == number),
         updates=tuple(update for update in events.updates if update.round == number),
         duplicates=tuple(event for event in events.duplicates if event.round == number),
         results=tuple(
-            ResultRecord(
-                digest, result, tuple(events.signers.get(digest, ())), events.frauds.get(digest)
-            )
+            ResultRecord(digest, result, tuple(events.signers.get(digest, ())), frauds.get(digest))
             for digest, result in events.results.items()
             if result.round == number
         ),

@@ -14,7 +14,7 @@ from web3.providers import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
 from fl_orchestrator.errors import ChainError
-from fl_orchestrator.transport.http import Session, TooMuch, post, shown_url
+from fl_orchestrator.transport.http import Session, TooMuch, post, shown_text, shown_url
 
 _log = structlog.get_logger(__name__)
 
@@ -28,10 +28,25 @@ _MAX_ANSWER_BYTES: Final = 8 << 20
 # With these the server speaks of itself; with others it may explain what is wrong with a request.
 _BUSY_OR_CLOSED: Final = frozenset({401, 403, 404, 407, 408, 429, 502, 503, 504})
 
+# What a provider, or a proxy, says of a search for events that is too wide for it.
+_TOO_WIDE: Final = frozenset({403, 413, 429, 504})
+_TOO_MANY: Final = 429
+# What providers answer in JSON-RPC, mostly with status 200, when an account has used up its share:
+# these codes, and words beside codes that mean other things as well (-32005 is also "too wide").
+_RATE_LIMITED: Final = frozenset({429, -32007, -32029, -32097})
+_LIMITED_WORDS: Final = re.compile(
+    r"rate.?limit|too many requests|request (?:count|rate|limit)|requests? per|per second"
+    r"|quota|credits|capacity|throttl",
+    re.IGNORECASE,
+)
+# EIP-4444: the node has deleted what it is asked for.
+_PRUNED: Final = 4444
+
 # JSON-RPC 2.0, section 5.1.
 _INTERNAL_ERROR: Final = -32603
 
 _CHAIN_ID: Final = RPCEndpoint("eth_chainId")
+_GET_LOGS: Final = "eth_getLogs"
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -80,6 +95,14 @@ class AnswerTooLarge(RpcUnavailable):
     """The answer was not read to its end: what was asked for is too much, or it is an attack."""
 
 
+class SearchTooWide(RpcUnavailable):
+    """A search for events was refused by an HTTP status: a narrower one may not be."""
+
+
+class HistoryPruned(RpcUnavailable):
+    """The node has deleted the old blocks that it is asked about: repeating changes nothing."""
+
+
 class WrongChain(ChainError):
     """The endpoint serves another chain than the one expected."""
 
@@ -112,7 +135,16 @@ class _Endpoint:
             raise RpcUnavailable(
                 f"The RPC endpoint {self.shown} does not answer.", "Start the node, or check --rpc."
             ) from None
+        if method == _GET_LOGS and status in _TOO_WIDE:
+            if status == _TOO_MANY:
+                time.sleep(_FIRST_PAUSE_SECONDS)
+            raise SearchTooWide(
+                f"The RPC endpoint {self.shown} refuses a search for events: HTTP status {status}.",
+                "Check --rpc, and the key in it.",
+            )
         answer = None if status in _BUSY_OR_CLOSED else _parsed(content)
+        if answer is not None and "error" in answer:
+            self._require_willing(answer["error"])
         if status != requests.codes.ok and not (answer and "error" in answer):
             raise RpcUnavailable(
                 f"The RPC endpoint {self.shown} refuses requests: HTTP status {status}.",
@@ -123,6 +155,21 @@ class _Endpoint:
                 f"{self.shown} does not speak Ethereum's JSON-RPC.", "Check --rpc."
             )
         return answer
+
+    def _require_willing(self, error: RPCError) -> None:
+        """Raise RpcUnavailable for an error that speaks of the server, not of the request."""
+        code, said = error["code"], shown_text(error["message"])
+        if code == _PRUNED:
+            raise HistoryPruned(
+                f"The RPC endpoint {self.shown} has deleted old blocks: {said}.",
+                "Use an endpoint that keeps all blocks and logs; or name the block of the "
+                "federation's deployment, by the deployment's record in --deployments.",
+            )
+        if code in _RATE_LIMITED or _LIMITED_WORDS.search(said):
+            raise RpcUnavailable(
+                f"The RPC endpoint {self.shown} serves no more requests now: {said}.",
+                "Name further endpoints with --rpc, or raise the limit of its account.",
+            )
 
 
 class FailoverProvider(JSONBaseProvider):
@@ -151,7 +198,7 @@ class FailoverProvider(JSONBaseProvider):
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._ask_in_turn(method, body)
-            except AnswerTooLarge:
+            except (AnswerTooLarge, HistoryPruned, SearchTooWide):
                 raise
             except RpcUnavailable:
                 if attempt == _ATTEMPTS or time.monotonic() >= give_up_at:
@@ -217,7 +264,7 @@ def _summary(failures: Sequence[ChainError]) -> ChainError:
     """One error for what every endpoint said: the one that time, or asking for less, may mend."""
     if len(failures) == 1:
         return failures[0]
-    kinds = (AnswerTooLarge, RpcUnavailable, WrongChain)
+    kinds = (AnswerTooLarge, SearchTooWide, HistoryPruned, RpcUnavailable, WrongChain)
     chosen = next(f for kind in kinds for f in failures if isinstance(f, kind))
     said = " ".join(failure.message for failure in failures)
     return type(chosen)(f"None of the {len(failures)} RPC endpoints serves: {said}", chosen.hint)
@@ -255,7 +302,7 @@ def _is_plausible(method: str, answer: RPCResponse) -> bool:
         return _matches(result, _RESULTS[method])
     if method in _OBJECTS:
         return result is None or _is_object(result, _OBJECTS[method])
-    if method == "eth_getLogs":
+    if method == _GET_LOGS:
         return isinstance(result, list) and all(map(_is_log, result))
     return True
 

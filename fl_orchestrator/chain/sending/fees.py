@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from web3 import Web3
+from web3.exceptions import Web3RPCError
 
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.units import ether
@@ -36,18 +37,35 @@ def market_fees(web3: Web3, ceiling: int | None) -> Fees:
         )
     if base is None:
         return {"gasPrice": price}
-    tip = web3.eth.max_priority_fee
+    tip = _tip(web3, base)
     fees = {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip}
     return fees if ceiling is None else {name: min(fee, ceiling) for name, fee in fees.items()}
 
 
-def bumped(fees: Fees, first: Fees, market: Fees, ceiling: int | None) -> Fees | None:
+def _tip(web3: Web3, base: int) -> int:
+    """What the node proposes, from the first of the methods for it that the node has."""
+    try:
+        # web3 tries eth_maxPriorityFeePerGas, then eth_feeHistory.
+        return web3.eth.max_priority_fee
+    except Web3RPCError:
+        return max(0, web3.eth.gas_price - base)
+
+
+def at_least(fees: Fees, price: int) -> Fees:
+    """Fees with which a unit of gas pays this price, whatever the base fee is."""
+    return {name: max(fee, price) for name, fee in fees.items()}
+
+
+def bumped(
+    fees: Fees, first: Fees, market: Fees, ceiling: int | None, least_price: int = 0
+) -> Fees | None:
     """Fees that replace a transaction with these, if possible those of the ``market``.
 
     None when they would be above the ceiling; without one it is ten times what was offered
-    ``first``. Where gas is free nothing is gained by offering more.
+    ``first``, or the ``least_price`` of the node if that is more. Where gas is free nothing is
+    gained by offering more.
     """
-    limit = highest(first) * _MAX_GROWTH if ceiling is None else ceiling
+    limit = max(highest(first) * _MAX_GROWTH, least_price) if ceiling is None else ceiling
     numerator, denominator = _BUMP
     least = {name: -(-fee * numerator // denominator) for name, fee in fees.items()}
     wanted = {name: max(fee, market.get(name, 0)) for name, fee in least.items()}

@@ -19,7 +19,7 @@ from web3.types import TxReceipt
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded, UnusableBudget
-from fl_orchestrator.chain.sending.fees import Fees, bumped, fees_of, highest, market_fees
+from fl_orchestrator.chain.sending.fees import Fees, at_least, bumped, fees_of, highest, market_fees
 from fl_orchestrator.chain.signing.keys import Signer
 from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
 from fl_orchestrator.errors import ChainError
@@ -31,6 +31,8 @@ _log = structlog.get_logger(__name__)
 _BELIEF_SECONDS: Final = 3.0
 # The words of geth, Besu, Erigon, Nethermind and Anvil for a fee that does not replace another.
 _UNDERPRICED: Final = re.compile(r"underpriced|replace", re.IGNORECASE)
+# Besu's for a price below its --min-gas-price.
+_BELOW_LEAST_PRICE: Final = re.compile(r"price is below|below.*minimum", re.IGNORECASE)
 
 
 class TransactionFailed(ChainError):
@@ -125,7 +127,7 @@ class PendingTransaction:
         Raises BudgetExceeded, and Web3RPCError when the node does not take it.
         """
         while refusal := self._offer(self.fees):
-            higher = self._higher_fees() if _UNDERPRICED.search(str(refusal)) else None
+            higher = self._fees_after(str(refusal))
             if higher is None:
                 raise refusal
             self._transaction |= higher
@@ -219,9 +221,16 @@ class PendingTransaction:
             refusal = self._hand_over()
         _log.info("sent again", call=self.call.label, **self.fees, refusal=refusal and str(refusal))
 
-    def _higher_fees(self) -> Fees | None:
-        market = market_fees(self._web3, None)
-        return bumped(self.fees, self._first_fees, market, self._policy.max_fee_per_gas)
+    def _fees_after(self, refusal: str) -> Fees | None:
+        """What to offer after a refusal that is about the price."""
+        if _BELOW_LEAST_PRICE.search(refusal):
+            return self._higher_fees(least_price=self._eth.gas_price)
+        return self._higher_fees() if _UNDERPRICED.search(refusal) else None
+
+    def _higher_fees(self, least_price: int = 0) -> Fees | None:
+        market = at_least(market_fees(self._web3, None), least_price)
+        most = self._policy.max_fee_per_gas
+        return bumped(self.fees, self._first_fees, market, most, least_price)
 
     def _require_valid(self) -> None:
         """Raise TransactionDropped if it would revert after a reorganisation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,9 +15,15 @@ from pydantic_core import from_json
 
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import KeyStoreError
+from fl_orchestrator.files import decoded
 from fl_orchestrator.json_text import to_json
 
 MAX_KEYSTORE_BYTES: Final = 65_536
+
+# As geth's UTC--2026-01-31T12-00-00.000000000Z--<address> does, and others with .json after it.
+_ADDRESS_AT_END: Final = re.compile(
+    r"(?:^|[^0-9a-z])((?:0x)?[0-9a-f]{40})(?:\.json)?$", re.IGNORECASE
+)
 
 
 class Signer(Protocol):
@@ -79,7 +86,8 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
         signer = LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
         # The format's checksum leaves the initialisation vector out: another one decrypts to
         # another key.
-        if int(keystore.get("address", signer.address), 16) == int(signer.address, 16):
+        named = keystore.get("address")
+        if named in (None, "") or int(named, 16) == int(signer.address, 16):
             return signer
     except Exception as error:  # eth-keyfile raises whatever a damaged field leads to
         if "MAC mismatch" in str(error):
@@ -92,13 +100,20 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
 
 
 def keystore_address(path: Path) -> str:
-    """The account that a keystore file says it is of; no password is needed.
+    """The account that a keystore file says it is of, or else its name; no password is needed.
 
-    Raises KeyStoreError when the file is missing or malformed, or does not say it.
+    Raises KeyStoreError when the file is missing or malformed, or neither says it.
     """
     address = _read_keystore(path).get("address")
+    if address in (None, ""):
+        # Wallets that leave it out name their files by it.
+        named = _ADDRESS_AT_END.search(path.name)
+        address = named and named[1]
     if not isinstance(address, str) or not is_hex_address(address):
-        raise KeyStoreError(f"{path} does not say which account it is of.")
+        raise KeyStoreError(
+            f"{path} does not say which account it is of.",
+            'Add "address" to it, or end the file\'s name with the address.',
+        )
     return str(to_checksum_address(address))
 
 
@@ -113,7 +128,10 @@ def _read_keystore(path: Path) -> dict[str, Any]:
     if len(raw) > MAX_KEYSTORE_BYTES:
         raise KeyStoreError(f"The key file {path} is too large to be a keystore file.")
     try:
-        keystore: dict[str, Any] = from_json(raw)
+        # Some wallets write "Crypto", and the version as text.
+        keystore = {name.lower(): value for name, value in from_json(decoded(raw)).items()}
+        if keystore.get("version") in ("3", "3.0"):
+            keystore["version"] = 3
         if keystore.get("version") != 3 or "crypto" not in keystore:
             raise KeyStoreError(f"{path} is not a Web3 Secret Storage file of version 3.")
     except (ValueError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from fl_orchestrator.chain.signing.keys import MAX_KEYSTORE_BYTES, LocalSigner, 
 from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 from fl_orchestrator.cli.config import defaults
 from fl_orchestrator.cli.main import app
+from fl_orchestrator.cli.passwords import read_password
 from fl_orchestrator.cli.site import Account, open_signer
 from fl_orchestrator.errors import InputError
 
@@ -47,6 +49,19 @@ def test_an_imported_key_opens_with_its_password(tmp_path: Path, password: Path)
     other = tmp_path / "other.json"
     again = flo("keys", "import", other, *with_prefix, typed=f"0x{SECRET.hex()}\n")
     assert again.succeeded().json == {"address": ADDRESS, "file": str(other)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_password_file_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "password"
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    path.write_bytes(f"{mark}pw-öne\r\nanother line\r\n".encode(encoding))
+    assert read_password(path, "") == "pw-öne"
+
+
+def test_a_password_that_powershell_pipes_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffpw-one\r\n"))
+    assert read_password(None, "") == "pw-one"
 
 
 def test_every_new_key_is_another_one(tmp_path: Path, password: Path) -> None:
@@ -92,7 +107,7 @@ def test_no_key_is_written_without_a_password(tmp_path: Path) -> None:
         (tmp_path / "password").write_text(content)
         refused = flo("keys", "new", key, "--password-file", tmp_path / "password")
         refused.refused(6, "The first line of", "is empty")
-    (tmp_path / "password").write_bytes(b"\xff\xfe")
+    (tmp_path / "password").write_bytes(b"\xff\xfa")
     flo("keys", "new", key, "--password-file", tmp_path / "password").refused(6, "cannot be read")
     flo("keys", "new", key, "--password-file", tmp_path / "none").refused(6, "cannot be read")
     flo("keys", "new", key).refused(6, "nobody is there to type it", "--password-file")

@@ -308,3 +308,26 @@ def test_what_several_endpoints_say_shows_no_secret(endpoint: Endpoint, other: E
     assert refusal.value.__cause__ is None
     assert "401" in refusal.value.message
     assert "does not speak" in refusal.value.message
+
+
+# ---------------------------------------------------------------------- proxies of the environment
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_an_endpoint_on_this_machine_is_asked_without_the_proxy(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, name: str, host: str
+) -> None:
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    endpoint.answers("0x5")
+    assert connect(f"http://{host}:{endpoint.port}").eth.chain_id == 5
+
+
+def test_another_machine_is_asked_through_the_proxy(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{endpoint.port}")
+    endpoint.answers("0x5")
+    assert connect("http://node.example:8545").eth.chain_id == 5

@@ -14,6 +14,7 @@ from eth_account.messages import encode_typed_data
 from fl_orchestrator.chain.signing.keys import (
     MAX_KEYSTORE_BYTES,
     LocalSigner,
+    keystore_address,
     load_keystore,
     save_keystore,
 )
@@ -118,7 +119,8 @@ def test_an_endless_file_is_not_read() -> None:
         b"null",
         b"{}",
         {**KEYSTORE, "version": 2},
-        {**KEYSTORE, "version": "3"},
+        {**KEYSTORE, "version": "2"},
+        {**KEYSTORE, "version": True},
         {key: value for key, value in KEYSTORE.items() if key != "crypto"},
     ],
     ids=lambda content: str(content)[:20],
@@ -159,8 +161,9 @@ def test_a_damaged_field_never_gives_another_key(
         loaded = load_keystore(write(path, keystore), PASSWORD)
     except KeyStoreError:
         return
-    # No key length stands for its default of 32 bytes.
-    assert (field[-1], value, loaded.address) == ("dklen", None, ADDRESS)
+    # No key length stands for its default of 32 bytes, and an address is optional.
+    assert (field[-1], value) in (("dklen", None), ("address", None))
+    assert loaded.address == ADDRESS
 
 
 def test_a_changed_initialisation_vector_is_noticed(path: Path) -> None:
@@ -178,6 +181,52 @@ def test_the_address_in_the_file_may_be_spelt_in_any_way_or_left_out(
     if address is None:
         del keystore["address"]
     assert load_keystore(write(path, keystore), PASSWORD).address == ADDRESS
+
+
+def _with(**changes: Any) -> dict[str, Any]:
+    return {key: value for key, value in {**KEYSTORE, **changes}.items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _with(crypto=..., Crypto=KEYSTORE["crypto"]),
+        _with(crypto=..., CRYPTO=KEYSTORE["crypto"], version=..., Version=3),
+        _with(version="3"),
+        _with(address=""),
+        _with(address=None),
+        _with(address=...),
+        _with(address="0X" + ADDRESS[2:].upper()),
+        b"\xef\xbb\xbf" + json.dumps(KEYSTORE).encode(),
+        json.dumps(KEYSTORE).encode("utf-16"),
+        json.dumps(KEYSTORE, indent=4).replace("\n", "\r\n").encode(),
+    ],
+    ids=range(10),
+)
+def test_key_files_are_read_as_wallets_write_them(path: Path, content: Any) -> None:
+    assert load_keystore(write(path, content), PASSWORD).address == ADDRESS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "UTC--2026-01-31T12-00-00.000000000Z--" + ADDRESS[2:].lower(),
+        "UTC--2026-01-31T12-00-00.000000000Z--" + ADDRESS[2:].lower() + ".json",
+        ADDRESS,
+        ADDRESS[2:] + ".JSON",
+    ],
+)
+@pytest.mark.parametrize("address", ["", None])
+def test_the_name_of_a_file_says_whose_it_is_where_the_file_does_not(
+    tmp_path: Path, name: str, address: str | None
+) -> None:
+    assert keystore_address(write(tmp_path / name, {**KEYSTORE, "address": address})) == ADDRESS
+
+
+@pytest.mark.parametrize("name", ["party.json", "a" + ADDRESS[2:], ADDRESS[:-1]])
+def test_a_file_of_nobody_says_how_to_name_its_account(tmp_path: Path, name: str) -> None:
+    with pytest.raises(KeyStoreError, match=r"does not say which account.*address"):
+        keystore_address(write(tmp_path / name, {**KEYSTORE, "address": ""}))
 
 
 def test_a_signer_does_not_show_its_secret() -> None:
