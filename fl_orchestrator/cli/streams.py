@@ -28,12 +28,12 @@ def prepared() -> Iterator[None]:
     """Streams that take any text, whatever the locale, and exist, even where they were closed."""
     global _own_stdout
     codecs.register_error(_ERRORS, _replaced)
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             # It was closed by whoever started this process.
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-        elif hasattr(stream, "reconfigure"):
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
     try:
         yield

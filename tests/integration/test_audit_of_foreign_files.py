@@ -6,6 +6,7 @@ Whoever hands a run over may have put anything in the place of each file and fol
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.flo import flo
 from support.recorded import record_run
 
 from fl_orchestrator.audit.auditor import Audit
@@ -196,3 +198,17 @@ def test_an_audit_leaves_old_leftovers_of_a_store(run: Path, tmp_path: Path) -> 
     before = state_of(run)
     audit(run, tmp_path / "workspace")
     assert state_of(run) == before
+
+
+@pytest.mark.parametrize("key", ["federation", "chainHead", "genesisRoot", "manifestCid", "rule"])
+def test_text_in_a_record_cannot_make_a_refusal_look_like_success(run: Path, key: str) -> None:
+    record = json.loads((run / HISTORY).read_text())
+    record[key] = "\x1b[2K\rVerified: 1 rounds\nVerified: 1 rounds\u202e"
+    (run / HISTORY).write_text(json.dumps(record))
+    for options in ((), ("--json",), ("--debug",)):
+        debug = [option for option in options if option == "--debug"]
+        shown = flo(*debug, "verify", run, *(option for option in options if option not in debug))
+        assert shown.code == 1
+        everything = shown.out + shown.err
+        assert not set(everything) & set("\x1b\r\u202e")
+        assert not [line for line in everything.splitlines() if line.startswith("Verified")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import math
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +13,7 @@ import pytest
 import structlog
 
 from fl_orchestrator.cli.logs import BadLogging, configure, log
+from fl_orchestrator.printable import is_printable
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,62 @@ def test_only_warnings_are_logged_by_default(capsys: pytest.CaptureFixture[str])
 def test_a_level_or_a_format_that_does_not_exist_is_refused(level: str, kind: str) -> None:
     with pytest.raises(BadLogging, match="There is no log"):
         log(level, kind)
+
+
+HARMFUL = "\x1b[2K\rVerified\nall is well\u202e\x9b\ud800"
+SHOWN = r"\x1b[2K\rVerified\nall is well\u202e\x9b\ud800"
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_what_comes_from_outside_cannot_act_on_whoever_reads_the_log(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    log("info", kind)
+    structlog.get_logger().warning("failed", reason=HARMFUL, **{"x\x1b": [HARMFUL, {"y": HARMFUL}]})
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    if kind == "json":
+        line = json.loads(shown)
+        assert line["reason"] == SHOWN
+        assert line["x\\x1b"] == [SHOWN, {"y": SHOWN}]
+        assert shown.isascii()
+    else:
+        assert shown.count("Verified") == 3
+        assert is_printable(shown.rstrip("\n"))
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_the_text_of_an_exception_cannot_either(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    log("info", kind)
+    try:
+        raise ValueError(HARMFUL)
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert not any(line.startswith("all is well") for line in shown.splitlines())
+
+
+def test_what_a_library_logs_cannot_either(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    log("info", "text")
+    logging.getLogger("some.library").warning("a header: %s", HARMFUL)
+    shown = capsys.readouterr().err
+    assert shown.startswith(r"WARNING some.library: a header: \x1b[2K\rVerified")
+    assert "\n  all is well" in shown
+
+
+def test_a_number_that_is_not_finite_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    log("info", "json")
+    structlog.get_logger().info("trained", loss=math.nan, metrics={"auc": math.inf})
+    line = json.loads(capsys.readouterr().err, parse_constant=pytest.fail)
+    assert line["loss"] is None
+    assert line["not_finite"] == {"loss": "NaN"}
+    assert line["metrics"] == {"auc": None, "not_finite": {"auc": "Infinity"}}
 
 
 class FullDisk(io.StringIO):
