@@ -161,7 +161,7 @@ def _explain(title: str, sentence: str, hint: str | None, code: int) -> int:
         if "--debug" in sys.argv:
             import traceback
 
-            sys.stderr.write(printable_lines(traceback.format_exc()))
+            sys.stderr.write(printable_lines(traceback.format_exc().rstrip(), "  ") + "\n")
         text = escape(printable_lines(sentence, "  "))
         err.print(f"[bold red]{title}[/] {text}", soft_wrap=True)
         if hint:
