@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -11,11 +12,13 @@ from typing import Any, Final
 
 import requests
 
+from fl_orchestrator.transport.http import Session, post
 from network.clique import Network, Validator
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 _REQUEST_SECONDS: Final = 10.0
+_MAX_ANSWER_BYTES: Final = 1 << 20
 _POLL_SECONDS: Final = 0.1
 _TAIL_CHARACTERS: Final = 2000
 
@@ -26,8 +29,9 @@ class GethFailed(Exception):
 
 def rpc(validator: Validator, method: str, *params: Any) -> Any:
     """The result of a JSON-RPC request. Raises requests.RequestException and GethFailed."""
-    body: Any = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    answer = requests.post(validator.url, json=body, timeout=_REQUEST_SECONDS).json()
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    _, content = post(Session(), validator.url, body, _REQUEST_SECONDS, _MAX_ANSWER_BYTES)
+    answer = json.loads(content)
     if "error" in answer:
         raise GethFailed(f"{method}: {answer['error']['message']}")
     return answer["result"]

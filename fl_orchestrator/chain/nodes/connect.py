@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from web3 import Web3
@@ -29,6 +30,8 @@ def connect(rpc: str | Sequence[str], expected_chain_id: int | None = None) -> W
             raise InputError(
                 f"{shown} is not an http(s) URL.", "Example: --rpc http://127.0.0.1:8545"
             )
+    # Where a node has no such method, web3 says so at every transaction; nobody has to do anything.
+    warnings.filterwarnings("ignore", "There was an issue with the method eth_max", UserWarning)
     web3 = Web3(FailoverProvider(urls, expected_chain_id))
     # Where validators sign the blocks, extraData is longer than web3 otherwise accepts.
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)

@@ -29,10 +29,12 @@ _log = structlog.get_logger(__name__)
 # Nodes behind one address are not always at the same block: what one says is believed so long
 # after.
 _BELIEF_SECONDS: Final = 3.0
-# The words of geth, Besu, Erigon, Nethermind and Anvil for a fee that does not replace another.
-_UNDERPRICED: Final = re.compile(r"underpriced|replace", re.IGNORECASE)
-# Besu's for a price below its --min-gas-price.
+# The words of geth, Besu, Erigon, Nethermind and Anvil for a fee that is too low: it does not
+# replace another, or it is below Besu's --min-gas-price.
 _BELOW_LEAST_PRICE: Final = re.compile(r"price is below|below.*minimum", re.IGNORECASE)
+_UNDERPRICED: Final = re.compile(
+    rf"underpriced|replace|{_BELOW_LEAST_PRICE.pattern}", re.IGNORECASE
+)
 
 
 class TransactionFailed(ChainError):
