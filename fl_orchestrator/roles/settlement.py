@@ -35,6 +35,14 @@ class Slashes:
         self._signers: dict[bytes, list[str]] = {}
         self._tries: Counter[tuple[bytes, int]] = Counter()
         self._done: set[bytes] = set()
+        self._taken_over: set[bytes] = set()
+
+    def take_over(self, digest: bytes) -> None:
+        """Slash the signers of this result as soon as it is proven, whoever is paid for it.
+
+        An expired demand pays its demander, who may be one of the signers and will not do it.
+        """
+        self._taken_over.add(digest)
 
     def due(self, seen: Observation, wake_ats: list[int]) -> Iterator[Call]:
         """What can be sent; ``wake_ats`` gets the times when there will be more."""
@@ -54,7 +62,7 @@ class Slashes:
                 self._tries[fraud.digest, seat] += 1
 
     def _begin(self, fraud: FraudProven) -> int:
-        if fraud.challenger == self._address:
+        if fraud.challenger == self._address or fraud.digest in self._taken_over:
             return 0
         with self._federation.reverts.translated():
             block = self._federation.web3.eth.get_block(fraud.block_number)

@@ -15,6 +15,7 @@ from support.disputes import (
     answerer,
     balance,
     events,
+    flood,
     liar,
     off_by_one,
     right_result,
@@ -234,12 +235,6 @@ def test_a_watcher_that_was_away_for_too_long_begins_anew(tmp_path: Path) -> Non
     assert stakes(federation) == [0]
 
 
-def flood(federation: SmallFederation, count: int) -> None:
-    for open_ones in range(count):
-        call = federation.federation.demand(1, 1, 0, BOND * (1 + open_ones))
-        federation.send(federation.keeper_key, call)
-
-
 def test_a_flood_of_demands_makes_a_descent_dearer_but_not_impossible(tmp_path: Path) -> None:
     federation = vector_federation(tmp_path)
     submit_updates(federation)
@@ -275,7 +270,9 @@ def test_stale_descents_are_closed_where_a_demand_would_cost_too_much(tmp_path: 
 
     federation.pass_until(federation.chain.now + federation.terms.answer_period)
     done = Counter(run_watchers(federation, role, signer))
-    assert (done["closeDescent"], done["demand"], done["challenge"]) == (2, 1, 1)
+    assert (done["closeDescent"], done["demand"], done["challenge"]) == (1, 1, 1)
+    # All that can be closed are closed at once.
+    assert len(events(federation, "DescentClosed")) == 3
     assert role.alerts == ()
 
 

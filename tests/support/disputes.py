@@ -216,6 +216,15 @@ def answerer(federation: SmallFederation, number: int = 0) -> Responder:
     return Responder(context, context.round_index())
 
 
+def flood(federation: SmallFederation, count: int, round_number: int = 1) -> None:
+    """Have the keeper's account demand one node of a round's model so many times."""
+    contract = federation.federation
+    for _ in range(count):
+        open_ones = contract.window(round_number).open_descents
+        bond = federation.terms.demand_bond * (1 + open_ones)
+        federation.send(federation.keeper_key, contract.demand(round_number, 1, 0, bond))
+
+
 # ------------------------------------------------------------------ those who watch
 
 

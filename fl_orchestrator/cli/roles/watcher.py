@@ -35,7 +35,7 @@ def run(
         typer.Option(
             metavar="ETH",
             help="The most to pay for one demand. It comes back if the model was wrong. "
-            "Default: 100 times the least.",
+            "Default: what the account holds, less the gas for a proof.",
         ),
     ] = "",
     keep_all: Annotated[

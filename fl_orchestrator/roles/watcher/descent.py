@@ -1,15 +1,24 @@
-"""A watcher's way down the tree of a model that nobody shows, one demand after the other."""
+"""A watcher's way down the tree of a model that nobody shows, one demand after the other.
+
+A demand that nobody answers in time convicts the result, whoever made the demand. So signers who
+make demands themselves, to raise the price for a watcher, have to answer them as well.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Final
+
+from web3 import Web3
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import Demanded
-from fl_orchestrator.chain.types import Demand, Observation, Window
+from fl_orchestrator.chain.sending.fees import highest, market_fees
+from fl_orchestrator.chain.types import Observation, Window
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.digests import Result
@@ -21,11 +30,25 @@ from fl_orchestrator.model.dispute_proof import (
 )
 from fl_orchestrator.units import ether
 
-_MAX_BONDS: Final = 100
+# Gas that an account keeps, so that it can prove what it pays a bond for: for every demand; to
+# register the challenge; for every vector of the challenge (benchmarks/gas.py, rounded up).
+_DEMAND_GAS: Final = 150_000
+_REGISTER_GAS: Final = 100_000
+_VECTOR_GAS: Final = 60_000
+# So many stale descents are closed at a time.
+_MAX_CLOSED: Final = 64
+_NEVER: Final = 1 << 64
 
 
 class BondTooHigh(ChainError):
-    """So many descents are open in the round that a new one costs more than is allowed."""
+    """So many descents are open in the round that a new one costs more than can be paid.
+
+    ``closable`` are calls that lower the price: they close descents that were not continued.
+    """
+
+    def __init__(self, message: str, hint: str, closable: Sequence[Call]) -> None:
+        super().__init__(message, hint)
+        self.closable = tuple(closable)
 
 
 class TooLate(ChainError):
@@ -33,9 +56,10 @@ class TooLate(ChainError):
 
 
 class Descents:
-    """The descents of one account. The chain alone knows them: nothing is kept here.
+    """The descents of one account, which the chain alone knows, and what others have demanded.
 
-    ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least.
+    ``max_bond``, in wei, is what one demand may cost; None is all that the account holds, but for
+    the gas: the bonds of a descent that ends in a proof come back.
     """
 
     def __init__(
@@ -45,7 +69,31 @@ class Descents:
         self._rounds = rounds
         self._address = address
         self._demand_bond = federation.params().demand_bond
-        self._max_bond = _MAX_BONDS * self._demand_bond if max_bond is None else max_bond
+        self._max_bond = max_bond
+        # From when each answered demand can be closed, so that a flood is not read again and again.
+        self._closable_at: dict[int, int] = {}
+
+    def overdue(self, seen: Observation, result: Result, wake_ats: list[int]) -> Iterator[Call]:
+        """Calls that convict a wrong result of the history: demands that nobody answered in time.
+
+        This account's own come first, since the slashes are paid to the demander. ``wake_ats`` gets
+        the next time at which a demand of the round will be overdue.
+        """
+        asked = self._unanswered(result.round)
+        open_ones = [demand.deadline for demand in asked if seen.timestamp < demand.deadline]
+        if open_ones:
+            wake_ats.append(min(open_ones))
+        late = [demand for demand in asked if seen.timestamp >= demand.deadline]
+        for demand in sorted(late, key=lambda d: (d.demander != self._address, d.id)):
+            yield self._federation.expire(demand.id, result)
+
+    def unanswered_in(self, round_number: int) -> bool:
+        """Whether somebody waits for an answer in a round, so that it can come to an end."""
+        return bool(self._unanswered(round_number))
+
+    def _unanswered(self, round_number: int) -> list[Demanded]:
+        made, answers = self._rounds.demands.values(), self._rounds.answers
+        return [d for d in made if d.round == round_number and d.id not in answers]
 
     def made_in(self, round_number: int) -> list[Demanded]:
         """This account's demands in a round, in their order."""
@@ -67,19 +115,18 @@ class Descents:
         mine = self.made_in(result.round)
         tip = self._federation.demand_by_id(mine[-1].id) if mine else None
         if tip is None:
-            return self._begin(seen, window, result.round, right)
+            return self._begin(seen, window, result, right)
         made = mine[-1]
         if tip.answerer is None:
             wake_ats.append(tip.until)
-            overdue = seen.timestamp >= tip.until
-            return self._federation.expire(made.id, result) if overdue else None
+            return None  # When it is overdue, it is one of those that `overdue` has.
         answers = self._answers(made)
         if answers is None:
             return None  # The answer is in a block that has not been searched yet.
         if made.level == 0:
             return proof_from_answers(answers)
         if seen.timestamp >= tip.until:
-            return self._begin(seen, window, result.round, right)
+            return self._begin(seen, window, result, right)
         index = first_wrong_node(right, answers[-1])
         if index is None:
             raise UntrueEvents(f"the answer to demand {made.id} shows the expected nodes")
@@ -97,32 +144,46 @@ class Descents:
             number = made.previous
         return answers[::-1]
 
-    def _begin(
-        self, seen: Observation, window: Window, round_number: int, right: ChunkTree
-    ) -> Call:
+    def _begin(self, seen: Observation, window: Window, result: Result, right: ChunkTree) -> Call:
+        number = result.round
         if seen.timestamp >= window.window_end:
-            raise TooLate(f"No demand can be made in round {round_number} any more.")
+            raise TooLate(f"No demand can be made in round {number} any more.")
         bond = self._demand_bond * (1 + window.open_descents)
-        if bond <= self._max_bond:
-            return self._federation.demand(round_number, right.depth, 0, bond)
-        stale = self._stale_descent(seen, round_number)
-        if stale is not None:
-            return self._federation.close_descent(stale)
+        most = self._affordable(result, right)
+        if bond <= most:
+            return self._federation.demand(number, right.depth, 0, bond)
         raise BondTooHigh(
-            f"A demand in round {round_number} costs {ether(bond)}, as {window.open_descents} "
+            f"A demand in round {number} costs {ether(bond)}, as {window.open_descents} "
             "descents are open.",
-            f"At most {ether(self._max_bond)} is allowed.",
+            f"At most {ether(most)} can be paid: --max-bond allows no more, or the account has no "
+            "more beside the gas for a proof.",
+            [*itertools.islice(self._stale_descents(seen, number), _MAX_CLOSED)],
         )
 
-    def _stale_descent(self, seen: Observation, round_number: int) -> int | None:
-        """A descent that its demander has not continued in time: anyone may close it."""
-        for made in self._rounds.demands.values():
-            if made.round == round_number and made.level > 0:
-                demand = self._federation.demand_by_id(made.id)
-                if demand is not None and _is_stale(demand, seen.timestamp):
-                    return made.id
-        return None
+    def _affordable(self, result: Result, right: ChunkTree) -> int:
+        """What one demand may cost, in wei."""
+        web3 = self._federation.web3
+        gas = _DEMAND_GAS * (2 + right.depth // 6) + _REGISTER_GAS
+        gas += _VECTOR_GAS * (2 + result.included.bit_count())
+        with self._federation.reverts.translated():
+            balance = web3.eth.get_balance(Web3.to_checksum_address(self._address))
+            held = max(0, balance - gas * highest(market_fees(web3, None)))
+        return held if self._max_bond is None else min(held, self._max_bond)
 
-
-def _is_stale(demand: Demand, now: int) -> bool:
-    return demand.answerer is not None and not demand.ended and now >= demand.until
+    def _stale_descents(self, seen: Observation, round_number: int) -> Iterator[Call]:
+        """Closes descents that their demanders have not continued in time: anyone may."""
+        continued = {demand.previous for demand in self._rounds.demands.values()}
+        for number, answered in self._rounds.answers.items():
+            made = self._rounds.demands.get(number)
+            over = answered.round != round_number or made is None or made.level == 0
+            if over or number in continued:
+                continue
+            if seen.timestamp < self._closable_at.get(number, 0):
+                continue
+            demand = self._federation.demand_by_id(number)
+            if demand is None or demand.ended:
+                self._closable_at[number] = _NEVER
+                continue
+            self._closable_at[number] = demand.until
+            if demand.answerer is not None and seen.timestamp >= demand.until:
+                yield self._federation.close_descent(number)

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
@@ -26,6 +27,26 @@ from fl_orchestrator.roles.watcher.descent import Descents, TooLate
 _log = structlog.get_logger(__name__)
 
 _SECRET_BYTES: Final = 32
+
+#: The contract says so when somebody was faster, or when it has to be looked at again; or as a node
+#: has it that is some blocks behind.
+NOT_NOW: Final = frozenset(
+    {
+        ContractError.AlreadyAnswered,
+        ContractError.AlreadyFraudulent,
+        ContractError.BondTooLow,
+        ContractError.ChallengeNotRegistered,
+        ContractError.DescentEnded,
+        ContractError.DisputeWindowClosed,
+        ContractError.NotAnswered,
+        ContractError.NotOverdue,
+        ContractError.NotSlashable,
+        ContractError.PaymentFailed,
+        ContractError.RoundNotAlive,
+        ContractError.UnknownDemand,
+        ContractError.UnknownResult,
+    }
+)
 
 
 class Unprovable(ChainError):

@@ -5,20 +5,19 @@ Anyone can be one, and one honest one is enough: docs/protocol.md, section 6.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from fl_orchestrator.chain.contract.contract import Call
-from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
-from fl_orchestrator.chain.sending.send import InsufficientFunds
+from fl_orchestrator.chain.sending.send import InsufficientFunds, Receipt
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.roles.attempt import attempt
@@ -35,7 +34,12 @@ from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.watcher.alerts import Alert, AlertKind, Alerts
 from fl_orchestrator.roles.watcher.cases import Case, State
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
-from fl_orchestrator.roles.watcher.prosecution import Prosecution, Unprovable, kept_secret
+from fl_orchestrator.roles.watcher.prosecution import (
+    NOT_NOW,
+    Prosecution,
+    Unprovable,
+    kept_secret,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -43,34 +47,14 @@ _log = structlog.get_logger(__name__)
 # nothing follows from a result that was not accepted.
 _MAX_PROPOSALS: Final = 16
 
-# The contract says so when somebody was faster, or when it has to be looked at again; or as a node
-# has it that is some blocks behind.
-_NOT_NOW: Final = frozenset(
-    {
-        ContractError.AlreadyAnswered,
-        ContractError.AlreadyFraudulent,
-        ContractError.BondTooLow,
-        ContractError.ChallengeNotRegistered,
-        ContractError.DescentEnded,
-        ContractError.DisputeWindowClosed,
-        ContractError.NotAnswered,
-        ContractError.NotOverdue,
-        ContractError.NotSlashable,
-        ContractError.PaymentFailed,
-        ContractError.RoundNotAlive,
-        ContractError.UnknownDemand,
-        ContractError.UnknownResult,
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class WatcherSettings:
     """A watcher's own choices.
 
-    ``max_bond``, in wei, is what one demand may cost; None is a hundred times the least. What
-    cannot be had is asked for again every ``retry_seconds`` of the chain's time, and an alert after
-    so many ``attempts``. Without a ``secret`` it draws one.
+    ``max_bond``, in wei, is what one demand may cost; None is what the account holds, less the gas
+    for a proof. What cannot be had is asked for again every ``retry_seconds`` of the chain's time,
+    and an alert after so many ``attempts``. Without a ``secret`` it draws one.
     """
 
     max_bond: int | None = None
@@ -114,11 +98,12 @@ class Watcher:
         federation, address, settings = self._federation, self.address, self._settings
         self._rounds = rounds
         self._recomputation = Recomputation(self._context, self._rounds)
+        self._descents = Descents(federation, self._rounds, address, settings.max_bond)
         self._prosecution = Prosecution(
             federation,
             self._rounds,
             self._recomputation,
-            Descents(federation, self._rounds, address, settings.max_bond),
+            self._descents,
             address,
             self._secret,
         )
@@ -207,7 +192,8 @@ class Watcher:
         wrong = [case for case in self._cases.values() if case.state is State.WRONG]
         standing = {case.digest for case in wrong if self._stands(case)}
         return (
-            self._prove_one(seen, (c for c in wrong if c.digest in standing), wake_ats)
+            self._expire_one(seen, [c for c in wrong if c.digest in standing], wake_ats)
+            or self._prove_one(seen, (c for c in wrong if c.digest in standing), wake_ats)
             or self._send_one(self._slashes.due(seen, wake_ats))
             or self._prove_one(seen, (c for c in wrong if c.digest not in standing), wake_ats)
         )
@@ -215,9 +201,17 @@ class Watcher:
     def _send_one(self, calls: Iterable[Call]) -> Step | None:
         """Send the first of these calls that the contract takes."""
         for call in calls:
-            if attempt(self._sender, call, _NOT_NOW):
+            if attempt(self._sender, call, NOT_NOW):
                 return Step(call.label)
         return None
+
+    def _send_together(self, calls: Sequence[Call]) -> bool:
+        """Send these calls at once; whether one of them was mined.
+
+        A call that the contract refuses, or that came too late, was sent by somebody else.
+        """
+        outcomes = self._sender.send_together(calls) if calls else []
+        return any(isinstance(outcome, Receipt) for outcome in outcomes)
 
     def _rewards(self, seen: Observation) -> Iterator[Call]:
         """What disputes have earned; the rewards of other roles are not a watcher's business."""
@@ -307,6 +301,22 @@ class Watcher:
 
     # ------------------------------------------------------------------ proving
 
+    def _expire_one(
+        self, seen: Observation, standing: Iterable[Case], wake_ats: list[int]
+    ) -> Step | None:
+        """Convict a wrong result by a demand of its round that nobody answered, whoever made it.
+
+        This takes no file and no bond, so it comes before everything else that proves a result, and
+        waits for no attempt that failed.
+        """
+        for case in sorted(standing, key=lambda c: c.result.round):
+            if case.digest in self._rounds.frauds:
+                continue
+            if sent := self._send_one(self._descents.overdue(seen, case.result, wake_ats)):
+                self._slashes.take_over(case.digest)
+                return sent
+        return None
+
     def _prove_one(
         self, seen: Observation, wrong: Iterable[Case], wake_ats: list[int]
     ) -> Step | None:
@@ -327,7 +337,11 @@ class Watcher:
             case.attempts = case.retry_at = 0
             self._alerts.clear(case.digest)
             return None if call is None else self._send_one([call])
-        except (UnavailableUpdates, UnavailableBase, BondTooHigh) as error:
+        except BondTooHigh as error:
+            if self._send_together(error.closable):
+                return Step(error.closable[0].label)
+            self._postpone(seen, case, error, wake_ats)
+        except (UnavailableUpdates, UnavailableBase) as error:
             self._postpone(seen, case, error, wake_ats)
         except TooLate as error:
             self._close(case)
@@ -354,7 +368,9 @@ class Watcher:
 
     def _is_pending(self, case: Case) -> bool:
         """Whether this case will go on by itself; after too many attempts it is for people."""
-        return self._is_begun(case) and case.attempts < self._settings.attempts
+        if self._is_begun(case) and case.attempts < self._settings.attempts:
+            return True
+        return case.state is State.WRONG and self._descents.unanswered_in(case.result.round)
 
     def _postpone(
         self, seen: Observation, case: Case, error: FloError, wake_ats: list[int]
