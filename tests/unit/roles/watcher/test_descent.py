@@ -62,7 +62,7 @@ def indexed(demands: list[Demanded], answered: set[int] = frozenset()) -> Any:  
     return SimpleNamespace(demands={d.id: d for d in demands}, answers=answers)
 
 
-def descents(rounds: Any, federation: FakeFederation, max_bond: int | None = None) -> Descents:
+def descents(rounds: Any, federation: FakeFederation, max_bond: int | None = None) -> Any:
     return Descents(federation, rounds, ME, max_bond)  # type: ignore[arg-type]
 
 
@@ -97,7 +97,7 @@ def test_demands_of_other_rounds_do_not_count() -> None:
         result = dataclasses.replace(RESULT, round=number)
         calls = list(role.overdue(seen(10 * MANY), result, []))
         assert len(calls) == MANY // 50
-        assert {call[2] for call in calls} == {number}  # type: ignore[index]
+        assert {call[2] for call in calls} == {number}
 
 
 def test_ones_own_demand_is_expired_before_those_of_others() -> None:
@@ -107,11 +107,11 @@ def test_ones_own_demand_is_expired_before_those_of_others() -> None:
     assert next(role.overdue(seen(10 * MANY), RESULT, [])) == ("expire", own.id, 1)
 
 
-def begin(role: Descents, now: int, open_ones: int) -> BondTooHigh:
+def begin(role: Any, now: int, open_ones: int) -> BondTooHigh:
     window = SimpleNamespace(window_end=10**9, open_descents=open_ones)
     right = SimpleNamespace(depth=3)
     with pytest.raises(BondTooHigh) as caught:
-        role.next(seen(now), window, RESULT, right, [])  # type: ignore[arg-type]
+        role.next(seen(now), window, RESULT, right, [])
     return caught.value
 
 
