@@ -39,6 +39,9 @@ _LIMITED_WORDS: Final = re.compile(
     r"|quota|credits|capacity|throttl",
     re.IGNORECASE,
 )
+# With these the error is about the request after all.
+_RANGE_WORDS: Final = re.compile(r"range|block|result|response size", re.IGNORECASE)
+_REVERT_WORDS: Final = re.compile(r"revert", re.IGNORECASE)
 # EIP-4444: the node has deleted what it is asked for.
 _PRUNED: Final = 4444
 
@@ -144,7 +147,7 @@ class _Endpoint:
             )
         answer = None if status in _BUSY_OR_CLOSED else _parsed(content)
         if answer is not None and "error" in answer:
-            self._require_willing(answer["error"])
+            self._require_willing(method, answer["error"])
         if status != requests.codes.ok and not (answer and "error" in answer):
             raise RpcUnavailable(
                 f"The RPC endpoint {self.shown} refuses requests: HTTP status {status}.",
@@ -156,7 +159,7 @@ class _Endpoint:
             )
         return answer
 
-    def _require_willing(self, error: RPCError) -> None:
+    def _require_willing(self, method: str, error: RPCError) -> None:
         """Raise RpcUnavailable for an error that speaks of the server, not of the request."""
         code, said = error["code"], shown_text(error["message"])
         if code == _PRUNED:
@@ -165,7 +168,9 @@ class _Endpoint:
                 "Use an endpoint that keeps all blocks and logs; or name the block of the "
                 "federation's deployment, by the deployment's record in --deployments.",
             )
-        if code in _RATE_LIMITED or _LIMITED_WORDS.search(said):
+        about_request = _REVERT_WORDS if method != _GET_LOGS else _RANGE_WORDS
+        limited = _LIMITED_WORDS.search(said) and not about_request.search(said)
+        if code in _RATE_LIMITED or limited:
             raise RpcUnavailable(
                 f"The RPC endpoint {self.shown} serves no more requests now: {said}.",
                 "Name further endpoints with --rpc, or raise the limit of its account.",

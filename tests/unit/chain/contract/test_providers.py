@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from support.providers import HEAD, always, before, error, provider, status, wider_than
 from web3 import Web3
+from web3.exceptions import ContractLogicError
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract.contract import Contract
@@ -42,6 +43,9 @@ TOO_WIDE: Final = {
     "search: status 400 with an error": status(400, JSON.encode()),
     "search: error -32005, too many results": error(
         -32005, "query returned more than 10000 results"
+    ),
+    "search: error -32000, range and quota": error(
+        -32000, "block range is limited to 1024 on this plan, upgrade for a higher quota"
     ),
     "search: error -32602, range": error(-32602, "exceed maximum block range: 5000"),
 }
@@ -97,6 +101,15 @@ def left_for_another(refusal: Any) -> None:
             _ = web3.eth.block_number
         # After pauses it is asked again: it may have a share once more.
         assert empty.asked["eth_blockNumber"] == endpoints._ATTEMPTS
+
+
+def test_what_a_contract_reverts_with_is_no_limit_of_the_account() -> None:
+    words = "execution reverted: quota of the pool exceeded"
+    with provider(eth_call=always(error(3, words))) as node, provider() as other:
+        web3 = connect([node.url, other.url])
+        with pytest.raises(ContractLogicError, match="quota of the pool"):
+            web3.eth.call({"to": Web3.to_checksum_address(ADDRESS)})
+        assert other.asked["eth_call"] == 0
 
 
 # ---------------------------------------------------------------------- deleted history
