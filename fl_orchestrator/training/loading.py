@@ -6,23 +6,29 @@ Nothing that came over a network names one.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
+import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
+import structlog
 
 from fl_orchestrator.errors import FloError, InputError, TrainingError
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
 
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
+
+_log = structlog.get_logger(__name__)
 
 DEFAULT_FUNCTION: Final = "make_trainer"
 _HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has two."
@@ -55,12 +61,15 @@ class TrainerFailed(TrainingError):
 class CheckedTrainer:
     """A trainer whose every answer is looked at: the user's, behind the `Trainer` protocol.
 
-    ``source`` is the file that errors are traced to.
+    It gets copies of the weights, and its own are copied: a trainer may train in place, and return
+    views of its memory. What does no harm is taken with a warning, once. ``source`` is the file
+    that errors are traced to.
     """
 
     def __init__(self, trainer: Trainer, source: Path) -> None:
         self._trainer = trainer
         self._source = source
+        self._warned: set[str] = set()
 
     def fit(
         self, weights: list[FloatArray], config: dict[str, Any]
@@ -70,7 +79,7 @@ class CheckedTrainer:
         Raises:
             TrainerFailed: whatever the trainer raises, and what it should not return.
         """
-        answer = self._call("fit", lambda: self._trainer.fit(weights, dict(config)))
+        answer = self._call("fit", lambda: self._trainer.fit(_copies(weights), dict(config)))
         trained, samples, metrics = self._triple("fit", answer)
         arrays = self._arrays("fit", trained, [array.shape for array in weights])
         return arrays, self._count("fit", samples), self._metrics("fit", metrics)
@@ -80,14 +89,29 @@ class CheckedTrainer:
     ) -> tuple[float, int, Metrics]:
         """Loss, rows and metrics; they may be NaN, which is what a ruined model gives.
 
+        A trainer without validation rows (it says 0 rows, or raises NotImplementedError) gives
+        NaN, 0 and no metrics.
+
         Raises:
             TrainerFailed: whatever the trainer raises, and what it should not return.
         """
-        answer = self._call("evaluate", lambda: self._trainer.evaluate(weights, dict(config)))
+        try:
+            answer = self._call(
+                "evaluate", lambda: self._trainer.evaluate(_copies(weights), dict(config))
+            )
+        except TrainerFailed as error:
+            if not isinstance(error.__cause__, NotImplementedError):
+                raise
+            answer = math.nan, 0, {}
         loss, samples, metrics = self._triple("evaluate", answer)
-        if not _is_number(loss):
+        rows = self._count("evaluate", samples, least=0)
+        if rows == 0:
+            self._warn("the trainer has no validation rows: models are not evaluated here")
+            return math.nan, 0, {}
+        number = _number(loss)
+        if number is None:
             raise self._wrong("evaluate", f"the loss {_shown(loss)}", "a number")
-        return float(loss), self._count("evaluate", samples), self._metrics("evaluate", metrics)
+        return number, rows, self._metrics("evaluate", metrics)
 
     def initial_weights(self) -> dict[str, FloatArray] | None:
         """Names and first values of the model's tensors, in order, if the trainer has them.
@@ -137,8 +161,9 @@ class CheckedTrainer:
 
     def _call(self, name: str, function: Callable[[], _T]) -> _T:
         try:
-            return function()
-        except Exception as error:
+            with _own_arguments(self._source):
+                return function()
+        except (Exception, SystemExit) as error:
             raise _failure(
                 f"The trainer's {name} failed",
                 error,
@@ -157,7 +182,8 @@ class CheckedTrainer:
     ) -> list[FloatArray]:
         if not isinstance(arrays, list | tuple):
             raise self._wrong(name, _shown(arrays), "a list of arrays")
-        found = [np.asarray(array) for array in arrays]
+        # A tensor on a GPU, or one that needs its gradient, does not become an array.
+        found = [self._call(name, partial(np.array, array)) for array in arrays]
         if wrong := [array.dtype for array in found if array.dtype.kind != "f"]:
             raise self._wrong(name, f"an array of {wrong[0]}", "arrays of float32")
         if shapes is not None and [array.shape for array in found] != list(shapes):
@@ -168,15 +194,27 @@ class CheckedTrainer:
             )
         return [array.astype(np.float32, copy=False) for array in found]
 
-    def _count(self, name: str, samples: Any) -> int:
-        if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
-            raise self._wrong(name, f"{_shown(samples)} rows", "a whole number above zero")
-        return int(samples)
+    def _count(self, name: str, samples: Any, least: int = 1) -> int:
+        number = None if isinstance(samples, bool) else _number(samples)
+        if number is None or number < least or not number.is_integer():
+            wanted = "a whole number above zero" if least else "a whole number"
+            raise self._wrong(name, f"{_shown(samples)} rows", wanted)
+        return int(number)
 
     def _metrics(self, name: str, metrics: Any) -> Metrics:
-        if not isinstance(metrics, Mapping) or not all(map(_is_number, metrics.values())):
+        if not isinstance(metrics, Mapping):
             raise self._wrong(name, f"the metrics {_shown(metrics)}", "numbers by their names")
-        return {str(key): float(value) for key, value in metrics.items()}
+        numbers = {str(key): _number(value) for key, value in metrics.items()}
+        for key, number in numbers.items():
+            if number is None:
+                self._warn(f"the metric {key!r} of {name} is left out: it is no number")
+        return {key: number for key, number in numbers.items() if number is not None}
+
+    def _warn(self, what: str) -> None:
+        """Log it, the first time."""
+        if what not in self._warned:
+            self._warned.add(what)
+            _log.warning(what, trainer=str(self._source))
 
     def _wrong(self, name: str, what: str, wanted: str) -> TrainerFailed:
         where = f"The trainer's {name} in {self._source}"
@@ -212,8 +250,9 @@ def load_trainer(spec: str) -> CheckedTrainer:
             f"Did you mean {near[0]}?" if near else "It is named after the colon.",
         )
     try:
-        trainer = function()
-    except Exception as error:
+        with _own_arguments(path):
+            trainer = function()
+    except (Exception, SystemExit) as error:
         raise _failure(f"{name} in {path} failed", error, path, _HINT) from error
     missing = [m for m in ("fit", "evaluate") if not callable(getattr(trainer, m, None))]
     if missing:
@@ -235,16 +274,31 @@ def _import(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     try:
-        module_spec.loader.exec_module(module)
+        with _own_arguments(path):
+            module_spec.loader.exec_module(module)
     except SyntaxError as error:
         where = f"{error.filename}, line {error.lineno}"
         raise BadTrainerFile(f"{where}: {error.msg}.", "Correct the file.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failure(f"{path} cannot be loaded", error, path, None) from error
     return module
 
 
-def _failure(what: str, error: Exception, source: Path, hint: str | None) -> TrainerFailed:
+@contextlib.contextmanager
+def _own_arguments(path: Path) -> Iterator[None]:
+    """Let a person's code see the command line of a script: argparse would read flo's."""
+    before, sys.argv = sys.argv, [str(path)]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _copies(weights: list[FloatArray]) -> list[FloatArray]:
+    return [array.copy() for array in weights]
+
+
+def _failure(what: str, error: BaseException, source: Path, hint: str | None) -> TrainerFailed:
     """The error of a person's own code, with the last line of their file that led to it."""
     if isinstance(error, FloError):
         told, summary = error.message.rstrip("."), error.for_log.rstrip(".")
@@ -254,28 +308,33 @@ def _failure(what: str, error: Exception, source: Path, hint: str | None) -> Tra
     return TrainerFailed(f"{what}: {told}{where}.", hint, f"{what}: {summary}{where}.")
 
 
-def _line_in(source: Path, error: Exception) -> str:
+def _line_in(source: Path, error: BaseException) -> str:
     mine = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if Path(frame.filename).resolve() == source.resolve()
     ]
-    return f" ({source}, line {mine[-1].lineno})" if mine else ""
+    return f" ({source}, line {mine[-1].lineno})" if mine else f" ({source})"
 
 
-def _beginning(error: Exception) -> str:
+def _beginning(error: BaseException) -> str:
     """The error's type and how its text begins, up to where a value of the data may stand."""
     begun = _VALUES.split(str(error).strip(), maxsplit=1)[0].strip()[:_MOST_LOGGED]
     return f"{type(error).__name__}: {begun} …" if begun else type(error).__name__
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     text = str(error).rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+def _number(value: Any) -> float | None:
+    """The number that a value is: of Python, NumPy or a framework, an array of one or a bool."""
+    try:
+        array = np.asarray(value)
+        return float(array.reshape(())) if array.dtype.kind in "biuf" else None
+    except Exception:
+        return None
 
 
 def _shown(value: Any) -> str:

@@ -101,7 +101,9 @@ class Evaluation:
 
 
 class Adopter(HistoryHook):
-    """Evaluates each accepted model; one that breaks no bound becomes the file at ``current``.
+    """Evaluates each accepted model, and puts the good ones into the file at ``current``.
+
+    A good one has a finite loss and breaks no bound.
 
     Genesis is evaluated, which shows at once that trainer and bounds go together, and not taken
     into use. A record in the context's ``home`` says which model is in use, for people: nothing
@@ -193,6 +195,8 @@ class Adopter(HistoryHook):
         except TrainerFailed as error:
             return Evaluation(model, {}, (keep_error(self._home, error),), again)
         broken = [bound.broken_by(metrics) for bound in self._bounds]
+        if not math.isfinite(metrics.get("loss", 0.0)):
+            broken.append(f"loss is {metrics['loss']}")
         faults = tuple(fault for fault in broken if fault) if model.height > 0 else ()
         return Evaluation(model, metrics, faults, again)
 

@@ -112,6 +112,6 @@ def training_config(manifest: Manifest, seed: int) -> dict[str, Any]:
 def evaluation(
     trainer: Trainer, manifest: Manifest, weights: list[FloatArray]
 ) -> tuple[Metrics, int]:
-    """The loss and metrics of weights, by their names, and on how many rows."""
+    """The loss and metrics of weights, by their names, and on how many rows; nothing on none."""
     loss, rows, metrics = trainer.evaluate(weights, training_config(manifest, 0))
-    return {"loss": loss, **metrics}, rows
+    return ({"loss": loss, **metrics} if rows else {}), rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.training.loading import (
@@ -126,7 +128,10 @@ def test_a_directory_or_a_file_of_another_kind_is_no_trainer(tmp_path: Path) -> 
         ("fit", "return arguments[0], 0, {}", ("returned 0 rows",)),
         ("fit", "return arguments[0], 2.5, {}", ("returned 2.5 rows",)),
         ("fit", "return arguments[0], True, {}", ("returned True rows",)),
-        ("fit", "return arguments[0], 1, {'loss': 'low'}", ("the metrics {'loss': 'low'}",)),
+        ("fit", "return [[[1, 2], [3]], [1.0] * 3], 1, {}", ("fit failed: ValueError",)),
+        ("fit", "raise SystemExit(3)", ("fit failed: SystemExit: 3",)),
+        ("evaluate", "import sys; sys.exit()", ("evaluate failed: SystemExit",)),
+        ("evaluate", "return 0.5, -1, {}", ("returned -1 rows",)),
         ("fit", "return arguments[0], 1, [0.5]", ("the metrics [0.5]",)),
         ("evaluate", "return 'low', 1, {}", ("the loss 'low', not a number",)),
         ("evaluate", "return 0.5, 1", ("not (loss, number of rows, metrics)",)),
@@ -194,6 +199,101 @@ def test_a_trainer_need_not_say_what_its_model_is(tmp_path: Path) -> None:
 
 # What a log has of it
 
+
+@pytest.mark.parametrize(
+    ("samples", "metrics", "taken"),
+    [
+        ("7", "{'ok': True}", {"ok": 1.0}),
+        ("7", "{'site': 'A', 'loss': np.array(0.5)}", {"loss": 0.5}),
+        ("7", "{'raw': b'x', 'list': [1, 2], 'none': None}", {}),
+        ("np.array(7)", "{'auc': np.float32('nan')}", {"auc": math.nan}),
+        ("7.0", "{}", {}),
+    ],
+)
+def test_what_does_no_harm_is_taken_and_what_is_no_number_is_left_out(
+    tmp_path: Path, samples: str, metrics: str, taken: dict[str, float]
+) -> None:
+    trainer = loaded(tmp_path, "fit", f"return arguments[0], {samples}, {metrics}")
+    _, rows, found = trainer.fit(WEIGHTS, {})
+    assert rows == 7
+    assert repr(found) == repr(taken)
+
+
+def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
+    trainer = loaded(tmp_path, "fit", "return arguments[0], 1, {'site': 'A'}")
+    with capture_logs() as logs:
+        for _ in range(3):
+            trainer.fit(WEIGHTS, {})
+    assert [entry["event"] for entry in logs] == [
+        "the metric 'site' of fit is left out: it is no number"
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", ["return 0.0, 0, {}", "return None, 0, {}", "raise NotImplementedError"]
+)
+def test_a_trainer_without_validation_rows_evaluates_nothing(tmp_path: Path, body: str) -> None:
+    trainer = loaded(tmp_path, "evaluate", body)
+    with capture_logs() as logs:
+        loss, rows, metrics = [trainer.evaluate(WEIGHTS, {}) for _ in range(2)][-1]
+    assert math.isnan(loss)
+    assert (rows, metrics) == (0, {})
+    assert len(logs) == 1
+
+
+IN_PLACE = """
+import numpy as np
+
+class Mine:
+    weights = [np.zeros((2, 3), np.float32), np.zeros(3, np.float32)]
+
+    def initial_weights(self):
+        return dict(zip("kb", self.weights))
+
+    def fit(self, weights, config):
+        for own, given in zip(self.weights, weights):
+            given += 1
+            own[:] = given
+        return self.weights, 1, {}
+
+    def evaluate(self, weights, config):
+        for given in weights:
+            given[:] = 9
+        return 0.5, 1, {}
+
+make_trainer = Mine
+"""
+
+
+def test_a_trainer_that_works_in_place_changes_neither_what_it_got_nor_what_it_gave(
+    tmp_path: Path,
+) -> None:
+    trainer = load_trainer(str(file(tmp_path, IN_PLACE)))
+    initial = trainer.initial_weights() or {}
+    given = [array.copy() for array in initial.values()]
+    first, _, _ = trainer.fit(given, {})
+    trainer.evaluate(given, {})
+    trainer.fit(first, {})
+    assert not any(array.any() for array in (*initial.values(), *given))
+    assert all((array == 1).all() for array in first)
+
+
+def test_a_trainer_file_that_reads_its_arguments_sees_none_of_flos(tmp_path: Path) -> None:
+    parse = "import argparse, sys\nARGUMENTS = argparse.ArgumentParser().parse_args()\n"
+    before = list(sys.argv)
+    sys.argv[1:] = ["party", "run", "--trainer", "mine.py"]
+    try:
+        assert load_trainer(str(file(tmp_path, parse + GOOD))).fit(WEIGHTS, {})[1] == 7
+        assert sys.argv[1:] == ["party", "run", "--trainer", "mine.py"]
+    finally:
+        sys.argv[:] = before
+
+
+def test_a_trainer_file_that_ends_the_process_is_a_trainer_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(TrainerFailed, match="cannot be loaded: SystemExit"):
+        load_trainer(str(file(tmp_path, "import sys\nsys.exit(1)\n")))
+
+
 ROWS = "Smith, John\\n1954-03-01 positive"
 
 
@@ -209,7 +309,7 @@ ROWS = "Smith, John\\n1954-03-01 positive"
         ("raise RuntimeError('x' * 2000)", "RuntimeError: " + "x" * 80 + " …"),
         (f"return ['{ROWS}']", "did not return (weights, number of rows, metrics)."),
         (f"return [], 1, {{}}, '{ROWS}'", "did not return (weights, number of rows, metrics)."),
-        (f"return arguments[0], 1, {{'x': '{ROWS}'}}", "did not return numbers by their names."),
+        (f"return arguments[0], 1, ['{ROWS}']", "did not return numbers by their names."),
     ],
 )
 def test_a_log_has_the_kind_and_the_place_of_an_error_and_no_value_of_the_data(

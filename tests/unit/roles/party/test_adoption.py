@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,31 @@ def test_a_worse_head_is_an_alert_and_the_last_good_model_stays(site: Site) -> N
     site.set_head(GOOD, 5)
     adopter.step()
     assert (in_use(site.home) or {})["round"] == 5
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_model_whose_loss_is_no_number_is_never_taken_into_use(site: Site, loss: float) -> None:
+    class Diverged:
+        def evaluate(self, *_: Any) -> tuple[float, int, dict[str, float]]:
+            return loss, 10, {"accuracy": 1.0}
+
+    site.trainer = Diverged()
+    site.set_head(GOOD, 3)
+    assert site.adopter().step().action == "refuse model"
+    assert in_use(site.home) is None
+    assert not site.current.exists()
+    assert f"loss is {loss}" in site.evaluated[0].faults
+
+
+def test_a_site_without_validation_rows_takes_each_model_into_use(site: Site) -> None:
+    class Rowless:
+        def evaluate(self, *_: Any) -> tuple[float, int, dict[str, float]]:
+            return math.nan, 0, {}
+
+    site.trainer = Rowless()
+    site.set_head(GOOD, 3)
+    assert site.adopter().step().action == "evaluate model"
+    assert (in_use(site.home) or {})["metrics"] == {}
 
 
 def test_a_metric_may_have_any_name(site: Site) -> None:
