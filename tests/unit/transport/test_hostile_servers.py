@@ -32,7 +32,7 @@ from fl_orchestrator.relay import client
 from fl_orchestrator.relay.client import HttpRelay
 from fl_orchestrator.roles.relay import RelayFailed
 
-SECONDS: Final = 0.25
+SECONDS: Final = 0.15
 # Requests that may be repeated are made a few times; and the machine may be busy.
 PATIENCE_SECONDS: Final = 5.0
 ACCOUNT: Final = "0x" + "11" * 20
