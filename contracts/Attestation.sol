@@ -6,7 +6,7 @@ import {Bitmap} from "./libraries/Bitmap.sol";
 import {isValidCid} from "./Parameters.sol";
 import {Rewards} from "./Rewards.sol";
 import {Rounds} from "./Rounds.sol";
-import {Accepted, Aggregator, Current, Round, Tally} from "./State.sol";
+import {Accepted, Aggregator, Current, Round, Tally} from "./Stored.sol";
 
 /// @title Attestation: aggregators sign a result; with more than 2/3 of their stake it is the next model
 abstract contract Attestation is Rounds, Rewards {
@@ -14,30 +14,32 @@ abstract contract Attestation is Rounds, Rewards {
     function attest(Result calldata result, Signature[] calldata signatures) external {
         if (signatures.length == 0) revert EmptyBatch();
         bytes32 digest = _resultDigest(result);
-        Tally memory tally = tallies[digest];
+        Tally memory tally = state.tallies[digest];
         if (tally.fraudulent) revert FraudulentResult();
         uint32 round = uint32(result.round);
         if (tally.accepted) {
-            if (!_isCanonical(round) || block.timestamp >= rounds[round].attestEnd) revert WrongPhase();
+            if (!_isCanonical(round) || block.timestamp >= state.rounds[round].attestEnd) {
+                revert WrongPhase();
+            }
             _countSignatures(round, digest, tally, signatures);
         } else {
             Current memory present = _requireCandidate(result);
             if (tally.signers == 0) emit ResultProposed(round, digest, result);
             _countSignatures(round, digest, tally, signatures);
-            if (3 * uint256(tally.stake) > 2 * uint256(rounds[round].aggregatorStake)) {
+            if (3 * uint256(tally.stake) > 2 * uint256(state.rounds[round].aggregatorStake)) {
                 tally.accepted = true;
                 _accept(result, digest, present);
             }
         }
-        tallies[digest] = tally;
+        state.tallies[digest] = tally;
     }
 
     /// @inheritdoc IFederation
     function finalize() external {
-        uint32 height = treasury.finalHeight + 1;
-        uint32 round = history[height].round;
+        uint32 height = state.treasury.finalHeight + 1;
+        uint32 round = state.history[height].round;
         if (height > _headHeight() || block.timestamp < _windowEnd(round)) revert NotFinalizable();
-        treasury.finalHeight = height;
+        state.treasury.finalHeight = height;
         emit RoundFinal(round, height);
     }
 
@@ -48,7 +50,7 @@ abstract contract Attestation is Rounds, Rewards {
 
     /// @inheritdoc IFederation
     function attestation(bytes32 digest) external view returns (uint64, uint96, bool) {
-        Tally memory tally = tallies[digest];
+        Tally memory tally = state.tallies[digest];
         return (tally.signers, tally.stake, tally.accepted);
     }
 
@@ -60,7 +62,7 @@ abstract contract Attestation is Rounds, Rewards {
         Phase phase = _phase(round);
         if (phase == Phase.Accepted) revert UnknownResult();
         if (phase != Phase.Attest) revert WrongPhase();
-        if (result.updatesHash != updatesHash || result.baseRoot != modelRoots[round.base]) {
+        if (result.updatesHash != state.updatesHash || result.baseRoot != state.modelRoots[round.base]) {
             revert StaleResult();
         }
         bool phantom = result.included >> round.reveals != 0;
@@ -68,10 +70,10 @@ abstract contract Attestation is Rounds, Rewards {
         if (result.globalRoot == 0) revert ZeroRoot();
         if (!isValidCid(result.globalCid)) revert InvalidCid();
 
-        Round storage record = rounds[round.round];
+        Round storage record = state.rounds[round.round];
         if (record.attestEnd == 0) {
             record.attestEnd = uint40(_attestEnd(round));
-            record.aggregatorStake = frozen.aggregatorStake;
+            record.aggregatorStake = state.frozen.aggregatorStake;
         }
     }
 
@@ -101,7 +103,7 @@ abstract contract Attestation is Rounds, Rewards {
     {
         signer = _recover(digest, signature.r, signature.vs);
         if (signer == address(0)) return (signer, InvalidSignature.selector);
-        Aggregator storage aggregator = aggregators[signer];
+        Aggregator storage aggregator = state.aggregators[signer];
         uint256 stake = _voteWeight(aggregator, round);
         if (stake == 0) return (signer, NotAnAggregator.selector);
         uint64 seat = uint64(1) << aggregator.seat;
@@ -117,10 +119,10 @@ abstract contract Attestation is Rounds, Rewards {
         ++round.headHeight;
         round.accepted = true;
         _storeCurrent(round);
-        history[round.headHeight] = Accepted(round.round, reservedSum, false);
-        modelRoots[round.round] = result.globalRoot;
-        modelCidDigests[round.round] = result.globalCid.digest;
-        Round storage record = rounds[round.round];
+        state.history[round.headHeight] = Accepted(round.round, reservedSum, false);
+        state.modelRoots[round.round] = result.globalRoot;
+        state.modelCidDigests[round.round] = result.globalCid.digest;
+        Round storage record = state.rounds[round.round];
         record.height = round.headHeight;
         record.cidCodec = result.globalCid.codec;
         emit RoundAccepted(round.round, round.headHeight, digest, reserved);

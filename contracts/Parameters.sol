@@ -83,7 +83,11 @@ abstract contract Parameters is IFederation {
 
     /// @inheritdoc IFederation
     function params() external view returns (Params memory) {
-        bytes memory encoded = encodedParams.code;
+        _return(encodedParams.code);
+    }
+
+    /// @dev Ends the call with a return value that is encoded already.
+    function _return(bytes memory encoded) internal pure {
         assembly ("memory-safe") {
             return(add(encoded, 0x20), mload(encoded))
         }

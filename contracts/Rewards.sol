@@ -5,9 +5,10 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {CountedUpdate, IFederation, Result} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
+import {Shared} from "./libraries/Shared.sol";
 import {BPS} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
-import {Payee, Tally} from "./State.sol";
+import {Tally} from "./Stored.sol";
 
 /// @title Rewards: the pot, the part of it that each round reserves, and the credits of accounts
 /// @dev Credits are rounded down. What is not credited stays in the pot.
@@ -15,68 +16,61 @@ abstract contract Rewards is StakeAccounts {
     /// @inheritdoc IFederation
     function fundRewards() external payable {
         if (msg.value == 0) revert ZeroAmount();
-        treasury.pot = _toUint96(treasury.pot + msg.value);
+        state.treasury.pot = _toUint96(state.treasury.pot + msg.value);
         emit RewardsFunded(msg.sender, msg.value);
     }
 
     /// @inheritdoc IFederation
     function distribute(Result calldata result, CountedUpdate[] calldata updates) external {
         bytes32 digest = _resultDigest(result);
-        Tally storage tally = tallies[digest];
+        Tally storage tally = state.tallies[digest];
         if (!tally.accepted) revert UnknownResult();
-        uint256 height = rounds[result.round].height;
-        if (!_isCanonical(result.round) || height > treasury.finalHeight) revert NotFinal();
-        if (history[height].distributed) revert AlreadyDistributed();
+        uint256 height = state.rounds[result.round].height;
+        if (!_isCanonical(result.round) || height > state.treasury.finalHeight) revert NotFinal();
+        if (state.history[height].distributed) revert AlreadyDistributed();
         if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();
 
-        history[height].distributed = true;
+        state.history[height].distributed = true;
         uint256 reserved = _reservedBy(height);
         uint256 aggregatorShare = reserved * aggregatorShareBps / BPS;
         uint256 credited = _creditParties(reserved - aggregatorShare, result.round, result.included, updates)
             + _creditAggregators(aggregatorShare, tally.signers, result.round);
         unchecked {
-            treasury.released += uint96(reserved);
+            state.treasury.released += uint96(reserved);
         }
-        treasury.pot -= uint96(credited);
+        state.treasury.pot -= uint96(credited);
         emit RewardsDistributed(uint32(result.round), credited);
     }
 
     /// @inheritdoc IFederation
     function withdrawRewards(address account) external {
         address beneficiary = _requireAccountOrBeneficiary(account);
-        uint256 amount = payees[account].credit;
+        uint256 amount = state.payees[account].credit;
         if (amount == 0) revert NothingToWithdraw();
-        payees[account].credit = 0;
+        state.payees[account].credit = 0;
         emit RewardsWithdrawn(account, beneficiary, amount);
         _pay(beneficiary, amount);
     }
 
     /// @inheritdoc IFederation
     function distributed(uint32 height) external view returns (bool) {
-        return history[height].distributed;
+        return state.history[height].distributed;
     }
 
     /// @dev Computes the reservation of a round that becomes the head.
     /// @return reserved The reward of the round, in wei.
     /// @return reservedSum The sum of all reservations up to its height.
     function _reserve(uint32 headHeight) internal view returns (uint96 reserved, uint96 reservedSum) {
-        uint96 free = _freePot(headHeight);
+        uint96 free = Shared.freePot(state, headHeight);
         reserved = uint96(Math.min(reward, free));
         unchecked {
-            reservedSum = history[headHeight].reservedSum + reserved;
-        }
-    }
-
-    /// @dev The part of the pot that no round of the history has reserved.
-    function _freePot(uint32 headHeight) internal view returns (uint96) {
-        unchecked {
-            return treasury.pot - (history[headHeight].reservedSum - treasury.released);
+            reservedSum = state.history[headHeight].reservedSum + reserved;
         }
     }
 
     function _reservedBy(uint256 height) private view returns (uint96) {
         unchecked {
-            return history[height].reservedSum - history[height - 1].reservedSum;
+            return state.history[height].reservedSum - state.history[height - 1].reservedSum;
         }
     }
 
@@ -105,23 +99,17 @@ abstract contract Rewards is StakeAccounts {
         private
         returns (uint256 credited)
     {
-        uint256 totalStake = rounds[round].aggregatorStake;
+        uint256 totalStake = state.rounds[round].aggregatorStake;
         for (uint256 seat = 0; signers >> seat != 0; ++seat) {
             if (Bitmap.has(signers, seat)) {
-                address account = seats[seat];
-                uint256 stake = _voteWeight(aggregators[account], round);
+                address account = state.seats[seat];
+                uint256 stake = _voteWeight(state.aggregators[account], round);
                 credited += _credit(round, account, amount * stake / totalStake);
             }
         }
     }
 
-    function _credit(uint256 round, address account, uint256 amount) internal returns (uint256) {
-        if (amount != 0) {
-            // Saturates instead of reverting: a full credit must not make a slash or a distribution fail.
-            Payee storage payee = payees[account];
-            payee.credit = uint96(Math.min(payee.credit + amount, type(uint96).max));
-            emit Credited(uint32(round), account, amount);
-        }
-        return amount;
+    function _credit(uint256 round, address account, uint256 amount) private returns (uint256) {
+        return Shared.credit(state, round, account, amount);
     }
 }

@@ -2,11 +2,11 @@
 pragma solidity 0.8.30;
 
 import {IFederation, Phase, SignedCommit, Update} from "./interfaces/IFederation.sol";
-import {Sortition} from "./libraries/Sortition.sol";
+import {Shared} from "./libraries/Shared.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {isValidCid} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
-import {Commit, Current} from "./State.sol";
+import {Commit, Current} from "./Stored.sol";
 
 /// @title Rounds: the two-step opening with its draw, commits and reveals
 /// @dev Functions for one item of a batch return a reason: the selector of the error, or zero if the item was
@@ -31,22 +31,18 @@ abstract contract Rounds is StakeAccounts {
         } else {
             if (phase == Phase.Void && !round.orphaned) emit RoundVoided(round.round);
             else if (!_hasEnded(phase)) revert RoundInProgress(phase);
-            _settleRound(round);
+            Shared.settleRound(state, round, minUpdates);
             _freeze(round);
         }
         _storeCurrent(round);
     }
 
-    /// @dev Records which commits were not revealed, before `current` is reused or the round is orphaned by a
-    /// revocation. Idempotent.
-    function _settleRound(Current memory round) internal {
-        if (_lacksReveals(round)) unrevealedSlashable[round.round] = true;
-    }
-
     function _freeze(Current memory round) private {
-        if (live.activeParties < minUpdates) revert NotEnoughParties(live.activeParties, minUpdates);
-        if (live.aggregatorStake == 0) revert NoAggregators();
-        frozen = live;
+        if (state.live.activeParties < minUpdates) {
+            revert NotEnoughParties(state.live.activeParties, minUpdates);
+        }
+        if (state.live.aggregatorStake == 0) revert NoAggregators();
+        state.frozen = state.live;
         ++round.round;
         round.commitEnd = 0;
         round.commits = 0;
@@ -60,18 +56,22 @@ abstract contract Rounds is StakeAccounts {
     function _nameSeedBlock(Current memory round) private {
         round.seedBlock = block.number + 1;
         emit SeedBlockNamed(
-            round.round, round.seedBlock, frozen.partyStake, frozen.aggregatorStake, frozen.activeParties
+            round.round,
+            round.seedBlock,
+            state.frozen.partyStake,
+            state.frozen.aggregatorStake,
+            state.frozen.activeParties
         );
     }
 
     function _open(Current memory round, bytes32 blockHash) private {
-        bytes32 newSeed = keccak256(abi.encode(seed, blockHash, round.round));
-        seed = newSeed;
+        bytes32 newSeed = keccak256(abi.encode(state.seed, blockHash, round.round));
+        state.seed = newSeed;
         round.commitEnd = block.timestamp + commitPeriod;
         round.revealEnd = round.commitEnd + revealPeriod;
         // In a consortium `maxParties <= maxUpdates`, so the number of active parties fits.
-        round.commitQuota = everybodyDrawn ? frozen.activeParties : maxUpdates;
-        round.base = history[round.headHeight].round;
+        round.commitQuota = everybodyDrawn ? state.frozen.activeParties : maxUpdates;
+        round.base = state.history[round.headHeight].round;
         emit RoundOpened(round.round, round.base, newSeed, round.commitEnd, round.revealEnd);
     }
 
@@ -121,7 +121,9 @@ abstract contract Rounds is StakeAccounts {
         if (_phase(round) != Phase.Commit) return WrongPhase.selector;
         if (bytes26(commitment) == 0) return ZeroCommitment.selector;
         uint256 stake = _frozenStake(account, round.round);
-        if (stake == 0) return parties[account].stake > 0 ? NotActive.selector : NotRegistered.selector;
+        if (stake == 0) {
+            return state.parties[account].stake > 0 ? NotActive.selector : NotRegistered.selector;
+        }
         if (!_drawn(account, stake)) return NotDrawn.selector;
         Commit memory last = _loadCommit(account);
         if (last.round == round.round) return AlreadyCommitted.selector;
@@ -137,9 +139,8 @@ abstract contract Rounds is StakeAccounts {
         return 0;
     }
 
-    /// @dev Whether the current round draws a party with this frozen stake, which is above zero.
-    function _drawn(address party, uint256 stake) internal view returns (bool) {
-        return everybodyDrawn || Sortition.drawn(seed, party, stake, frozen.partyStake, participants);
+    function _drawn(address party, uint256 stake) private view returns (bool) {
+        return Shared.isDrawn(state, party, stake, everybodyDrawn, participants);
     }
 
     // ------------------------------------------------------------------ reveal
@@ -203,7 +204,7 @@ abstract contract Rounds is StakeAccounts {
     /// was void or revoked. Another party may never reveal it: otherwise everybody could copy the updates of a
     /// void round, which are public by then.
     function _isTaken(Update memory update, uint256 presentRound) private view returns (bool) {
-        uint256 holder = rootHolder[update.root];
+        uint256 holder = state.rootHolder[update.root];
         if (holder == 0) return false;
         if (address(uint160(holder >> 96)) != update.party) return true;
         uint256 round = uint96(holder);
@@ -211,11 +212,11 @@ abstract contract Rounds is StakeAccounts {
     }
 
     function _count(Current memory round, Update memory update) private {
-        rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
-        bytes32 previous = round.reveals == 0 ? bytes32(0) : updatesHash;
+        state.rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
+        bytes32 previous = round.reveals == 0 ? bytes32(0) : state.updatesHash;
         // One write for each update, though a transaction may bring many: a write to a warm slot is cheap.
         // slither-disable-next-line costly-loop
-        updatesHash =
+        state.updatesHash =
             _extendUpdatesHash(previous, uint256(uint160(update.party)) << 96 | update.weight, update.root);
         emit UpdateRevealed(round.round, update.party, round.reveals, update.weight, update.root, update.cid);
         ++round.reveals;

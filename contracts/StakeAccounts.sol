@@ -6,8 +6,10 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IFederation, Role} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
+import {Shared} from "./libraries/Shared.sol";
 import {BPS} from "./Parameters.sol";
-import {Aggregator, Commit, Current, Party, State} from "./State.sol";
+import {State} from "./State.sol";
+import {Aggregator, Commit, Current, Party} from "./Stored.sol";
 
 /// @title Stake of parties and aggregators
 /// @notice The stakes that count in a round are frozen when its seed block is named. A later change counts from the
@@ -24,7 +26,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
     /// @inheritdoc IFederation
     function admit(address[] calldata accounts, Role role) external onlyOwner {
         for (uint256 i = 0; i < accounts.length; ++i) {
-            admitted[accounts[i]][role] = true;
+            state.admitted[accounts[i]][role] = true;
             emit Admitted(accounts[i], role);
         }
     }
@@ -32,8 +34,8 @@ abstract contract StakeAccounts is State, Ownable2Step {
     /// @inheritdoc IFederation
     function register(Role role, address beneficiary) external payable {
         if (beneficiary == address(0)) revert ZeroBeneficiary();
-        address present = payees[msg.sender].beneficiary;
-        if (present == address(0)) payees[msg.sender].beneficiary = beneficiary;
+        address present = state.payees[msg.sender].beneficiary;
+        if (present == address(0)) state.payees[msg.sender].beneficiary = beneficiary;
         else if (present != beneficiary) revert BeneficiaryMismatch(present);
 
         if (!_isAdmitted(msg.sender, role)) revert NotAdmitted();
@@ -62,10 +64,10 @@ abstract contract StakeAccounts is State, Ownable2Step {
             unbondAt = Math.min(unbondAt, type(uint32).max);
             _updateParty(account, _activeParty(account).stake, unbondAt);
         } else {
-            Aggregator storage aggregator = aggregators[account];
+            Aggregator storage aggregator = state.aggregators[account];
             if (aggregator.unbondAt != 0) revert AlreadyUnbonding();
             if (aggregator.activeFrom == 0) revert NotRegistered();
-            if (aggregator.stake >= minAggregatorStake) live.aggregatorStake -= aggregator.stake;
+            if (aggregator.stake >= minAggregatorStake) state.live.aggregatorStake -= aggregator.stake;
             aggregator.activeUntil = _currentRound();
             aggregator.unbondAt = uint40(unbondAt);
         }
@@ -78,18 +80,18 @@ abstract contract StakeAccounts is State, Ownable2Step {
         uint256 amount;
         if (role == Role.Party) {
             _slashIfUnrevealed(account, _loadCommit(account));
-            Party storage party = parties[account];
+            Party storage party = state.parties[account];
             // An unbonding stake does not change `changedAt` again, so it is the round of the request.
             _requireReleased(party.unbondAt, party.changedAt);
             amount = party.stake;
-            delete parties[account];
+            delete state.parties[account];
         } else {
-            Aggregator storage aggregator = aggregators[account];
+            Aggregator storage aggregator = state.aggregators[account];
             _requireReleased(aggregator.unbondAt, aggregator.activeUntil);
             amount = aggregator.stake;
-            delete seats[aggregator.seat];
-            occupiedSeats &= ~(1 << aggregator.seat);
-            delete aggregators[account];
+            delete state.seats[aggregator.seat];
+            state.occupiedSeats &= ~(1 << aggregator.seat);
+            delete state.aggregators[account];
         }
         emit Withdrawn(account, role, beneficiary, amount);
         _pay(beneficiary, amount);
@@ -102,20 +104,20 @@ abstract contract StakeAccounts is State, Ownable2Step {
 
     /// @inheritdoc IFederation
     function seatHolder(uint8 seat) external view returns (address) {
-        return seats[seat];
+        return state.seats[seat];
     }
 
     // ------------------------------------------------------------------ parties
 
     function _registerParty() private returns (uint8 seat) {
-        Party storage party = parties[msg.sender];
+        Party storage party = state.parties[msg.sender];
         if (party.stake != 0 || party.unbondAt != 0) revert AlreadyRegistered();
         _updateParty(msg.sender, msg.value, 0);
         return 0;
     }
 
     function _activeParty(address account) private view returns (Party storage party) {
-        party = parties[account];
+        party = state.parties[account];
         if (party.unbondAt != 0) revert AlreadyUnbonding();
         if (party.stake == 0) revert NotRegistered();
     }
@@ -123,7 +125,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
     /// @dev The only function that changes a party's stake. It keeps the value that counts in the current round,
     /// and updates the totals.
     function _updateParty(address account, uint256 stake, uint256 unbondAt) private {
-        Party storage party = parties[account];
+        Party storage party = state.parties[account];
         uint256 before = _effectiveStake(party.stake, party.unbondAt);
         uint256 effective = _effectiveStake(stake, unbondAt);
         uint32 round = _currentRound();
@@ -134,20 +136,17 @@ abstract contract StakeAccounts is State, Ownable2Step {
         party.stake = _toUint96(stake);
         party.unbondAt = uint32(unbondAt);
 
-        live.partyStake = _toUint96(live.partyStake - before + effective);
-        if (before != 0) --live.activeParties;
-        if (effective != 0 && ++live.activeParties > maxParties) revert FederationFull();
+        state.live.partyStake = _toUint96(state.live.partyStake - before + effective);
+        if (before != 0) --state.live.activeParties;
+        if (effective != 0 && ++state.live.activeParties > maxParties) revert FederationFull();
     }
 
     function _effectiveStake(uint256 stake, uint256 unbondAt) private view returns (uint256) {
-        bool unbonding = unbondAt > 0;
-        return !unbonding && stake >= minPartyStake ? stake : 0;
+        return Shared.effectiveStake(stake, unbondAt, minPartyStake);
     }
 
-    /// @dev The stake that counts in the current round.
     function _frozenStake(address account, uint256 currentRound) internal view returns (uint256) {
-        Party storage party = parties[account];
-        return party.changedAt == currentRound ? party.before : _effectiveStake(party.stake, party.unbondAt);
+        return Shared.frozenStake(state.parties[account], currentRound, minPartyStake);
     }
 
     /// @dev Slashes a party if its last commit should have been revealed and was not. At most once for each commit.
@@ -156,7 +155,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
         if (slashed) {
             last.hash = 0;
             _storeCommit(account, last);
-            Party storage party = parties[account];
+            Party storage party = state.parties[account];
             uint256 stake = party.stake;
             // Rounded up, it still does not exceed the stake.
             uint256 amount = (stake * unrevealedSlashBps + BPS - 1) / BPS;
@@ -168,27 +167,27 @@ abstract contract StakeAccounts is State, Ownable2Step {
     // ------------------------------------------------------------------ aggregators
 
     function _registerAggregator() private returns (uint8 seat) {
-        Aggregator storage aggregator = aggregators[msg.sender];
+        Aggregator storage aggregator = state.aggregators[msg.sender];
         if (aggregator.activeFrom != 0) revert AlreadyRegistered();
         seat = _takeSeat(msg.sender);
         aggregator.stake = _toUint96(msg.value);
         aggregator.activeFrom = _currentRound() + 1;
         aggregator.seat = seat;
-        live.aggregatorStake = _toUint96(live.aggregatorStake + msg.value);
+        state.live.aggregatorStake = _toUint96(state.live.aggregatorStake + msg.value);
     }
 
     function _takeSeat(address account) private returns (uint8 seat) {
-        uint256 occupied = occupiedSeats;
+        uint256 occupied = state.occupiedSeats;
         while (Bitmap.has(occupied, seat)) ++seat;
         if (seat == SEATS) revert NoFreeSeat();
-        occupiedSeats = occupied | 1 << seat;
-        seats[seat] = account;
+        state.occupiedSeats = occupied | 1 << seat;
+        state.seats[seat] = account;
     }
 
     // ------------------------------------------------------------------ both
 
     function _isAdmitted(address account, Role role) internal view returns (bool) {
-        return admitted[account][role] || (role == Role.Party && openAdmission);
+        return Shared.isAdmitted(state, account, role, openAdmission);
     }
 
     /// @dev Requires that a stake which counted up to `lastRound` can no longer be slashed: that round is over,
@@ -200,17 +199,17 @@ abstract contract StakeAccounts is State, Ownable2Step {
         if (block.timestamp < unbondAt) revert StillUnbonding(unbondAt);
         Current memory round = _loadCurrent();
         bool over = lastRound < round.round || _hasEnded(_phase(round));
-        uint256 nextHeight = uint256(treasury.finalHeight) + 1;
-        bool allFinal = nextHeight > round.headHeight || history[nextHeight].round > lastRound;
-        uint256 attestEnd = rounds[lastRound].attestEnd;
+        uint256 nextHeight = uint256(state.treasury.finalHeight) + 1;
+        bool allFinal = nextHeight > round.headHeight || state.history[nextHeight].round > lastRound;
+        uint256 attestEnd = state.rounds[lastRound].attestEnd;
         uint256 disputableUntil = attestEnd == 0 ? 0 : attestEnd + challengePeriod;
-        if (!over || !allFinal || block.timestamp < Math.max(disputableUntil, heldUntil)) {
+        if (!over || !allFinal || block.timestamp < Math.max(disputableUntil, state.heldUntil)) {
             revert StakeStillCounts(lastRound);
         }
     }
 
     function _requireAccountOrBeneficiary(address account) internal view returns (address beneficiary) {
-        beneficiary = payees[account].beneficiary;
+        beneficiary = state.payees[account].beneficiary;
         // An account that never registered, such as a watcher, is its own beneficiary.
         if (beneficiary == address(0)) beneficiary = account;
         if (msg.sender != account && msg.sender != beneficiary) revert NotAccountOrBeneficiary();

@@ -156,4 +156,7 @@ interface IDisputes {
 
     /// @notice The block in which a challenge was registered; zero when it was not.
     function registeredAt(bytes32 hash) external view returns (uint256);
+
+    /// @notice No stake can be withdrawn before this time, so that slashes for a proven fraud come first.
+    function heldUntil() external view returns (uint256);
 }

@@ -20,7 +20,7 @@ enum Rule {
     TrimmedMean
 }
 
-/// @notice Where the current round stands. Derived from stored times and counters, never stored.
+/// @notice Where the current round stands. Shared from stored times and counters, never stored.
 /// @dev `Idle` before the first round; `Seeding` between the two calls of `openRound`; `Accepted` and
 /// `Void` are ended rounds, after which the next one may open.
 enum Phase {

@@ -6,10 +6,12 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Demand, Fraud, IDisputes} from "../interfaces/IDisputes.sol";
 import {CountedUpdate, IFederation, Params, Role} from "../interfaces/IFederation.sol";
 import {BPS} from "../Parameters.sol";
-import {Aggregator, Round, Tally, Totals} from "../State.sol";
+import {Aggregator, Current, Round, Stored, Tally} from "../Stored.sol";
 import {Bitmap} from "./Bitmap.sol";
 import {ChunkTree} from "./ChunkTree.sol";
 import {ModelRule} from "./ModelRule.sol";
+import {Shared} from "./Shared.sol";
+import {Views} from "./Views.sol";
 
 /// @dev The fields of a {Result} that a recomputation needs: the base and the included updates, which determine
 /// the expected value, and the root of the model that was signed.
@@ -19,17 +21,14 @@ struct Claim {
     bytes32 globalRoot;
 }
 
-/// @dev All demands of a federation. Ids start at 1.
-struct Descents {
-    uint256 count;
-    mapping(uint256 id => Demand) demands;
-}
-
-/// @title The work of a dispute: recomputation of one coordinate, descents into a withheld model, slashing
+/// @title The work of a dispute: recomputation of one coordinate, descents into a withheld model, slashing; and
+/// the views
 /// @notice Read {Disputes} first: it describes the game. This part is a linked library, because the code size of
 /// one contract is limited (EIP-170). It is called with `delegatecall`, so it works on the storage of the
 /// federation. See docs/protocol.md, section 6.
 library DisputeLogic {
+    using Shared for Stored;
+
     /// @dev One answer shows the nodes this many levels below the demanded node: at most 2^6 = 64 nodes.
     uint256 private constant LEVELS_PER_ANSWER = 6;
 
@@ -105,20 +104,19 @@ library DisputeLogic {
     // ------------------------------------------------------------------ descents
 
     /// @notice Begins a descent: the first demand for a node of an accepted model's tree.
-    /// @param record The record of the round. The caller has checked that the round is canonical.
-    /// @param paid What the sender paid, in wei. It must cover the bond.
+    /// @param paid What the sender paid, in wei. It must cover the bond; the rest is credited.
     /// @return id The id of the new demand.
-    /// @return bond The price of the demand, in wei. The caller credits the rest of `paid`.
     function begin(
-        Descents storage descents,
-        Round storage record,
+        Stored storage state,
         address encodedParams,
         uint32 round,
         uint8 level,
         uint256 index,
         uint256 paid
-    ) external returns (uint256 id, uint256 bond) {
+    ) external returns (uint256 id) {
+        _requireAlive(state, round);
         Params memory p = _paramsOf(encodedParams);
+        Round storage record = state.rounds[round];
         uint256 end = uint256(record.attestEnd) + p.challengePeriod;
         if (block.timestamp >= end) revert IDisputes.DisputeWindowClosed(end);
         if (level > p.depth || index >> (p.depth - level) != 0) {
@@ -131,7 +129,7 @@ library DisputeLogic {
             record.extendedTo = uint40(end + 2 * uint256(p.answerPeriod) * steps);
             emit IDisputes.FinalityExtended(round, record.extendedTo);
         }
-        bond = uint256(p.demandBond) * (1 + uint256(record.openDescents));
+        uint256 bond = uint256(p.demandBond) * (1 + uint256(record.openDescents));
         if (bond > type(uint96).max) revert IDisputes.BondTooLow(paid, bond);
         ++record.openDescents;
         Demand memory asked = Demand({
@@ -144,105 +142,121 @@ library DisputeLogic {
             ended: false,
             index: index
         });
-        id = _demand(descents, p.answerPeriod, asked, 0, paid);
+        return _demand(state, p.answerPeriod, asked, 0, paid);
     }
 
     /// @notice Continues a descent at one of the nodes that the answer to the previous demand shows.
     function descend(
-        Descents storage descents,
+        Stored storage state,
         address encodedParams,
         uint256 previous,
         uint256 index,
         uint256 paid
-    ) external returns (uint256 id, uint256 bond) {
-        Demand memory asked = descents.demands[previous];
+    ) external returns (uint256 id) {
+        Demand memory asked = _aliveDemand(state, previous);
         if (asked.demander != msg.sender) revert IDisputes.NotDemander();
         if (asked.answerer == address(0)) revert IDisputes.NotAnswered();
         if (asked.ended || block.timestamp >= asked.until) revert IDisputes.DescentEnded();
         uint256 levels = _levelsShown(asked.level);
         if (index >> levels != asked.index) revert IDisputes.NotBelow(index);
 
-        descents.demands[previous].ended = true;
+        state.descents.demands[previous].ended = true;
         asked.answerer = address(0);
         asked.level -= uint8(levels);
         asked.index = index;
-        return (_demand(descents, _paramsOf(encodedParams).answerPeriod, asked, previous, paid), asked.bond);
+        return _demand(state, _paramsOf(encodedParams).answerPeriod, asked, previous, paid);
     }
 
     /// @notice Checks an answer against the root of the signed model, and stores that the demand is answered.
-    /// @param record The record of the demand's round. The caller has checked that the round is canonical.
-    /// @param root The root of the model that was accepted in this round.
     function answer(
-        Descents storage descents,
-        Round storage record,
+        Stored storage state,
         address encodedParams,
         uint256 id,
-        bytes32 root,
         bytes calldata content,
         bytes calldata path
     ) external {
+        Demand storage asked = _aliveDemand(state, id);
         Params memory p = _paramsOf(encodedParams);
-        Demand storage asked = descents.demands[id];
         if (asked.answerer != address(0)) revert IDisputes.AlreadyAnswered();
         if (block.timestamp >= asked.until) revert IDisputes.AnswerOverdue(asked.until);
         uint256 level = asked.level;
         bytes32 node =
             level == 0 ? ChunkTree.leafOf(content, 4) : ChunkTree.subtreeRoot(content, _levelsShown(level));
-        if (ChunkTree.rootOf(node, asked.index, p.depth - level, path) != root) {
+        if (ChunkTree.rootOf(node, asked.index, p.depth - level, path) != state.modelRoots[asked.round]) {
             revert IDisputes.WrongAnswer();
         }
         asked.answerer = msg.sender;
         asked.until = uint40(block.timestamp + p.answerPeriod);
-        if (level == 0) _end(asked, record);
+        if (level == 0) _end(state, asked);
         emit IDisputes.Answered(asked.round, id, msg.sender, content);
     }
 
+    /// @notice Convicts a result whose signers did not answer a demand in time.
+    /// @param digest Of the result that the sender says was accepted, for the round `resultRound`.
+    function expire(
+        Stored storage state,
+        address encodedParams,
+        uint256 id,
+        bytes32 digest,
+        uint256 resultRound
+    ) external {
+        Demand storage asked = _aliveDemand(state, id);
+        if (asked.answerer != address(0)) revert IDisputes.AlreadyAnswered();
+        if (block.timestamp < asked.until) revert IDisputes.NotOverdue(asked.until);
+        uint32 round = asked.round;
+        if (!state.tallies[digest].accepted || resultRound != round) revert IFederation.UnknownResult();
+        _convict(state, encodedParams, round, digest, asked.demander);
+    }
+
     /// @notice Ends a descent that its demander did not continue in time.
-    /// @param record The record of the demand's round.
-    function close(Descents storage descents, Round storage record, uint256 id) external {
-        Demand storage asked = descents.demands[id];
+    function close(Stored storage state, uint256 id) external {
+        Demand storage asked = _knownDemand(state, id);
         if (asked.answerer == address(0)) revert IDisputes.NotAnswered();
         if (asked.ended) revert IDisputes.DescentEnded();
         if (block.timestamp < asked.until) revert IDisputes.NotOverdue(asked.until);
-        _end(asked, record);
+        _end(state, asked);
         emit IDisputes.DescentClosed(asked.round, id);
     }
 
-    /// @notice Deletes a demand and returns who gets how much of its bond, in wei. The rest is burnt.
-    /// @param canonical Whether the demand's round is canonical.
-    function settle(Descents storage descents, uint256 id, bool canonical)
-        external
-        returns (address to, uint256 amount)
-    {
-        Demand memory asked = descents.demands[id];
-        (to, amount) = (asked.demander, asked.bond);
+    /// @notice Deletes a demand and credits its bond, or half of it. The rest is burnt.
+    function settle(Stored storage state, uint256 id) external {
+        Demand memory asked = _knownDemand(state, id);
+        bool canonical = state.isCanonical(asked.round);
+        if (canonical && state.rounds[asked.round].height > state.treasury.finalHeight) {
+            revert IFederation.NotFinal();
+        }
+        (address to, uint256 amount) = (asked.demander, asked.bond);
         // Half is burnt. Otherwise an account that answers its own demands would delay finality at no cost.
         if (canonical && asked.answerer != address(0)) (to, amount) = (asked.answerer, amount / 2);
-        delete descents.demands[id];
+        delete state.descents.demands[id];
         emit IDisputes.BondSettled(asked.round, id, to, amount);
+        state.credit(asked.round, to, amount);
     }
 
-    // ------------------------------------------------------------------ slashing
+    // ------------------------------------------------------------------ conviction: revoke and slash
 
-    /// @notice Slashes one signer of a fraudulent result. A slash never exceeds the present stake.
-    /// @param account The present holder of the seat.
-    /// @return round The round of the fraudulent result.
-    /// @return challenger The account that proved the fraud.
-    /// @return paid The challenger's part, in wei. The rest of the slash is burnt: otherwise an aggregator could
-    /// slash itself at no cost.
-    function slash(
-        Fraud storage proven,
-        Tally storage tally,
-        address account,
-        uint8 seat,
-        Aggregator storage aggregator,
-        Totals storage live,
-        address encodedParams
-    ) external returns (uint32 round, address challenger, uint256 paid) {
-        (round, challenger) = (proven.round, proven.challenger);
+    /// @notice Convicts a result that is proven wrong.
+    /// @param challenger The account that is paid for the slashes.
+    function convict(
+        Stored storage state,
+        address encodedParams,
+        uint32 round,
+        bytes32 digest,
+        address challenger
+    ) external {
+        _convict(state, encodedParams, round, digest, challenger);
+    }
+
+    /// @notice Slashes one signer of a fraudulent result. A slash never exceeds the present stake. Half of it goes to
+    /// the challenger. The rest is burnt: otherwise an aggregator could slash itself at no cost.
+    function slash(Stored storage state, address encodedParams, bytes32 digest, uint8 seat) external {
+        Fraud storage proven = state.frauds[digest];
+        address account = state.seats[seat];
+        Aggregator storage aggregator = state.aggregators[account];
+        (uint32 round, address challenger) = (proven.round, proven.challenger);
         // An account that took the seat after this round did not sign.
-        bool signed =
-            Bitmap.has(tally.signers, seat) && account != address(0) && aggregator.activeFrom <= round;
+        bool signed = Bitmap.has(state.tallies[digest].signers, seat) && account != address(0)
+            && aggregator.activeFrom <= round;
         if (challenger == address(0) || !signed || Bitmap.has(proven.slashed, seat)) {
             revert IFederation.NotSlashable();
         }
@@ -255,18 +269,80 @@ library DisputeLogic {
         uint96 left = stake - amount;
         if (aggregator.unbondAt == 0 && stake >= p.minAggregatorStake) {
             // A stake below the minimum has no vote: then all of it leaves the total.
-            live.aggregatorStake -= left < p.minAggregatorStake ? stake : amount;
+            state.live.aggregatorStake -= left < p.minAggregatorStake ? stake : amount;
         }
         aggregator.stake = left;
-        paid = amount / 2;
+        uint256 paid = amount / 2;
         emit IFederation.Slashed(account, Role.Aggregator, round, amount, amount - paid);
+        state.credit(round, challenger, paid);
+    }
+
+    function _convict(
+        Stored storage state,
+        address encodedParams,
+        uint32 round,
+        bytes32 digest,
+        address challenger
+    ) private {
+        Params memory p = _paramsOf(encodedParams);
+        Tally storage tally = state.tallies[digest];
+        Round storage record = state.rounds[round];
+        if (tally.fraudulent) revert IDisputes.AlreadyFraudulent();
+        bool revoked = tally.accepted && state.isCanonical(round);
+        uint256 end = revoked
+            ? Shared.windowEnd(record, p.challengePeriod)
+            : uint256(record.attestEnd) + p.challengePeriod;
+        if (block.timestamp >= end) revert IDisputes.DisputeWindowClosed(end);
+
+        tally.fraudulent = true;
+        state.frauds[digest] = Fraud(challenger, round, 0);
+        emit IDisputes.FraudProven(round, digest, challenger);
+        Current memory present = state.loadCurrent();
+        _holdStakes(state, present, p.challengePeriod);
+        if (revoked) _revoke(state, round, present, p.minUpdates);
+    }
+
+    /// @dev A revocation orphans later rounds too. Keeps all stakes in the contract until the results of every
+    /// such round can no longer be challenged, so that the slashes come before the withdrawals.
+    function _holdStakes(Stored storage state, Current memory present, uint256 challengePeriod) private {
+        uint256 attestEnd = state.rounds[state.history[present.headHeight].round].attestEnd;
+        uint256 last = Math.max(block.timestamp, Math.max(attestEnd, state.rounds[present.round].attestEnd));
+        state.heldUntil = Math.max(state.heldUntil, last + challengePeriod);
+    }
+
+    /// @dev The dispute window of this round is open, so neither it nor a later round is final.
+    function _revoke(Stored storage state, uint32 round, Current memory present, uint256 minUpdates) private {
+        uint32 height = state.rounds[round].height;
+        emit IDisputes.RoundRevoked(round, height);
+        // The base of an open round is the head, which is being revoked: the open round is void too.
+        if (present.commitEnd != 0 && !present.orphaned) {
+            state.settleRound(present, minUpdates);
+            if (!present.accepted) emit IFederation.RoundVoided(present.round);
+            present.orphaned = true;
+        }
+        present.headHeight = height - 1;
+        state.storeCurrent(present);
+    }
+
+    // ------------------------------------------------------------------ views
+
+    /// @notice Answers a call of one of the federation's views. They are here because a federation links only one
+    /// library, and as one function because each call of a library takes 150 bytes of code.
+    /// @param call The call data of the view.
+    /// @return The ABI encoding of what it returns, for the federation to return as it is.
+    function read(Stored storage state, address encodedParams, bytes calldata call)
+        external
+        view
+        returns (bytes memory)
+    {
+        return Views.read(state, encodedParams, call);
     }
 
     // ------------------------------------------------------------------ helpers
 
     /// @dev Checks the payment, stores the demand and starts its answer period.
     function _demand(
-        Descents storage descents,
+        Stored storage state,
         uint256 answerPeriod,
         Demand memory asked,
         uint256 previous,
@@ -274,16 +350,33 @@ library DisputeLogic {
     ) private returns (uint256 id) {
         if (paid < asked.bond) revert IDisputes.BondTooLow(paid, asked.bond);
         asked.until = uint40(block.timestamp + answerPeriod);
-        id = ++descents.count;
-        descents.demands[id] = asked;
+        id = ++state.descents.count;
+        state.descents.demands[id] = asked;
         emit IDisputes.Demanded(
             asked.round, id, msg.sender, asked.level, asked.index, previous, asked.bond, asked.until
         );
+        state.credit(asked.round, msg.sender, paid - asked.bond);
     }
 
-    function _end(Demand storage asked, Round storage record) private {
+    function _end(Stored storage state, Demand storage asked) private {
         asked.ended = true;
-        --record.openDescents;
+        --state.rounds[asked.round].openDescents;
+    }
+
+    function _knownDemand(Stored storage state, uint256 id) private view returns (Demand storage asked) {
+        asked = state.descents.demands[id];
+        if (asked.round == 0) revert IDisputes.UnknownDemand();
+    }
+
+    function _aliveDemand(Stored storage state, uint256 id) private view returns (Demand storage asked) {
+        asked = _knownDemand(state, id);
+        _requireAlive(state, asked.round);
+    }
+
+    /// @dev The names `RoundNotAlive` and this one are older than the term canonical. The error is part of the
+    /// ABI and keeps its name.
+    function _requireAlive(Stored storage state, uint32 round) private view {
+        if (!state.isCanonical(round)) revert IDisputes.RoundNotAlive();
     }
 
     /// @dev Reads the parameters from the contract that holds them as its code.

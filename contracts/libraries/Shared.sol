@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
+import {IFederation, Phase, Role} from "../interfaces/IFederation.sol";
+import {Aggregator, Commit, Current, Party, Payee, Round, Stored} from "../Stored.sol";
+import {Sortition} from "./Sortition.sol";
+
+/// @title What a federation and the libraries linked to it do alike with its storage
+/// @notice Mostly values that are derived from it. A federation knows its parameters as immutables, a linked
+/// library reads them from {Parameters-params}: so they are arguments here.
+library Shared {
+    // ------------------------------------------------------------------ reading and writing whole slots
+    // Packing and unpacking a struct compiles to much code, so it is done in one place.
+
+    function loadCurrent(Stored storage state) internal view returns (Current memory round) {
+        uint256 word = state.current;
+        round.round = uint32(word);
+        round.seedBlock = uint40(word >> 32);
+        round.commitEnd = uint40(word >> 72);
+        round.revealEnd = uint40(word >> 112);
+        round.base = uint32(word >> 152);
+        round.headHeight = uint32(word >> 184);
+        round.commits = uint8(word >> 216);
+        round.commitQuota = uint8(word >> 224);
+        round.opened = uint8(word >> 232);
+        round.reveals = uint8(word >> 240);
+        round.accepted = (word >> 248) & 1 == 1;
+        round.orphaned = word >> 249 == 1;
+    }
+
+    function storeCurrent(Stored storage state, Current memory round) internal {
+        uint256 word = round.round | round.seedBlock << 32 | round.commitEnd << 72 | round.revealEnd << 112
+            | uint256(round.base) << 152 | uint256(round.headHeight) << 184 | round.commits << 216
+            | round.commitQuota << 224 | round.opened << 232 | round.reveals << 240;
+        if (round.accepted) word |= 1 << 248;
+        if (round.orphaned) word |= 1 << 249;
+        state.current = word;
+    }
+
+    function headHeight(Stored storage state) internal view returns (uint32) {
+        return uint32(state.current >> 184);
+    }
+
+    function loadCommit(Stored storage state, address account)
+        internal
+        view
+        returns (Commit memory committed)
+    {
+        uint256 word = state.commits[account];
+        committed.hash = bytes26(bytes32(word));
+        committed.round = uint40(word >> 8);
+        committed.revealed = word & 1 == 1;
+    }
+
+    function storeCommit(Stored storage state, address account, Commit memory committed) internal {
+        uint256 word = uint256(bytes32(committed.hash)) | committed.round << 8;
+        if (committed.revealed) word |= 1;
+        state.commits[account] = word;
+    }
+
+    // ------------------------------------------------------------------ the current round
+
+    /// @dev The base of an open round is the head, and a revocation always removes the head. So `orphaned` is
+    /// enough to know that the base is no longer canonical.
+    function phase(Current memory round, uint256 minUpdates, uint256 attestPeriod)
+        internal
+        view
+        returns (Phase)
+    {
+        if (round.commitEnd == 0) return round.round == 0 ? Phase.Idle : Phase.Seeding;
+        if (round.orphaned) return Phase.Void;
+        if (round.accepted) return Phase.Accepted;
+        if (block.timestamp < round.commitEnd) return Phase.Commit;
+        if (round.commits < minUpdates) return Phase.Void;
+        if (block.timestamp < round.revealEnd) return Phase.Reveal;
+        if (round.reveals < minUpdates) return Phase.Void;
+        if (block.timestamp < round.revealEnd + attestPeriod) return Phase.Attest;
+        return Phase.Void;
+    }
+
+    /// @dev Whether the current round has commits that should have been revealed and were not. That needs a reveal
+    /// phase that ran to its deadline; it ends early only when all commits are revealed.
+    function lacksReveals(Current memory round, uint256 minUpdates) internal view returns (bool) {
+        return round.opened < round.commits && round.commits >= minUpdates
+            && block.timestamp >= round.revealEnd && !round.orphaned;
+    }
+
+    /// @dev Records which commits were not revealed, before `current` is reused or the round is orphaned by a
+    /// revocation. Idempotent.
+    function settleRound(Stored storage state, Current memory round, uint256 minUpdates) internal {
+        if (lacksReveals(round, minUpdates)) state.unrevealedSlashable[round.round] = true;
+    }
+
+    /// @dev Whether this commit should have been revealed, was not, and has not been slashed for it.
+    function revealIsMissing(Stored storage state, Commit memory committed, uint256 minUpdates)
+        internal
+        view
+        returns (bool)
+    {
+        if (committed.revealed || committed.hash == 0) return false;
+        if (state.unrevealedSlashable[committed.round]) return true;
+        Current memory round = loadCurrent(state);
+        return committed.round == round.round && lacksReveals(round, minUpdates);
+    }
+
+    // ------------------------------------------------------------------ accounts
+
+    /// @dev A stake below the minimum, or unbonding, counts as zero.
+    function effectiveStake(uint256 stake, uint256 unbondAt, uint256 minPartyStake)
+        internal
+        pure
+        returns (uint256)
+    {
+        bool unbonding = unbondAt > 0;
+        return !unbonding && stake >= minPartyStake ? stake : 0;
+    }
+
+    /// @dev The stake of a party that counts in the current round.
+    function frozenStake(Party storage party, uint256 currentRound, uint256 minPartyStake)
+        internal
+        view
+        returns (uint256)
+    {
+        return party.changedAt == currentRound
+            ? party.before
+            : effectiveStake(party.stake, party.unbondAt, minPartyStake);
+    }
+
+    /// @dev An aggregator cannot deposit, so its present stake never exceeds its frozen stake.
+    function voteWeight(Aggregator storage aggregator, uint256 round, uint256 minAggregatorStake)
+        internal
+        view
+        returns (uint256)
+    {
+        uint256 stake = aggregator.stake;
+        bool left = aggregator.unbondAt != 0 && aggregator.activeUntil < round;
+        bool counts = aggregator.activeFrom <= round && !left && stake >= minAggregatorStake;
+        return counts ? stake : 0;
+    }
+
+    function isAdmitted(Stored storage state, address account, Role role, bool openAdmission)
+        internal
+        view
+        returns (bool)
+    {
+        return state.admitted[account][role] || (role == Role.Party && openAdmission);
+    }
+
+    /// @dev Whether the current round draws a party with this frozen stake, above zero.
+    function isDrawn(
+        Stored storage state,
+        address party,
+        uint256 stake,
+        bool everybodyDrawn,
+        uint256 participants
+    ) internal view returns (bool) {
+        return everybodyDrawn
+            || Sortition.drawn(state.seed, party, stake, state.frozen.partyStake, participants);
+    }
+
+    function credit(Stored storage state, uint256 round, address account, uint256 amount)
+        internal
+        returns (uint256)
+    {
+        if (amount != 0) {
+            // Saturates instead of reverting: a full credit must not make a slash or a distribution fail.
+            Payee storage payee = state.payees[account];
+            payee.credit = uint96(Math.min(payee.credit + amount, type(uint96).max));
+            emit IFederation.Credited(uint32(round), account, amount);
+        }
+        return amount;
+    }
+
+    // ------------------------------------------------------------------ history
+
+    /// @dev Whether a round was accepted and is part of the history.
+    function isCanonical(Stored storage state, uint256 round) internal view returns (bool) {
+        uint256 height = state.rounds[round].height;
+        return height != 0 && height <= headHeight(state) && state.history[height].round == round;
+    }
+
+    /// @dev The time at which the challenge window of an accepted round ends.
+    function windowEnd(Round storage record, uint256 challengePeriod) internal view returns (uint256) {
+        uint256 extendedTo = record.extendedTo;
+        return extendedTo != 0 ? extendedTo : record.attestEnd + challengePeriod;
+    }
+
+    /// @dev The part of the pot that no round of the history has reserved.
+    function freePot(Stored storage state, uint32 height) internal view returns (uint96) {
+        unchecked {
+            return state.treasury.pot - (state.history[height].reservedSum - state.treasury.released);
+        }
+    }
+}
