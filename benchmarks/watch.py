@@ -93,7 +93,6 @@ class Measured:
         self._role = role
         self._store = store
         self._counts = counts
-        self.phases = role.phases
         self.samples: list[dict[str, float]] = []
 
     def step(self) -> Any:

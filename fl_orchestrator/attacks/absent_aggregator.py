@@ -33,7 +33,6 @@ class _Mortal:
     """A role that does nothing once it was killed."""
 
     def __init__(self, role: base.Worker) -> None:
-        self.phases = role.phases
         self._role: base.Worker | None = role
 
     @property
@@ -42,12 +41,12 @@ class _Mortal:
 
     def step(self) -> base.Step:
         if self._role is None:
-            return base.Step()
+            return base.Step(wait=base.NEVER)
         try:
             return self._role.step()
         except _Killed:
             self._role = None
-            return base.Step()
+            return base.Step(wait=base.NEVER)
 
 
 @dataclass(frozen=True, slots=True)

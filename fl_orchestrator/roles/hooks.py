@@ -8,7 +8,7 @@ from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.errors import FloError
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import Step
 
 
 class HookFailed(FloError):
@@ -22,8 +22,6 @@ class HookWorker:
     HookFailed, which ends no process: a tracker that cannot be reached must not keep a party from
     revealing. ``from_head``: a new cursor begins with the present head, not with round 1.
     """
-
-    phases = EVERY_PHASE
 
     def __init__(
         self, federation: Federation, hook: HistoryHook, cursor: Path, *, from_head: bool = False

@@ -6,10 +6,11 @@ look at the chain again, so that waiting costs next to nothing.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -20,12 +21,13 @@ from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.nodes.connect import WrongChain
 from fl_orchestrator.chain.sending.budget import BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.sending.send import InsufficientFunds
+from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.errors import ChainError, ContentError, FloError, VerificationError
 from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.hooks import HookFailed
 from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.service.metrics import Metrics
-from fl_orchestrator.service.pace import BackOff, Pace
+from fl_orchestrator.service.pace import Pace, ProcessSchedule
 from fl_orchestrator.service.stop import Stop
 
 _log = structlog.get_logger(__name__)
@@ -40,37 +42,22 @@ _LASTING: Final = (WrongChain, NoFederation, DamagedJournal)
 _NO_COIN: Final = (InsufficientFunds, BudgetExceeded)
 _NO_COIN_SECONDS: Final = 60.0
 
-#: After how many blocks a role looks for events, which takes several requests.
-EVENTS_EVERY: Final = 8
-#: And one that mostly waits looks again at what it did, which a reorganisation may have dropped.
-CHECK_EVERY: Final = 8
-
 
 class NoBlock(ChainError):
     """The chain has mined no block for too long."""
 
 
 @dataclass(slots=True)
-class Duty:
-    """A role of this process, and after how many blocks it is to be asked again.
+class _Member:
+    """A worker of this process."""
 
-    Those that wait for events, which take requests to find, need not look at every block.
-    """
-
-    role: Worker
-    every: int = 1
-    back_off: BackOff = field(default_factory=BackOff)
-    next_at: float = 0.0
+    schedule: ProcessSchedule
     rests: bool = False
     refusal: str = ""
 
-    def succeeded(self) -> None:
-        self.back_off.reset()
-        self.refusal = ""
-
 
 class Service:
-    """The roles of one process, over one view of the chain.
+    """The roles of one account in one process, over one view of the chain.
 
     With ``retry`` no outage ends `run`; without it the first one does. ``timeout`` is how many
     seconds the chain may take for a block.
@@ -79,22 +66,26 @@ class Service:
     def __init__(
         self,
         chain: Federation,
-        duties: Sequence[Duty | Worker],
+        account: str,
+        workers: Sequence[Worker],
         stop: Stop,
         metrics: Metrics | None = None,
         *,
         retry: bool = True,
         timeout: float | None = None,
         now: Callable[[], float] = time.monotonic,
+        generator: random.Random | None = None,
     ) -> None:
         self._chain = chain
-        self._duties = [duty if isinstance(duty, Duty) else Duty(duty) for duty in duties]
+        self._account = account
+        self._pace = Pace()
+        schedules = (ProcessSchedule(worker, self._pace, now, generator) for worker in workers)
+        self._members = [_Member(schedule) for schedule in schedules]
         self._stop = stop
         self._metrics = metrics or Metrics("service")
         self._retry = retry
         self._timeout = timeout
         self._now = now
-        self._pace = Pace()
         self._block = -1
         self._block_at = self._now()
         self.done: Counter[str] = Counter()
@@ -105,42 +96,53 @@ class Service:
         Raises whatever does not pass by itself, and NoBlock where there is a ``timeout``.
         """
         while not self._stop.requested:
-            for duty in self._duties:
-                if self._now() >= duty.next_at and not self._stop.requested:
-                    self._give_turn(duty)
-            if all(duty.rests for duty in self._duties) and finished():
+            for member in self._members:
+                if self._now() >= member.schedule.next_at and not self._stop.requested:
+                    self._give_turn(member)
+            if all(member.rests for member in self._members) and finished():
                 break
             self._require_blocks()
-            next_at = min(duty.next_at for duty in self._duties)
+            next_at = min(member.schedule.next_at for member in self._members)
             self._stop.sleep(next_at - self._now())
         return self.done
 
-    def _give_turn(self, duty: Duty) -> None:
-        """Give a role steps until it rests or fails."""
-        began, duty.rests = self._now(), False
+    def _give_turn(self, member: _Member) -> None:
+        """Give a worker steps, if it is due, until it rests or fails."""
+        began, member.rests = self._now(), False
         try:
-            while (action := duty.role.step().action) is not None:
-                self.done[action] += 1
-                self._metrics.acted(action)
-                duty.succeeded()
-                self._look()
-                _log.info("did", action=action)
-                if self._stop.requested:
-                    return
+            seen = self._act(member)
         except _LASTING:
             raise
         except _PASSING as error:
-            self._look()
-            self._failed(duty, error)
+            self._learn()
+            self._failed(member, error)
             return
-        self._look()
+        if self._stop.requested:
+            return
+        self._learn()
         self._metrics.stepped()
-        duty.next_at = began + duty.every * self._pace.seconds
-        duty.rests = True
-        duty.succeeded()
+        member.schedule.rest(seen, began)
+        member.rests, member.refusal = True, ""
 
-    def _look(self) -> None:
-        """Learn from what the role has observed."""
+    def _act(self, member: _Member) -> Observation | None:
+        """Let a worker act for as long as it is due; what was seen before, if it had to be."""
+        schedule, seen = member.schedule, None
+        if not schedule.wait.any_time:
+            seen = self._chain.observe(self._account)
+            if not schedule.is_due(seen):
+                return seen
+        while (step := schedule.ask(seen)).action is not None:
+            self.done[step.action] += 1
+            self._metrics.acted(step.action)
+            member.refusal = ""
+            self._learn()
+            _log.info("did", action=step.action)
+            if self._stop.requested or not step.wait.any_time:
+                break
+        return seen
+
+    def _learn(self) -> None:
+        """Learn from what was observed last."""
         seen = self._chain.last_seen
         if seen is None:
             return
@@ -149,28 +151,30 @@ class Service:
             self._pace.saw(seen.block_number, seen.timestamp)
         self._metrics.saw(seen)
 
-    def _failed(self, duty: Duty, error: Exception) -> None:
+    def _failed(self, member: _Member, error: Exception) -> None:
         self._metrics.failed(error)
         if not self._retry:
             raise error
-        delay = self._delay(duty, error)
-        duty.next_at = self._now() + delay
+        delay = member.schedule.retry(self._known_delay(error))
         reason = (
             error.for_log if isinstance(error, FloError) else f"{type(error).__name__}: {error}"
         )
-        details = {"role": type(duty.role).__name__, "error": type(error).__name__}
-        if reason != duty.refusal:
+        details = {"role": type(member.schedule.worker).__name__, "error": type(error).__name__}
+        if reason != member.refusal:
             log = _log.error if isinstance(error, _NO_COIN) else _log.warning
             log("failed", reason=reason, retry_in=round(delay, 1), **details)
-        duty.refusal = reason
+        member.refusal = reason
 
-    def _delay(self, duty: Duty, error: Exception) -> float:
-        """Seconds to wait: what a contract refuses now, it may accept in the next block."""
+    def _known_delay(self, error: Exception) -> float | None:
+        """Seconds after which it may pass: what a contract refuses, it may take in the next block.
+
+        None: nobody knows.
+        """
         if isinstance(error, ContractReverted):
             return self._pace.seconds
         if isinstance(error, _NO_COIN):
             return _NO_COIN_SECONDS
-        return duty.back_off.next(self._pace.seconds)
+        return None
 
     def _require_blocks(self) -> None:
         if self._timeout is not None and self._now() - self._block_at > self._timeout:

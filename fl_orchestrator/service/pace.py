@@ -1,17 +1,27 @@
-"""How fast blocks come, and how long to wait for what failed."""
+"""When the roles of a process are asked, by this machine's clock."""
 
 from __future__ import annotations
 
 import random
 import statistics
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final
+
+from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.roles.base import Step, Worker
+from fl_orchestrator.roles.schedule import Schedule
+
+#: After how many blocks a role looks for events, which takes several requests; and after how many
+#: one that waits for something else looks again at what it did, which a reorganisation may have
+#: dropped.
+LOOK_EVERY: Final = 8
 
 # An estimate outside of these seconds comes from a chain whose clock was moved.
 _SHORTEST: Final = 0.25
 _LONGEST: Final = 15.0
 _GAPS: Final = 9
+_LONGEST_DELAY: Final = 30.0
 
 
 class Pace:
@@ -38,23 +48,56 @@ class Pace:
         return min(max(statistics.median(self._gaps), _SHORTEST), _LONGEST)
 
 
-@dataclass(slots=True)
-class BackOff:
-    """Doubling delays in seconds, up to a ``longest`` one.
+class ProcessSchedule(Schedule):
+    """A worker's schedule in a process: ``next_at`` is when to look whether it is due.
 
-    Each is cut at random to between a half and the whole, so that those whom one outage hit do not
-    all come back at once.
+    It is looked at each block, or later where only a known number of blocks or seconds can make it
+    due. After a failure the delay doubles from one block on, up to 30 seconds. It is cut at random
+    to between a half and the whole, so that those whom one outage hit do not all come back at once.
     """
 
-    longest: float = 30.0
-    random: random.Random = field(default_factory=random.Random)
-    failures: int = 0
+    def __init__(
+        self,
+        worker: Worker,
+        pace: Pace,
+        now: Callable[[], float],
+        generator: random.Random | None = None,
+    ) -> None:
+        super().__init__(worker, events_every=LOOK_EVERY, check_every=LOOK_EVERY)
+        self.next_at = 0.0
+        self._pace = pace
+        self._now = now
+        self._random = generator or random.SystemRandom()
+        self._failures = 0
 
-    def next(self, first: float) -> float:
-        """The delay after one more failure; ``first`` is that after the first one."""
-        delay = min(self.longest, first * 2.0 ** min(self.failures, 32))
-        self.failures += 1
-        return delay * self.random.uniform(0.5, 1.0)
+    def ask(self, seen: Observation | None) -> Step:
+        """As `Schedule.ask`; an answer ends the delays of earlier failures."""
+        step = super().ask(seen)
+        self._failures = 0
+        return step
 
-    def reset(self) -> None:
-        self.failures = 0
+    def rest(self, seen: Observation | None, since: float) -> None:
+        """Look again when the worker may be due: so long after ``since`` as the pace tells."""
+        self.next_at = since + self._seconds_left(seen)
+
+    def retry(self, delay: float | None = None) -> float:
+        """Ask again after a failure, in ``delay`` seconds if it is known; the delay."""
+        if delay is None:
+            first = self._pace.seconds
+            delay = min(_LONGEST_DELAY, first * 2.0 ** min(self._failures, 32))
+            delay *= self._random.uniform(0.5, 1.0)
+            self._failures += 1
+        self.next_at = self._now() + delay
+        return delay
+
+    def _seconds_left(self, seen: Observation | None) -> float:
+        """The seconds in which the worker will not be due."""
+        block = self._pace.seconds
+        if seen is None or self.wait.any_time or self.wait.phases:
+            return block
+        blocks = self.blocks_left(seen)
+        seconds = block * (1 if blocks is None else blocks)
+        time = self.wait.next_time(seen.timestamp)
+        if time is not None:
+            seconds = min(seconds, time - seen.timestamp)
+        return max(block, seconds)

@@ -37,10 +37,11 @@ from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
+from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
-from fl_orchestrator.simulation.driver import Turn, run_until
+from fl_orchestrator.simulation.driver import run_until
 from fl_orchestrator.training.trainer import Trainer
 from fl_orchestrator.units import ETHER
 
@@ -129,10 +130,8 @@ class _Accounts:
 class _Nobody:
     """Does nothing, ever."""
 
-    phases: frozenset[Phase] = frozenset()
-
     def step(self) -> base.Step:
-        return base.Step()
+        return base.Step(wait=base.NEVER)
 
 
 @dataclass(slots=True)
@@ -193,7 +192,7 @@ class Simulation:
         self._last_round = 0
         self._hooks: list[tuple[HistoryFollower, HistoryHook]] = []
         # In the order in which they act.
-        self._turns: dict[str, Turn] = {}
+        self._schedules: dict[str, Schedule] = {}
         for number, signer in enumerate(self.accounts.parties):
             self.replace(signer.address, self.party(number))
         for number, signer in enumerate(self.accounts.aggregators):
@@ -214,7 +213,7 @@ class Simulation:
 
     def replace(self, account: str, role: base.Worker | None) -> None:
         """Let this role act for an account from now on, or nobody."""
-        self._turns[account] = Turn(role or _Nobody())
+        self._schedules[account] = Schedule(role or _Nobody())
 
     def follow(self, hook: HistoryHook) -> None:
         """Tell a hook of each round that is accepted or revoked from now on, and of those before.
@@ -231,7 +230,7 @@ class Simulation:
                 follower.deliver(hook, seen)
             return done(seen)
 
-        return run_until(self.chain, self.observe, self._turns.values(), reported)
+        return run_until(self.chain, self.observe, self._schedules.values(), reported)
 
     def run_round(self) -> RoundReport:
         """Open the next round and run it to its end, accepted or void."""
@@ -351,7 +350,7 @@ class Simulation:
         return self._mailbox if self.shape.relay else None
 
     def _clipped(self) -> float:
-        roles = [turn.role for turn in self._turns.values()]
+        roles = [schedule.worker for schedule in self._schedules.values()]
         return max((role.clipped for role in roles if isinstance(role, Party)), default=0.0)
 
     def _drawn(self, current: RoundView) -> int:

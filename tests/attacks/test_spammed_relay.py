@@ -16,8 +16,6 @@ from fl_orchestrator.roles.base import Step
 class Spammer:
     """Posts what the contract refuses, again and again, as of a round."""
 
-    phases = frozenset(Phase)
-
     def __init__(self, federation: SmallFederation, round_number: int) -> None:
         self._mailbox, key = federation.mailbox, federation.outsider
         contract = federation.federation

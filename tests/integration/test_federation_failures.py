@@ -41,9 +41,10 @@ def test_an_update_that_arrives_late_is_still_included(build: Build) -> None:
     waiting = aggregator.step()
     assert waiting.action is None
     store.denied.clear()
-    federation.pass_until(waiting.wake_at - 1)
+    due_at = federation.due_at(waiting)
+    federation.pass_until(due_at - 1)
     assert aggregator.step().action is None
-    federation.pass_until(waiting.wake_at)
+    federation.pass_until(due_at)
     assert aggregator.step().action == "attest"
     assert federation.included() == {0, 1}
 

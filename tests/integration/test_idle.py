@@ -20,13 +20,13 @@ from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox
 from fl_orchestrator.roles.watcher.watcher import Watcher
-from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty, Service
-from fl_orchestrator.service.sparing import Sparing
+from fl_orchestrator.service.loop import Service
 from fl_orchestrator.service.stop import Stop
 
 BLOCKS = 16
@@ -48,24 +48,26 @@ def site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[S
         yield site
 
 
-def duties(site: Site, role: str, chain: Federation) -> list[Duty]:
+def context_of(site: Site, role: str, chain: Federation) -> Context:
     names = {"party": "hospital", "aggregator": "university"}
     signer = site.signers[names.get(role, role)]
-    context = Context(
+    return Context(
         federation=chain,
         sender=Sender(chain.web3, signer, chain.reverts),
         store=LocalStore(site.directory / "store"),
         manifest=site.manifest,
         home=site.directory / role,
     )
+
+
+def workers(context: Context, role: str) -> list[Worker]:
     if role == "party":
-        return [Duty(Party(context, trainers(1)[0], PartySettings(0)))]
+        return [Party(context, trainers(1)[0], PartySettings(0))]
     if role == "keeper":
-        return [Duty(Keeper(chain, context.sender, Mailbox(), 0))]
+        return [Keeper(context.federation, context.sender, Mailbox(), 0)]
     if role == "watcher":
-        return [Duty(Watcher(context), EVENTS_EVERY)]
-    sparing = Sparing(Aggregator(context), chain, signer.address, CHECK_EVERY)
-    return [Duty(sparing), Duty(Responder(context, context.round_index()), EVENTS_EVERY)]
+        return [Watcher(context)]
+    return [Aggregator(context), Responder(context, context.round_index())]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,8 @@ def requests_per_block(site: Site) -> dict[str, float]:
         threads = []
         for role, proxy in proxies.items():
             chain = Federation(connect(proxy.url), site.federation.address)
-            service = Service(chain, duties(site, role, chain), stop)
+            context = context_of(site, role, chain)
+            service = Service(chain, context.address, workers(context, role), stop)
             threads.append(threading.Thread(target=service.run))
         for thread in threads:
             thread.start()

@@ -53,12 +53,12 @@ def assert_undone(federation: SmallFederation) -> None:
     assert (federation.observe().head.round, stakes(federation)) == (0, [0])
 
 
-def wait_in_vain(role: Watcher) -> int:
+def wait_in_vain(federation: SmallFederation, role: Watcher) -> int:
     """The time for which a watcher waits that can do nothing now."""
     for _ in range(8):
         step = role.step()
         if step.action is None:
-            return step.wake_at
+            return federation.due_at(step)
     raise AssertionError("the watcher goes on and on")
 
 
@@ -73,7 +73,7 @@ def test_demands_of_the_cartel_that_it_does_not_answer_convict_it(
     assert role.step().action == "check"
     while federation.chain.now < first:
         assert federation.observe().head.round == 1
-        federation.pass_until(min(wait_in_vain(role), first))
+        federation.pass_until(min(wait_in_vain(federation, role), first))
     assert role.step().action == "expire"
     done = Counter(run_watchers(federation, role))
     assert done["demand"] == done["expire"] == 0

@@ -191,7 +191,7 @@ def test_nobody_is_asked_for_an_update_for_ever(tmp_path: Path) -> None:
     run_watchers(federation, role)
     federation.pass_until(federation.federation.window(1).final_at)
     step = role.step()
-    assert (step.action, step.wake_at) == (None, 0)
+    assert (step.action, step.wait.next_time(0)) == (None, None)
     assert [alert.kind for alert in role.alerts] == [AlertKind.UPDATE_UNAVAILABLE]
 
 
@@ -202,7 +202,7 @@ def test_a_store_that_is_down_for_a_while_is_no_alert(tmp_path: Path) -> None:
     store = PartialStore(federation)
     store.down = True
     role = watcher(federation, store=store, settings=FAST)
-    assert role.step().wake_at == federation.chain.now + FAST.retry_seconds
+    assert federation.due_at(role.step()) == federation.chain.now + FAST.retry_seconds
     store.down = False
     federation.pass_until(federation.chain.now + FAST.retry_seconds)
     assert run_watchers(federation, role) == ["check"]

@@ -190,7 +190,7 @@ def test_a_store_that_is_down_for_a_while_spares_no_signer(tmp_path: Path) -> No
     role = watcher(federation, store=store)
     assert role.step().action == "check"
     store.down = True
-    assert role.step().wake_at == federation.chain.now + WatcherSettings().retry_seconds
+    assert federation.due_at(role.step()) == federation.chain.now + WatcherSettings().retry_seconds
     store.down = False
     done = Counter(run_watchers(federation, role))
     assert (done["challenge"], done["slashSigner"], role.alerts) == (1, 1, ())

@@ -51,8 +51,8 @@ def run_until_over(federation: SmallFederation, *roles: base.Worker) -> None:
             continue
         if federation.observe().head.round == 0:
             return
-        later = [s.wake_at for s in taken if s.wake_at > federation.chain.now]
-        federation.pass_until(min(later, default=federation.chain.now + 1))
+        later = [step.wait.next_time(federation.chain.now) for step in taken]
+        federation.pass_until(min(filter(None, later), default=federation.chain.now + 1))
     raise AssertionError("it never came to an end")
 
 
@@ -144,7 +144,7 @@ def test_signers_who_prove_their_own_fraud_are_slashed_by_anybody(tmp_path: Path
     honest = watcher(federation)
     step = honest.step()
     assert (step.action, stakes(federation)) == (None, [ETHER, ETHER])
-    federation.pass_until(step.wake_at)
+    federation.pass_until(federation.due_at(step))
     assert run_watchers(federation, honest) == ["slashSigner", "slashSigner"]
     assert stakes(federation) == [0, 0]
 

@@ -311,7 +311,7 @@ def test_a_node_without_the_events_of_a_round_does_not_end_an_answerer(tmp_path:
     federation.send(federation.outsider, federation.federation.demand(1, depth, 0, BOND))
     with capture_logs() as logs:
         step = signer.step()
-    assert (step.action, step.wake_at > federation.chain.now) == (None, True)
+    assert (step.action, federation.due_at(step) > federation.chain.now) == (None, True)
     assert any("has no events of round 1" in log.get("reason", "") for log in logs)
 
 

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.sending.send import Receipt, Sender
-from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles import base
@@ -92,7 +91,6 @@ class Restarted:
 
     def __init__(self, build: Callable[[], base.Worker]) -> None:
         self._build = build
-        self.phases: frozenset[Phase] = build().phases
         self.deaths = 0
 
     def step(self) -> Step:

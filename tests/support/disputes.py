@@ -259,8 +259,8 @@ def run_watchers(federation: SmallFederation, *roles: base.Worker, steps: int = 
             continue
         if not any(role.busy for role in watchers):
             return done
-        later = [s.wake_at for s in taken if s.wake_at > federation.chain.now]
-        federation.pass_until(min(later, default=federation.chain.now + 1))
+        later = [step.wait.next_time(federation.chain.now) for step in taken]
+        federation.pass_until(min(filter(None, later), default=federation.chain.now + 1))
     raise AssertionError(f"the watchers never came to an end: {done[-10:]}")
 
 

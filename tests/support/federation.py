@@ -33,8 +33,9 @@ from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.roles.setup import Genesis, Terms, federation_params, publish
-from fl_orchestrator.simulation.driver import Turn, run_until
+from fl_orchestrator.simulation.driver import run_until
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
 from fl_orchestrator.training.trainer import Trainer
@@ -260,7 +261,7 @@ class SmallFederation:
 
     def run(self, roles: Iterable[base.Worker], done: Callable[[Observation], bool]) -> Observation:
         """Give the roles turns, letting time pass when none of them acts, until `done`."""
-        return run_until(self.chain, self.observe, [Turn(role) for role in roles], done)
+        return run_until(self.chain, self.observe, [Schedule(role) for role in roles], done)
 
     def run_to(self, phase: Phase, roles: Iterable[base.Worker], round_number: int) -> Observation:
         """Run until a round is in a phase."""
@@ -287,6 +288,11 @@ class SmallFederation:
             self.chain.mine()
         self.send(self.keeper_key, self.federation.open_round())
         return self.observe()
+
+    def due_at(self, *steps: base.Step) -> int:
+        """The next time at which one of these steps wants to be asked again."""
+        times = [step.wait.next_time(self.chain.now) for step in steps]
+        return min(time for time in times if time is not None)
 
     def pass_until(self, timestamp: int) -> None:
         """Mine one block at a time."""

@@ -116,8 +116,8 @@ class Consortium:
         stops = [Stop() for _ in roles]
         with ThreadPoolExecutor(len(roles)) as pool:
             running: list[Future[object]] = [
-                pool.submit(Service(chain, [role], stop).run)
-                for (chain, role), stop in zip(roles, stops, strict=True)
+                pool.submit(Service(chain, account, [role], stop).run)
+                for (chain, account, role), stop in zip(roles, stops, strict=True)
             ]
             try:
                 yield
@@ -161,21 +161,22 @@ class Consortium:
             home=self.directory / home,
         )
 
-    def _party(self, number: int) -> tuple[Federation, Worker]:
+    def _party(self, number: int) -> tuple[Federation, str, Worker]:
         key = self.parties[number]
         chain = self._federation_of(key)
         context = self._context(key, chain, f"parties/{number}")
-        return chain, Party(context, self._trainers[number], PartySettings(0))
+        return chain, key.address, Party(context, self._trainers[number], PartySettings(0))
 
-    def _aggregator(self, number: int) -> tuple[Federation, Worker]:
+    def _aggregator(self, number: int) -> tuple[Federation, str, Worker]:
         key = self.aggregators[number]
         chain = self._federation_of(key)
-        return chain, Aggregator(self._context(key, chain, f"aggregators/{number}"))
+        context = self._context(key, chain, f"aggregators/{number}")
+        return chain, key.address, Aggregator(context)
 
-    def _keeper(self) -> tuple[Federation, Worker]:
+    def _keeper(self) -> tuple[Federation, str, Worker]:
         chain = self._federation_of(self.keeper)
         sender = self._sender(self.keeper, chain)
-        return chain, Keeper(chain, sender, Mailbox(), self.deployment.block)
+        return chain, sender.address, Keeper(chain, sender, Mailbox(), self.deployment.block)
 
 
 def wait_for(

@@ -174,8 +174,6 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
         from fl_orchestrator.roles.aggregator.responder import Responder
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.retention import Retention
-        from fl_orchestrator.service.loop import CHECK_EVERY, EVENTS_EVERY, Duty
-        from fl_orchestrator.service.sparing import Sparing
 
         chain, store = process.chain, process.store
         context = process.context(
@@ -183,9 +181,8 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
             relay=site.open_relay(),
             retention=Retention(chain, store, process.home / "kept-as-aggregator.json"),
         )
-        sparing = Sparing(Aggregator(context), chain, context.address, CHECK_EVERY)
         responder = Responder(context, context.round_index())
-        done = process.serve(sparing, Duty(responder, EVENTS_EVERY))
+        done = process.serve(Aggregator(context), responder)
     show_done(done, json_output)
 
 

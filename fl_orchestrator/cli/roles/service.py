@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.context import Context
     from fl_orchestrator.roles.relay import Relay
     from fl_orchestrator.roles.retention import Retention
-    from fl_orchestrator.service.loop import Duty
     from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.service.stop import Stop
 
@@ -125,12 +124,12 @@ class Process:
 
     def serve(
         self,
-        *duties: Duty | Worker,
+        *workers: Worker,
         finished: Callable[[], bool] = lambda: False,
         once: bool = False,
         timeout: float | None = None,
     ) -> Counter[str]:
-        """Do the duties until it is ``finished`` or a signal comes; what was done.
+        """Give the workers steps until it is ``finished`` or a signal comes; what was done.
 
         No outage ends it, unless it is to be done ``once``, and then within ``timeout`` seconds.
         """
@@ -138,7 +137,8 @@ class Process:
 
         service = Service(
             self.chain,
-            duties,
+            self.sender.address,
+            workers,
             self.stop,
             self.metrics,
             retry=not once,

@@ -63,7 +63,6 @@ def run(
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.retention import FOREVER, Retention
         from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
-        from fl_orchestrator.service.loop import EVENTS_EVERY, Duty
 
         home = process.home / "watcher"
         margin = FOREVER if keep_all else None
@@ -76,7 +75,7 @@ def run(
             WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None),
         )
         done = process.serve(
-            Duty(role, EVENTS_EVERY),
+            role,
             finished=lambda: once and not role.busy,
             once=once,
             timeout=timeout,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
@@ -15,7 +14,7 @@ from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.aggregator.responder import Responder
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import NEVER, NEW_EVENTS, Step, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.relay import MAX_RESULTS, RelayFailed
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
@@ -78,7 +77,6 @@ class Aggregator:
         context: Context,
         answerer: Responder | None = None,
     ) -> None:
-        self.phases = EVERY_PHASE if answerer else frozenset({Phase.ATTEST, Phase.ACCEPTED})
         self._answerer = answerer
         self._retention = context.retention
         self._federation = context.federation
@@ -103,19 +101,21 @@ class Aggregator:
         return any(self._signers(result) >> seat & 1 for result in work.results.values())
 
     def step(self) -> Step:
-        answered = self._answerer.step() if self._answerer else Step()
+        if self._answerer is None:
+            return self._step()
+        answered = self._answerer.step()
         if answered.action:
             return answered
         attested = self._step()
-        wake_ats = (answered.wake_at, attested.wake_at)
-        return dataclasses.replace(attested, wake_at=min(filter(None, wake_ats), default=0))
+        return Step(attested.action, attested.wait | answered.wait)
 
     def _step(self) -> Step:
         seen = self._federation.observe(self.address)
         if self._retention is not None:
             self._retention.release(seen)
+        attesting = in_phase(Phase.ATTEST, Phase.ACCEPTED)
         if decide(seen) is AggregatorDecision.NOTHING:
-            return Step()
+            return Step(wait=attesting)
         current, work = seen.current, self._work
         if work is None or (work.round, work.updates_hash) != (current.round, current.updates_hash):
             work = self._work = self._begin(seen)
@@ -128,7 +128,8 @@ class Aggregator:
             relayed = self._relay is not None and seen.timestamp < midway
             if not (relayed and included in work.posted) and self._is_owed(seen, result):
                 return self._attest(seen, work, result, relayed)
-        return Step(wake_at=min(midway, work.retry_at) if work.missing else midway)
+        retry = at(work.retry_at) if work.missing else NEVER
+        return Step(wait=attesting | NEW_EVENTS | at(midway) | retry)
 
     def _begin(self, seen: Observation) -> _Work:
         current = seen.current
@@ -236,6 +237,6 @@ class Aggregator:
                 _log.warning("relay failed", aggregator=self.address, reason=str(error))
             else:
                 work.posted.add(result.included)
-                return Step("post attestation", self._midway(seen))
+                return Step("post attestation")
         self._sender.send(self._federation.attest(result, [signature]))
         return Step("attest")

@@ -21,7 +21,7 @@ from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above, prove_chunk
 from fl_orchestrator.model.vector_file import read_tree
 from fl_orchestrator.roles.attempt import attempt
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import NEW_EVENTS, Step, at
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.settlement import Bonds
 from fl_orchestrator.roles.vectors import (
@@ -48,8 +48,6 @@ _NOT_NOW: Final = frozenset(
 class Responder:
     """Answers every demand it can, with the vectors that the role of this context keeps."""
 
-    phases = EVERY_PHASE
-
     def __init__(
         self,
         context: Context,
@@ -72,13 +70,12 @@ class Responder:
             # What was settled may not be any more.
             self._bonds = Bonds(self._federation, self._rounds, self._sender.address)
         if not self._rounds.demands:
-            return Step()
+            return Step(wait=NEW_EVENTS)
         for calls in (self._answers(seen), self._bonds.due(seen)):
             for call in calls:
                 if attempt(self._sender, call, _NOT_NOW):
                     return Step(call.label)
-        later = [at for at in self._retry_at.values() if at > seen.timestamp]
-        return Step(wake_at=min(later, default=0))
+        return Step(wait=NEW_EVENTS | at(*self._retry_at.values()))
 
     def _answers(self, seen: Observation) -> Iterator[Call]:
         canonical: dict[int, bool] = {}

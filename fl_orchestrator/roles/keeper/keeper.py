@@ -27,7 +27,7 @@ from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import ANY_TIME, Step, at
 from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
 
 _log = structlog.get_logger(__name__)
@@ -102,8 +102,6 @@ class Keeper:
     at most, so that one transaction carries many. It is kept until the chain has decided on it.
     """
 
-    phases = EVERY_PHASE
-
     def __init__(
         self,
         federation: Federation,
@@ -142,8 +140,8 @@ class Keeper:
             _log.info("sent", call=duty.call.label, round=seen.current.round, gas=receipt.gas_used)
             return Step(duty.call.label)
         leaves_at = self._gathering.leaves_at if self._gathering else 0
-        wake_ats = (at for at in (leaves_at, seen.finalizable_at) if at > seen.timestamp)
-        return Step(wake_at=min(wake_ats, default=0))
+        # Messages come at any time; a simulation also has to know when time alone brings a duty.
+        return Step(wait=ANY_TIME | at(leaves_at, seen.finalizable_at))
 
     def has_settled(self, seen: Observation) -> bool:
         """Whether every accepted round is final, and this keeper knows its rewards distributed."""

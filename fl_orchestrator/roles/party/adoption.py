@@ -21,7 +21,7 @@ from fl_orchestrator.errors import ContentError, InputError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.fixed_point import float_view
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.rehearsal import evaluation
@@ -115,7 +115,6 @@ class Adopter(HistoryHook):
     itself is always evaluated.
     """
 
-    phases = EVERY_PHASE
     # Set by each step, for what the history reports in it.
     _seen: Observation
 

@@ -23,7 +23,7 @@ from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_
 from fl_orchestrator.model.protocol import COMMITMENT_BYTES
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.attempt import attempt
-from fl_orchestrator.roles.base import Step
+from fl_orchestrator.roles.base import ANY_TIME, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.party.last_error import keep_error
@@ -36,6 +36,7 @@ _log = structlog.get_logger(__name__)
 _RETRY_SHARE: Final = 0.05
 # What the contract says when a message that was posted to a relay has arrived meanwhile.
 _ARRIVED: Final = frozenset({ContractError.AlreadyCommitted, ContractError.AlreadyRevealed})
+_TAKING_PART: Final = in_phase(Phase.COMMIT, Phase.REVEAL)
 
 
 class PartyDecision(Enum):
@@ -96,8 +97,6 @@ _NOTHING_POSTED: Final = _Posted(0, PartyDecision.NOTHING, 0)
 class Party:
     """One party of one federation; the context's ``home`` is private."""
 
-    phases = frozenset({Phase.COMMIT, Phase.REVEAL})
-
     def __init__(
         self,
         context: Context,
@@ -152,7 +151,14 @@ class Party:
             return self._reveal(seen, entry)
         if decision is PartyDecision.LOST:
             _log.error("journal lost", party=self.address, round=seen.current.round)
-        return Step(round_over=seen.committed.round != seen.current.round)
+        return Step(wait=self._nothing_before(seen))
+
+    def _nothing_before(self, seen: Observation) -> Wait:
+        if self._settings.paused():
+            # A person may end that at any time.
+            return ANY_TIME
+        committed = seen.committed.round == seen.current.round
+        return _TAKING_PART if committed else in_phase(Phase.COMMIT)
 
     def _train_once(self, seen: Observation) -> OpenCommitment | None:
         """Train, or sit the round out if that fails: there is no update to make of NaN, say."""
@@ -222,7 +228,7 @@ class Party:
     def _reveal(self, seen: Observation, entry: OpenCommitment) -> Step:
         """Store, then reveal. Only from now on may the bytes leave this party's directory."""
         if not self._is_settled(seen):
-            return Step(wake_at=seen.timestamp + 1)
+            return Step(wait=at(seen.timestamp + 1))
 
         def post(relay: Relay) -> None:
             left = seen.current.reveal_end - seen.timestamp
@@ -271,7 +277,7 @@ class Party:
         if self._relay is None:
             return self._send(seen, call)
         if self._waits(seen, duty):
-            return Step(wake_at=self._posted.until)
+            return Step(wait=_TAKING_PART | at(self._posted.until))
         asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
         if asked and (sent := self._send_if_paid(seen, call)):
             return sent
@@ -289,12 +295,12 @@ class Party:
         now = seen.timestamp + int(time.monotonic() - began)
         until = now + max(1, int((phase_end - now) * share))
         self._posted = _Posted(seen.current.round, duty, until)
-        return Step(action, until)
+        return Step(action, _TAKING_PART | at(until))
 
     def _send(self, seen: Observation, call: Call) -> Step:
         if attempt(self._sender, call, _ARRIVED):
             return Step(call.label)
-        return Step(wake_at=seen.timestamp + 1)
+        return Step(wait=at(seen.timestamp + 1))
 
     def _send_if_paid(self, seen: Observation, call: Call) -> Step | None:
         """Send directly what the relay has not; None when the account cannot pay for it."""

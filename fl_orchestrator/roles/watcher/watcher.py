@@ -21,7 +21,7 @@ from fl_orchestrator.chain.sending.send import InsufficientFunds, Receipt
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.roles.attempt import attempt
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import NEW_EVENTS, Step, at
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.recomputation import (
     ExpectedModel,
@@ -75,8 +75,6 @@ class Watcher:
     """A watcher of one federation. Except for its secret, it keeps nothing that it could not read
     or compute again; with a ``retention`` in its context, its store keeps what it has checked.
     """
-
-    phases = EVERY_PHASE
 
     def __init__(
         self,
@@ -147,10 +145,10 @@ class Watcher:
                 raise
             _log.warning("reading the chain anew", reason=error.message)
             self._begin(self._context.round_index())
-            return Step(wake_at=seen.timestamp + self._settings.retry_seconds)
+            return Step(wait=NEW_EVENTS | at(seen.timestamp + self._settings.retry_seconds))
         self._misread = 0
         self._busy = step is not None or any(self._is_pending(c) for c in self._cases.values())
-        return step or Step(wake_at=min(wake_ats, default=0))
+        return step or Step(wait=NEW_EVENTS | at(*wake_ats))
 
     def _search(self, seen: Observation) -> None:
         """Read the blocks that are new; begin anew when some that were read have been replaced.

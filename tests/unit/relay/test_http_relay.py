@@ -107,7 +107,7 @@ def test_a_relay_that_dies_after_it_took_messages_sends_them_when_it_is_back(
     # Dead: these two have no coin either.
     assert [p.step().action for p in parties[1:]] == [None, None]
     with relayed.running() as keeper:
-        federation.pass_until(parties[1].step().wake_at)
+        federation.pass_until(federation.due_at(parties[1].step()))
         assert [p.step().action for p in parties[1:]] == ["post reveal"] * 2
         assert keeper.step().action == "reveal"
     assert federation.observe().current.reveals == 3

@@ -11,7 +11,7 @@ from support.observations import SOME_CID, seen
 
 from fl_orchestrator.chain.contract.history import HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import Step, Worker
 from fl_orchestrator.roles.hooks import HookFailed, HookWorker
 from fl_orchestrator.service.loop import Service
 from fl_orchestrator.service.stop import Stop
@@ -120,8 +120,6 @@ def test_what_a_hook_raises_names_the_hook_and_the_round(
 class Party:
     """Steps until the tracker has told it of a round, so many times."""
 
-    phases = EVERY_PHASE
-
     def __init__(self, tracker: Tracker, steps: Iterator[int]) -> None:
         self._tracker = tracker
         self._steps = steps
@@ -143,6 +141,7 @@ def test_a_hook_that_fails_does_not_stop_the_other_roles_of_its_process(
     stop = Stop()
     monkeypatch.setattr(stop, "sleep", lambda _seconds: None)
     worker = HookWorker(contract, tracker, tmp_path / "cursor.json")
-    service = Service(contract, [Party(tracker, steps), worker], stop, now=lambda: next(clock))
+    workers: list[Worker] = [Party(tracker, steps), worker]
+    service = Service(contract, "", workers, stop, now=lambda: next(clock))
     service.run(lambda: tracker.told == [1])
     assert next(steps) > 3

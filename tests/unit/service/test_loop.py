@@ -16,12 +16,13 @@ from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.nodes.connect import RpcUnavailable, WrongChain
 from fl_orchestrator.chain.sending.send import InsufficientFunds
+from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.store import StoreUnavailable
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
+from fl_orchestrator.roles.base import ANY_TIME, NEW_EVENTS, Step, Wait, at, in_phase
 from fl_orchestrator.roles.party.journal import DamagedJournal
-from fl_orchestrator.service.loop import Duty, NoBlock, Service
+from fl_orchestrator.service.loop import NoBlock, Service
 from fl_orchestrator.service.metrics import Metrics
-from fl_orchestrator.service.pace import BackOff, Pace
+from fl_orchestrator.service.pace import LOOK_EVERY
 from fl_orchestrator.service.stop import Stop
 
 BLOCK_SECONDS = 2
@@ -35,7 +36,8 @@ class World(Stop):
         self.now = 0.0
         self.ends_at = seconds
         self.mines = True
-        self.chain: Any = SimpleNamespace(last_seen=None)
+        self.chain: Any = SimpleNamespace(last_seen=None, observe=lambda _account: self.observe())
+        self.looks = 0
 
     def clock(self) -> float:
         return self.now
@@ -50,20 +52,24 @@ class World(Stop):
     def block(self) -> int:
         return int(self.now / BLOCK_SECONDS) if self.mines else 0
 
-    def observe(self) -> None:
+    def observe(self) -> Observation:
+        self.looks += 1
         self.chain.last_seen = seen(
             block_number=self.block, timestamp=1000 + BLOCK_SECONDS * self.block
         )
+        found: Observation = self.chain.last_seen
+        return found
 
 
 class Scripted:
-    """Observes, and then does or raises what it is told; rests when it is told nothing more."""
+    """Observes, and then does or raises what it is told; waits when it is told nothing more."""
 
-    phases = EVERY_PHASE
-
-    def __init__(self, world: World, script: Iterable[str | Exception] = ()) -> None:
+    def __init__(
+        self, world: World, script: Iterable[str | Step | Exception] = (), wait: Wait = ANY_TIME
+    ) -> None:
         self.world = world
         self.script = list(script)
+        self.wait = wait
         self.asked_at: list[float] = []
 
     def step(self) -> Step:
@@ -72,16 +78,16 @@ class Scripted:
         said = self.script.pop(0) if self.script else None
         if isinstance(said, Exception):
             raise said
-        return Step(said)
+        if isinstance(said, Step):
+            return said
+        return Step(said, self.wait if said is None else ANY_TIME)
 
 
-def service(world: World, *duties: Any, **options: Any) -> Service:
-    return Service(world.chain, duties, world, now=world.clock, **options)
-
-
-def steady(role: Scripted) -> Duty:
-    """A duty whose delays are those of one seed."""
-    return Duty(role, back_off=BackOff(random=random.Random(0)))
+def service(world: World, *workers: Any, **options: Any) -> Service:
+    generator = random.Random(0)
+    return Service(
+        world.chain, "0x0", workers, world, now=world.clock, generator=generator, **options
+    )
 
 
 def test_a_resting_role_is_asked_once_for_each_block() -> None:
@@ -99,12 +105,39 @@ def test_a_role_that_acts_is_asked_again_at_once() -> None:
     assert role.asked_at[:3] == [0, 0, 0]
 
 
-def test_a_duty_that_only_waits_for_events_is_asked_less_often() -> None:
-    world = World(221)
-    often, seldom = Scripted(world), Scripted(world)
-    service(world, often, Duty(seldom, every=10)).run()
-    assert len([at for at in often.asked_at if at > 20]) == 100
-    assert len([at for at in seldom.asked_at if at > 20]) == 10
+def test_who_waits_for_events_is_asked_after_some_blocks_and_not_looked_after_before() -> None:
+    world = World(20 + 10 * LOOK_EVERY * BLOCK_SECONDS)
+    role = Scripted(world, wait=NEW_EVENTS)
+    service(world, role).run()
+    later = [at for at in role.asked_at if at > 20]
+    assert len(later) == 10
+    assert {b - a for a, b in itertools.pairwise(later)} == {LOOK_EVERY * BLOCK_SECONDS}
+    # One before each step, and the role's own.
+    assert world.looks < 2 * len(role.asked_at) + 5
+
+
+def test_who_waits_for_a_phase_is_looked_after_in_each_block_and_asked_now_and_then() -> None:
+    world = World(20 + 10 * LOOK_EVERY * BLOCK_SECONDS)
+    role = Scripted(world, wait=in_phase(Phase.REVEAL))
+    service(world, role).run()
+    # A reorganisation may have dropped what it did.
+    assert len([at for at in role.asked_at if at > 20]) == 10
+    assert 10 * LOOK_EVERY < world.looks - len(role.asked_at) < 11 * LOOK_EVERY + 5
+
+
+def test_who_waits_for_a_time_is_asked_in_its_block() -> None:
+    world = World(60)
+    role = Scripted(world, wait=at(1050) | NEW_EVENTS)
+    service(world, role).run()
+    assert 50 in role.asked_at
+    assert all(b - a >= BLOCK_SECONDS for a, b in itertools.pairwise(role.asked_at))
+
+
+def test_a_role_that_acted_and_waits_for_others_is_not_asked_at_once() -> None:
+    world = World(20)
+    role = Scripted(world, [Step("post commit", in_phase(Phase.REVEAL) | at(1008))])
+    assert service(world, role).run() == {"post commit": 1}
+    assert role.asked_at[:2] == [0, 8]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +155,7 @@ def test_an_outage_is_borne_with_longer_and_longer_delays(outage: Exception) -> 
     world = World(400)
     role = Scripted(world, [outage] * 8 + ["commit"])
     metrics = Metrics("party")
-    done = service(world, steady(role), metrics=metrics).run()
+    done = service(world, role, metrics=metrics).run()
     assert done == {"commit": 1}
     delays = [b - a for a, b in itertools.pairwise(role.asked_at[:9])]
     # From one second, before the block time is known, or two, up to thirty.
@@ -137,14 +170,30 @@ def test_the_delay_is_short_again_after_a_success() -> None:
     world = World(100)
     outage = RpcUnavailable("The endpoint does not answer.")
     role = Scripted(world, [*[outage] * 6, "commit", outage])
-    service(world, steady(role)).run()
+    service(world, role).run()
     failed_again = role.asked_at[7]
     assert role.asked_at[8] - failed_again <= 2
 
 
-def test_two_processes_do_not_come_back_at_once() -> None:
-    one, other = (BackOff(random=random.Random(seed)) for seed in (1, 2))
-    assert [one.next(1) for _ in range(5)] != [other.next(1) for _ in range(5)]
+def test_an_outage_of_the_node_is_borne_while_it_is_looked_whether_a_role_is_due() -> None:
+    world = World(200)
+    role = Scripted(world, ["commit"], wait=in_phase(Phase.REVEAL))
+    looked_at: list[float] = []
+
+    def observe(_account: str) -> Observation:
+        looked_at.append(world.now)
+        if 20 < world.now < 150:
+            raise RpcUnavailable("The endpoint does not answer.")
+        return world.observe()
+
+    world.chain.observe = observe
+    metrics = Metrics("party")
+    assert service(world, role, metrics=metrics).run() == {"commit": 1}
+    failed = [at for at in looked_at if 20 < at < 150]
+    delays = [b - a for a, b in itertools.pairwise(failed)]
+    assert len(failed) < 15
+    assert delays[-1] > 8 * BLOCK_SECONDS / 2
+    assert role.asked_at[-1] > 150
 
 
 def test_what_the_contract_refuses_is_sent_again_with_the_next_block_and_never_before() -> None:
@@ -179,7 +228,7 @@ def test_what_does_not_pass_by_itself_ends_it(defect: Exception) -> None:
     assert world.now == 0
 
 
-def test_one_duty_goes_on_while_another_fails() -> None:
+def test_one_role_goes_on_while_another_fails() -> None:
     world = World(100)
     failing = Scripted(world, [StoreUnavailable("The store does not answer.")] * 100)
     well = Scripted(world)
@@ -222,25 +271,3 @@ def test_a_request_to_stop_is_heard_between_two_steps() -> None:
 
     role = Busy(world)
     assert service(world, role).run() == {"act": 3}
-
-
-def test_the_block_time_is_learnt_and_a_moved_clock_does_not_count() -> None:
-    pace = Pace()
-    assert pace.seconds == 1
-    for number in range(1, 8):
-        pace.saw(number, 12 * number)
-    assert pace.seconds == 12
-    pace.saw(8, 100_000)
-    assert pace.seconds == 12
-    pace.saw(5, 100_001)
-    pace.saw(6, 100_013)
-    assert pace.seconds == 12
-
-
-def test_the_block_time_stays_within_bounds() -> None:
-    slow, fast = Pace(), Pace()
-    for number in range(1, 5):
-        slow.saw(number, 1000 * number)
-        fast.saw(100 * number, number)
-    assert slow.seconds == 15
-    assert fast.seconds == 0.25

@@ -9,21 +9,21 @@ import pytest
 from support.observations import seen
 
 from fl_orchestrator.chain.types import Observation, Phase
-from fl_orchestrator.roles.base import EVERY_PHASE, Step
-from fl_orchestrator.simulation.driver import StuckFederation, Turn, pass_time, run_until
+from fl_orchestrator.roles.base import NEVER, Step, at, in_phase
+from fl_orchestrator.roles.schedule import Schedule
+from fl_orchestrator.simulation.driver import StuckFederation, pass_time, run_until
 
 
 class Scripted:
-    """Gives the steps that it was made with, one after the other, then nothing."""
+    """Gives the steps that it was made with, one after the other, then waits for ever."""
 
-    def __init__(self, *steps: Step, phases: frozenset[Phase] = frozenset({Phase.COMMIT})) -> None:
-        self.phases = phases
+    def __init__(self, *steps: Step) -> None:
         self._steps: Iterator[Step] = iter(steps)
         self.asked = 0
 
     def step(self) -> Step:
         self.asked += 1
-        return next(self._steps, Step())
+        return next(self._steps, Step(wait=NEVER))
 
 
 class Clock:
@@ -39,54 +39,17 @@ class Clock:
         return seen(Phase.COMMIT if self.now < 1_000 else Phase.REVEAL, timestamp=self.now)
 
 
-def turn_after(step: Step, phases: frozenset[Phase] = frozenset({Phase.COMMIT})) -> Turn:
-    turn = Turn(Scripted(step, phases=phases))
-    assert turn.is_due(seen())
-    turn.take(seen())
-    return turn
-
-
-def test_who_had_nothing_to_do_is_asked_in_the_next_phase() -> None:
-    turn = turn_after(Step(), phases=frozenset({Phase.COMMIT, Phase.REVEAL}))
-    assert not turn.is_due(seen(timestamp=999))
-    assert turn.is_due(seen(Phase.REVEAL))
-    assert not turn.is_due(seen(Phase.ATTEST))
-
-
-def test_who_acted_is_asked_again_at_once() -> None:
-    assert turn_after(Step("commit")).is_due(seen())
-
-
-def test_who_waits_for_a_time_is_asked_then() -> None:
-    turn = turn_after(Step("post commit", wake_at=600))
-    assert not turn.is_due(seen(timestamp=599))
-    assert turn.is_due(seen(timestamp=600))
-
-
-def test_who_has_no_part_in_a_round_is_asked_in_the_next_one() -> None:
-    phases = frozenset({Phase.COMMIT, Phase.REVEAL})
-    turn = turn_after(Step(round_over=True), phases)
-    assert not turn.is_due(seen(Phase.REVEAL))
-    assert turn.is_due(seen(current={"round": 6}))
-
-
-def test_who_waits_for_the_others_is_always_asked() -> None:
-    turn = turn_after(Step(), EVERY_PHASE)
-    assert turn.is_due(seen())
-
-
 def test_time_passes_only_when_nobody_acts_and_then_to_the_next_moment() -> None:
     clock: Any = Clock()
-    early = Scripted(Step("commit"), Step(wake_at=700), Step())
-    late = Scripted(Step())
-    turns = [Turn(early), Turn(late)]
+    early = Scripted(Step("commit"), Step(wait=at(700)), Step(wait=in_phase(Phase.COMMIT)))
+    late = Scripted(Step(wait=in_phase(Phase.REVEAL)))
     times = []
 
     def done(_: Observation) -> bool:
         times.append(clock.now)
         return bool(clock.now >= 1_000)
 
-    run_until(clock, clock.observe, turns, done)
+    run_until(clock, clock.observe, [Schedule(early), Schedule(late)], done)
     assert times == [500, 500, 700, 1_000]
     assert (early.asked, late.asked) == (3, 1)
 
@@ -96,4 +59,12 @@ def test_a_federation_in_which_nobody_can_go_on_is_stuck() -> None:
     with pytest.raises(StuckFederation, match="Round 5"):
         pass_time(clock, seen(Phase.ACCEPTED))
     with pytest.raises(StuckFederation, match="Nothing came of"):
-        run_until(clock, seen, [Turn(Scripted(*[Step("talk")] * 20_000))], lambda _: False)
+        run_until(clock, seen, [Schedule(Scripted(*[Step("talk")] * 20_000))], lambda _: False)
+
+
+def test_a_time_that_has_passed_does_not_keep_a_federation_from_being_stuck() -> None:
+    clock: Any = Clock()
+    with pytest.raises(StuckFederation):
+        pass_time(clock, seen(Phase.ACCEPTED, timestamp=500), [at(0, 499, 500)])
+    pass_time(clock, seen(Phase.ACCEPTED, timestamp=500), [at(0, 499), at(502, 900)])
+    assert clock.now == 502

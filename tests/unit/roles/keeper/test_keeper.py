@@ -61,14 +61,15 @@ def test_messages_wait_for_a_quarter_of_what_is_left_at_most(federation: SmallFe
     step = keeper.step()
     seen = federation.observe()
     left = seen.current.commit_end - seen.timestamp
-    assert step.wake_at == seen.timestamp + left // 4
-    federation.pass_until(step.wake_at - 1)
+    due_at = federation.due_at(step)
+    assert due_at == seen.timestamp + left // 4
+    federation.pass_until(due_at - 1)
     assert keeper.step().action is None
-    federation.pass_until(step.wake_at)
+    federation.pass_until(due_at)
     assert keeper.step().action == "commitFor"
     # The next one gathers anew.
     post_commit(federation, 1)
-    assert keeper.step().wake_at > federation.observe().timestamp
+    assert federation.due_at(keeper.step()) > federation.observe().timestamp
 
 
 def test_one_bad_message_sinks_no_batch_and_does_not_come_back(
@@ -139,8 +140,9 @@ def test_attestations_do_not_wait_until_their_authors_give_up(federation: SmallF
     federation.mailbox.post_attestation(signed.result, signed.signature)
     step = keeper.step()
     current = federation.observe().current
-    assert step.wake_at < (current.reveal_end + current.attest_end) // 2
-    federation.pass_until(step.wake_at)
+    due_at = federation.due_at(step)
+    assert due_at < (current.reveal_end + current.attest_end) // 2
+    federation.pass_until(due_at)
     assert keeper.step().action == "attest"
     assert federation.mailbox.waiting(1, SignedResult) == []
 

@@ -75,14 +75,15 @@ def test_a_party_without_coin_asks_again_until_the_relay_is_back(
     first = party.step()
     seen = federation.observe()
     assert first.action is None
-    assert seen.timestamp < first.wake_at < seen.current.commit_end
+    due_at = federation.due_at(first)
+    assert seen.timestamp < due_at < seen.current.commit_end
     # It does not ask in every block.
     assert party.step() == first
     assert relay.asked == 1
-    federation.pass_until(first.wake_at)
+    federation.pass_until(due_at)
     assert party.step().action is None
     relay.back = Mailbox()
-    federation.pass_until(party.step().wake_at)
+    federation.pass_until(federation.due_at(party.step()))
     assert party.step().action == "post commit"
     (commit,) = relay.back.waiting(1, SignedCommit)
     assert commit.party == federation.parties[0].address
@@ -98,7 +99,7 @@ def test_a_party_without_coin_whom_a_relay_ignores_asks_again(
         for _ in range(3):
             step = party.step()
             assert step.action == "post commit"
-            federation.pass_until(step.wake_at)
+            federation.pass_until(federation.due_at(step))
     assert relay.dropped == ["commit"] * 3
     assert any(entry["event"].startswith("cannot pay") for entry in logs)
 
@@ -153,7 +154,7 @@ def test_a_party_that_the_relay_forestalled_is_content(
     to_reveal(federation)
     party = federation.party(0, relay=DeafRelay())
     posted = party.step()
-    federation.pass_until(posted.wake_at)
+    federation.pass_until(federation.due_at(posted))
     seen = federation.observe(federation.parties[0])
     update = entry_of(federation, 0).update
     federation.send(federation.keeper_key, federation.federation.reveal([update]))
@@ -173,7 +174,7 @@ def test_an_update_leaves_only_when_the_end_of_the_commit_phase_is_confirmed(
     for _ in range(2):
         step = party.step()
         assert step.action is None
-        assert step.wake_at == federation.observe().timestamp + 1
+        assert federation.due_at(step) == federation.observe().timestamp + 1
         assert (relay.asked, federation.store.has(cid)) == ([], False)
         federation.chain.mine()
     assert party.step().action == "post reveal"
