@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from fl_orchestrator.content.store import ContentStore, StoreUrlError
+from fl_orchestrator.content.store import ContentStore, StoreUnavailable, StoreUrlError
 
 
 def open_store(url: str, gateways: Sequence[str] = ()) -> ContentStore:
     """Open the store that a URL names.
 
     ``file:///path/to/directory`` is a local directory, made if need be;
-    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), which may be on https,
+    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo; it needs the extra
+    ``kubo``), which may be on https,
     below a path, and behind ``user:password@`` or a bearer ``token@``. What the store has not got
     is asked of the ``gateways``, ``https://host``, in their order. Raises StoreUrlError or
     StoreUnavailable.
@@ -55,8 +56,6 @@ def _open_local(parts: SplitResult) -> ContentStore:
 
 
 def _open_kubo(parts: SplitResult) -> ContentStore:
-    from fl_orchestrator.content.kubo import KuboStore
-
     secure = parts.scheme == "kubo+https"
     port = parts.port or (_HTTPS_PORT if secure else 0)
     user, password = parts.username, parts.password
@@ -65,6 +64,13 @@ def _open_kubo(parts: SplitResult) -> ContentStore:
         raise StoreUrlError(
             f"The store URL {_shown(parts)!r} is not scheme, host and port.", _URL_HINT
         )
+    try:
+        from fl_orchestrator.content.kubo import KuboStore
+    except ModuleNotFoundError as error:
+        raise StoreUnavailable(
+            f"A Kubo store needs the Python package {error.name}, which is not installed.",
+            "Install it with: pip install 'fl-orchestrator[kubo]'.",
+        ) from error
     return KuboStore(
         parts.hostname or "",
         port,

@@ -6,12 +6,16 @@ is not: it is read as it comes, up to a size, and checked against its CID.
 
 import base64
 import io
-import secrets
-from collections.abc import Iterator
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
+import ipfshttpclient
 import requests
+from ipfshttpclient import exceptions
 from pydantic_core import from_json
+from urllib3.exceptions import DecodeError
 
 from fl_orchestrator.content.cid import CHUNK_BYTES, Cid
 from fl_orchestrator.content.download import (
@@ -65,6 +69,62 @@ class _Authorization(requests.auth.AuthBase):
         return request
 
 
+class _BoundedBody:
+    """The body of an answer, of which ipfshttpclient would read any number of bytes."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def stream(self, _amount: int | None, decode_content: bool | None = None) -> Iterator[bytes]:
+        left = _MAX_ANSWER_BYTES
+        for piece in self._raw.stream(_MAX_ANSWER_BYTES, decode_content=decode_content):
+            left -= len(piece)
+            if left < 0:
+                raise DecodeError("the answer is larger than an answer of a node")
+            yield piece
+
+
+class _NodeSession(Session):
+    """What ipfshttpclient sends its requests with: deadlines hold, and answers are bounded."""
+
+    def __init__(self, user: str | None, password: str | None) -> None:
+        super().__init__()
+        # Also without: requests would look for a password in ~/.netrc.
+        self.auth = _Authorization(user, password) if user else _unchanged
+        self.headers["Accept-Encoding"] = "identity"
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        response = super().send(request, **options)
+        response.raw = _BoundedBody(response.raw)
+        return response
+
+
+class _PacedReader:
+    """What is uploaded: each MiB of it has its time, and so has the answer after its end."""
+
+    def __init__(self, reader: HashingReader, deadline: Deadline, seconds: float) -> None:
+        self._reader = reader
+        self._deadline = deadline
+        self._seconds = seconds
+        self._since = 0
+
+    def read(self, size: int = _UPLOAD_BYTES, /) -> bytes:
+        try:
+            piece = self._reader.read(size)
+        except OSError as error:
+            raise StoreUnavailable(f"What is to be stored cannot be read: {error}.") from error
+        self._since += len(piece)
+        if not piece:
+            self._deadline.restart(self._seconds + _ANSWER_SECONDS)
+        elif self._since >= CHUNK_BYTES:
+            self._since = 0
+            self._deadline.restart(self._seconds)
+        return piece
+
+
 class KuboStore:
     """A ContentStore in the IPFS node (Kubo, tested with 0.39) at the given host and port.
 
@@ -94,9 +154,18 @@ class KuboStore:
         self._api = f"{address}{path.rstrip('/')}/api/v0"
         self._timeout_seconds = timeout_seconds
         self._max_file_bytes = max_file_bytes
-        self._session = Session()
-        # Also without: requests would look for a password in ~/.netrc.
-        self._session.auth = _Authorization(user, password) if user else _unchanged
+        self._session = _NodeSession(user, password)
+        base = f"{path.strip('/')}/api/v0".lstrip("/")
+        # Made directly, the client does not check the node's version, of which it knows only 0.5
+        # to 0.8; the calls below are the same in 0.39.
+        self._client: Any = ipfshttpclient.Client(
+            f"/{_address_family(host)}/{host}/tcp/{port}/{'https' if secure else 'http'}",
+            base,
+            chunk_size=_UPLOAD_BYTES,
+            timeout=None,
+        )
+        # It has no parameter for a session, and its own keeps no deadline.
+        self._client._client._session = self._session
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         """Store the rest of a stream; see ContentStore.put."""
@@ -112,25 +181,17 @@ class KuboStore:
 
     def _put(self, stream: BinaryIO, pin: bool) -> Cid:
         reader = HashingReader(stream, self._max_file_bytes)
-        boundary = secrets.token_hex(16)
-        options = {
-            "cid-version": "1",
-            "raw-leaves": "true",
-            "chunker": f"size-{CHUNK_BYTES}",
+        with self._call(self._timeout_seconds) as deadline:
             # Unpinned first: of an upload that breaks off, the node may keep what has arrived.
-            "pin": "false",
-            "progress": "false",
-        }
-        with Deadline(self._timeout_seconds) as deadline:
-            answer = self._answer(
-                deadline,
-                "add",
-                options,
-                data=self._form(reader, boundary, deadline),
-                headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+            answer = self._client.add(
+                _PacedReader(reader, deadline, self._timeout_seconds),
+                cid_version=1,
+                raw_leaves=True,
+                chunker=f"size-{CHUNK_BYTES}",
+                pin=False,
             )
         cid = reader.cid()
-        if (stored := answer.get("Hash")) != str(cid):
+        if (stored := self._object(answer).get("Hash")) != str(cid):
             raise StoreUnavailable(
                 f"{self._what} stores {cid} as {str(stored)[:_SHOWN_CHARACTERS]!r}.",
                 "Remove what differs from the defaults in the Import section of its configuration.",
@@ -138,28 +199,6 @@ class KuboStore:
         if pin:
             self.pin(cid)
         return cid
-
-    def _form(self, reader: HashingReader, boundary: str, deadline: Deadline) -> Iterator[bytes]:
-        """The upload; each MiB of it has its time, and so has the answer at its end."""
-        yield (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode()
-        since = 0
-        while True:
-            try:
-                piece = reader.read(_UPLOAD_BYTES)
-            except OSError as error:
-                raise StoreUnavailable(f"What is to be stored cannot be read: {error}.") from error
-            if not piece:
-                break
-            yield piece
-            since += len(piece)
-            if since >= CHUNK_BYTES:
-                since = 0
-                deadline.restart(self._timeout_seconds)
-        yield f"\r\n--{boundary}--\r\n".encode()
-        deadline.restart(self._timeout_seconds + _ANSWER_SECONDS)
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         """Open the content as a verified stream; see ContentStore.get.
@@ -186,103 +225,107 @@ class KuboStore:
             raise self._not_a_node()
         return size
 
-    def _stat(self, cid: Cid, options: dict[str, str]) -> dict[str, Any]:
-        return self._repeated("files/stat", {"arg": f"/ipfs/{cid}", **options}, cid)
+    def _stat(self, cid: Cid, options: dict[str, Any]) -> Mapping[str, Any]:
+        def call() -> Any:
+            return self._client.files.stat(f"/ipfs/{cid}", opts=self._options(options))
+
+        return self._object(self._repeated(call, cid))
+
+    def _object(self, answer: Any) -> Mapping[str, Any]:
+        """The answer, if it is one JSON object, as a node's is."""
+        if not isinstance(answer, Mapping):
+            raise self._not_a_node()
+        return answer
 
     def _cat(self, deadline: Deadline, cid: Cid, offset: int) -> requests.Response:
         """The answer from an offset on."""
         query = {"arg": str(cid), "offset": str(offset), "progress": "false"}
-        response = self._send(deadline, "cat", query)
+        what, url = self._what, f"{self._api}/cat"
+        response = send(what, self._session, deadline, "POST", url, _HINT, params=query)
         if response.status_code == _OK:
             return response
         with response:
-            raise self._failure(response, deadline, cid)
+            raise self._failure(response.status_code, _reason(response, deadline), cid)
 
     def has(self, cid: Cid) -> bool:
         """Say whether the node has all of the content itself; see ContentStore.has."""
         try:
-            stat = self._stat(cid, {"with-local": "true", "offline": "true"})
+            stat = self._stat(cid, {"with-local": True, "offline": True})
         except ContentNotFound:
             return False
         return stat.get("Local") is True
 
     def pin(self, cid: Cid) -> None:
         """Keep the content, fetching what the node does not have; see ContentStore.pin."""
-        self._repeated("pin/add", {"arg": str(cid)}, cid)
+        self._repeated(lambda: self._client.pin.add(str(cid), opts=self._options()), cid)
 
     def unpin(self, cid: Cid) -> None:
         """Let the node's garbage collection drop the content; see ContentStore.unpin."""
         try:
-            self._repeated("pin/rm", {"arg": str(cid)}, cid)
+            self._repeated(lambda: self._client.pin.rm(str(cid), opts=self._options()), cid)
         except ContentNotFound as error:
             if "not pinned" not in error.message:
                 raise StoreUnavailable(error.message) from error
 
     # ------------------------------------------------------------------ requests
 
-    def _repeated(self, command: str, query: dict[str, str], cid: Cid) -> dict[str, Any]:
-        """The answer to a command about this content that is safe to repeat."""
-        query = {**query, "timeout": f"{self._timeout_seconds}s"}
+    def _options(self, options: dict[str, Any] | None = None) -> dict[str, Any]:
+        return {**(options or {}), "timeout": f"{self._timeout_seconds}s"}
 
-        def call() -> dict[str, Any]:
-            with Deadline(self._timeout_seconds + _ANSWER_SECONDS) as deadline:
-                return self._answer(deadline, command, query, cid)
+    def _repeated(self, command: Callable[[], Any], cid: Cid) -> Any:
+        """The answer to a command about this content that is safe to repeat."""
+
+        def call() -> Any:
+            with self._call(self._timeout_seconds + _ANSWER_SECONDS, cid):
+                return command()
 
         return repeated(call)
 
-    def _answer(
-        self,
-        deadline: Deadline,
-        command: str,
-        query: dict[str, str],
-        cid: Cid | None = None,
-        **options: Any,
-    ) -> dict[str, Any]:
-        with self._send(deadline, command, query, **options) as response:
-            if response.status_code != _OK:
-                raise self._failure(response, deadline, cid)
-            answer = self._object(response, deadline)
-        if answer is None:
-            raise self._not_a_node()
-        return answer
+    @contextmanager
+    def _call(self, seconds: float, cid: Cid | None = None) -> Iterator[Deadline]:
+        """Let a call of the client keep a deadline, and translate its errors.
 
-    def _send(
-        self, deadline: Deadline, command: str, query: dict[str, str], **options: Any
-    ) -> requests.Response:
-        url = f"{self._api}/{command}"
-        return send(
-            self._what, self._session, deadline, "POST", url, _HINT, params=query, **options
-        )
+        They are raised without their causes, whose text may have a password.
+        """
+        with Deadline(seconds) as deadline:
+            try:
+                with deadline.applied():
+                    yield deadline
+            except exceptions.StatusError as error:
+                reason = str(error) if isinstance(error, exceptions.ErrorResponse) else None
+                raise self._failure(_status(error), reason, cid) from None
+            except (exceptions.Error, requests.RequestException) as error:
+                raise self._broken(error, deadline) from None
 
-    def _object(self, response: requests.Response, deadline: Deadline) -> dict[str, Any] | None:
-        """The JSON object of an answer; None for anything else, which a node does not answer."""
-        try:
-            body = http.read(response, deadline, _MAX_ANSWER_BYTES)
-        except requests.Timeout:
-            raise StoreUnavailable(f"{self._what} does not answer in time.", _HINT) from None
-        except requests.ConnectionError:
-            raise DownloadInterrupted(f"The connection to {self._what} broke.", _HINT) from None
-        except http.TooMuch:
-            return None
-        try:
-            answer = from_json(body)
-        except ValueError:
-            return None
-        return answer if isinstance(answer, dict) else None
+    def _broken(self, error: Exception, deadline: Deadline) -> StoreUnavailable:
+        """What it means that a call came to no answer."""
+        if deadline.passed or isinstance(error, exceptions.TimeoutError | requests.Timeout):
+            return StoreUnavailable(f"{self._what} does not answer in time.", _HINT)
+        cause = error.__cause__
+        if isinstance(error, exceptions.ConnectionError) and not (
+            isinstance(cause, requests.ConnectionError) and http.was_connected(cause)
+        ):
+            return DownloadInterrupted(f"{self._what} cannot be reached.", _HINT)
+        if isinstance(
+            error,
+            exceptions.CommunicationError
+            | requests.ConnectionError
+            | requests.exceptions.ChunkedEncodingError,
+        ):
+            return DownloadInterrupted(f"The connection to {self._what} broke.", _HINT)
+        return self._not_a_node()
 
     def _failure(
-        self, response: requests.Response, deadline: Deadline, cid: Cid | None
+        self, status: int, reason: str | None, cid: Cid | None
     ) -> StoreUnavailable | ContentNotFound | StoreFull:
         """What a status other than 200 means; with a CID, what the node says is about that."""
-        status = response.status_code
         if status in _REFUSED:
             return StoreUnavailable(
                 f"{self._what} refuses this client: HTTP status {status}.", _REFUSED_HINT
             )
         if status in _PASSING:
             return DownloadInterrupted(f"{self._what} answers with HTTP status {status}.", _HINT)
-        reason = (self._object(response, deadline) or {}).get("Message")
-        if not isinstance(reason, str):
+        if reason is None:
             return self._not_a_node()
         reason = http.shown_text(reason)
         if cid is not None:
@@ -300,3 +343,23 @@ class KuboStore:
 
 def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
+
+
+def _reason(response: requests.Response, deadline: Deadline) -> str | None:
+    """The reason that an error of the node gives, which is JSON; None for another server's."""
+    try:
+        return str(from_json(http.read(response, deadline, _MAX_ANSWER_BYTES))["Message"])
+    except (ValueError, KeyError, TypeError, http.TooMuch, requests.RequestException):
+        return None
+
+
+def _status(error: Any) -> int:
+    return int(error.original.response.status_code)
+
+
+def _address_family(host: str) -> str:
+    """The multiaddr protocol of a host."""
+    try:
+        return f"ip{ipaddress.ip_address(host).version}"
+    except ValueError:
+        return "dns"

@@ -8,7 +8,7 @@ import pytest
 
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.content.store import StoreUrlError
+from fl_orchestrator.content.store import StoreUnavailable, StoreUrlError
 from fl_orchestrator.errors import InputError
 
 
@@ -52,6 +52,13 @@ def test_the_kubo_store_is_imported_only_when_it_is_opened(tmp_path: Path) -> No
     code = (
         "import sys; from fl_orchestrator.content.by_url import open_store;"
         f"open_store({tmp_path.as_uri()!r});"
-        "assert not {'requests', 'fl_orchestrator.content.kubo'} & {*sys.modules}"
+        "assert not {'ipfshttpclient', 'requests', 'fl_orchestrator.content.kubo'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_missing_client_library_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipfshttpclient", None)
+    monkeypatch.delitem(sys.modules, "fl_orchestrator.content.kubo", raising=False)
+    with pytest.raises(StoreUnavailable, match=r"pip install 'fl-orchestrator\[kubo\]'"):
+        open_store("kubo+http://127.0.0.1:5001")
