@@ -20,7 +20,7 @@ class FloError(Exception):
 
     @property
     def for_log(self) -> str:
-        """What a log may have of it. It may be less than what a person at a terminal is told."""
+        """The text for a log. Subclasses may leave out what only the user at a terminal may see."""
         return str(self)
 
 

@@ -1,4 +1,4 @@
-"""Files that others may have put there, and small files that a crash leaves whole."""
+"""Reads files that other users may have created, and writes small files atomically."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Final
 
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
-# O_NONBLOCK: opening a FIFO would wait for its writer.
+# Without O_NONBLOCK, opening a FIFO would block until another process writes to it.
 _UNKNOWN_FLAGS: Final = _READ_FLAGS | os.O_NONBLOCK | os.O_NOFOLLOW
 _FOLDER_FLAGS: Final = _READ_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def open_regular(path: Path | str, *, folder: int | None = None) -> io.FileIO:
-    """Open a file to read that anybody may have put there: only a regular file, and no link.
+    """Open an untrusted file for reading, if it is a regular file and no symbolic link.
 
-    ``folder`` is the descriptor of the directory in which a name is looked up. Raises OSError.
+    ``folder`` is the descriptor of the directory that a relative path starts from. Raises OSError,
+    also for a link and for a file that is not regular.
     """
     try:
         descriptor = os.open(path, _UNKNOWN_FLAGS, dir_fd=folder)
@@ -34,9 +35,9 @@ def open_regular(path: Path | str, *, folder: int | None = None) -> io.FileIO:
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """The content of a file as ``open_regular`` takes it, and at most one byte above the limit.
+    """Read at most ``max_bytes + 1`` bytes of a file that ``open_regular`` accepts.
 
-    Raises OSError.
+    The caller compares the length with ``max_bytes`` to detect a larger file. Raises OSError.
     """
     with open_regular(path) as file:
         pieces, left = [], max_bytes + 1
@@ -48,7 +49,10 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 
 @contextmanager
 def open_folder(path: Path) -> Iterator[int]:
-    """The descriptor of a directory that is no link, for calls with ``dir_fd``. Raises OSError."""
+    """Open a directory that is no symbolic link; yield its descriptor for calls with ``dir_fd``.
+
+    Raises OSError.
+    """
     try:
         descriptor = os.open(path, _FOLDER_FLAGS)
     except OSError as error:
@@ -60,25 +64,34 @@ def open_folder(path: Path) -> Iterator[int]:
 
 
 def _as_link(error: OSError, path: Path | str) -> OSError:
-    """O_NOFOLLOW says of a link that there are too many, and with O_DIRECTORY of a link to a
-    directory that it is none."""
+    """Replace the misleading error for a link by one that names the link.
+
+    With O_NOFOLLOW the system reports a link as ELOOP ("too many links"); with O_DIRECTORY as well
+    it reports a link to a directory as ENOTDIR ("not a directory").
+    """
     if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and Path(path).is_symlink()):
         return OSError(error.errno, "it is a link, which is not followed here", str(path))
     return error
 
 
 def decoded(data: bytes) -> str:
-    """The text of a file that a person wrote, who may have an editor on Windows: a byte order mark
-    says that it is UTF-16, or says nothing; without one it is UTF-8. Raises UnicodeDecodeError."""
+    """Decode a text file that a person wrote, also with a Windows editor.
+
+    It is UTF-16 if it starts with a UTF-16 byte order mark, else UTF-8 with or without a byte order
+    mark. Raises UnicodeDecodeError.
+    """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     return data.decode("utf-8-sig")
 
 
 def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
-    """Replace a file in one step; on return the new text survives a power failure."""
+    """Replace a file atomically; after the return the new text survives a power failure.
+
+    Raises OSError.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    # What a crash left behind; a link in its place must not be written through.
+    # A crash may have left this file. It may also be a link, which must not be written through.
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor)
@@ -90,7 +103,7 @@ def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or the names in a directory, durable."""
+    """Flush a file's content, or a directory's entries, to disk (fsync). Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
-"""The JSON that the product writes: RFC 8259, which has no NaN and no infinity.
+"""Writes JSON as RFC 8259 defines it, which has no NaN and no infinity.
 
-A number that is not finite becomes null; the object it stands in says why, under ``not_finite``:
+A number that is not finite becomes null, and the object that contains it gets a key ``not_finite``
+with the original value:
 ``{"loss": null, "not_finite": {"loss": "NaN"}}``.
 """
 
@@ -11,17 +12,20 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-#: The key with the reasons for an object's nulls.
+#: The key under which an object lists its numbers that were not finite.
 NOT_FINITE: Final = "not_finite"
 
 
 def to_json(value: Any, *, indent: int | None = None, **options: Any) -> str:
-    """A value as JSON, in ASCII. ``options`` are json.dumps'. Raises TypeError for other types."""
+    """Serialize a value as ASCII JSON. ``options`` are passed to json.dumps.
+
+    Raises TypeError for a type that JSON does not have.
+    """
     return json.dumps(finite(value), indent=indent, allow_nan=False, **options)
 
 
 def finite(value: Any) -> Any:
-    """The value with null for each number that is not finite, and the reason beside it."""
+    """Replace each number that is not finite by null, and list it under ``not_finite``."""
     if isinstance(value, Mapping):
         reasons: dict[str, str] = {}
         found = {key: _finite(str(key), inner, reasons) for key, inner in value.items()}
@@ -30,19 +34,19 @@ def finite(value: Any) -> Any:
 
 
 def word_for(number: float) -> str | None:
-    """What a number is that JSON has no number for: NaN, Infinity or -Infinity; else None."""
+    """Name a number that JSON cannot express: NaN, Infinity or -Infinity. None if it is finite."""
     if math.isfinite(number):
         return None
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def number_of(word: str) -> float:
-    """The number that ``word_for`` has the word of. Raises ValueError."""
+    """The number that a word of ``word_for`` stands for. Raises ValueError."""
     return float(word)
 
 
 def _finite(path: str, value: Any, reasons: dict[str, str]) -> Any:
-    """A value at a place of the object that ``reasons`` are of."""
+    """Replace what is not finite in the value at ``path``, and record it in ``reasons``."""
     if isinstance(value, float):
         word = word_for(value)
         if word is None:

@@ -1,4 +1,4 @@
-"""Amounts of money: in words, and as people type them."""
+"""Formats and parses amounts of money."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXACT: Final = Context(prec=64)
 
 
 def ether(wei: int) -> str:
-    """An amount for people: in ETH with 6 decimals, or in wei where these would hide it."""
+    """Format an amount for people: in ETH with 6 decimals, or in wei if these would show zero."""
     if 0 < wei < _LEAST_SHOWN_WEI:
         return f"{wei:,} wei"
     amount = (Decimal(wei) / ETHER).quantize(Decimal("0.000001"))
