@@ -1,6 +1,6 @@
-"""The compiled inner loops of the rules, on blocks that stay in the cache.
+"""The compiled inner loops of the rules, on blocks that fit the CPU cache.
 
-Imported only where a rule runs: numba takes a second to import.
+Import this only where a rule runs: numba takes a second to import.
 """
 
 from collections.abc import Callable
@@ -20,25 +20,25 @@ _log = structlog.get_logger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _SHIFT: Final = 48
-# Columns sorted at a time: ten rows of them fit the L1 cache, a hundred the L2.
+# Columns sorted at a time: ten rows of this length fit the L1 cache, a hundred the L2 cache.
 _TILE: Final = 1024
-# One compilation serves blocks from files, which are read-only, and from memory.
+# Blocks from files are read-only, blocks in memory are not; this one signature accepts both.
 _BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
 _SUMS: Final = types.int32[::1]
 
 
 def _compiled(signature: Any) -> Callable[[_Function], _Function]:
-    """Compile now, and keep the code for the next process where there is a place for it.
+    """Compile now, and cache the code on disk for the next process if possible.
 
-    There is none where neither the package's directory, nor the home directory, nor
-    NUMBA_CACHE_DIR can be written to, or the disk is full: then each process compiles anew.
+    Numba cannot cache if none of the package's directory, the home directory and NUMBA_CACHE_DIR is
+    writable, or if the disk is full. Then each process compiles again.
     """
 
     def compile_(function: _Function) -> _Function:
         try:
             compiled: _Function = numba.njit(signature, cache=True)(function)
         except (RuntimeError, OSError) as error:
-            _log.info("compiles anew: set NUMBA_CACHE_DIR to keep it", reason=str(error))
+            _log.info("no cache for compiled code: set NUMBA_CACHE_DIR", reason=str(error))
             compiled = numba.njit(signature)(function)
         return compiled
 
@@ -49,9 +49,9 @@ def _compiled(signature: Any) -> Callable[[_Function], _Function]:
 def add_weighted(
     sums: Int32, q0: Int16, q1: Int16, q2: Int16, q3: Int16, w0: int, w1: int, w2: int, w3: int
 ) -> None:
-    """Add w0 q0 + w1 q1 + w2 q2 + w3 q3 to the sums, within int32: 100 * 255 * 2^15 < 2^30.
+    """Add w0 q0 + w1 q1 + w2 q2 + w3 q3 to the sums. int32 suffices: 100 * 255 * 2^15 < 2^30.
 
-    Four at a time, as loading and storing the sums costs more than the arithmetic.
+    It takes four updates per pass, because to load and store the sums costs more than to add.
     """
     for i in range(sums.size):
         low = w0 * np.int32(q0[i]) + w1 * np.int32(q1[i])
@@ -62,8 +62,8 @@ def add_weighted(
 def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -> None:
     """Add to each sum the values of ranks low..high-1 in its column of ``rows``, reordering rows.
 
-    A sorting network, because it compares whole rows of columns at a time: its minimum and maximum
-    are vector instructions, where a sort of each column would branch on every value.
+    A sorting network compares whole rows, so that minimum and maximum become vector instructions; a
+    sort of each column would branch on every value.
     """
     for start in range(0, sums.size, _TILE):
         stop = min(start + _TILE, sums.size)
@@ -103,10 +103,10 @@ def rounded_mean(sums: Int32, count: int) -> Int16:
 
 
 def selection_network(size: int, low: int, high: int) -> Network:
-    """Return the comparators (i, j), i < j, that put the ranks low..high-1 in their places.
+    """Return the comparators (i, j), i < j, that move the ranks low..high-1 to their places.
 
-    Batcher's merge exchange (Knuth, The Art of Computer Programming, 5.2.2, algorithm M), without
-    the comparators that no wanted rank depends on.
+    This is Batcher's merge exchange (Knuth, The Art of Computer Programming, 5.2.2, algorithm M)
+    without the comparators that do not affect these ranks. Returns int64 of shape (comparators, 2).
     """
     comparators: list[tuple[int, int]] = []
     top = 1 << (size - 1).bit_length() >> 1

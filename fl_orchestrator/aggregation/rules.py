@@ -1,7 +1,8 @@
 """The aggregation rules (docs/protocol.md, section 3): exact, independent of order, streaming.
 
-An update is an iterable of flat int16 blocks (a VectorReader's, or ``in_blocks`` of an array); all
-updates of a call, and the base, are cut into blocks alike. Only the current blocks are in memory.
+An update is an iterable of flat int16 blocks (a VectorReader's, or ``in_blocks`` of an array). All
+updates of a call, and the base, must have the same block sizes. Only the current blocks are in
+memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,7 +48,7 @@ class WeightedMean:
         for blocks in _in_step(updates, [np.int16] * len(updates)):
             sums = np.zeros(blocks[0].size, np.int32)
             for k in range(0, len(blocks), 4):
-                # Beyond the last update: any block, with the weight 0.
+                # After the last update, fill up with any block; its weight is 0.
                 q = (*blocks[k : k + 4], *blocks[:1] * 3)
                 w = (*weights[k : k + 4], 0, 0, 0)
                 kernels.add_weighted(sums, q[0], q[1], q[2], q[3], w[0], w[1], w[2], w[3])
@@ -67,7 +68,7 @@ class Median:
 
 @dataclass(frozen=True, slots=True)
 class TrimmedMean:
-    """The unweighted mean of what is left without the b smallest and the b largest."""
+    """The unweighted mean without the b smallest and the b largest values."""
 
     trim_bps: int
 
@@ -114,7 +115,7 @@ def _mean_of_ranks(updates: Sequence[Update], low: int, high: int) -> Iterator[I
     for blocks in _in_step(updates, [np.int16] * len(updates)):
         size = blocks[0].size
         if rows.shape[1] < size:
-            # One cache line more: rows a power of two apart would evict each other.
+            # Add one cache line per row: rows at a power-of-two distance would evict each other.
             rows = np.empty((len(updates), size + 32), np.int16)
         for row, block in zip(rows, blocks, strict=True):
             row[:size] = block
@@ -128,7 +129,7 @@ def _in_step(
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     for blocks in zip_longest(*sources):
         if any(block is None or block.size != blocks[0].size for block in blocks):
-            raise AggregationError("The updates and the base are not cut into blocks alike.")
+            raise AggregationError("The updates and the base have blocks of different sizes.")
         if any(block.dtype != dtype for block, dtype in zip(blocks, dtypes, strict=True)):
             raise AggregationError("An update is not int16, or the base is not int32.")
         yield blocks
@@ -136,9 +137,9 @@ def _in_step(
 
 def _check(updates: Sequence[Any], weights: Sequence[int]) -> None:
     if not 1 <= len(updates) <= MAX_UPDATES:
-        raise AggregationError(f"{len(updates)} updates: a rule takes 1 to {MAX_UPDATES}.")
+        raise AggregationError(f"A rule takes 1 to {MAX_UPDATES} updates, not {len(updates)}.")
     if len(weights) != len(updates):
-        raise AggregationError(f"{len(updates)} updates have {len(weights)} weights.")
+        raise AggregationError(f"There are {len(updates)} updates but {len(weights)} weights.")
     for weight in weights:
         if not 1 <= weight <= MAX_WEIGHT:
             raise AggregationError(f"The weight {weight} is not in 1..{MAX_WEIGHT}.")

@@ -4,7 +4,7 @@ A chunk is 256 little-endian values; each tensor starts a new chunk and is padde
 the leaves are padded to 2^depth with chunks of zeros. A node is (height, index), height 0 being the
 leaves. Source: docs/protocol.md, sections 4 and 10.
 
-Nothing of the padding is ever materialised: a subtree of zeros has a hash known in advance.
+The padding is never allocated: the hash of a subtree of zeros is known in advance.
 """
 
 import bisect
@@ -40,7 +40,11 @@ def zero_nodes(chunk_bytes: int) -> tuple[bytes, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ChunkTree:
-    """A finished tree. ``levels[h]`` joins the hashes of height h that cover any real chunk."""
+    """A finished tree.
+
+    ``levels[h]`` concatenates the hashes of the nodes of height h that cover at least one chunk
+    with values; the nodes that cover only padding are left out.
+    """
 
     depth: int
     chunk_bytes: int
@@ -75,11 +79,11 @@ class TreeHasher:
         self._ends = (t.stop * self._dtype.itemsize for t in layout.tensors if t.size)
         self._end = next(self._ends, 0)
         self._position = 0
-        self._open = bytearray()  # the start of a chunk whose end has not arrived
+        self._open = bytearray()  # the first bytes of an incomplete chunk
         self._leaves: list[bytes] = []
 
     def update(self, block: NDArray[Any]) -> None:
-        """Append values to the vector. Raises ValueError beyond the layout's end."""
+        """Append values to the vector. Raises ValueError for more values than the layout has."""
         if not np.can_cast(block.dtype, self._dtype, casting="equiv"):
             raise ValueError(f"expected {self._dtype} values, not {block.dtype}")
         data = np.ascontiguousarray(block, self._dtype).reshape(-1).view(np.uint8).data
@@ -100,7 +104,7 @@ class TreeHasher:
             yield block
 
     def finish(self) -> ChunkTree:
-        """Return the tree. Raises ValueError unless the whole vector has arrived."""
+        """Return the tree. Raises ValueError if values of the vector are missing."""
         if self._position != self._layout.parameters * self._dtype.itemsize:
             raise ValueError(f"fewer than {self._layout.parameters} values")
         depth = self._layout.depth
@@ -113,7 +117,7 @@ class TreeHasher:
             levels.append(b"".join(_hashes(level, 2 * HASH_BYTES)))
         if len(levels[-1]) > HASH_BYTES:
             raise ValueError(f"{self._layout.chunks} chunks do not fit a depth of {depth}")
-        # Only a model without values leaves the top empty.
+        # The top level is empty only for a model without values.
         levels[-1] = levels[-1] or zeros[depth]
         return ChunkTree(depth, self._chunk_bytes, tuple(levels))
 
@@ -144,9 +148,9 @@ def tree_of(layout: Layout, vector: NDArray[Any]) -> ChunkTree:
 
 
 def chunk_slice(layout: Layout, index: int) -> slice:
-    """Return the values of a flat vector that the chunk at an index holds before its zeros.
+    """Return the range of a flat vector that the chunk at an index holds, without its padding.
 
-    0 <= index < 2^depth; a chunk of padding holds none.
+    It is empty for a chunk of padding. Raises IndexError unless 0 <= index < 2^depth.
     """
     if not 0 <= index < 1 << layout.depth:
         raise IndexError(f"no chunk {index} in a tree of depth {layout.depth}")
@@ -168,7 +172,7 @@ def chunk(layout: Layout, vector: NDArray[Any], index: int) -> bytes:
 
 
 def root_from_proof(leaf: bytes, index: int, proof: Sequence[bytes]) -> bytes:
-    """Return the root that a leaf hash at an index has by a proof of siblings."""
+    """Compute the root from the hash of the leaf at an index and the siblings of its path."""
     node = leaf
     for height, sibling in enumerate(proof):
         node = keccak256(sibling + node if index >> height & 1 else node + sibling)
@@ -183,6 +187,7 @@ def verify(root: bytes, depth: int, index: int, data: bytes, proof: Sequence[byt
 
 
 def _hashes(data: bytes | memoryview, size: int) -> list[bytes]:
-    # Half of the time of a tree is the loop around keccak: local names, no calls of ours.
+    # This loop takes half of the time of a tree, so it uses local names and calls no functions of
+    # this module.
     keccak, view = sha3.keccak_256, memoryview(data)
     return [keccak(view[i : i + size]).digest() for i in range(0, len(view), size)]

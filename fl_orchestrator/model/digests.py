@@ -1,4 +1,4 @@
-"""The hashes and the draw that contracts and Python compute alike.
+"""The hashes and the draw, computed exactly as the contracts compute them.
 
 Every hash is ``keccak256(abi.encode(...))`` of static types: each value is one 32-byte word.
 Source: docs/protocol.md, sections 4, 5.2, 5.3 and 10; EIP-712.
@@ -71,9 +71,9 @@ def round_seed(previous: bytes, block_hash: bytes, round_number: int) -> bytes:
 
 
 def drawn(seed: bytes, party: str, stake: int, total_stake: int, participants: int) -> bool:
-    """Tell whether a sampled round draws a party, with its frozen stake and the frozen total.
+    """Whether a sampled round draws a party. Both stakes are the frozen ones, in wei.
 
-    In a consortium (maxParties <= participants) everyone is drawn: that is the caller's to ask.
+    In a consortium (maxParties <= participants) everyone is drawn; the caller must check that.
     """
     ticket = int.from_bytes(keccak256(_bytes32(seed) + _address(party)), "big") >> 128
     return ticket * total_stake < (participants * stake) << 128
@@ -122,7 +122,7 @@ def commit_digest(
 def challenge_hash(
     challenger: str, round_number: int, digest: bytes, coordinate: int, salt: bytes
 ) -> bytes:
-    """Return what registers a challenge of the result with this digest (section 6)."""
+    """Return the hash that registers a challenge of the result with this digest (section 6)."""
     return keccak256(
         _address(challenger)
         + _uint(round_number, 64)

@@ -1,8 +1,9 @@
-"""What disputes are about: one chunk of a vector with its path, and the nodes below a node.
+"""The proofs of disputes: one chunk of a vector with its path, and the nodes below a node.
 
-Whoever challenges a result shows the chunk of one coordinate of every vector. Whoever answers a
-demand shows the nodes below the demanded one; the answers of a whole descent give the path of the
-chunk at its end. Source: docs/protocol.md, section 6; contracts/interfaces/IDisputes.sol.
+A challenge of a result contains, for every vector, the chunk with the challenged coordinate. An
+answer to a demand contains the nodes below the demanded one; the answers of a whole descent
+together give the path of the chunk at its end. Source: docs/protocol.md, section 6;
+contracts/interfaces/IDisputes.sol.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,13 +43,13 @@ class ChunkProof:
         return root_from_proof(keccak256(self.chunk), self.index, self.siblings)
 
     def packed(self) -> bytes:
-        """As ``IDisputes.challenge`` takes it."""
+        """The bytes that ``IDisputes.challenge`` expects: the chunk, then the siblings."""
         return self.chunk + b"".join(self.siblings)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the answer to a demand for the node (level, index) shows: see `nodes_below`."""
+    """The content of the answer to a demand for the node (level, index): see `nodes_below`."""
 
     level: int
     index: int
@@ -58,7 +59,7 @@ class Answer:
 def prove_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) -> ChunkProof:
     """Prove one chunk of a canonical file, in one pass and constant memory.
 
-    The stream is seekable and stands at the start of the file. Raises VectorFileError.
+    The stream must be seekable and at the start of the file. Raises VectorFileError.
     """
     reader = VectorReader(stream, layout, meta)
     data_start = stream.tell()
@@ -75,7 +76,10 @@ def prove_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) 
 def first_wrong_coordinate(
     layout: Layout, claimed: Iterable[NDArray[Any]], right: Iterable[NDArray[Any]]
 ) -> int | None:
-    """The first coordinate at which two vectors differ that come in blocks alike; None if none."""
+    """The first coordinate at which two vectors differ; None if they are equal.
+
+    Both are given as blocks of the same sizes.
+    """
     start = 0
     for ours, theirs in zip(right, claimed, strict=True):
         wrong = np.flatnonzero(ours != theirs)
@@ -86,17 +90,17 @@ def first_wrong_coordinate(
 
 
 def wrong_coordinate_of_chunk(claimed: ChunkProof, right: ChunkProof) -> int | None:
-    """The first coordinate at which two chunks of global states differ; None if there is none."""
+    """The first coordinate at which two chunks of global states differ; None if they are equal."""
     ours, theirs = (np.frombuffer(proof.chunk, _INT32) for proof in (right, claimed))
     wrong = np.flatnonzero(ours != theirs)
     return right.index * CHUNK_VALUES + int(wrong[0]) if wrong.size else None
 
 
-# What an answer shows.
+# The content of answers.
 
 
 def levels_shown(level: int) -> int:
-    """How far below a demanded node its answer reaches."""
+    """How many levels below a demanded node the nodes of its answer are."""
     return min(LEVELS_PER_ANSWER, level)
 
 
@@ -108,7 +112,10 @@ def nodes_below(tree: ChunkTree, level: int, index: int) -> bytes:
 
 
 def shown_content_hash(level: int, content: bytes) -> bytes | None:
-    """The hash of the node of a state's tree whose answer is ``content``; None if it is none."""
+    """The hash of the node of a state's tree that ``content`` is the answer for.
+
+    None if ``content`` does not have the length of an answer at this level.
+    """
     if level == 0:
         return keccak256(content) if len(content) == _CHUNK_BYTES else None
     if len(content) != HASH_BYTES << levels_shown(level):
@@ -120,7 +127,7 @@ def shown_content_hash(level: int, content: bytes) -> bytes | None:
 
 
 def shown_node(answer: Answer, level: int, index: int) -> bytes | None:
-    """The hash that an answer shows for the node (level, index); None if it does not show it."""
+    """The hash of the node (level, index) in an answer; None if the answer does not contain it."""
     levels = levels_shown(answer.level)
     if not levels or level != answer.level - levels or index >> levels != answer.index:
         return None
@@ -139,7 +146,11 @@ def path_above(tree: ChunkTree, level: int, index: int) -> bytes:
 
 
 def first_wrong_node(tree: ChunkTree, answer: Answer) -> int | None:
-    """The index of the first node shown, ``levels_shown`` below, that the right tree has not."""
+    """The index, on its own level, of the first node of an answer that ``tree`` does not have.
+
+    None if it has all of them. ``tree`` is the correct one; the nodes are ``levels_shown`` levels
+    below the demanded one.
+    """
     right = nodes_below(tree, answer.level, answer.index)
     first = answer.index << levels_shown(answer.level)
     for start in range(0, len(right), HASH_BYTES):
@@ -149,9 +160,9 @@ def first_wrong_node(tree: ChunkTree, answer: Answer) -> int | None:
 
 
 def proof_from_answers(answers: Sequence[Answer]) -> ChunkProof:
-    """The chunk at the end of a descent from the root, proven by what its answers have shown.
+    """Build the proof of the chunk at the end of a descent from the root, from the answers.
 
-    ``answers`` are those of the descent, from the root's to the chunk's.
+    ``answers`` are all answers of the descent, from the root's to the chunk's.
     """
     *nodes, last = answers
     siblings: list[bytes] = []

@@ -2,7 +2,8 @@
 
 All arrays are flat vectors of a layout (docs/protocol.md, section 3). Scaling by a power of two is
 exact in float64 within the protocol's limits (-64 <= o_l <= 96, 0 <= e <= 24), so each conversion
-rounds once. Work goes block by block: the float64 temporaries stay in the cache.
+rounds once. Vectors are processed block by block, so that the float64 temporaries fit the CPU
+cache.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,23 +24,23 @@ _BLOCK: Final = 1 << 15
 
 
 class WeightsError(TrainingError):
-    """Weights whose number, shape or type is not the model's."""
+    """Weights whose number, shape or type differs from the model's."""
 
 
 class NotFiniteError(TrainingError):
-    """Weights with NaN or infinity: there is no model or update to make of them."""
+    """Weights with NaN or infinity, which cannot be encoded as a model or an update."""
 
 
 class OutOfRange(WeightsError):
-    """First weights that the state's int32 cannot express at the manifest's offsets."""
+    """Initial weights that do not fit the state's int32 at the manifest's offsets."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorEncoding:
-    """How a tensor's changes fit into int16: counts of values.
+    """How well a tensor's changes fit into int16, as numbers of values.
 
-    ``changed`` values differ from the base; ``lost`` of these round to no change, and ``clipped``
-    are out of range.
+    ``changed`` values differ from the base. Of these, ``lost`` round to zero, and ``clipped`` are
+    out of range.
     """
 
     name: str
@@ -50,7 +51,7 @@ class TensorEncoding:
 
     @property
     def is_coarse(self) -> bool:
-        """Whether training changed the tensor, and nothing of it is left in the update."""
+        """Whether training changed the tensor, but all of its changes round to zero."""
         return 0 < self.changed == self.lost
 
 
@@ -68,7 +69,7 @@ class EncodedUpdate:
 
     @property
     def coarse(self) -> tuple[str, ...]:
-        """The tensors whose changes all round to zero: their quantum is too coarse."""
+        """The names of the tensors whose changes all round to zero: their scale is too coarse."""
         return tuple(tensor.name for tensor in self.tensors if tensor.is_coarse)
 
 
@@ -76,14 +77,14 @@ def genesis_state(layout: Layout, weights: Sequence[NDArray[Any]]) -> NDArray[np
     """Return G = rint(w * 2^(24 + o_l)) of float weights, one array per tensor.
 
     Raises WeightsError for other shapes or types, NotFiniteError for NaN and infinity, and
-    OutOfRange where G would saturate: training would begin with another model.
+    OutOfRange where G would saturate, because training would then start from a different model.
     """
     state = np.empty(layout.parameters, np.int32)
     for tensor, flat in _flattened(layout, weights):
         scale = 2.0 ** (STATE_FRACTION_BITS + tensor.offset)
         for block in _blocks(tensor.size):
             values = _finite(flat[block].astype(np.float64), tensor)
-            with np.errstate(over="ignore"):  # infinity is out of range like any large value
+            with np.errstate(over="ignore"):  # overflow to infinity is reported as out of range
                 values *= scale
             np.rint(values, out=values)
             if values.max() > _INT32.max or values.min() < _INT32.min:
@@ -130,7 +131,7 @@ def encode_update(
             values = _finite(flat[block].astype(np.float64), tensor)
             values -= _view(base[block], tensor)
             changed += int(np.count_nonzero(values))
-            with np.errstate(over="ignore"):  # overflow to infinity clips like any large value
+            with np.errstate(over="ignore"):  # overflow to infinity is clipped below
                 values *= scale
             np.rint(values, out=values)
             kept += int(np.count_nonzero(values))
@@ -142,9 +143,9 @@ def encode_update(
 
 
 def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ...]:
-    """The names of the tensors that have a value at an end of the int32 range.
+    """The names of the tensors that have a value at a limit of the int32 range.
 
-    Such a value may have stopped where the state's range ends.
+    Such a value may have been clamped there.
     """
     parts = zip(layout.tensors, layout.split(state), strict=True)
     return tuple(
@@ -169,7 +170,7 @@ def sample_weight(samples: int, samples_per_weight: int) -> int:
     """Return w = clip(ceil(samples / samplesPerWeight), 1, 255). Raises InputError if negative."""
     if samples < 0 or samples_per_weight < 1:
         raise InputError(
-            f"A weight cannot be made of {samples} samples at {samples_per_weight} per unit.",
+            f"{samples} samples with samplesPerWeight {samples_per_weight} give no weight.",
             "Samples must be at least 0, samplesPerWeight at least 1.",
         )
     return min(max(-(-samples // samples_per_weight), 1), MAX_WEIGHT)
@@ -187,7 +188,7 @@ def _out_of_range(tensor: Tensor, flat: NDArray[Any]) -> OutOfRange:
         f"state holds at most {limit:.6g}.",
         f"Give the tensor an offset of {offset} or less in the manifest."
         if fits
-        else "No offset is large enough: scale what the tensor computes.",
+        else "No allowed offset is low enough: change the model so that its weights are smaller.",
     )
 
 
@@ -214,7 +215,7 @@ def _flattened(
 ) -> Iterator[tuple[Tensor, NDArray[Any]]]:
     if len(weights) != len(layout.tensors):
         raise WeightsError(
-            f"The model has {len(layout.tensors)} tensors, not {len(weights)}.",
+            f"The model has {len(layout.tensors)} tensors, but {len(weights)} were given.",
             "Give one array per tensor of the manifest, in its order.",
         )
     for tensor, array in zip(layout.tensors, weights, strict=True):

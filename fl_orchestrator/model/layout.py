@@ -1,8 +1,8 @@
 """Where each tensor of a model lies: in the flat vector, in the padded vector and in the tree.
 
 A model in memory is one flat array: its tensors in manifest order, each in row-major order, without
-padding, exactly as the data section of a file holds them. The padding of docs/protocol.md,
-section 3, exists only as coordinates: it is always zero and nothing stores it.
+padding, exactly as in the data section of a file. The padding of docs/protocol.md, section 3, is
+always zero and is never stored; it only takes up coordinates.
 """
 
 import bisect
@@ -20,7 +20,7 @@ MAX_DEPTH: Final = 21
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor's place. Starts and sizes count values; ``offset`` is the o_l of section 3."""
+    """The position of one tensor, in numbers of values; ``offset`` is the o_l of section 3."""
 
     name: str
     shape: tuple[int, ...]
@@ -47,9 +47,10 @@ class Layout:
     def of(
         cls, tensors: Iterable[tuple[str, Sequence[int], int]], depth: int | None = None
     ) -> "Layout":
-        """Lay out (name, shape, o_l) in the given order; without a depth, the smallest that fits.
+        """Lay out tensors, given as (name, shape, o_l), in this order.
 
-        Nothing is validated here: that is the manifest's business.
+        Without a ``depth``, the smallest sufficient one is used. Nothing is validated here: the
+        manifest does that.
         """
         places: list[Tensor] = []
         start = padded_start = 0
@@ -85,12 +86,12 @@ class Layout:
         return [vector[t.start : t.stop].reshape(t.shape) for t in self.tensors]
 
     def coordinate(self, position: int) -> int:
-        """Return the padded vector's coordinate of a position in the flat vector."""
+        """Return the coordinate in the padded vector of a position in the flat vector."""
         tensor = self.tensors[bisect.bisect_right(self.tensors, position, key=_start) - 1]
         return tensor.padded_start + position - tensor.start
 
     def locate(self, coordinate: int) -> tuple[str, tuple[int, ...]] | None:
-        """Return the tensor's name and the index in it at a coordinate; None in the padding."""
+        """Return the name of the tensor at a coordinate and the index in it; None for padding."""
         if not 0 <= coordinate < self.padded_size:
             return None
         tensor = self.tensors[bisect.bisect_right(self.tensors, coordinate, key=_padded_start) - 1]

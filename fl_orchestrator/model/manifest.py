@@ -1,7 +1,7 @@
-"""The manifest of a federation: what its model is and how it is trained, as canonical JSON.
+"""The manifest of a federation: a description of its model and its training, as canonical JSON.
 
-Its bytes (RFC 8785) are on IPFS and their sha256 is on-chain. It is data: nothing in it is executed
-or used as a path. Source: docs/protocol.md, sections 4 and 10.
+Its bytes (RFC 8785) are on IPFS, and their sha256 is on-chain. It is data: nothing in it is
+executed or used as a path. Source: docs/protocol.md, sections 4 and 10.
 """
 
 import hashlib
@@ -33,7 +33,8 @@ from fl_orchestrator.printable import is_printable, printable
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 STATE_FRACTION_BITS: Final = 24
-# The variance of a raw column of 10^6 is 10^12: the state has to hold 2^31 * 2^(64 - 24).
+# A raw column with values of 10^6 has a variance of 10^12, which must fit the state; with this
+# offset the state holds values up to 2^31 * 2^(64 - 24).
 LEAST_OFFSET: Final = -64
 MOST_OFFSET: Final = 96
 MAX_NAME_BYTES: Final = 256
@@ -62,7 +63,7 @@ def _in_lines(text: str) -> str:
     return text
 
 
-# People read these on terminals and in logs. Only a text in words may have several lines.
+# Names are shown on terminals and in logs, so they have one line; free texts may have several.
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_on_one_line)]
 Text = Annotated[str, Field(max_length=65_536), AfterValidator(_in_lines)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -100,7 +101,7 @@ class TensorSpec(_Part):
     @field_validator("shape")
     @classmethod
     def _shape_is_possible(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
-        # Zeros count as ones: an empty tensor must not smuggle in a dimension no library can hold.
+        # Count zeros as ones: else an empty tensor could have a dimension that no library supports.
         if len(shape) > 32 or prod(max(d, 1) for d in shape) > MAX_VALUES:
             raise ValueError(f"a tensor has at most 32 dimensions and {MAX_VALUES} values")
         return shape
@@ -118,7 +119,7 @@ def _rule_kind(given: object) -> RuleKind:
 
 
 class RuleSpec(_Part):
-    """The aggregation rule and its parameters; a parameter that it does not take is 0."""
+    """The aggregation rule and its parameters; parameters of other rules must be 0."""
 
     kind: Annotated[
         RuleKind, PlainValidator(_rule_kind), PlainSerializer(lambda kind: kind.label)
@@ -127,7 +128,7 @@ class RuleSpec(_Part):
 
     @classmethod
     def of(cls, kind: RuleKind, **parameters: int) -> Self:
-        """The rule with these parameters, and the defaults of the others. Raises ValueError."""
+        """The rule with these parameters, and defaults for the rest. Raises ValueError."""
         defaults = {parameter.field: parameter.default for parameter in kind.parameters}
         return cls(kind=kind, **{**defaults, **parameters})
 
@@ -136,7 +137,7 @@ class RuleSpec(_Part):
         own = {"kind", *(parameter.field for parameter in self.kind.parameters)}
         for field in type(self).model_fields:
             if field not in own and getattr(self, field):
-                raise ValueError(f"{to_camel(field)} is 0 with the rule {self.kind.label}")
+                raise ValueError(f"{to_camel(field)} must be 0 with the rule {self.kind.label}")
         return self
 
     def __str__(self) -> str:
@@ -165,7 +166,7 @@ class Features(_Part):
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
         if len(self.mean) != len(self.scale):
-            raise ValueError("mean and scale have the same length")
+            raise ValueError("mean and scale must have the same length")
         return self
 
 
@@ -194,7 +195,7 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _the_model_fits(self) -> Self:
-        # ManifestError, not ValueError: pydantic runs this outside of the wrapping validator.
+        # Raise ManifestError, not ValueError: this runs outside of the validator that translates.
         if len({tensor.name for tensor in self.tensors}) != len(self.tensors):
             raise ManifestError("Two tensors of the manifest have the same name.", _HINT)
         if self.layout.parameters == 0:
@@ -225,7 +226,7 @@ class Manifest(_Part):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Parse canonical JSON, and nothing else: other spellings of it are refused.
+        """Parse canonical JSON; any other spelling of the same JSON is refused.
 
         Raises ManifestError for more than ``MAX_MANIFEST_BYTES``, malformed JSON, unknown or
         missing keys, values out of range, and JSON that is not byte for byte canonical.
@@ -239,7 +240,7 @@ class Manifest(_Part):
         if manifest.to_bytes() != data:
             raise ManifestError(
                 "The manifest is not canonical JSON.",
-                "Write it as RFC 8785 says, with sorted keys and without spaces, and every key.",
+                "Write it as RFC 8785 says: sorted keys, no spaces; and include every key.",
             )
         return manifest
 

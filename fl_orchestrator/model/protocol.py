@@ -1,6 +1,6 @@
-"""The protocol's constants, light to import; the contracts have those numbers too.
+"""The protocol's constants that the contracts also define. This module is cheap to import.
 
-What belongs to one subject stands with it: CHUNK_VALUES and MAX_DEPTH in ``layout``,
+Constants of a single subject are in its module: CHUNK_VALUES and MAX_DEPTH in ``layout``,
 STATE_FRACTION_BITS in ``manifest``, LEVELS_PER_ANSWER in ``dispute_proof``, codecs in
 ``content.cid``. tests/unit/model/test_protocol.py compares them all with the contracts.
 """
@@ -8,15 +8,15 @@ STATE_FRACTION_BITS in ``manifest``, LEVELS_PER_ANSWER in ``dispute_proof``, cod
 import re
 from typing import Final
 
-#: Updates that a round may have, and parties that it may draw.
+#: The largest number of updates in a round, and of parties that a round draws.
 MAX_UPDATES: Final = 100
-#: Seats of aggregators.
+#: The number of aggregator seats.
 MAX_AGGREGATORS: Final = 64
 #: The largest weight of an update.
 MAX_WEIGHT: Final = 255
-#: Basis points of a whole.
+#: The number of basis points in 100 %.
 BPS: Final = 10_000
-#: The bytes of a commitment that the contract keeps.
+#: The number of bytes of a commitment that the contract stores.
 COMMITMENT_BYTES: Final = 26
-#: An account or a contract, checksummed or not.
+#: The address of an account or a contract, with or without checksum.
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)

@@ -22,8 +22,8 @@ class Parameter:
     """A parameter of a rule, in basis points (1/10,000): 0 to ``most``.
 
     ``field`` is its name in ``RuleSpec`` and ``Params``. ``option`` is its option on the command
-    line, which takes a fraction, and ``meaning`` what that says of it. ``default`` holds where
-    nobody gives a value.
+    line, which takes a fraction, and ``meaning`` is the help text of that option. ``default`` is
+    used if no value is given.
     """
 
     field: str

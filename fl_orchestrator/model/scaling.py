@@ -1,7 +1,7 @@
-"""Chooses the scales of a new federation's updates by what one training changes.
+"""Chooses the scales of a new federation's updates from the changes of one local training.
 
-An update's value is an int16 of ``e + o_l`` fractional bits (docs/protocol.md, section 3). Too many
-bits clip large changes; too few round small ones away.
+An update's value is an int16 with ``e + o_l`` fractional bits (docs/protocol.md, section 3). With
+too many bits, large changes are clipped; with too few, small changes round to zero.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fl_orchestrator.model.fixed_point import UPDATE_MAX
 from fl_orchestrator.model.manifest import LEAST_OFFSET, MOST_OFFSET, STATE_FRACTION_BITS
 
 DEFAULT_FRACTION_BITS: Final = 15
-#: Other sites and later rounds may change a value this many times as much as the one measured.
+#: Changes at other sites and in later rounds may be this many times the measured ones.
 HEADROOM: Final = 4
 #: Weights may grow to this many times the largest one measured.
 GROWTH: Final = 16
-#: And to what so many rounds of the measured changes add up to: a running mean or variance with
-#: momentum 0.99 moves by a hundredth of its way in the first step, and goes on.
+#: Weights may also grow by the measured change in each of this many rounds: a running mean or
+#: variance with momentum 0.99 moves in the first step by only 1 % of its final change.
 GROWTH_ROUNDS: Final = 512
-# A tensor gets an offset of its own when that saves at least this many bits of its changes.
+# A tensor gets its own offset if its changes can use at least this many more fractional bits.
 _WORTH_BITS: Final = 4
 
 
@@ -43,12 +43,13 @@ def choose_scaling(
     max_clipped: float,
     fraction_bits: int | None = None,
 ) -> Scaling:
-    """The largest e up to 24, unless it is given, and offsets, that clip at most that fraction.
+    """Choose the largest e up to 24 (or take ``fraction_bits``), and an offset for each tensor.
 
-    Of each tensor, at most ``max_clipped`` of the changes from ``before`` to ``after``, enlarged by
-    `HEADROOM`, are out of range. Offsets are 0 but where a tensor's changes are much smaller than
-    the others', or its weights or changes too large: the state has room for `GROWTH` times the
-    weights and for `GROWTH_ROUNDS` times the changes. A tensor that did not change says nothing.
+    ``before`` and ``after`` are the weights around one local training, one array per tensor. Of
+    each tensor's changes, multiplied by `HEADROOM`, at most the fraction ``max_clipped`` is out of
+    range. An offset is 0 unless the tensor's changes are much smaller than the others', or its
+    weights or changes are too large: the state must hold `GROWTH` times the weights and
+    `GROWTH_ROUNDS` times the changes. A tensor that did not change is ignored in the choice of e.
     """
     fits = [
         _most_bits(np.abs(new.astype(np.float64) - old), max_clipped)
@@ -71,7 +72,10 @@ def choose_scaling(
 
 
 def _most_bits(changes: NDArray[np.float64], max_clipped: float) -> int | None:
-    """The most fractional bits with which all changes but the largest few are in range."""
+    """The most fractional bits that keep all but the fraction ``max_clipped`` in range.
+
+    None if there are no such changes, or all are zero.
+    """
     flat = changes.reshape(-1)
     kept = flat.size - int(max_clipped * flat.size)
     if kept == 0:
@@ -81,7 +85,7 @@ def _most_bits(changes: NDArray[np.float64], max_clipped: float) -> int | None:
 
 
 def _most_offset(before: NDArray[Any], after: NDArray[Any]) -> int:
-    """The largest offset with which the weights, grown, are within an int32 of 24 + o_l bits."""
+    """The largest o_l with which the weights, grown, fit an int32 with 24 + o_l fractional bits."""
     weight = max(float(np.abs(array).max(initial=0)) for array in (before, after))
     change = float(np.abs(after.astype(np.float64) - before).max(initial=0))
     largest = max(GROWTH * weight, GROWTH_ROUNDS * change)

@@ -1,8 +1,8 @@
-"""Canonical vector files: safetensors with exactly one spelling for each vector.
+"""Canonical vector files: safetensors files with exactly one encoding for each vector.
 
-Equal vectors with equal metadata are equal bytes, in every process and version. The reader knows
-every size from the layout before it allocates, and refuses a file that is not byte for byte what
-the writer makes. Sources: docs/protocol.md, sections 4 and 10; the safetensors format
+Equal vectors with equal metadata give equal bytes, in every process and version. The reader knows
+every size from the layout before it allocates memory. It refuses a file that is not byte for byte
+what the writer would write. Sources: docs/protocol.md, sections 4 and 10; the safetensors format
 (https://github.com/huggingface/safetensors#format).
 """
 
@@ -61,7 +61,7 @@ class Defect(StrEnum):
 
 
 class VectorFileError(ContentError):
-    """A file that is not a canonical vector file of this model; ``defect`` says why."""
+    """The file is not a canonical vector file of this model; ``defect`` says why."""
 
     def __init__(self, defect: Defect, message: str) -> None:
         super().__init__(f"Malformed vector file ({defect}): {message}.")
@@ -87,7 +87,7 @@ class VectorMeta:
 
     @classmethod
     def genesis(cls) -> "VectorMeta":
-        """Return the metadata of every genesis file: it exists before its contract."""
+        """Return the metadata of a genesis file, which is written before the contract exists."""
         return cls(VectorKind.GLOBAL, 0, "0x" + "0" * 40, 0)
 
     def to_strings(self) -> dict[str, str]:
@@ -101,7 +101,7 @@ class VectorMeta:
 
 
 def max_file_bytes(layout: Layout, kind: VectorKind) -> int:
-    """Return the size that no canonical file of this model and kind exceeds."""
+    """Return the largest size, in bytes, of a canonical file of this model and kind."""
     return _max_header_bytes(layout) + _data_bytes(layout, kind)
 
 
@@ -122,7 +122,7 @@ def write_vector(
 
 
 def in_blocks(vector: NDArray[Any], size: int = BLOCK_VALUES) -> Iterator[NDArray[Any]]:
-    """Cut a flat vector in memory into views, as a VectorReader does with a file."""
+    """Cut a flat vector in memory into blocks (views), as a VectorReader does with a file."""
     for start in range(0, len(vector), size):
         yield vector[start : start + size]
 
@@ -137,7 +137,7 @@ class VectorReader:
     def __init__(
         self, stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None
     ) -> None:
-        """``expected``: the only metadata to accept. Without it, any well-formed metadata."""
+        """``expected`` is the only metadata to accept; None accepts any well-formed metadata."""
         self.layout = layout
         self._stream = stream
         self.meta = _read_header(stream, layout)
@@ -149,7 +149,8 @@ class VectorReader:
     def blocks(self, size: int = BLOCK_VALUES) -> Iterator[NDArray[Any]]:
         """Yield the flat vector in blocks of ``size`` values, the last one shorter; read-only.
 
-        The last block is given out only when the file ends where it should.
+        The last block is yielded only after the check that the file ends there. Raises
+        VectorFileError.
         """
         dtype, left = self.meta.kind.dtype, self.layout.parameters
         while left:
@@ -164,7 +165,10 @@ class VectorReader:
 def read_vector(
     stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None
 ) -> tuple[VectorMeta, NDArray[Any]]:
-    """Read a whole file into memory: its metadata and its flat vector, int16 or int32."""
+    """Read a whole file into memory: its metadata and its flat vector, int16 or int32.
+
+    Raises VectorFileError.
+    """
     reader = VectorReader(stream, layout, expected)
     vector = np.empty(layout.parameters, reader.meta.kind.dtype.newbyteorder("="))
     start = 0
@@ -175,7 +179,10 @@ def read_vector(
 
 
 def read_tree(stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None) -> ChunkTree:
-    """Read a file for its tree alone, in constant memory: the check of a file against its root."""
+    """Compute the tree of a file in constant memory, to compare its root.
+
+    Raises VectorFileError.
+    """
     reader = VectorReader(stream, layout, expected)
     hasher = TreeHasher(layout, reader.meta.kind.dtype)
     for block in reader.blocks():
@@ -229,8 +236,8 @@ def _read_header(stream: BinaryIO, layout: Layout) -> VectorMeta:
         raise VectorFileError(Defect.HEADER_LENGTH, f"{size} bytes, at most {limit} expected")
     text = _read_exactly(stream, size)
     try:
-        # Not json.loads: where a library raises Python's recursion limit (py-evm does), brackets
-        # nested deep enough overflow its stack. This parser has a limit of its own.
+        # Do not use json.loads: if a library raises Python's recursion limit (py-evm does), deeply
+        # nested brackets overflow the C stack. This parser has its own limit of depth.
         header = from_json(text)
         meta = _parse_meta(header["__metadata__"])
     except (ValueError, KeyError, TypeError) as error:
@@ -273,4 +280,4 @@ def _difference(found: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> Vec
             if value != entry[key]:
                 wrong = f"the tensor {name!r} has {value!r}, not {entry[key]!r}"
                 return VectorFileError(defect, wrong)
-    return VectorFileError(Defect.NOT_CANONICAL, "the header is not as the canonical writer's")
+    return VectorFileError(Defect.NOT_CANONICAL, "the canonical writer writes another header")
