@@ -13,12 +13,11 @@ from fl_orchestrator.content.store import ContentStore, StoreUnavailable, StoreU
 def open_store(url: str, gateways: Sequence[str] = ()) -> ContentStore:
     """Open the store that a URL names.
 
-    ``file:///path/to/directory`` is a local directory, made if need be;
-    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo; it needs the extra
-    ``kubo``), which may be on https,
-    below a path, and behind ``user:password@`` or a bearer ``token@``. What the store has not got
-    is asked of the ``gateways``, ``https://host``, in their order. Raises StoreUrlError or
-    StoreUnavailable.
+    ``file:///path/to/directory`` is a local directory, which is created if it does not exist.
+    ``kubo+http://127.0.0.1:5001`` is the RPC API of an IPFS node (Kubo), which needs the extra
+    ``kubo``; the URL may use https, have a path, and contain ``user:password@`` or a bearer
+    ``token@``. Content that the store does not have is requested from the ``gateways``,
+    ``https://host``, in their order. Raises StoreUrlError or StoreUnavailable.
     """
     store = _open_own(url)
     if not gateways:
@@ -41,7 +40,7 @@ def _open_own(url: str) -> ContentStore:
 
 
 def _shown(parts: SplitResult) -> str:
-    """The URL without what may be secret: user, password and query."""
+    """The URL without the parts that may be secret: user, password and query."""
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 
@@ -62,7 +61,7 @@ def _open_kubo(parts: SplitResult) -> ContentStore:
     named = parts.hostname and not any(c.isspace() for c in unquote(parts.netloc + parts.path))
     if not named or not port or (password is not None and not user):
         raise StoreUrlError(
-            f"The store URL {_shown(parts)!r} is not scheme, host and port.", _URL_HINT
+            f"The store URL {_shown(parts)!r} has no valid host and port.", _URL_HINT
         )
     try:
         from fl_orchestrator.content.kubo import KuboStore

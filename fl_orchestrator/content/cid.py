@@ -1,8 +1,9 @@
 """Content identifiers (CIDs), and the CID that IPFS gives a file.
 
-Only the form of docs/protocol.md, sections 4 and 10: CIDv1, sha2-256, codec raw or dag-pb, written
-in base32. The tree is the one of ``ipfs add --cid-version=1 --raw-leaves --chunker=size-1048576``:
-raw leaves of 1 MiB under a balanced UnixFS tree of at most 174 links per node.
+Only the form of docs/protocol.md, sections 4 and 10, is supported: CIDv1, sha2-256, codec raw or
+dag-pb, written in base32. A file's tree is the one that
+``ipfs add --cid-version=1 --raw-leaves --chunker=size-1048576`` builds: raw leaves of 1 MiB below a
+balanced UnixFS tree of at most 174 links per node.
 
 Sources: the CID, multihash and multibase specifications of multiformats.io, the dag-pb
 specification of IPLD, and the UnixFS v1 specification of IPFS.
@@ -65,10 +66,10 @@ class Cid:
 
     @classmethod
     def parse(cls, text: str) -> "Cid":
-        """Return the CID that a text of 59 characters, ``b`` and base32 letters, stands for.
+        """Parse a text of 59 characters: ``b`` and base32 letters.
 
-        There is one spelling of each CID, so a parsed text is safe as a file name or an argument.
-        Raises CidError for everything else.
+        Each CID has exactly one spelling, so an accepted text is safe as a file name or an
+        argument. Raises CidError for everything else.
         """
         if not _TEXT.fullmatch(text):
             raise CidError(_why_not_a_cid(text), _HINT)
@@ -79,9 +80,10 @@ class Cid:
         if codec not in _CODECS:
             raise CidError(f"The CID {text} has the codec 0x{codec:x}, not raw or dag-pb.", _HINT)
         if (hash_function, hash_length) != (_SHA2_256, _DIGEST_BYTES):
-            raise CidError(f"The CID {text} is not of a 32-byte sha2-256 digest.", _HINT)
+            raise CidError(f"The CID {text} does not hold a 32-byte sha2-256 digest.", _HINT)
         cid = cls(data[4:], codec)
-        # Base32 leaves two spare bits in the last letter; a second spelling would alias a file.
+        # The last base32 letter has two unused bits: without this check, a CID would have several
+        # spellings, and so a file several names.
         if str(cid) != text:
             raise CidError(f"The CID {text} is not canonical base32.", _HINT)
         return cid
@@ -115,13 +117,13 @@ class CidHasher:
     def __init__(self) -> None:
         self._chunk = hashlib.sha256()
         self._chunk_bytes = 0
-        self._levels: list[list[_Link]] = [[]]  # open links of each level, leaves first
+        self._levels: list[list[_Link]] = [[]]  # per level, links without a parent; leaves first
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Append the bytes of a one-dimensional buffer to the file."""
         view = memoryview(data).cast("B")
         while len(view):
-            # A full chunk is closed only when more follows: its end may be the end of the file.
+            # Close a full chunk only when more bytes follow: it may be the last of the file.
             if self._chunk_bytes == CHUNK_BYTES:
                 _append(self._levels, 0, self._leaf())
                 self._chunk = hashlib.sha256()
@@ -168,7 +170,7 @@ def _parent(links: list[_Link]) -> _Link:
     file_bytes = sum(link.file_bytes for link in links)
     unixfs = _varint_field(1, _UNIXFS_FILE) + _varint_field(3, file_bytes)
     unixfs += b"".join(_varint_field(4, link.file_bytes) for link in links)
-    # dag-pb writes the links (field 2) before the data (field 1), and the empty name.
+    # dag-pb writes the links (field 2) before the data (field 1), and writes the empty name.
     block = b"".join(
         _bytes_field(
             2,

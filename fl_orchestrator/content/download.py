@@ -1,7 +1,7 @@
-"""A file over HTTP as a raw stream: one request, taken up again where it broke off.
+"""A file over HTTP as a raw stream: one request, resumed at its offset if the connection breaks.
 
-No wait is for ever: not for the connection, not for the first byte, not for the next MiB, and not
-for all of it. Closing the stream closes the connection, so that the server stops as well.
+Every wait has a timeout: for the connection, for the first byte, for each MiB, and for the whole
+file. Closing the stream closes the connection, so that the server stops sending.
 """
 
 import io
@@ -17,22 +17,22 @@ from fl_orchestrator.transport import http
 from fl_orchestrator.transport.deadline import Deadline
 
 STALL_SECONDS: Final = 60.0
-#: The pauses before each repetition of what is safe to repeat.
+#: The pause before each retry of an idempotent request.
 BACK_OFF_SECONDS: tuple[float, ...] = (0.25, 1.0)
 
 _PROGRESS_BYTES: Final = 1 << 20
-# However fast each MiB comes.
+# The limit for a whole file, however fast each MiB arrives.
 _MAX_SECONDS: Final = 3600.0
 
 T = TypeVar("T")
 
 
 class DownloadInterrupted(StoreUnavailable):
-    """The connection was refused or broke: the same request may succeed a moment later."""
+    """The connection was refused or broke: a retry of the same request may succeed."""
 
 
 def repeated(call: Callable[[], T]) -> T:
-    """Make a call that is safe to repeat, again after a pause when it was interrupted."""
+    """Make an idempotent call; after DownloadInterrupted, pause and retry."""
     for pause in BACK_OFF_SECONDS:
         try:
             return call()
@@ -52,8 +52,8 @@ def send(
 ) -> requests.Response:
     """Make a request whose body is read later; redirects are not followed.
 
-    ``what`` names the server in errors. Raises DownloadInterrupted and StoreUnavailable, without
-    their causes, whose text may have a password.
+    ``what`` names the server in errors. Raises DownloadInterrupted and StoreUnavailable. Both hide
+    their cause, because its text may contain a password.
     """
     try:
         return http.send(session, deadline, method, url, **options)
@@ -67,7 +67,7 @@ def send(
         raise StoreUnavailable(f"{what} does not answer as an HTTP server.", hint) from None
 
 
-#: Asks for a file from an offset on.
+#: Requests a file from an offset (in bytes) to its end.
 Open = Callable[[Deadline, int], requests.Response]
 
 
@@ -79,11 +79,11 @@ def stream(
 
 
 class Download(io.RawIOBase):
-    """The file that ``open_at(deadline, offset)`` answers from an offset on.
+    """The file that ``open_at(deadline, offset)`` requests, from an offset to its end.
 
-    A ``size`` is needed where the end of an answer does not tell whether it is the whole file.
-    Raises what ``open_at`` raises, DownloadInterrupted when the connection broke again and again,
-    and StoreUnavailable when 1 MiB has taken more than ``stall_seconds``, or all of it an hour.
+    Give ``size`` (bytes) if the end of a response does not prove that the file is complete. Raises
+    what ``open_at`` raises, DownloadInterrupted when the retries are used up, and StoreUnavailable
+    when 1 MiB takes longer than ``stall_seconds``, or the file longer than an hour.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Download(io.RawIOBase):
         self._stall_seconds = stall_seconds
         self._size = size
         self._offset = 0
-        # What may still be waited for the current MiB, and for all of it.
+        # Seconds of waiting that are left for the current MiB, and for the whole file.
         self._left = stall_seconds
         self._left_of_all = _MAX_SECONDS
         self._since_bytes = 0
@@ -123,7 +123,7 @@ class Download(io.RawIOBase):
             super().close()
 
     def _timed(self, wait: Callable[[], T]) -> T:
-        """Only the waiting counts: what the reader does in between is its own business."""
+        """Count only the time spent waiting, not the time between the reader's calls."""
         start = time.monotonic()
         try:
             return wait()
@@ -147,7 +147,10 @@ class Download(io.RawIOBase):
         return self._open
 
     def _read(self, size: int) -> bytes:
-        """What the next packet brings, up to ``size`` bytes; a full buffer might never come."""
+        """Read what the next packet brings, up to ``size`` bytes.
+
+        To wait for a full buffer might take for ever.
+        """
         response, deadline = self._open or self._connect()
         deadline.restart(self._allowed())
         try:

@@ -1,7 +1,7 @@
-"""Read-only sources of content over HTTP, for what a store itself has not got.
+"""Read-only sources of content over HTTP, for content that a store does not have.
 
-A gateway (IPFS's path gateway: ``GET {base}/ipfs/{cid}``) is a stranger: it can deny content and
-waste a bounded amount of time, and nothing else.
+A gateway (IPFS's path gateway: ``GET {base}/ipfs/{cid}``) is not trusted. It can deny content and
+waste a limited amount of time, but it cannot change content.
 """
 
 import io
@@ -49,7 +49,7 @@ class Gateway:
         if parts.scheme not in ("http", "https") or not plain:
             raise StoreUrlError("The gateway URL is not understood.", HTTP_URL_HINT)
         self._base = url.rstrip("/")
-        # A path may be a key.
+        # Leave out the path: it may contain an access key.
         self._what = f"The gateway {parts.scheme}://{parts.netloc}"
         self._stall_seconds = stall_seconds
         self._session = Session()
@@ -80,26 +80,26 @@ class Gateway:
         if status in _MISSING:
             raise ContentNotFound(f"{self._what} does not have {cid}.")
         if status in _REDIRECTS:
-            # It could lead anywhere, into this site's own network as well.
+            # A redirect could lead into this site's internal network.
             raise StoreUnavailable(
-                f"{self._what} redirects, which is not followed.",
-                "Use a path gateway, and the address at which it answers itself.",
+                f"{self._what} sent a redirect, and redirects are not followed.",
+                "Use a path gateway, and the address that it redirects to.",
             )
         if status != (206 if offset else 200):
             raise StoreUnavailable(f"{self._what} answers with status {status}.")
         begins = response.headers.get("Content-Range", "")
         if offset and not begins.startswith(f"bytes {offset}-"):
-            raise StoreUnavailable(f"{self._what} answers another range than was asked for.")
+            raise StoreUnavailable(f"{self._what} sent another range than the requested one.")
         if promised.isdecimal() and offset + int(promised) > max_bytes:
             raise too_large(cid, max_bytes)
 
 
 class StoreWithGateways:
-    """A ContentStore that asks gateways, in their order, for what ``store`` has not got.
+    """A ContentStore that asks gateways, in their order, for content that ``store`` lacks.
 
-    What a gateway gives goes into the store, unpinned, before anybody reads it: only whole content
-    can be verified, so only then is it known whether the next gateway has to be asked; and it is
-    there when it is needed again, to be pinned by whoever owes it to others.
+    Content from a gateway is first put into the store, unpinned, and read from there. Only complete
+    content can be verified, so only then it is known whether the next gateway must be asked. The
+    store then also serves later reads, and a role that must provide the content can pin it.
     """
 
     def __init__(self, store: ContentStore, gateways: Sequence[Gateway]) -> None:
@@ -127,7 +127,7 @@ class StoreWithGateways:
         self._store.unpin(cid)
 
     def _fetch(self, cid: Cid, max_bytes: int) -> list[str]:
-        """Bring the content into the store; why each gateway that was asked could not give it."""
+        """Fetch the content into the store; return why each gateway that was asked failed."""
         reasons = []
         for gateway in self._gateways:
             try:

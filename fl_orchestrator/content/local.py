@@ -4,14 +4,13 @@
     pinned/<cid>        kept
     unpinned/<cid>      dropped by garbage collection once its grace period is over
 
-A file is moved between the three by rename, which is atomic. So there is no lock and no index to
-keep consistent: a crash leaves at worst a file in ``incoming``, and garbage collection, which never
-looks into ``pinned``, cannot take what somebody pins at the same moment. Only validated CIDs and
-random hexadecimal numbers become file names.
+A file moves between the three by rename, which is atomic. So the store needs no lock and no index:
+a crash leaves at worst a file in ``incoming``. Garbage collection never looks into ``pinned``, so
+there is no race with a pin. Only validated CIDs and random hexadecimal numbers become file names.
 
-Others may write to a shared directory. So no link is followed in it, neither a folder nor a file,
-only regular files are opened, and only files with names of the store's own are ever deleted. The
-store's directory itself may be a link: its user named it.
+Other users may write to a shared directory. So the store follows no link in it, to a folder or to a
+file, opens only regular files, and deletes only files whose names the store itself could have
+written. The store's directory itself may be a link, because the user chose it.
 """
 
 import errno
@@ -44,7 +43,7 @@ GRACE_SECONDS: Final = 3600.0
 _INCOMING: Final = "incoming"
 _PINNED: Final = "pinned"
 _UNPINNED: Final = "unpinned"
-# Looking into the first place again finds a file that was pinned in between.
+# Look into the first folder twice: the file may have been pinned between the first two look-ups.
 _PLACES: Final = (_PINNED, _UNPINNED, _PINNED)
 _COPY_BYTES: Final = 1 << 18
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -52,9 +51,9 @@ _TEMPORARY_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class ReadOnlyStore:
-    """The content of a store's directory, in which nothing is made, changed or deleted.
+    """Reads the content of a store's directory; creates, changes and deletes nothing.
 
-    It is a ContentStore that refuses to ``put``, ``pin`` and ``unpin``.
+    It is a ContentStore whose ``put``, ``pin`` and ``unpin`` raise StoreUnavailable.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -72,7 +71,7 @@ class ReadOnlyStore:
         return verified(source, cid, max_bytes)
 
     def locate(self, cid: Cid) -> Path | None:
-        """The file kept under a CID, unverified, for whoever looks into what happened to it."""
+        """The path of the file stored under a CID, unverified, to examine damaged content."""
         for folder in _PLACES:
             with suppress(OSError), self._folder(folder) as descriptor:
                 if _is_file(descriptor, str(cid)):
@@ -107,7 +106,7 @@ class ReadOnlyStore:
 
     @contextmanager
     def _folder(self, name: str) -> Iterator[int]:
-        """One of the three folders, opened for each call: it may be another one at the next."""
+        """Open one of the three folders. Every call opens it again: it may have been replaced."""
         with open_folder(self._directory / name) as descriptor:
             yield descriptor
 
@@ -115,7 +114,7 @@ class ReadOnlyStore:
         return ContentNotFound(f"The content {cid} is not in the store {self._directory}.")
 
     def _refusal(self) -> StoreUnavailable:
-        return StoreUnavailable(f"The content store {self._directory} was opened only to be read.")
+        return StoreUnavailable(f"The content store {self._directory} was opened read-only.")
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -130,16 +129,16 @@ class ReadOnlyStore:
                 ) from error
             raise StoreUnavailable(
                 f"The content store {directory} cannot be used: {error}.",
-                "Check that the directory exists, that you may write to it, and that nothing in "
-                "it is a link.",
+                "Check that the directory exists, that you may write to it, and that it contains "
+                "no links.",
             ) from error
 
 
 class LocalStore(ReadOnlyStore):
     """A ContentStore in a directory on a POSIX file system.
 
-    Opening it makes the directory and removes what interrupted puts have left behind for longer
-    than ``grace_seconds``. ``max_file_bytes`` limits a single put. Raises StoreUnavailable.
+    Opening it creates the directory, and removes files of interrupted puts that are older than
+    ``grace_seconds``. ``max_file_bytes`` limits a single put. Raises StoreUnavailable.
     """
 
     def __init__(
@@ -158,7 +157,7 @@ class LocalStore(ReadOnlyStore):
                 with suppress(FileExistsError):
                     (directory / folder).mkdir()
                 with self._folder(folder):
-                    pass  # a link, or a file, is reported here, before anything is written
+                    pass  # if it is a link or a file, this raises before anything is written
         self._remove_older(_INCOMING)
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
@@ -172,7 +171,7 @@ class LocalStore(ReadOnlyStore):
                 with io.FileIO(descriptor, "wb") as file:
                     cid = self._copy(stream, file)
                 with self._translated_errors():
-                    # Replacing an equal file also heals one that has been damaged.
+                    # Replace even an existing file: it may be damaged.
                     kept = pin or self._holds(_PINNED, cid)
                     self._move(incoming, name, _PINNED if kept else _UNPINNED, str(cid))
             finally:
@@ -198,7 +197,7 @@ class LocalStore(ReadOnlyStore):
             suppress(FileNotFoundError),
             self._folder(_PINNED) as pinned,
         ):
-            # The grace period counts from here, so it starts before the collector can see it.
+            # The grace period starts now: set the time before the garbage collector sees the file.
             os.utime(str(cid), dir_fd=pinned, follow_symlinks=False)
             self._move(pinned, str(cid), _UNPINNED, str(cid))
         self.collect_garbage()
@@ -206,14 +205,14 @@ class LocalStore(ReadOnlyStore):
     def collect_garbage(self) -> int:
         """Remove unpinned content and leftovers older than the grace period.
 
-        Every put and unpin does it, since a directory has no process of its own for it. Returns the
+        Every put and unpin calls it, because a directory has no background process. Returns the
         number of files removed. Raises StoreUnavailable.
         """
         return self._remove_older(_UNPINNED) + self._remove_older(_INCOMING)
 
     def _copy(self, stream: BinaryIO, file: io.FileIO) -> Cid:
         reader = HashingReader(stream, self._max_file_bytes)
-        # Only writing is translated: what the caller's stream raises is the caller's.
+        # Translate only errors of writing; an error of the caller's stream goes to the caller.
         while data := reader.read(_COPY_BYTES):
             with self._translated_errors():
                 _write_all(file, data)
@@ -223,14 +222,14 @@ class LocalStore(ReadOnlyStore):
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[int]:
-        """One of the three folders; only opening it is translated."""
+        """Open one of the three folders, and translate errors of opening it, but no later ones."""
         with ExitStack() as stack:
             with self._translated_errors():
                 descriptor = stack.enter_context(self._folder(name))
             yield descriptor
 
     def _move(self, source: int, name: str, folder: str, new_name: str) -> None:
-        """Make a file of one folder one of another. Raises OSError."""
+        """Move a file from one folder to another. Raises OSError."""
         with self._folder(folder) as target:
             os.replace(name, new_name, src_dir_fd=source, dst_dir_fd=target)
             os.fsync(target)
@@ -248,7 +247,7 @@ class LocalStore(ReadOnlyStore):
 
 
 def _is_own(folder: str, name: str) -> bool:
-    """Whether a store may have written a file of this name there."""
+    """Whether a store could have written a file of this name in this folder."""
     if folder == _INCOMING:
         return _TEMPORARY_NAME.fullmatch(name) is not None
     try:
@@ -259,13 +258,13 @@ def _is_own(folder: str, name: str) -> bool:
 
 
 def _is_older(folder: int, name: str, limit: float) -> bool:
-    """Whether it is a regular file, and was changed before that time."""
+    """Whether it is a regular file that was last changed before ``limit`` (Unix time)."""
     seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
     return stat.S_ISREG(seen.st_mode) and seen.st_mtime <= limit
 
 
 def _is_file(folder: int, name: str) -> bool:
-    """Whether the folder has a regular file of that name. Raises OSError other than absence."""
+    """Whether the folder has a regular file of that name. Raises OSError, not if it is absent."""
     try:
         return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The interface of a content store, and its errors.
 
-A store keeps files under the CID of their bytes (docs/protocol.md, section 4). It can deny data,
-never change it: whatever reads through ``verified`` has the bytes of the CID or an error.
+A store keeps files under the CID of their bytes (docs/protocol.md, section 4). It can deny data but
+not change it: a reader of ``verified`` gets the bytes that have the CID, or an error.
 """
 
 import io
@@ -52,15 +52,15 @@ class ContentStore(Protocol):
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         """Open the content as a stream, which the caller closes (it is a context manager).
 
-        Bytes are handed out as they arrive, but the last ones, and the end of the stream, only
-        when all of them have the CID: what has been read whole is right, what has been read in
-        part is unverified. Opening or reading raises ContentNotFound, ContentTooLarge (over
-        ``max_bytes``), ContentCorrupt or StoreUnavailable.
+        Bytes are returned as they arrive. The last bytes and the end of the stream are returned
+        only after the CID of all bytes has been checked. So a stream that was read to its end is
+        verified; a stream that was read in part is not. Opening or reading raises ContentNotFound,
+        ContentTooLarge (over ``max_bytes``), ContentCorrupt or StoreUnavailable.
         """
         ...
 
     def has(self, cid: Cid) -> bool:
-        """Say whether ``get`` would find the content here, without a network.
+        """Return whether this store itself holds the content, without using the network.
 
         Raises StoreUnavailable.
         """
@@ -69,13 +69,13 @@ class ContentStore(Protocol):
     def pin(self, cid: Cid) -> None:
         """Keep the content until it is unpinned.
 
-        There is no size limit here: pin what ``put`` has stored or ``get`` has read whole. Raises
-        ContentNotFound or StoreUnavailable.
+        There is no size limit here: pin only what ``put`` has stored, or what was read to its end
+        with ``get``. Raises ContentNotFound or StoreUnavailable.
         """
         ...
 
     def unpin(self, cid: Cid) -> None:
-        """Let the store drop the content when it collects garbage; harmless if it is not pinned.
+        """Let garbage collection remove the content; no effect if it is not pinned.
 
         Raises StoreUnavailable.
         """
@@ -83,9 +83,9 @@ class ContentStore(Protocol):
 
 
 class HashingReader:
-    """Passes a stream on, and computes its CID; what ``put`` reads its content through.
+    """Reads a stream and computes its CID on the way; ``put`` reads its content through it.
 
-    ``read`` raises ContentTooLarge once more than ``max_bytes`` have come.
+    ``read`` raises ContentTooLarge when the stream has more than ``max_bytes``.
     """
 
     def __init__(self, stream: BinaryIO, max_bytes: int) -> None:
@@ -110,7 +110,7 @@ class HashingReader:
 
 
 def verified(source: io.BufferedReader, cid: Cid, max_bytes: int) -> io.BufferedReader:
-    """Return a stream over ``source``, which it owns, with the guarantees of ContentStore.get."""
+    """Return a stream with the guarantees of ContentStore.get; closing it closes ``source``."""
     return io.BufferedReader(_VerifiedReader(source, cid, max_bytes), BUFFER_BYTES)
 
 
@@ -129,7 +129,7 @@ class _VerifiedReader(io.RawIOBase):
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         try:
             size = self._source.readinto(buffer)
-            # Looking one byte ahead lets the last bytes be held back until the CID is known.
+            # Look one byte ahead, to hold back the last bytes until the CID is checked.
             at_end = not self._source.peek(1)
         except OSError as error:
             raise StoreUnavailable(f"Reading {self._cid} failed: {error}.") from error

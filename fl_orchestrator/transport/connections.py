@@ -1,4 +1,4 @@
-"""Connections of urllib3 that keep a deadline, and the session of requests that uses them."""
+"""urllib3 connections that respect a deadline, and the requests session that uses them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from urllib3.util import connection
 
 from fl_orchestrator.transport.deadline import Deadline, current_deadline
 
-# A resolver that hangs cannot be stopped: so many calls of it may be left behind.
+# A name look-up that hangs cannot be stopped. This limits how many may hang at the same time.
 _MAX_LOOKUPS: Final = 32
 _LOOKUPS: Final = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
@@ -34,9 +34,9 @@ def is_loopback(host: str) -> bool:
 
 
 def resolve(host: str, port: int, seconds: float) -> list[str]:
-    """The addresses of a host.
+    """The IP addresses of a host name.
 
-    Raises TimeoutError, and OSError or UnicodeError when there are none.
+    Raises TimeoutError after ``seconds``, and OSError or UnicodeError when there are none.
     """
     try:
         return [str(ipaddress.ip_address(host.strip("[]")))]
@@ -60,14 +60,14 @@ def resolve(host: str, port: int, seconds: float) -> list[str]:
     try:
         outcome = found.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"the name {host} is not resolved in time") from None
+        raise TimeoutError(f"the name {host} was not resolved in time") from None
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 class _Guarded(HTTPConnection):
-    """Every socket is guarded by the deadline that applies, from its first packet on."""
+    """A connection whose socket the current deadline guards from the first packet on."""
 
     _deadline: Deadline | None = None
 
@@ -86,7 +86,7 @@ class _Guarded(HTTPConnection):
         return opened
 
     def _open(self, deadline: Deadline) -> socket.socket:
-        """A connection to the first address that takes one; each has its share of the time."""
+        """Connect to the first address that accepts; each address gets a share of the time."""
         addresses = resolve(self._dns_host, self.port, deadline.remaining)
         for place, address in enumerate(addresses, 1):
             share = deadline.remaining / (len(addresses) - place + 1)
@@ -102,11 +102,11 @@ class _Guarded(HTTPConnection):
             except OSError:
                 if place == len(addresses):
                     raise
-        raise TimeoutError(f"{self.host} takes no connection in time")
+        raise TimeoutError(f"{self.host} did not accept a connection in time")
 
     def request(self, *arguments: Any, **options: Any) -> None:
         deadline = current_deadline()
-        # One that was kept alive is still guarded by an earlier request's.
+        # A kept-alive connection is still guarded by the deadline of an earlier request.
         if self.sock is not None and self._deadline is not deadline:
             self._deadline = deadline
             deadline.guard(self.sock)
@@ -140,9 +140,9 @@ class _Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """A session that keeps deadlines, follows no redirect and takes no cookie.
+    """A session that respects deadlines, follows no redirects and accepts no cookies.
 
-    A proxy of the environment (``HTTP_PROXY``) is for other machines: this one is asked directly.
+    It uses a proxy of the environment (``HTTP_PROXY``) only for other hosts, not for this machine.
     """
 
     def __init__(self) -> None:
@@ -158,5 +158,5 @@ class Session(requests.Session):
         return settings
 
     def get_redirect_target(self, _response: requests.Response) -> None:
-        """None: requests would read the whole body of a redirect, even of one not followed."""
+        """Return None: else requests reads the whole body of a redirect that it does not follow."""
         return

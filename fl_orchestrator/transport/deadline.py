@@ -1,9 +1,9 @@
-"""A time at which a conversation over sockets ends, whatever the other side does.
+"""A total deadline for communication over sockets, which the other side cannot extend.
 
-The timeout of a socket bounds one wait. Where a server sends a byte now and then (a header that
-drips, one `100 Continue` after the other, a chunk extension without end, a TLS handshake), no wait
-is ever too long, and the conversation lasts as long as the server likes. A deadline shuts the
-sockets down instead: every read and write on them ends at once.
+The timeout of a socket limits a single wait. A server that sends a byte now and then (a slow
+header, repeated `100 Continue`, a chunk extension without end, a slow TLS handshake) never exceeds
+it, and can keep the connection busy for ever. A deadline shuts the sockets down instead, which ends
+every read and write on them at once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CURRENT: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=No
 
 
 class Deadline:
-    """Shuts down the sockets that it guards when its time has come; to be closed after use.
+    """Shuts down the sockets that it guards when the time is over; close it after use.
 
-    It may be put off: ``restart`` gives it another number of seconds, and ``pause`` stops it until
-    then. Once it has passed it stays so.
+    ``restart`` sets a new number of seconds from now, and ``pause`` stops the clock until the next
+    ``restart``. A deadline that has passed stays passed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """The seconds that are left; 0 when it has passed."""
+        """The seconds that are left; 0 when the deadline has passed."""
         return 0.0 if self._passed else max(0.0, self._end - time.monotonic())
 
     @property
@@ -67,8 +67,11 @@ class Deadline:
         self.restart(math.inf)
 
     def guard(self, guarded: socket.socket) -> None:
-        """Shut this socket down when the time has come, whatever is built on it meanwhile."""
-        # A descriptor of its own: TLS takes the socket's away, and its owner may close it.
+        """Shut this socket down when the time is over, also if TLS was started on it since.
+
+        Raises RuntimeError when the deadline is closed.
+        """
+        # Duplicate the descriptor: TLS detaches the socket's own, and its owner may close it.
         own = socket.socket(fileno=os.dup(guarded.fileno()))
         with self._changed:
             if self._closed:
@@ -82,7 +85,7 @@ class Deadline:
                 threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop guarding the sockets."""
         with self._changed:
             self._passed = self._passed or time.monotonic() >= self._end
             self._closed = True
@@ -93,7 +96,7 @@ class Deadline:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Make it the deadline of the connections that this thread opens and uses meanwhile."""
+        """Inside ``with``, apply the deadline to connections that this thread opens and uses."""
         token = _CURRENT.set(self)
         try:
             yield
@@ -113,7 +116,7 @@ class Deadline:
 
 
 def current_deadline() -> Deadline:
-    """The deadline that is applied. Raises RuntimeError: nothing is sent without one."""
+    """The deadline that applies. Raises RuntimeError if there is none: every request needs one."""
     deadline = _CURRENT.get()
     if deadline is None:
         raise RuntimeError("a connection without a deadline")
@@ -121,6 +124,6 @@ def current_deadline() -> Deadline:
 
 
 def _shut(own: socket.socket) -> None:
-    # The other side may have done so already.
+    # The other side may already have closed the connection.
     with contextlib.suppress(OSError):
         own.shutdown(socket.SHUT_RDWR)

@@ -1,5 +1,5 @@
-"""Requests over HTTP to somebody who is not trusted: a total deadline for each, no redirects, and
-a limit of size for what is read."""
+"""HTTP requests to servers that are not trusted: each has a total deadline and a limit of size, and
+follows no redirects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/js
 
 
 class TooMuch(Exception):
-    """The answer is larger than the limit, and was not read to its end."""
+    """The response is larger than the limit; it was not read to its end."""
 
 
 def send(
@@ -36,9 +36,9 @@ def send(
 ) -> requests.Response:
     """Make a request whose body is read later, by ``read`` or ``read_some`` and the same deadline.
 
-    Raises requests.Timeout, and other requests.RequestException; their text has the whole URL.
+    Raises requests.Timeout and other requests.RequestException. Their text contains the whole URL.
     """
-    # What is compressed has no size that could be limited before it is unpacked.
+    # Refuse compression: the size of a compressed body is not known before it is unpacked.
     headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
     with deadline.applied(), _in_time(deadline):
         return session.request(
@@ -53,7 +53,7 @@ def send(
 
 
 def read_some(response: requests.Response, deadline: Deadline, size: int) -> bytes:
-    """What the next packet brings, up to ``size`` bytes; nothing at the end of the body.
+    """Read what the next packet brings, up to ``size`` bytes; empty at the end of the body.
 
     Raises requests.Timeout, and requests.ConnectionError when the connection broke.
     """
@@ -63,7 +63,7 @@ def read_some(response: requests.Response, deadline: Deadline, size: int) -> byt
 
 
 def read(response: requests.Response, deadline: Deadline, max_bytes: int) -> bytes:
-    """The whole body. Raises TooMuch, and what ``read_some`` raises."""
+    """Read the whole body. Raises TooMuch, and what ``read_some`` raises."""
     pieces, size = [], 0
     while piece := read_some(response, deadline, _PIECE_BYTES):
         size += len(piece)
@@ -76,10 +76,10 @@ def read(response: requests.Response, deadline: Deadline, max_bytes: int) -> byt
 def post(
     session: requests.Session, url: str, body: bytes, seconds: float, max_bytes: int
 ) -> tuple[int, bytes]:
-    """Send JSON; the status and the body of the answer, of which at most ``max_bytes`` are read.
+    """Send JSON; return the status and the body of the response, of at most ``max_bytes``.
 
-    ``seconds`` is for all of it. Raises TooMuch, and what ``send`` raises: show `shown_url`
-    instead of its text.
+    ``seconds`` limits the whole exchange. Raises TooMuch, and what ``send`` raises; show users
+    `shown_url` instead of the text of these errors.
     """
     with (
         Deadline(seconds) as deadline,
@@ -89,7 +89,7 @@ def post(
 
 
 def was_connected(error: requests.ConnectionError) -> bool:
-    """Whether a connection broke that there had been."""
+    """Whether the connection had been established before it broke."""
     causes: list[BaseException] = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
@@ -101,7 +101,7 @@ def was_connected(error: requests.ConnectionError) -> bool:
 
 @contextmanager
 def _in_time(deadline: Deadline) -> Iterator[None]:
-    """Raise Timeout when the deadline ended what is inside, however that shows."""
+    """Raise Timeout if the deadline passed, whichever error its shutdown of the socket caused."""
     try:
         yield
     except requests.RequestException as error:
@@ -113,12 +113,12 @@ def _in_time(deadline: Deadline) -> Iterator[None]:
             raise requests.Timeout from error
         raise requests.ConnectionError from error
     if deadline.passed:
-        # A body without a length ends where its connection does.
+        # A body without a length ends when the connection is shut down, without any error.
         raise requests.Timeout
 
 
 def shown_url(url: str) -> str:
-    """The URL without credentials or keys, which often stand in its user part, path or query."""
+    """The URL without user part, path and query, which often contain credentials or keys."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -130,6 +130,6 @@ def shown_url(url: str) -> str:
 
 
 def shown_text(text: str) -> str:
-    """What another party says, as far as it can be shown: no control characters, not too much."""
+    """Another party's text, without control characters and cut to a limited length."""
     printable = "".join(c if c.isprintable() else " " for c in text[:_MAX_SHOWN_CHARACTERS])
     return printable.strip().rstrip(".")

@@ -136,7 +136,7 @@ def test_a_store_that_is_none_or_lacks_the_manifest_is_refused(site: Site, tmp_p
     for url, code, words in (
         ("nonsense", 2, "'nonsense' is not understood"),
         ("file://host/path", 2, "no absolute path"),
-        ("kubo+http://127.0.0.1", 2, "is not scheme, host and port"),
+        ("kubo+http://127.0.0.1", 2, "has no valid host and port"),
         ("kubo+http://127.0.0.1:1", 4, "cannot be reached"),
         (f"file://{tmp_path}/file", 4, "cannot be used"),
         (f"file://{tmp_path}/empty", 4, "is not in the store"),
