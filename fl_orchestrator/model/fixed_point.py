@@ -6,7 +6,7 @@ rounds once. Vectors are processed block by block, so that the float64 temporari
 cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -147,12 +147,21 @@ def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ..
 
     Such a value may have been clamped there.
     """
-    parts = zip(layout.tensors, layout.split(state), strict=True)
-    return tuple(
-        tensor.name
-        for tensor, values in parts
-        if values.size and (values.max() == _INT32.max or values.min() == _INT32.min)
-    )
+    return saturated_in(layout, [state])
+
+
+def saturated_in(layout: Layout, blocks: Iterable[NDArray[np.int32]]) -> tuple[str, ...]:
+    """`saturated_tensors` of a state in flat blocks, in their order."""
+    starts = np.array([tensor.start for tensor in layout.tensors])
+    found: set[int] = set()
+    first = 0
+    for block in blocks:
+        if block.size and (block.max() == _INT32.max or block.min() == _INT32.min):
+            places = np.flatnonzero((block == _INT32.max) | (block == _INT32.min)) + first
+            # Of tensors that start together all but the last are empty.
+            found.update((np.searchsorted(starts, places, side="right") - 1).tolist())
+        first += block.size
+    return tuple(layout.tensors[index].name for index in sorted(found))
 
 
 def next_state(

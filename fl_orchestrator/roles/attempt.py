@@ -27,8 +27,8 @@ def attempt(sender: Sender, call: Call, not_now: Collection[ContractError]) -> b
         _log.info("refused", call=call.label, reason=str(error))
         return False
     except TransactionFailed as error:
-        # Somebody was faster by one block.
-        _log.warning("failed", call=call.label, reason=str(error))
+        # Somebody was faster by one block, and nothing is wrong: the next look tells what is left.
+        _log.info("overtaken", call=call.label, reason=error.for_log)
         return False
     _log.info("sent", call=call.label, gas=receipt.gas_used)
     return True

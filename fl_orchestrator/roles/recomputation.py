@@ -25,6 +25,7 @@ from fl_orchestrator.model.digests import ZERO_HASH, Result, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
 from fl_orchestrator.roles.context import ReadContext
+from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import (
     RootMismatch,
@@ -110,6 +111,7 @@ class Recomputation:
         self._vectors = context.vectors()
         self._tree: ChunkTree | None = None
         self._retention = context.retention
+        self._saturation = SaturationAlert(context.monitor)
         self._known = _KnownModels(context.home / "right-models.json")
 
     def known(self, result: Result) -> ExpectedModel | None:
@@ -135,6 +137,7 @@ class Recomputation:
         updates = self._updates(result)
         weighted = [(update, reveal.weight) for update, reveal in updates]
         file = self._vectors.aggregate(base, weighted, meta)
+        self._saturation.look(result.round, self._vectors.saturated_tensors(file))
         with file.path.open("rb") as stream:
             right = ExpectedModel(file.root, cid_of(stream))
         self._known.add(self._task(result), right)

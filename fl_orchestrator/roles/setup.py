@@ -67,12 +67,12 @@ def publish(
 ) -> Genesis:
     """Store a manifest and the genesis state of these float weights.
 
-    Raises WeightsError, NotFiniteError, and what the store raises.
+    Raises WeightsError and NotFiniteError, with nothing stored, and what the store raises.
     """
+    state = genesis_state(manifest.layout, weights)
     stored = store.put(io.BytesIO(manifest.to_bytes()))
     if stored != manifest_cid(manifest.digest):
         raise RuntimeError(f"a manifest of one chunk has the CID {stored}")
-    state = genesis_state(manifest.layout, weights)
     with tempfile.TemporaryFile() as file:
         root = write_vector(file, manifest.layout, VectorMeta.genesis(), in_blocks(state)).root
         file.seek(0)

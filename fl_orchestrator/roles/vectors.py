@@ -19,6 +19,7 @@ from fl_orchestrator.aggregation.rules import next_global, rule_for
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.model.fixed_point import saturated_in
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
     VectorKind,
@@ -119,6 +120,12 @@ class VectorCache:
         """The flat vector in memory: int32 of a global state, int16 of an update."""
         with file.path.open("rb") as stream:
             return read_vector(stream, self._manifest.layout, file.meta)[1]
+
+    def saturated_tensors(self, file: VectorFile) -> tuple[str, ...]:
+        """The tensors of a global state that have a value at an end of the int32 range."""
+        layout = self._manifest.layout
+        with file.path.open("rb") as stream:
+            return saturated_in(layout, VectorReader(stream, layout, file.meta).blocks())
 
     def aggregate(
         self,

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import ThreadingHTTPServer
 from typing import Final
 
@@ -20,6 +20,8 @@ from fl_orchestrator.errors import InputError
 _HOST: Final = "127.0.0.1"
 #: Long enough for most of what a role does in one step.
 UNHEALTHY_SECONDS: Final = 900.0
+#: A party that could not train in so many rounds in a row needs somebody to look.
+UNHEALTHY_ROUNDS: Final = 3
 
 
 class BadListenAddress(InputError):
@@ -29,7 +31,8 @@ class BadListenAddress(InputError):
 class Metrics:
     """The figures of one process; ``role`` is the label of all of them.
 
-    It is unhealthy when no step has succeeded for ``unhealthy_seconds``.
+    It is unhealthy when no step has succeeded for ``unhealthy_seconds``, and while training has
+    failed in `UNHEALTHY_ROUNDS` rounds in a row or more. A `roles.monitor.Monitor`.
     """
 
     def __init__(self, role: str, unhealthy_seconds: float = UNHEALTHY_SECONDS) -> None:
@@ -37,6 +40,7 @@ class Metrics:
         self._unhealthy_seconds = unhealthy_seconds
         self._stepped_at = time.time()
         self._block_time = 0
+        self._sat_out = 0
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
             return Counter(f"flo_{name}", help_, ("role", *labels), registry=self.registry)
@@ -61,6 +65,17 @@ class Metrics:
         self._block = gauge("block_number", "The last block that was seen.").labels(role)
         lag = gauge("head_block_age_seconds", "Age of the last block that was seen.").labels(role)
         lag.set_function(self._lag)
+        self._numbers = {
+            name: gauge(name, help_).labels(role)
+            for name, help_ in (
+                ("saturated_tensors", "Tensors of the global state with values that stopped."),
+                ("coarse_tensors", "Tensors of the last update whose changes all became zero."),
+                ("clipped_ratio", "The share of the last update's values that were clipped."),
+                ("rounds_sat_out", "Rounds in a row in which training failed."),
+                ("round_revealed", "Updates revealed in the last accepted round."),
+                ("round_included", "Those of them that its model includes."),
+            )
+        }
         stepped = gauge("last_step_timestamp_seconds", "When the last step succeeded.")
         stepped.labels(role).set_function(lambda: self._stepped_at)
 
@@ -99,9 +114,33 @@ class Metrics:
     def wrote(self, size: int) -> None:
         self._bytes_out.inc(size)
 
+    def saturated(self, tensors: Sequence[str]) -> None:
+        self._numbers["saturated_tensors"].set(len(tensors))
+
+    def trained(self, clipped: float, coarse: Sequence[str]) -> None:
+        self._numbers["clipped_ratio"].set(clipped)
+        self._numbers["coarse_tensors"].set(len(coarse))
+
+    def sat_out(self, rounds: int) -> None:
+        self._sat_out = rounds
+        self._numbers["rounds_sat_out"].set(rounds)
+
+    def accepted(self, included: int, revealed: int) -> None:
+        self._numbers["round_included"].set(included)
+        self._numbers["round_revealed"].set(revealed)
+
+    @property
+    def illness(self) -> str | None:
+        """Why the process is unhealthy; None of a healthy one."""
+        if time.time() - self._stepped_at >= self._unhealthy_seconds:
+            return "no step"
+        if self._sat_out >= UNHEALTHY_ROUNDS:
+            return f"training failed in {self._sat_out} rounds in a row"
+        return None
+
     @property
     def healthy(self) -> bool:
-        return time.time() - self._stepped_at < self._unhealthy_seconds
+        return self.illness is None
 
     def _lag(self) -> float:
         return time.time() - self._block_time if self._block_time else float("nan")
@@ -124,7 +163,9 @@ class Metrics:
                 if self.path.partition("?")[0] == "/metrics":
                     super().do_GET()
                 elif self.path == "/healthz":
-                    self._answer(*((200, b"ok\n") if health.healthy else (503, b"no step\n")))
+                    illness = health.illness
+                    status = 200 if illness is None else 503
+                    self._answer(status, f"{illness or 'ok'}\n".encode())
                 else:
                     self._answer(404, b"Look at /metrics or /healthz.\n")
 

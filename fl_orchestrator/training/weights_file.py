@@ -40,9 +40,10 @@ class UnwritableFile(ContentError):
 def load_weights(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     """Read the weights of a model from a `.npz`, `.safetensors` or `.keras` file.
 
-    Tensors are found by the names in `tensors`; in a `.npz` also as `arr_0`, `arr_1`, ..., as
-    `np.savez(path, *weights)` writes them. Values of float16, float32 or float64 are rounded to
-    float32. Reading `.keras` imports Keras, in its safe mode.
+    Tensors are found by the names in `tensors`; where no two of them have the same shape, in a
+    `.npz` also as `arr_0`, `arr_1`, ..., as `np.savez(path, *weights)` writes them. Values of
+    float16, float32 or float64 are rounded to float32. Reading `.keras` imports Keras, in its safe
+    mode.
 
     Returns:
         One float32 array per tensor, in the order of `tensors`.
@@ -191,10 +192,26 @@ def _read_npz(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
         _check_archive(path, archive, tensors)
         names = {name.removesuffix(".npy") for name in archive.namelist()}
         keys = [f"arr_{number}" for number in range(len(tensors))]
-        if names != set(keys):
+        if names == set(keys) and names != {tensor.name for tensor in tensors}:
+            _require_distinct_shapes(path, tensors)
+        else:
             _check_names(names, tensors)
             keys = [tensor.name for tensor in tensors]
         return [_npy(archive, key, tensor) for key, tensor in zip(keys, tensors, strict=True)]
+
+
+def _require_distinct_shapes(path: Path, tensors: Sequence[WeightSpec]) -> None:
+    """Arrays without names may be in any order: only their shapes tell which is which."""
+    first: dict[tuple[int, ...], str] = {}
+    for tensor in tensors:
+        other = first.setdefault(tensor.shape, tensor.name)
+        if other != tensor.name:
+            raise BadWeights(
+                f"The arrays in {path} have no names, and the tensors {other} and {tensor.name} "
+                "have the same shape: they could be swapped.",
+                "Save them by their names: np.savez(path, **weights), with the manifest's names "
+                "as keys.",
+            )
 
 
 def _npy(archive: zipfile.ZipFile, key: str, tensor: WeightSpec) -> FloatArray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from integration.anvil_node import AnvilNode, anvil_node
 from integration.anvil_site import Site
@@ -293,3 +295,16 @@ def test_a_damaged_record_is_refused(deployed: Site) -> None:
     for wrong in ("", "{", "{}", "[1]", json.dumps([{**good[0], "address": "../x"}])):
         record.write_text(wrong)
         deployed.deploy().refused(2, "31337.json is not a deployment record")
+
+
+def test_weights_that_do_not_fit_are_refused_and_nothing_is_stored_or_sent(site: Site) -> None:
+    large: dict[str, Any] = {"dense/kernel": np.full((4, 2), 1000.0), "dense/bias": np.zeros(2)}
+    np.savez(site.directory / "genesis.npz", **large)
+    site.key("owner")
+    sent = sent_by(site, "owner")
+    for mode in (["--dry-run"], []):
+        site.deploy(*mode).refused(
+            5, "'dense/kernel' has a weight of 1000; at offset 0", "offset of -3 or less"
+        )
+    assert sent_by(site, "owner") == sent
+    assert not [path for path in (site.directory / "store").rglob("*") if path.is_file()]

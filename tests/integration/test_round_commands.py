@@ -19,12 +19,13 @@ from support.disputes import (
     vector_federation,
     watcher,
 )
-from support.federation import SmallFederation
+from support.federation import SmallFederation, small_manifest
 from support.flo import Finished, flo
 from support.gateway import gateway, giving, serving
 
 from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.model.manifest import TensorSpec
 
 Flo = Callable[..., Finished]
 
@@ -325,3 +326,27 @@ def test_a_trainer_without_a_keras_model_makes_no_keras_file(
     get = ["model", "get", "--output", tmp_path / "m.keras", "--trainer"]
     on(history)(*get, trainer).refused(2, "makes a trainer that is no KerasTrainer")
     on(history)(*get, tmp_path / "none.py").refused(2, "none.py does not exist")
+
+
+def test_a_model_that_has_reached_the_end_of_its_range_is_shown_with_its_tensors(
+    tmp_path: Path, on: Callable[[SmallFederation], Flo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = (
+        TensorSpec(name="dense/kernel", shape=(4, 2), offset=7),
+        TensorSpec(name="dense/bias", shape=(2,)),
+    )
+    first = [np.full((4, 2), 1 - 2.0**-24, np.float32), np.zeros(2, np.float32)]
+    federation = SmallFederation(
+        tmp_path, parties=1, manifest=small_manifest(tensors=tensors), weights=first
+    )
+    federation.run_round(federation.everybody())
+    flo = on(federation)
+    shown = flo("round", "show", "--json").succeeded().json
+    assert shown["saturated"] == ["dense/kernel"]
+    assert "saturated" in flo("round", "show").succeeded().out
+    monkeypatch.setenv("FLO_STORE", f"file://{tmp_path}/empty")
+    without = flo("round", "show", "--json").succeeded()
+    assert without.json["saturated"] is None
+    assert "The model was not looked into" in without.err
+    monkeypatch.delenv("FLO_STORE")
+    assert flo("round", "show", "--json").succeeded().json["saturated"] is None

@@ -30,6 +30,7 @@ from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.retention import Retention
@@ -167,6 +168,7 @@ class SmallFederation:
         store: ContentStore | None = None,
         relay: Relay | None = None,
         retention: Retention | None = None,
+        monitor: Monitor | None = None,
     ) -> Context:
         """What a role of this account works with."""
         return Context(
@@ -178,6 +180,7 @@ class SmallFederation:
             deployed_at=self.deployment.block,
             relay=relay,
             retention=retention,
+            monitor=monitor or NoMonitor(),
         )
 
     def party(
@@ -189,6 +192,7 @@ class SmallFederation:
         trainer: Trainer | None = None,
         sender: Sender | None = None,
         retention: Retention | None = None,
+        monitor: Monitor | None = None,
         **settings: Any,
     ) -> Party:
         return Party(
@@ -199,6 +203,7 @@ class SmallFederation:
                 store=store,
                 relay=relay,
                 retention=retention,
+                monitor=monitor,
             ),
             trainer or self.trainers[number],
             PartySettings(
@@ -215,6 +220,7 @@ class SmallFederation:
         sender: Sender | None = None,
         answerer: Responder | None = None,
         retention: Retention | None = None,
+        monitor: Monitor | None = None,
     ) -> Aggregator:
         context = self.context(
             self.aggregators[number],
@@ -223,6 +229,7 @@ class SmallFederation:
             store=store,
             relay=relay,
             retention=retention,
+            monitor=monitor,
         )
         return Aggregator(context, answerer)
 

@@ -40,6 +40,11 @@ _UNDERPRICED: Final = re.compile(
 class TransactionFailed(ChainError):
     """A transaction was mined but reverted, or was not mined in time."""
 
+    @property
+    def for_log(self) -> str:
+        """Without the hint: a service goes on by itself."""
+        return self.message
+
 
 class TransactionDropped(TransactionFailed):
     """A transaction that was sent will not be mined, and has changed nothing.

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import datetime
+import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fl_orchestrator.cli.console import JsonOption, ether, out, print_json, print_pairs, say, short
+from fl_orchestrator.cli.audit.model import Reader
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    err,
+    ether,
+    out,
+    print_json,
+    print_pairs,
+    safe,
+    say,
+    short,
+)
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import Endpoint, deployed_at, with_options
+from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.printable import printable
 
 if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.contract.rounds import ResultRecord, RoundRecord
     from fl_orchestrator.chain.event_types import Answered, Demanded, RevealedUpdate, Slashed
 
@@ -49,11 +64,14 @@ def list_rounds(
 @app.command()
 @with_options
 def show(
-    site: Endpoint,
+    site: Reader,
     number: Annotated[int | None, typer.Argument(help="Its number. Default: the last.")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show a round: who committed and what counted, who signed which result, and its disputes.
+
+    With a --store that has the round's model it also looks for tensors with values at the end of
+    their range, where training can move them no further.
 
     Example: flo round show 12
     """
@@ -65,14 +83,38 @@ def show(
     block = deployed_at(chain, site.deployments)
     (record,) = read_rounds(chain, block, number, number)
     slashes = chain.slashes(block, round_number=number)
+    saturated = _saturated(site, chain, record)
     if json_output:
-        print_json({"federation": chain.address, **_details(record, slashes)})
+        details = _details(record, slashes)
+        print_json({"federation": chain.address, **details, "saturated": saturated})
         return
     print_pairs(_pairs(record))
+    if saturated:
+        print_pairs([("saturated", f"{', '.join(saturated)}: values at the end of their range")])
     for title, rows in _tables(record, slashes):
         if len(rows) > 1:
             out.print(f"\n{title}")
             _print_table(rows)
+
+
+def _saturated(site: Reader, chain: Federation, record: RoundRecord) -> list[str] | None:
+    """The saturated tensors of a round's model; None where it cannot be had."""
+    accepted = record.accepted_result
+    if not site.store or accepted is None:
+        return None
+    from fl_orchestrator.roles.manifests import fetch_manifest
+    from fl_orchestrator.roles.vectors import Origin, VectorCache
+
+    result, content = accepted.result, site.open_store()
+    meta = Origin(chain.chain_id, chain.address).state(record.number)
+    with tempfile.TemporaryDirectory(prefix="flo-round-") as directory:
+        try:
+            cache = VectorCache(Path(directory), fetch_manifest(content, chain.params()))
+            file = cache.fetch(content, result.global_cid, result.global_root, meta)
+        except (ContentError, VerificationError) as error:
+            err.print(f"[yellow]The model was not looked into:[/] {safe(error)}", soft_wrap=True)
+            return None
+        return list(cache.saturated_tensors(file))
 
 
 # ---------------------------------------------------------------------- a line of the list

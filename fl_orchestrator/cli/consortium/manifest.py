@@ -10,7 +10,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
 from fl_orchestrator.cli.groups import Noun
-from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, show_training
+from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, show_training, warn_of
 from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import ContentError, InputError
@@ -140,6 +140,7 @@ def create(
         ("samples per weight", str(manifest.samples_per_weight)),
     ]
     show_training(manifest, rehearsal, measured)
+    warn_of(rehearsal)
     say(
         f"\n{safe(output)} and {safe(weights)} are written. Next: `flo "
         f"federation create --manifest {safe(output)} --weights {safe(weights)} …`."
@@ -170,6 +171,7 @@ def _measured(
         draft = _describe(described, initial, neutral, samples=1)
         status.update("Training …")
         training = rehearsal.train(loaded, first, rehearsal.training_config(draft, 0))
+        _require_finite(training.weights, initial)
         scaling = choose_scaling(first, training.weights, max_clipped, fraction_bits)
         manifest = _describe(described, initial, scaling, training.samples)
         done = rehearsal.rehearse(
@@ -181,6 +183,23 @@ def _measured(
             Path(workspace) / "update.safetensors",
         )
     return manifest, done, first
+
+
+def _require_finite(trained: list[FloatArray], initial: dict[str, FloatArray]) -> None:
+    import numpy as np
+
+    from fl_orchestrator.model.fixed_point import NotFiniteError
+    from fl_orchestrator.roles.numbers import named
+
+    ruined = [
+        name for name, array in zip(initial, trained, strict=True) if not np.isfinite(array).all()
+    ]
+    if ruined:
+        raise NotFiniteError(
+            f"The trial training diverged: {named(ruined)} came back with NaN or infinite values, "
+            "so there is nothing to measure the scales by.",
+            "Lower --learning-rate, or scale the features; then run it again.",
+        )
 
 
 def _describe(
@@ -239,6 +258,7 @@ def _as_json(
         "offsets": {tensor.name: tensor.offset for tensor in manifest.tensors},
         "samples_per_weight": manifest.samples_per_weight,
         "clipped": rehearsal.clipped,
+        "warnings": [finding.message for finding in rehearsal.findings],
         "before": rehearsal.before,
         "after": rehearsal.after,
     }

@@ -13,15 +13,17 @@ import typer
 from fl_orchestrator.cli.console import (
     JsonOption,
     duration,
+    err,
     interruptible,
     print_json,
     print_pairs,
+    safe,
     say,
     short,
 )
 from fl_orchestrator.cli.site import Site, with_options
 from fl_orchestrator.cli.trainers import TrainerOption, loading
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 
 if TYPE_CHECKING:
@@ -65,7 +67,9 @@ def check(
     """Rehearse one round on the real data. Nothing is sent, nothing leaves this machine.
 
     Trains from the federation's model as `flo party run` would, and shows what became of it and
-    exactly what a round would publish.
+    exactly what a round would publish. What is wrong with the numbers is said on stderr; an update
+    that is zero everywhere, or clipped in a tenth of its values or of a tensor's, makes the exit
+    code 5.
 
     Example: flo party check --trainer my_trainer.py:make_trainer --manifest manifest.json
     """
@@ -92,10 +96,13 @@ def check(
             )
     if json_output:
         print_json(_as_json(start, done))
-        return
-    say(f"One round, rehearsed from {start.words}. Nothing was sent.\n")
-    show_training(start.manifest, done)
-    _show_what_leaves(start, done, output)
+    else:
+        say(f"One round, rehearsed from {start.words}. Nothing was sent.\n")
+        show_training(start.manifest, done)
+        _show_what_leaves(start, done, output)
+    warn_of(done)
+    if any(finding.serious for finding in done.findings):
+        raise typer.Exit(TrainingError.exit_code)
 
 
 def _from_federation(site: Site, workspace: Path) -> _Start:
@@ -154,6 +161,13 @@ def show_training(
     print_pairs([*rows, *more])
 
 
+def warn_of(done: Rehearsal) -> None:
+    """Say on stderr what is wrong with an update's numbers."""
+    for finding in done.findings:
+        colour, word = ("red", "Not fit to take part") if finding.serious else ("yellow", "Note")
+        err.print(f"[bold {colour}]{word}:[/] {safe(finding.message)}", soft_wrap=True)
+
+
 def _show_what_leaves(start: _Start, done: Rehearsal, output: Path | None) -> None:
     say("\nWhat a round would publish, and nothing else of this site:")
     where = f", kept in {output}" if output else ""
@@ -189,6 +203,7 @@ def _as_json(start: _Start, done: Rehearsal) -> dict[str, Any]:
         "before": done.before,
         "after": done.after,
         "clipped": done.clipped,
+        "warnings": [finding.message for finding in done.findings],
         "weight": done.weight,
         "bytes": done.file_bytes,
         "cid": str(done.cid),

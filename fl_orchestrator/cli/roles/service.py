@@ -120,6 +120,7 @@ class Process:
             deployed_at=self.deployed_at,
             relay=relay,
             retention=retention,
+            monitor=self.metrics,
         )
 
     def serve(

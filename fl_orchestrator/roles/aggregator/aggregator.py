@@ -16,6 +16,7 @@ from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import NEVER, NEW_EVENTS, Step, at, in_phase
 from fl_orchestrator.roles.context import Context
+from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.relay import MAX_RESULTS, RelayFailed
 from fl_orchestrator.roles.updates import check_reveals, fetch_updates
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
@@ -86,6 +87,7 @@ class Aggregator:
         self._origin = context.origin
         self._vectors = context.vectors()
         self._min_updates = context.federation.params().min_updates
+        self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
 
     @property
@@ -186,6 +188,7 @@ class Aggregator:
         held = [work.held[index] for index in included_indices(included)]
         updates = [(update, reveal.weight) for update, reveal in held]
         file = self._vectors.aggregate(self._base(seen), updates, self._origin.state(current.round))
+        self._saturation.look(current.round, self._vectors.saturated_tensors(file))
         with file.path.open("rb") as stream:
             cid = cid_of(stream)
         return Result(

@@ -131,7 +131,7 @@ class Keeper:
                 continue
             except TransactionFailed as error:
                 # Another keeper was faster by one block; what it left out is still waiting.
-                _log.warning("failed", call=duty.call.label, reason=str(error))
+                _log.info("overtaken", call=duty.call.label, reason=error.for_log)
                 continue
             # Mined: each message was accepted, or skipped for good.
             self._mailbox.remove(seen.current.round, duty.messages)

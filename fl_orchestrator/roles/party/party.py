@@ -19,12 +19,19 @@ from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.errors import TrainingError
-from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
+from fl_orchestrator.model.fixed_point import (
+    EncodedUpdate,
+    encode_update,
+    float_view,
+    sample_weight,
+    saturated_tensors,
+)
 from fl_orchestrator.model.protocol import COMMITMENT_BYTES
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
+from fl_orchestrator.roles.numbers import Finding, SaturationAlert, update_findings
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
@@ -118,7 +125,11 @@ class Party:
         self._posted = _NOTHING_POSTED
         # A round, and the block in which its commit phase was first seen closed.
         self._closed = (0, 0)
-        self._failed_in = 0
+        self._failed_in = self._lost_in = 0
+        self._sat_out = 0
+        self._monitor = context.monitor
+        self._saturation = SaturationAlert(context.monitor)
+        self._found: tuple[Finding, ...] = ()
         self.clipped = 0.0
         """The fraction of the last update's values that were clipped."""
 
@@ -150,7 +161,7 @@ class Party:
         if decision is PartyDecision.REVEAL and entry is not None:
             return self._reveal(seen, entry)
         if decision is PartyDecision.LOST:
-            _log.error("journal lost", party=self.address, round=seen.current.round)
+            self._note_loss(seen.current.round)
         return Step(wait=self._nothing_before(seen))
 
     def _nothing_before(self, seen: Observation) -> Wait:
@@ -160,6 +171,17 @@ class Party:
         committed = seen.committed.round == seen.current.round
         return _TAKING_PART if committed else in_phase(Phase.COMMIT)
 
+    def _note_loss(self, round_number: int) -> None:
+        """Say it once for each round: nothing else can be done about it here."""
+        if self._lost_in != round_number:
+            self._lost_in = round_number
+            _log.error(
+                "journal lost",
+                party=self.address,
+                round=round_number,
+                advice="restore the home from its backup before the reveal period ends",
+            )
+
     def _train_once(self, seen: Observation) -> OpenCommitment | None:
         """Train, or sit the round out if that fails: there is no update to make of NaN, say."""
         if self._failed_in == seen.current.round:
@@ -168,8 +190,16 @@ class Party:
             return self._train(seen)
         except TrainingError as error:
             self._failed_in = seen.current.round
+            self._sat_out += 1
+            self._monitor.sat_out(self._sat_out)
             reason = keep_error(self._home, error)
-            _log.error("sits out", party=self.address, round=seen.current.round, reason=reason)
+            _log.error(
+                "sits out",
+                party=self.address,
+                round=seen.current.round,
+                in_a_row=self._sat_out,
+                reason=reason,
+            )
             return None
 
     def _train(self, seen: Observation) -> OpenCommitment:
@@ -183,11 +213,12 @@ class Party:
         )
         state = self._vectors.load(base)
         layout = self._manifest.layout
+        self._saturation.look(seen.current.base, saturated_tensors(layout, state))
         weights, samples, metrics = self._trainer.fit(
             float_view(layout, state), self._training_config(round_number)
         )
         encoded = encode_update(layout, self._manifest.update_fraction_bits, weights, state)
-        self.clipped = encoded.clipped
+        self._note(round_number, encoded, samples)
         _log.info(
             "trained",
             party=self.address,
@@ -196,6 +227,23 @@ class Party:
             metrics=metrics,
         )
         return self.prepare(round_number, encoded.vector, samples)
+
+    def _note(self, round_number: int, encoded: EncodedUpdate, samples: int) -> None:
+        """Tell people what is wrong with an update, but not again in every round."""
+        self.clipped, self._sat_out = encoded.clipped, 0
+        self._monitor.sat_out(0)
+        self._monitor.trained(encoded.clipped, encoded.coarse)
+        found = update_findings(self._manifest, encoded, samples)
+        for finding in found:
+            if finding not in self._found:
+                log = _log.error if finding.serious else _log.warning
+                log(
+                    "alert: an update's numbers",
+                    party=self.address,
+                    round=round_number,
+                    reason=finding.message,
+                )
+        self._found = found
 
     def _training_config(self, round_number: int) -> dict[str, Any]:
         training = self._manifest.training.model_dump(by_alias=True)

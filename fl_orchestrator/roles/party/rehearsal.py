@@ -19,6 +19,7 @@ from fl_orchestrator.model.fixed_point import (
 )
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, in_blocks, write_vector
+from fl_orchestrator.roles.numbers import Finding, update_findings
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 #: Of an update of no federation.
@@ -40,12 +41,14 @@ class Rehearsal:
     """What a round would do. ``before`` and ``after`` have the loss and metrics of `evaluate`.
 
     ``after`` is the next global model if this were the only update. ``largest`` is, for each
-    tensor, the largest change of a value, and ``limits`` what its update can express.
+    tensor, the largest change of a value, and ``limits`` what its update can express. ``findings``
+    are what is wrong with the update's numbers, or with its weight.
     """
 
     training: TrialTraining
     weight: int
     clipped: float
+    findings: tuple[Finding, ...]
     largest: tuple[float, ...]
     limits: tuple[float, ...]
     before: Metrics
@@ -90,6 +93,7 @@ def rehearse(
         training=training,
         weight=sample_weight(training.samples, manifest.samples_per_weight),
         clipped=encoded.clipped,
+        findings=update_findings(manifest, encoded, training.samples),
         largest=tuple(
             float(np.abs(new.astype(np.float64) - old).max(initial=0))
             for new, old in zip(training.weights, base, strict=True)

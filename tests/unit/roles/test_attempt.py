@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
@@ -36,7 +37,10 @@ def test_what_the_contract_takes_is_sent() -> None:
 
 def test_an_expected_refusal_and_a_lost_race_are_no_errors() -> None:
     assert tried(ContractReverted(ContractError.NotSlashable)) is False
-    assert tried(TransactionFailed("slashSigner reverted in block 7.")) is False
+    lost = TransactionFailed("slashSigner reverted in block 7.", "Run the command again.")
+    with capture_logs() as logs:
+        assert tried(lost) is False
+    assert [(log["log_level"], log["reason"]) for log in logs] == [("info", lost.message)]
 
 
 def test_an_unexpected_refusal_is_an_error() -> None:

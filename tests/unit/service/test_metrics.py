@@ -68,6 +68,31 @@ def test_a_process_without_a_successful_step_becomes_unhealthy() -> None:
         assert requests.get(f"{url}/other", timeout=10).status_code == 404
 
 
+def test_a_party_that_cannot_train_for_three_rounds_is_unhealthy() -> None:
+    metrics = Metrics("party")
+    with metrics.served("0") as url:
+        metrics.sat_out(2)
+        assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+        metrics.sat_out(3)
+        answer = requests.get(f"{url}/healthz", timeout=10)
+        assert (answer.status_code, answer.text) == (503, "training failed in 3 rounds in a row\n")
+        assert samples(url)["flo_rounds_sat_out"] == 3
+        metrics.sat_out(0)
+        assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+
+
+def test_what_is_wrong_with_a_models_numbers_is_told() -> None:
+    metrics = Metrics("party")
+    metrics.saturated(["variance"])
+    metrics.trained(0.25, ["kernel", "bias"])
+    metrics.accepted(included=1, revealed=3)
+    with metrics.served("0") as url:
+        told = samples(url)
+    assert told["flo_saturated_tensors"] == 1
+    assert (told["flo_clipped_ratio"], told["flo_coarse_tensors"]) == (0.25, 2)
+    assert (told["flo_round_included"], told["flo_round_revealed"]) == (1, 3)
+
+
 def test_two_processes_share_no_figures() -> None:
     one, other = Metrics("party"), Metrics("party")
     one.acted("commit")

@@ -103,6 +103,26 @@ def test_an_npz_without_names_is_read_in_manifest_order(tmp_path: Path) -> None:
     assert_equal(load_weights(path, TENSORS), weights())
 
 
+def test_an_npz_without_names_is_refused_where_its_arrays_could_be_swapped(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    tensors = (WeightSpec("gamma", (2,)), WeightSpec("kernel", (2, 2)), WeightSpec("beta", (2,)))
+    gamma, kernel, beta = np.ones(2), np.zeros((2, 2)), np.full(2, 2.0)
+    np.savez(path, gamma, kernel, beta)
+    with pytest.raises(BadWeights, match="gamma and beta have the same shape") as refusal:
+        load_weights(path, tensors)
+    assert "by their names" in str(refusal.value.hint)
+
+
+def test_tensors_that_are_called_like_arrays_without_names_go_by_their_names(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "weights.npz"
+    tensors = (WeightSpec("arr_1", (2,)), WeightSpec("arr_0", (2,)))
+    np.savez(path, np.zeros(2), np.ones(2))
+    found = load_weights(path, tensors)
+    assert [array.tolist() for array in found] == [[1, 1], [0, 0]]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
 def test_other_floats_are_rounded_to_float32(tmp_path: Path, dtype: DTypeLike) -> None:
     path = tmp_path / "weights.npz"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from support.flo import Finished, flo
@@ -23,6 +24,16 @@ from fl_orchestrator.training.numpy_logistic import NumpyLogistic
 draw = np.random.Generator(np.random.PCG64(0))
 y = (np.arange(24) % 2).astype(np.int32)
 x = (draw.normal(0, 0.5, (24, 4)) + y[:, None]).astype(np.float32)
+
+class Wild(NumpyLogistic):
+    change = 0.0
+    def fit(self, weights, config):
+        return [w + np.float32(self.change) for w in weights], 24, {}
+
+def wild(change):
+    trainer = Wild(Rows(x, y), 2)
+    trainer.change = change
+    return trainer
 
 def make_trainer():
     return NumpyLogistic(Rows(x, y), 2)
@@ -124,6 +135,14 @@ def test_a_training_that_changes_nothing_leaves_the_default_scales() -> None:
     assert read_manifest(Path("manifest.json")).update_fraction_bits == 15
 
 
+def test_a_trial_training_that_diverges_is_said_and_nothing_is_written() -> None:
+    Path("mine.py").write_text(TRAINER + "\ndef nan():\n    return wild(np.nan)\n")
+    create(trainer="mine.py:nan").refused(
+        5, "The trial training diverged: dense/kernel, dense/bias", "--learning-rate"
+    )
+    assert not Path("manifest.json").exists()
+
+
 @pytest.fixture
 def manifest() -> Manifest:
     create("--learning-rate", "0.1").succeeded()
@@ -172,3 +191,61 @@ def test_a_check_refuses_files_that_are_none(manifest: Manifest) -> None:
     check("--manifest", "other.json").refused(4, "The manifest is not valid")
     check("--weights", "missing.npz").refused(2, "missing.npz does not exist")
     check("--output", "no/update.safetensors").refused(4, "No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (1e6, 5, "100.0% of the update's values were out of range and clipped"),
+        (1e-12, 5, "zero everywhere: all that training changed rounds to zero"),
+        (0.0, 5, "zero everywhere: training changed nothing"),
+        (1e-4, 0, ""),
+    ],
+)
+def test_a_check_says_that_an_update_is_not_fit_to_take_part(
+    manifest: Manifest, change: float, code: int, words: str
+) -> None:
+    assert manifest.update_fraction_bits > 12
+    Path("mine.py").write_text(TRAINER + f"\ndef changed():\n    return wild({change})\n")
+    for options in ([], ["--json"]):
+        done = check(*options, trainer="mine.py:changed")
+        assert done.code == code
+        assert words in done.err
+        assert ("Not fit to take part" in done.err) == bool(code)
+    assert [message for message in done.json["warnings"] if words in message] or not code
+
+
+def test_a_check_names_a_tensor_whose_changes_all_become_zero(manifest: Manifest) -> None:
+    assert manifest.depth == 1
+    Path("mine.py").write_text(
+        TRAINER
+        + "\nclass Coarse(NumpyLogistic):\n    def fit(self, weights, config):\n"
+        + "        return [weights[0] + np.float32(0.1), weights[1] + np.float32(1e-12)], 24, {}\n"
+        + "\ndef coarse():\n    return Coarse(Rows(x, y), 2)\n"
+    )
+    said = check(trainer="mine.py:coarse").succeeded().err
+    assert "All that training changed in dense/bias rounds to zero" in said
+
+
+def test_a_check_says_that_samples_per_weight_does_not_fit(manifest: Manifest) -> None:
+    for each, samples, words in ((1, 2_000, "at its most, 255"), (100, 24, "at its least, 1")):
+        changed = manifest.model_copy(update={"samples_per_weight": each})
+        Path("manifest.json").write_bytes(changed.to_bytes())
+        Path("mine.py").write_text(
+            TRAINER
+            + "\nclass Sized(NumpyLogistic):\n    def fit(self, weights, config):\n"
+            + f"        return super().fit(weights, config)[0], {samples}, {{}}\n"
+            + "\ndef sized():\n    return Sized(Rows(x, y), 2)\n"
+        )
+        assert words in check(trainer="mine.py:sized").succeeded().err
+
+
+def test_a_check_refuses_weights_that_do_not_fit_with_the_offset_that_would_do(
+    manifest: Manifest,
+) -> None:
+    assert manifest.depth == 1
+    large: dict[str, Any] = {"dense/kernel": np.full((4, 2), 1000.0), "dense/bias": np.zeros(2)}
+    np.savez("large.npz", **large)
+    check("--weights", "large.npz").refused(
+        5, "'dense/kernel' has a weight of 1000", "offset of -3"
+    )

@@ -1,0 +1,38 @@
+"""What roles tell whoever watches over their process: figures, for metrics and health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Monitor(Protocol):
+    """Takes the figures of a role. Every method replaces what was said before."""
+
+    def saturated(self, tensors: Sequence[str]) -> None:
+        """The tensors of the last global state that have a value at an end of its range."""
+
+    def trained(self, clipped: float, coarse: Sequence[str]) -> None:
+        """A training succeeded: the share of clipped values, and the tensors that it lost."""
+
+    def sat_out(self, rounds: int) -> None:
+        """Training failed in so many rounds in a row."""
+
+    def accepted(self, included: int, revealed: int) -> None:
+        """How many of the last accepted round's revealed updates its model includes."""
+
+
+class NoMonitor:
+    """Nobody watches."""
+
+    def saturated(self, tensors: Sequence[str]) -> None:
+        pass
+
+    def trained(self, clipped: float, coarse: Sequence[str]) -> None:
+        pass
+
+    def sat_out(self, rounds: int) -> None:
+        pass
+
+    def accepted(self, included: int, revealed: int) -> None:
+        pass
