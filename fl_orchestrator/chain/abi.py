@@ -1,4 +1,4 @@
-"""Between dataclasses and the tuples of the contract ABI."""
+"""Converts between dataclasses and the tuples of the contract ABI."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _hints(cls: Hashable) -> dict[str, Any]:
 def from_abi(cls: type[T], values: Any) -> T:
     """Build ``cls`` from a decoded ABI tuple by position, nested dataclasses and enums included.
 
-    Text is an address, and gets its checksum. One, or a CID, that may be None is so when it is
-    zero.
+    Every string is an address, and gets its checksum. A zero address or CID becomes None where the
+    field allows None.
     """
     hints = _hints(cls)  # type: ignore[arg-type]  # mypy takes type[T] for unhashable
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def from_abi(cls: type[T], values: Any) -> T:
 
 
 def to_abi(value: Any) -> Any:
-    """The tuple of a dataclass, nested ones included, as the ABI encoder takes it."""
+    """Convert a dataclass, and nested ones, to the tuple that the ABI encoder takes."""
     if dataclasses.is_dataclass(value):
         return tuple(to_abi(getattr(value, f.name)) for f in dataclasses.fields(value))
     if isinstance(value, (list, tuple)):

@@ -1,6 +1,6 @@
 """The federation's events as frozen dataclasses, each with the number of its block.
 
-Field for field as ``IFederation.sol`` and ``IDisputes.sol`` have them.
+Their fields are those of ``IFederation.sol`` and ``IDisputes.sol``, in the same order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RevealedUpdate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundOpened:
-    """``base`` is the round whose model it starts from; 0 for genesis."""
+    """``base`` is the round whose model this round starts from; 0 for genesis."""
 
     round: int
     base: int
@@ -47,7 +47,7 @@ class Committed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DuplicateUpdate:
-    """A reveal that does not count: somebody revealed these numbers before."""
+    """A reveal that does not count, because the same root was revealed before."""
 
     round: int
     party: str
@@ -57,7 +57,7 @@ class DuplicateUpdate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundAccepted:
-    """``digest``: of the accepted result. ``reserved``: of the reward pot, in wei."""
+    """``digest`` is that of the accepted result; ``reserved`` is its share of the pot, in wei."""
 
     round: int
     height: int
@@ -68,7 +68,7 @@ class RoundAccepted:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Demanded:
-    """``previous`` is the demand that this one descends from, or 0. ``bond`` in wei."""
+    """``previous`` is the demand that this one descends from, or 0. ``bond`` is in wei."""
 
     round: int
     id: int
@@ -83,7 +83,7 @@ class Demanded:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answered:
-    """``content``: the 2^min(6, level) nodes below the demanded one, or the chunk."""
+    """``content`` is the 2^min(6, level) nodes below the demanded one, or at level 0 the chunk."""
 
     round: int
     id: int
@@ -94,7 +94,7 @@ class Answered:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FraudProven:
-    """A result is proven fraudulent: by its digest, which need not be the accepted one's."""
+    """A result is proven fraudulent. ``digest`` may be that of a result that was not accepted."""
 
     round: int
     digest: bytes
@@ -104,7 +104,7 @@ class FraudProven:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundRevoked:
-    """The history ends below ``height``, which a later round takes."""
+    """The history was cut below ``height``; a later round will take this height."""
 
     round: int
     height: int
@@ -113,7 +113,7 @@ class RoundRevoked:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slashed:
-    """``amount`` wei left the account's stake, ``burnt`` of it for nobody."""
+    """``amount`` wei were taken from the account's stake; ``burnt`` of these were burnt."""
 
     account: str
     role: Role
@@ -125,10 +125,10 @@ class Slashed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundEvents:
-    """What a range of blocks says of rounds, each kind in its order.
+    """The events of rounds in a range of blocks, each kind in its order.
 
-    ``results`` are all that anybody signed, by their digest, ``accepted`` the accepted ones'
-    digests by their round.
+    ``results`` are all that an aggregator signed, by their digest; ``accepted`` has the digest of
+    the accepted result by its round.
     """
 
     results: dict[bytes, Result]
@@ -142,9 +142,9 @@ class RoundEvents:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class History:
-    """What events say of rounds to people, each kind in its order.
+    """The events of rounds for reports to people, each kind in its order.
 
-    ``results`` are all that anybody signed, by their digest, and ``signers`` who did.
+    ``results`` are all that an aggregator signed, by their digest; ``signers`` has their signers.
     """
 
     opened: list[RoundOpened]
@@ -160,5 +160,5 @@ class History:
 
 
 def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
-    """The counted reveals of a round as the contract takes them back: 64 bytes each."""
+    """The counted reveals of a round as the arguments of contract calls, 64 bytes each."""
     return [(int(update.party, 16) << 96 | update.weight, update.root) for update in updates]

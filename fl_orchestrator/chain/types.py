@@ -1,7 +1,5 @@
-"""The federation's state as frozen dataclasses.
-
-Field for field as ``IFederation.sol`` and ``IDisputes.sol`` have it.
-"""
+"""The federation's state as frozen dataclasses, with the fields of ``IFederation.sol`` and
+``IDisputes.sol`` in their order."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ class Role(enum.IntEnum):
 
 
 class Phase(enum.IntEnum):
-    """Where the current round stands; ACCEPTED and VOID are ended rounds."""
+    """The phase of the current round; in ACCEPTED and VOID it has ended."""
 
     IDLE = 0
     SEEDING = 1
@@ -31,7 +29,7 @@ class Phase(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Params:
-    """What a federation is. Amounts in wei, periods in seconds, shares in basis points."""
+    """A federation's parameters. Amounts in wei, periods in seconds, shares in basis points."""
 
     min_party_stake: int
     min_aggregator_stake: int
@@ -78,7 +76,7 @@ class CommitView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundView:
-    """The current round. What a round has only once it is open is zero, or None, before."""
+    """The current round. Fields that only an open round has are zero, or None, before."""
 
     round: int
     phase: Phase
@@ -99,7 +97,7 @@ class RoundView:
     updates_hash: bytes
 
     def base_model(self) -> tuple[Cid, bytes]:
-        """CID and root of the model that an open round starts from."""
+        """CID and root of the model that the round starts from. Raises ValueError if not open."""
         if self.base_cid is None:
             raise ValueError(f"round {self.round} is not open yet")
         return self.base_cid, self.base_root
@@ -115,7 +113,7 @@ class ModelView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a role decides on, read in one call at one block."""
+    """All state that a role needs to decide, read by one call at one block."""
 
     block_number: int
     timestamp: int
@@ -135,7 +133,7 @@ class Observation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignedCommit:
-    """A party's commitment with its compact (ERC-2098) signature, for a keeper to carry."""
+    """A party's commitment with its compact (ERC-2098) signature, for a keeper to relay."""
 
     party: str
     commitment: bytes
@@ -164,10 +162,11 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Demand:
-    """That the signers of an accepted result show the node (level, index) of its model's tree.
+    """A demand to the signers of an accepted result: show the node (level, index) of its model.
 
-    ``bond`` in wei; ``answerer`` is None until it is answered, and ``until`` when that is due,
-    afterwards until when the demander may descend. ``ended``: the descent does not go on from here.
+    ``bond`` is in wei. ``answerer`` is None until somebody answers. ``until`` is the deadline of
+    the answer; after the answer, it is the deadline of the demander to descend. ``ended``: the
+    descent does not continue from here.
     """
 
     demander: str
@@ -182,7 +181,7 @@ class Demand:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fraud:
-    """A proven fraud: ``challenger`` is None while there is none; ``slashed`` a bitmap of seats."""
+    """The fraud of a result. ``challenger`` is None until it is proven; ``slashed``: a bitmap."""
 
     challenger: str | None
     round: int
@@ -191,11 +190,11 @@ class Fraud:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Window:
-    """When the results of a round may be disputed; times are 0 when nothing was attested in it.
+    """The times in which the results of a round may be disputed; 0 if none was attested.
 
-    Before ``window_end`` come demands, and challenges of results that were not accepted; before
-    ``final_at`` challenges of the accepted one. ``canonical``: it was accepted and not revoked. A
-    new descent costs ``demand_bond * (1 + open_descents)``.
+    Demands, and challenges of results that were not accepted, end at ``window_end``; challenges of
+    the accepted result end at ``final_at``. ``canonical``: the round was accepted and not revoked.
+    A new descent costs a bond of ``demand_bond * (1 + open_descents)`` wei.
     """
 
     canonical: bool
@@ -206,5 +205,5 @@ class Window:
 
 
 def included_indices(included: int) -> list[int]:
-    """The set bits of a bitmap, lowest first."""
+    """The indices of the set bits of a bitmap, lowest first."""
     return [i for i in range(included.bit_length()) if included >> i & 1]

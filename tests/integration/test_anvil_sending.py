@@ -458,7 +458,7 @@ def test_a_transaction_that_a_fork_makes_impossible_is_reported(
     mine(node)
     time.sleep(0.5)
     node.rpc("anvil_reorg", 1, [[signed(node, rich, to=other.address), 0]])
-    with pytest.raises(TransactionDropped, match="undid transfer, and it is no longer possible"):
+    with pytest.raises(TransactionDropped, match="removed transfer, and it is no longer possible"):
         sent.result(PATIENCE)
     with pytest.raises(ContractReverted):
         account.sender.send(transfer(5))

@@ -1,4 +1,4 @@
-"""One contract on a chain: what its functions return, its events, and calls to send to it."""
+"""One contract on a chain: its view functions, its events, and calls to send to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from fl_orchestrator.chain.nodes.endpoints import (
 
 _T = TypeVar("_T")
 
-# Blocks that one search for events covers at first; some nodes take ten thousand, or fewer.
+# The first search for events covers this many blocks. Some nodes accept only ten thousand or fewer,
+# so it is halved after a refusal.
 _WIDEST_SPAN: Final = 1 << 18
 
 
@@ -79,14 +80,15 @@ class Contract:
         self._span = _WIDEST_SPAN
 
     def _read(self, function: str, *arguments: Any) -> Any:
-        """What a function returns.
+        """Call a view function and return its value, or a tuple of several.
 
-        Not by web3's own contracts, which take twice the time: a process that waits does only this.
+        It does not use web3's contracts, which take twice the time: a waiting process spends all
+        of its time here. Raises ContractReverted and RequestRefused.
         """
         called = self._functions[function]
         data = called.selector + encode(called.inputs, arguments)
         with self.reverts.translated():
-            # For a call without a sender web3 asks the development chain for its accounts.
+            # Give a sender: without one, web3 first requests the development chain's accounts.
             answer = self.web3.eth.call({"from": self.address, "to": self.address, "data": data})
         try:
             values = decode(called.outputs, bytes(answer))
@@ -95,7 +97,7 @@ class Contract:
         return values[0] if len(values) == 1 else values
 
     def _read_as(self, cls: type[_T], function: str, *arguments: Any) -> _T:
-        """What a function returns, as a dataclass (see `from_abi`)."""
+        """Call a view function and return its value as a dataclass (see `from_abi`)."""
         values = self._read(function, *arguments)
         try:
             return from_abi(cls, values)
@@ -118,9 +120,9 @@ class Contract:
         round_number: int | None,
         build: Callable[[Any], Any] = _as_it_is,
     ) -> list[Any]:
-        """From a first block to a last one, None being the latest, and of one round or of all.
+        """The events from block ``first`` to ``last`` (None: the latest), of one round or of all.
 
-        Each is what ``build`` makes of web3's event. Raises UntrueEvents.
+        ``build`` converts each from web3's event. Raises UntrueEvents.
         """
         return self._events_of([name], first, last, round_number, build)
 
@@ -143,9 +145,9 @@ class Contract:
         return self.believed(lambda: self._searched(search, first, last))
 
     def believed(self, read: Callable[[], _T]) -> _T:
-        """What ``read`` returns, from another endpoint where one reports untrue events.
+        """Return the value of ``read``; retry with another endpoint after UntrueEvents.
 
-        Raises UntrueEvents when every endpoint does.
+        Raises UntrueEvents when every endpoint reports untrue events.
         """
         provider = self.web3.provider
         others = provider.others if isinstance(provider, FailoverProvider) else 0
@@ -159,7 +161,7 @@ class Contract:
     def _searched(
         self, search: Callable[[int, int], Iterable[Any]], first: int, last: int | None
     ) -> list[Any]:
-        """What a search finds in a range of blocks, as wide as the node takes it at a time."""
+        """Search a range of blocks in pieces, each as wide as the node accepts."""
         found: list[Any] = []
         span = self._span
         with self.reverts.translated():
@@ -172,7 +174,7 @@ class Contract:
                     if stop == first:
                         self._span = _WIDEST_SPAN
                         raise
-                    # What fails in a narrower search says nothing of wide ones.
+                    # Remember the smaller width only if a search of the full width failed.
                     if stop - first + 1 == self._span:
                         self._span //= 2
                     span = (stop - first + 1) // 2

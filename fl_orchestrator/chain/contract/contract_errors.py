@@ -25,7 +25,7 @@ class ContractError(Enum):
     BondTooLow = "The payment is below the bond that this demand costs."
     ChallengeNotRegistered = "The challenge was not registered in an earlier block."
     CommitmentMismatch = "The revealed update is not the one that was committed."
-    DescentEnded = "The descent went on elsewhere, reached a chunk, or was left for too long."
+    DescentEnded = "The descent continued at another node, reached a chunk, or ran out of time."
     DisputeWindowClosed = "The time to dispute this result is over."
     EmptyBatch = "The batch is empty."
     FederationFull = "The federation has as many parties as it allows."
@@ -36,7 +36,7 @@ class ContractError(Enum):
     InvalidCid = "The CID is zero or has a codec that the protocol does not accept."
     InvalidModelProof = "The proof is not of the result's model."
     InvalidParams = "The federation's parameters contradict each other."
-    InvalidSignature = "The signature is not a valid one of this account."
+    InvalidSignature = "The signature is not a valid signature of this account."
     InvalidUpdateProof = "The proof is not of the update with this index."
     InvalidWeight = "The weight is outside 1..255."
     NoAggregators = "No aggregator has an active stake, so no round can open."
@@ -54,7 +54,7 @@ class ContractError(Enum):
     NotEnoughParties = "Fewer parties have an active stake than a round needs updates."
     NotFinal = "The round is not final, or not part of the history."
     NotFinalizable = "There is no accepted round whose challenge window is over."
-    NotFraud = "The result is right at this coordinate."
+    NotFraud = "The result is correct at this coordinate."
     NotOverdue = "The time of this demand is not over."
     NotRegistered = "This account is not registered in this role."
     NotSlashable = "There is nothing to slash this account for."
@@ -66,7 +66,7 @@ class ContractError(Enum):
     PaymentFailed = "The beneficiary refused the payment."
     RoundInProgress = "The current round has not ended."
     RoundNotAlive = "The round was not accepted, or was revoked."
-    SeedPending = "The block that seeds the draw is not there yet."
+    SeedPending = "The block that seeds the draw is not mined yet."
     StakeStillCounts = "The stake still counts in a round that is not final."
     StakeTooLow = "The stake is below the minimum."
     StaleResult = "The result was signed for other updates or for another base model."
@@ -76,10 +76,10 @@ class ContractError(Enum):
     UnknownRule = "The contract does not have the federation's aggregation rule."
     UpdatesMismatch = "These are not the updates of the round."
     WrongAnswer = "The answer is not what the result's model has at the demanded node."
-    WrongChunkLength = "The chunk does not have its length."
+    WrongChunkLength = "The chunk has the wrong length."
     WrongPhase = "The round is in another phase."
-    WrongProofLength = "The path, or the row of nodes, does not have its length."
-    WrongProofsLength = "The proofs do not have their length."
+    WrongProofLength = "The path, or the row of nodes, has the wrong length."
+    WrongProofsLength = "The proofs have the wrong length."
     WrongRound = "The call is for another round than the current one."
     ZeroAmount = "The amount is zero."
     ZeroBeneficiary = "The zero address cannot be the beneficiary."
@@ -87,11 +87,11 @@ class ContractError(Enum):
     ZeroRoot = "The root is zero."
 
     def sentence(self, function: str | None = None) -> str:
-        """What the error means when this function of the contract reverts with it."""
+        """The meaning of the error when this function of the contract reverts with it."""
         return _OF_FUNCTIONS.get((self, function), self.value)
 
 
-# Where one error stands for different things.
+# Errors whose meaning depends on the function.
 _OF_FUNCTIONS: Final[dict[tuple[ContractError, str | None], str]] = {
     (ContractError.WrongRound, "attest"): "The result is for another round.",
     (ContractError.WrongRound, "commit"): "The commit is for another round.",

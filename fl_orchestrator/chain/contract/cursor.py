@@ -1,4 +1,4 @@
-"""Where a follower of the history stands, as a small file that a crash does not damage."""
+"""The position of a follower of the history, in a small file that is written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fl_orchestrator.json_text import to_json
 _log = structlog.get_logger(__name__)
 
 _VERSION: Final = 1
-# Some 8,192 models, at up to 200 bytes each.
+# Enough for 8,192 models of up to 200 bytes each.
 _MAX_BYTES: Final = 4 << 20
 
 
@@ -36,10 +36,11 @@ class Change:
 class Cursor:
     """What a follower has reported.
 
-    ``models`` are the last ones that were reported and not revoked since, at consecutive heights;
-    ``forgotten``: there were more below. While there are none, ``begin`` is the height of the next
-    one to report, None being the head's. ``offered`` is the change that was about to be reported
-    when this was written, and ``block_number`` the block at which the last change was found.
+    ``models`` are the last ones that were reported and not revoked since, at consecutive heights.
+    ``forgotten``: there were more below, which were removed. If ``models`` is empty, ``begin`` is
+    the height of the next one to report; None means the head's. ``offered`` is the change whose
+    report had started when this was saved. ``block_number`` is the block at which the last change
+    was observed.
     """
 
     chain_id: int
@@ -52,7 +53,7 @@ class Cursor:
 
 
 def save_cursor(path: Path, cursor: Cursor) -> None:
-    """Replace the file in one step. Raises OSError."""
+    """Replace the file atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     offered = cursor.offered
     body = to_json(
@@ -71,7 +72,10 @@ def save_cursor(path: Path, cursor: Cursor) -> None:
 
 
 def load_cursor(path: Path, new: Cursor) -> Cursor:
-    """The cursor in a file, or ``new``: an alert in the log says so where there is another one."""
+    """Load the cursor from a file; ``new`` if there is none.
+
+    Also ``new``, with an alert in the log, if it is unreadable, damaged or of another federation.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""The disputes of a federation, as ``IDisputes.sol`` has them: docs/protocol.md, section 6."""
+"""The typed view of a federation's disputes (``IDisputes.sol``; docs/protocol.md, section 6)."""
 
 from __future__ import annotations
 
@@ -26,33 +26,36 @@ _Event = TypeVar("_Event", bound=Any)
 
 
 class Disputes(Contract):
-    """What anybody may ask of, and do in, the disputes of a federation."""
+    """Reads a federation's disputes, and builds calls to take part in them."""
 
     # ------------------------------------------------------------------ state
 
     def demand_by_id(self, demand_id: int) -> Demand | None:
-        """A demand; None if there is none, or no more, because its bond is settled."""
+        """A demand; None if there never was one, or if its bond is settled."""
         demand = self._read_as(Demand, "demandById", demand_id)
         return demand if demand.round else None
 
     def fraud(self, digest: bytes) -> Fraud:
-        """What is proven of the result with this digest."""
+        """The state of fraud proofs against the result with this digest."""
         return self._read_as(Fraud, "fraud", digest)
 
     def window(self, round_number: int) -> Window:
         return self._read_as(Window, "window", round_number)
 
     def held_until(self) -> int:
-        """Until when the last proven fraud holds back every withdrawal, so that slashes arrive."""
+        """Until when the last proven fraud blocks withdrawals, so that slashes come first.
+
+        In seconds since 1970.
+        """
         return int(self._read("heldUntil"))
 
     def registered_at(self, challenge: bytes) -> int:
-        """The block in which a challenge was registered, by its hash; 0 when it was not."""
+        """The block in which the challenge with this hash was registered; 0 if it was not."""
         return int(self._read("registeredAt", challenge))
 
     # ------------------------------------------------------------------ events
 
-    # From a first block to a last one, None being the latest, and of one round or of all.
+    # Each method takes a first and a last block (None: the latest), and a round (None: all).
 
     def events(
         self,
@@ -61,9 +64,9 @@ class Disputes(Contract):
         last: int | None = None,
         round_number: int | None = None,
     ) -> list[_Event]:
-        """The events of a class of ``chain.types`` that has the event's name and its arguments.
+        """The events of one class of ``chain.event_types``, which has the event's name and fields.
 
-        Raises UntrueEvents, as everything here that reads events.
+        Raises UntrueEvents, as do the other methods that read events.
         """
         return self._events(cls.__name__, first, last, round_number, partial(typed, cls))
 
@@ -90,13 +93,13 @@ class Disputes(Contract):
     def slashes(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> list[Slashed]:
-        """Of signers, and of parties that did not reveal."""
+        """The slashes of signers, and of parties that did not reveal."""
         return self._events("Slashed", first, last, round_number, _slashed)
 
     # ------------------------------------------------------------------ calls
 
     def register_challenge(self, challenge: bytes) -> Call:
-        """To come before the challenge by a block at least: ``digests.challenge_hash``."""
+        """Register ``digests.challenge_hash``, at least one block before the challenge."""
         return self._call("registerChallenge", challenge)
 
     def challenge(
@@ -107,9 +110,10 @@ class Disputes(Contract):
         proofs: bytes,
         salt: bytes,
     ) -> Call:
-        """``updates``: all counted reveals of the round.
+        """Challenge one coordinate of a result.
 
-        ``proofs``: the packed proofs of every included one, of the base and of the result's model.
+        ``updates`` are all counted reveals of the round. ``proofs`` are the packed proofs of every
+        included one, of the base model and of the result's model.
         """
         return self._call("challenge", to_abi(result), counted(updates), coordinate, proofs, salt)
 
@@ -117,19 +121,19 @@ class Disputes(Contract):
         return self._call("slashSigner", digest, seat)
 
     def demand(self, round_number: int, level: int, index: int, value: int) -> Call:
-        """``value`` in wei; what is above the bond is credited."""
+        """Demand a node. ``value`` is in wei; the part above the bond is credited to the sender."""
         return self._call("demand", round_number, level, index, value=value)
 
     def descend(self, previous: int, index: int, value: int) -> Call:
-        """``index``: of a node that the answer to ``previous`` shows; ``value`` in wei."""
+        """Demand a node, by its index, that the answer to ``previous`` contains; value in wei."""
         return self._call("descend", previous, index, value=value)
 
     def answer(self, demand_id: int, content: bytes, path: bytes) -> Call:
-        """``path``: the packed siblings from the demanded node up to the root."""
+        """Answer a demand. ``path`` has the packed siblings from the demanded node to the root."""
         return self._call("answer", demand_id, content, path)
 
     def expire(self, demand_id: int, result: Result) -> Call:
-        """``result``: the accepted one."""
+        """Expire a demand that was not answered in time. ``result`` is the accepted one."""
         return self._call("expire", demand_id, to_abi(result))
 
     def close_descent(self, demand_id: int) -> Call:
@@ -140,7 +144,7 @@ class Disputes(Contract):
 
 
 def typed(cls: type[_Event], log: Any) -> _Event:
-    """The event as the class of its name."""
+    """Convert web3's event to the dataclass of its name."""
     fields = {to_snake(name): value for name, value in log["args"].items()}
     event: _Event = cls(**fields, block_number=log["blockNumber"])
     return event

@@ -1,4 +1,4 @@
-"""What a federation's events say of its rounds, read as the blocks come."""
+"""An index of a federation's rounds, built from its events block by block."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from fl_orchestrator.model.dispute_proof import (
     shown_node,
 )
 
-# Nodes behind one address are not always at the same block, and one that is behind may give no
-# events where it should give an error: so many blocks are read again with those that follow them.
+# Read this many blocks a second time, together with the next ones: behind a load balancer, a node
+# that is not yet at the last block may return no events instead of an error.
 _READ_AGAIN: Final = 16
-# So many ranges of blocks can be forgotten one by one when a reorganisation replaces them.
+# Keep this many searches separate, so that a reorg discards only those whose blocks it replaced.
 _KEPT_SEARCHES: Final = 128
 
 
@@ -47,7 +47,7 @@ class AcceptedRound:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What was found in a range of blocks; the last one's hash tells whether they still exist."""
+    """The events of a range of blocks. The hash of its last block serves to detect a reorg."""
 
     last: int
     hash: bytes
@@ -55,11 +55,10 @@ class _Search:
 
 
 class RoundIndex:
-    """An index of a federation's rounds, from the block of its deployment on, or from 0.
+    """An index of a federation's rounds, from ``from_block`` on: the block of deployment, or 0.
 
-    It asks the node for the blocks that are new since the last time, and for the last few before
-    them once more, and knows of no later ones.
-    Everything goes by round: after a revocation another round has the same height.
+    Each search requests the new blocks, and the last few before them once more. Events are indexed
+    by round, not by height: after a revocation another round takes the same height.
     """
 
     def __init__(self, federation: Federation, from_block: int) -> None:
@@ -79,13 +78,13 @@ class RoundIndex:
         self._revocations: dict[int, RoundRevoked] = {}
 
     def search_to(self, block_number: int) -> bool:
-        """Read the events up to a block, which is included.
+        """Read the events up to and including a block.
 
-        Returns whether a reorganisation replaced blocks that were read before. What they said is
-        forgotten, and read anew from the fork on.
+        Returns whether a reorg replaced blocks that were read before. Their events are discarded,
+        and the blocks from the fork on are read again. Raises UntrueEvents.
         """
         self._read_to(block_number)
-        # Only now: a search that fails must not take the news with it.
+        # Reset the flag only after the search succeeded, else the caller would miss the reorg.
         reorganised, self._reorganised = self._reorganised, False
         return reorganised
 
@@ -96,14 +95,14 @@ class RoundIndex:
         try:
             self._read_new(block_number)
         except UntrueEvents:
-            # What was read before may be as untrue, and was only plausible by itself.
+            # Discard everything: earlier events of this node may be untrue as well.
             self._reorganised = bool(self._searches) or self._reorganised
             self._searches.clear()
             self._forget()
             raise
 
     def _read_new(self, block_number: int) -> None:
-        # First of all: what changes while this searches, the next search notices.
+        # Read the block hash before the logs, so that the next call detects a reorg in between.
         block_hash = self._federation.block_hash(block_number)
         self._forget_replaced()
         if block_hash is not None and block_number > self._last_block:
@@ -145,7 +144,7 @@ class RoundIndex:
         self._revocations |= {revocation.round: revocation for revocation in found.revocations}
 
     def _check(self, found: RoundEvents) -> None:
-        """Raise UntrueEvents when what was found contradicts itself, or what was read before."""
+        """Raise UntrueEvents if the new events contradict each other or the earlier ones."""
         for number, digest in found.accepted.items():
             result = self._results.get(digest)
             if result is not None and result.round != number:
@@ -166,7 +165,10 @@ class RoundIndex:
             raise UntrueEvents(f"the answer to demand {answer.id} is not of the round's model")
 
     def _demanded_hash(self, demand: Demanded, otherwise: bytes) -> bytes | None:
-        """The hash of the demanded node, as far as events show it; else ``otherwise``."""
+        """The hash of the demanded node if it is known from events, else ``otherwise``.
+
+        None if a previous answer should show it, but does not.
+        """
         if demand.previous:
             above, parent = self._demands[demand.previous], self._answers.get(demand.previous)
             if parent is None:
@@ -179,9 +181,9 @@ class RoundIndex:
         return accepted.global_root
 
     def accepted(self, round_number: int, block_number: int) -> AcceptedRound:
-        """An accepted round, of which ``block_number`` and earlier blocks have all events.
+        """The accepted result and the reveals of a round, read up to ``block_number`` if needed.
 
-        Raises MissingEvents.
+        Raises MissingEvents and UntrueEvents.
         """
         if round_number not in self._accepted and block_number > self._last_block:
             self._read_to(block_number)
@@ -198,7 +200,7 @@ class RoundIndex:
 
     @property
     def results(self) -> Mapping[bytes, Result]:
-        """Every result that anybody signed, by its digest; few of them were accepted."""
+        """Every result that an aggregator signed, by its digest, whether accepted or not."""
         return MappingProxyType(self._results)
 
     @property
@@ -207,7 +209,7 @@ class RoundIndex:
         return MappingProxyType(self._accepted)
 
     def proposed(self, round_number: int) -> dict[bytes, Result]:
-        """Every result of a round that anybody signed, the accepted one included, by digest."""
+        """Every result of a round that an aggregator signed, accepted or not, by its digest."""
         return {d: result for d, result in self._results.items() if result.round == round_number}
 
     def updates(self, round_number: int) -> list[RevealedUpdate]:
@@ -218,7 +220,7 @@ class RoundIndex:
 
     @property
     def demands(self) -> Mapping[int, Demanded]:
-        """Every demand, by its id; those of revoked rounds too."""
+        """Every demand, by its id, also those of revoked rounds."""
         return MappingProxyType(self._demands)
 
     @property
@@ -233,9 +235,9 @@ class RoundIndex:
 
     @property
     def revocations(self) -> Mapping[int, RoundRevoked]:
-        """The revoked rounds.
+        """The rounds that were revoked themselves, with their events.
 
-        Later rounds that were accepted on top of one died with it; they are not among these.
+        Later rounds that were based on them are orphaned, but not included here.
         """
         return MappingProxyType(self._revocations)
 
@@ -243,7 +245,10 @@ class RoundIndex:
 def signers_of(
     federation: Federation, from_block: int, round_number: int, digest: bytes
 ) -> list[str]:
-    """The aggregators that signed a result, of which other events speak. Raises MissingEvents."""
+    """The aggregators that signed a result that is known from other events.
+
+    Raises MissingEvents if there are no signatures of it.
+    """
     signers = federation.signers(from_block, round_number=round_number).get(digest)
     if signers is None:
         raise MissingEvents(
@@ -254,7 +259,7 @@ def signers_of(
 
 
 def continues(previous: Demanded, demand: Demanded) -> bool:
-    """Whether a demand is for a node that the answer to the previous one shows."""
+    """Whether a demand is for a node that the answer to the previous demand contains."""
     levels = levels_shown(previous.level)
     return (
         (previous.round, previous.level) == (demand.round, demand.level + levels)
@@ -269,7 +274,7 @@ def _in_order(updates: Mapping[int, RevealedUpdate]) -> list[RevealedUpdate]:
 
 
 def _merged(searches: Sequence[_Search]) -> _Search:
-    """One search over the blocks of all: after a deeper fork all of it is read again."""
+    """Merge searches into one. A reorg that affects any of its blocks discards all of it."""
     merged = RoundEvents({}, [], {}, [], [], [], [])
     for found in (search.found for search in searches):
         merged.results.update(found.results)

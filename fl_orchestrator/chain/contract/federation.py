@@ -73,12 +73,12 @@ _AS_THEY_ARE: Final = (
 
 
 class NoFederation(ChainError):
-    """There is no federation of this code, linked to this code's libraries, at the address."""
+    """The contract at the address is no federation of this version, or uses other libraries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """The signers of a result as a bitmap of seats, their stake in wei, and whether it won."""
+    """The signers of a result as a bitmap of seats, their stake in wei, and its acceptance."""
 
     signers: int
     stake: int
@@ -88,8 +88,8 @@ class Attestation:
 class Federation(Disputes):
     """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
 
-    ``libraries`` has the address of each library it is linked to, and ``last_seen`` what `observe`
-    returned last: the loop that runs a role learns the time from it.
+    ``libraries`` has the address of each library it is linked to. ``last_seen`` is what `observe`
+    returned last; the loop that runs a role takes the chain's time from it.
     """
 
     last_seen: Observation | None = None
@@ -110,26 +110,30 @@ class Federation(Disputes):
             self._require_library(name, address_of_library)
 
     def _require_library(self, name: str, address: bytes) -> None:
-        """What a federation calls there acts on its storage, and decides its disputes."""
+        """Raise NoFederation unless the library has this version's code.
+
+        A federation delegates to it: its code changes the federation's storage and decides
+        disputes.
+        """
         artifact = load_artifact(name)
         code = bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
         links_only_itself = artifact.libraries_of(code).items() <= {name: address}.items()
         if not artifact.runs_as(code) or not links_only_itself:
             raise NoFederation(
                 f"The federation at {self.address} is linked to another {name} than this version's,"
-                f" at {Web3.to_checksum_address(address)}: it could decide disputes as it likes.",
+                f" at {Web3.to_checksum_address(address)}: it could decide disputes wrongly.",
                 "Do not use it.",
             )
 
     # ------------------------------------------------------------------ state
 
     def observe(self, account: str) -> Observation:
-        """Everything that a role of this account decides on, at the latest block."""
+        """Everything that a role of this account needs to decide, at the latest block."""
         self.last_seen = self._read_as(Observation, "observe", account)
         return self.last_seen
 
     def params(self) -> Params:
-        """They never change, and are asked for once."""
+        """The parameters. They never change, so they are read once and cached."""
         if self._params is None:
             self._params = self._read_as(Params, "params")
         return self._params
@@ -150,7 +154,7 @@ class Federation(Disputes):
 
     # ------------------------------------------------------------------ events
 
-    # From a first block to a last one, None being the latest, and of one round or of all.
+    # Each method takes a first and a last block (None: the latest), and a round (None: all).
 
     def revealed_updates(
         self, first: int, last: int | None = None, round_number: int | None = None
@@ -181,7 +185,7 @@ class Federation(Disputes):
         return signers
 
     def round_events(self, first: int, last: int) -> RoundEvents:
-        """What roles need to know of the rounds in a range of blocks, by one request."""
+        """The events of a range of blocks that roles need, by one request."""
         names = (*_OF_RESULTS, "FraudProven", "RoundRevoked")
         found = self._events_by_name(names, first, last, None)
         return RoundEvents(
@@ -195,7 +199,7 @@ class Federation(Disputes):
         )
 
     def history(self, first: int, round_number: int | None = None) -> History:
-        """What people ask of the rounds, or of one, from a block on, by one request."""
+        """The events from a block on that reports for people need, by one request."""
         names = (*_OF_RESULTS, "FraudProven", "RoundOpened", "Committed", "DuplicateUpdate")
         found = self._events_by_name((*names, "Attested"), first, None, round_number)
         signers: dict[bytes, list[str]] = {}
@@ -348,7 +352,7 @@ def _accepted(log: Any) -> tuple[int, bytes]:
 
 
 def _values(struct: Any) -> Any:
-    """The values of an event's struct, which web3 gives as mappings, as nested tuples."""
+    """Convert an event's struct from web3's mappings to nested tuples."""
     if hasattr(struct, "values"):
         return tuple(_values(value) for value in struct.values())
     return struct

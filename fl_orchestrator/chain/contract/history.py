@@ -1,7 +1,7 @@
 """Follows a federation's history: each accepted and each revoked model is reported once, in order.
 
-It compares the history on-chain with what it has reported, and needs view calls only: no events,
-no archive. Where it stands is in a small file, the cursor, so that it goes on after a restart.
+It compares the history on-chain with what it has reported, by view calls only: it needs no events
+and no archive node. A small file, the cursor, keeps its position across restarts.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from fl_orchestrator.chain.types import ModelView, Observation
 
 _log = structlog.get_logger(__name__)
 
-# So many new heights are read before the first of them is reported.
+# The number of new heights that are read before the first of them is reported.
 _BATCH: Final = 256
-# Below the final height only a reorganisation revokes anything, and hardly one of so many rounds.
+# Models this far below the final height are forgotten: only a reorg could still revoke them, and a
+# reorg of so many rounds is unlikely.
 _KEPT_FINAL: Final = 64
-# The size of the cursor has a limit, even where nobody calls `finalize`.
+# The most models in a cursor. It limits the file's size, even if nobody calls `finalize`.
 _KEPT: Final = 8192
-# Nodes behind one address are not always at the same block. An observation that is older than the
-# last one by no more blocks than these is one node's delay, and says nothing of a revocation.
+# Nodes behind a load balancer are not always at the same block. An observation that is up to this
+# many blocks older than the last one comes from a delayed node, and proves no revocation.
 _DELAY_BLOCKS: Final = 16
 
 
 class HistorySource(Protocol):
-    """What the follower asks of a federation; `Federation` is one."""
+    """What the follower needs of a federation; `Federation` implements it."""
 
     @property
     def chain_id(self) -> int: ...
@@ -44,36 +45,36 @@ class HistorySource(Protocol):
 
 
 class HistoryHook:
-    """What is to be done about the rounds of a history: override what you need.
+    """Called for the changes of a history; override the methods that you need.
 
-    Each method is called once for each change of the history, in the order of the changes. When it
-    raises, the follower raises the same, and calls it again with the same model next time. When
-    the process is killed during a call, or immediately after it, the restarted process makes that
-    call again: the same height, round and root. By then the model need not be in the history any
-    more; in that case the call for its revocation comes next.
+    Each method is called once for each change of the history, in the order of the changes. If it
+    raises an error, the follower raises the same error, and the next `deliver` calls it again with
+    the same model. If the process is killed during a call or immediately after it, the restarted
+    process repeats that call with the same height, round and root; so make it idempotent. If the
+    model was revoked meanwhile, the call for its revocation comes next.
     """
 
     def on_accepted(self, model: ModelView) -> None:
-        """This model has become the head, above the one that was reported before it."""
+        """A model was accepted: it follows the one that was reported before it."""
 
     def on_revoked(self, model: ModelView) -> None:
-        """This model, the last accepted one that was reported, is not in the history any more.
+        """The accepted model that was reported last is no longer in the history.
 
-        It was proven wrong, or is based on one that was, or a reorganisation has replaced it.
+        It was proven wrong, or it is based on a model that was, or a reorg has replaced it.
         """
 
 
 class HistoryFollower:
     """Reports the changes of one federation's history to a hook; every hook has its own follower.
 
-    ``cursor`` is the file that keeps where it stands; without one it starts anew each time. A new
-    follower reports the whole history from height 1 on, or with ``from_head`` begins with the
-    present head, which may be genesis. A cursor that is damaged or of another federation is an
-    alert in the log and replaced as if there had been none.
+    ``cursor`` is the file that keeps its position; without one, every process starts anew. A new
+    follower reports the whole history from height 1 on, or with ``from_head`` starts at the current
+    head, which may be genesis. If the cursor is damaged or of another federation, the follower logs
+    an alert and replaces it by a new one.
 
-    What was accepted and revoked again between two looks is not reported: nothing on-chain but
-    the events has it. Where a reorganisation replaces more than the contract has left open to
-    disputes and 64 rounds below, it reports what it remembers and warns about the rest.
+    A model that was accepted and revoked between two observations is not reported: only events
+    have it. After a reorg that goes back more than 64 rounds below the final height, the follower
+    reports the revocations that it remembers, and logs an alert about the rest.
     """
 
     def __init__(
@@ -93,10 +94,11 @@ class HistoryFollower:
     def deliver(
         self, hook: HistoryHook, seen: Observation | None = None, at_most: int | None = None
     ) -> int:
-        """Report what has changed up to an observation, and return how many changes there were.
+        """Report the changes up to an observation, and return their number.
 
-        ``seen`` is what a role has observed, or None to observe now. With nothing new, it takes no
-        request. Raises what the hook, the node and the file system raise.
+        ``seen`` is what a role has observed, or None to observe now. ``at_most`` limits the number
+        of reports. Without changes, it sends no request. Raises the errors of the hook, of the node
+        and of the file system.
         """
         seen = seen or self._federation.observe(self._federation.address)
         done = 0
@@ -121,7 +123,7 @@ class HistoryFollower:
     # ------------------------------------------------------------------ what is new
 
     def _changes(self, seen: Observation) -> list[Change]:
-        """What is to be reported next, in its order; what was offered before comes first."""
+        """The changes to report next, in order; a report that was interrupted comes first."""
         cursor, head = self._cursor, seen.head
         if cursor.offered is not None:
             return [cursor.offered]
@@ -135,7 +137,7 @@ class HistoryFollower:
         except ContractReverted as error:
             if error.error is not ContractError.BeyondHead:
                 raise
-            return []  # The history has become shorter meanwhile: the next look finds it so.
+            return []  # The history became shorter in between: the next observation shows it.
 
     def _compare(self, head: ModelView) -> list[Change]:
         models = self._cursor.models
@@ -148,8 +150,8 @@ class HistoryFollower:
             head if height == head.height else self._federation.model(height)
             for height in range(first, last + 1)
         ]
-        # A root covers all the history below it: where the last model is still the same, all were
-        # of one history.
+        # Check for a reorg in between: a model's root depends on all models below it, so if the
+        # last one is still the same, all were read from the same history.
         top = accepted[-1] if accepted else head
         if self._federation.model(top.height) != top:
             return []
@@ -162,7 +164,7 @@ class HistoryFollower:
         return self._federation.model(model.height) == model
 
     def _next_height(self, kept: int, head: ModelView) -> int:
-        """The height of the next model to report, when so many of the reported ones remain."""
+        """The height of the next model to report, if the first ``kept`` reported ones remain."""
         cursor = self._cursor
         if kept:
             return cursor.models[kept - 1].height + 1
@@ -172,7 +174,7 @@ class HistoryFollower:
     # ------------------------------------------------------------------ where it stands
 
     def _offer(self, change: Change) -> None:
-        """Note on disk what is about to be reported, so that nothing else comes before it."""
+        """Save the next report to disk before it is made, so that a restart repeats it first."""
         if self._cursor.offered is not None:
             return
         self._cursor.offered = change

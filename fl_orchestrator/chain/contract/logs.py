@@ -1,5 +1,5 @@
-"""What a node returns as logs, decoded to events; logs that the contract cannot have emitted are
-refused."""
+"""Decodes the logs that a node returns to events, and refuses logs that the contract cannot have
+emitted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNREADABLE: Final = (
 
 
 class UntrueEvents(ChainError):
-    """A node reports events that the contract cannot have emitted: it lies, or it is broken."""
+    """A node reports events that the contract cannot have emitted: it is faulty or malicious."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -38,7 +38,7 @@ class UntrueEvents(ChainError):
 
 @contextlib.contextmanager
 def _readable(what: str) -> Iterator[None]:
-    """Raise UntrueEvents for whatever decoding raises."""
+    """Turn every error of decoding into UntrueEvents."""
     try:
         yield
     except _UNREADABLE as error:
@@ -46,9 +46,9 @@ def _readable(what: str) -> Iterator[None]:
 
 
 class LogSearch:
-    """The filter of one ``eth_getLogs`` search, and the decoder of what the node answers to it.
+    """The filter of one ``eth_getLogs`` search, and the decoder of its response.
 
-    ``events`` are web3's, by their names. With a ``round_number`` only that round's are searched.
+    ``events`` are web3's, by their names. A ``round_number`` limits the search to that round.
     """
 
     def __init__(
@@ -75,26 +75,26 @@ class LogSearch:
     def decoded(
         self, logs: Sequence[Any], first: int, last: int, build: Callable[[Any], T]
     ) -> list[T]:
-        """Each log as ``build`` makes it of web3's event. Raises UntrueEvents."""
+        """Decode each log to web3's event, and convert it with ``build``. Raises UntrueEvents."""
         return [self._decoded(log, first, last, build) for log in logs]
 
     def _decoded(self, log: Any, first: int, last: int, build: Callable[[Any], T]) -> T:
         with _readable("a log"):
             number, event = log["blockNumber"], self._events.get(bytes(log["topics"][0]))
             if log["address"].lower() != self._address.lower():
-                raise UntrueEvents(f"one is of {log['address']}")
+                raise UntrueEvents(f"a log is of another contract, {log['address']}")
             if event is None:
-                raise UntrueEvents("one is of a kind that was not asked for")
+                raise UntrueEvents("a log is of an event that was not requested")
             if not first <= number <= last:
-                raise UntrueEvents(f"one is of block {number}, not of {first} to {last}")
+                raise UntrueEvents(f"a log is of block {number}, not of {first} to {last}")
         with _readable(f"{event.event_name} in block {number}"):
             decoded = event.process_log(log)
             if self._round is not None and decoded["args"]["round"] != self._round:
-                raise UntrueEvents(f"one is of round {decoded['args']['round']}")
+                raise UntrueEvents(f"a log is of another round, {decoded['args']['round']}")
             return build(decoded)
 
 
 def _round_topic(abi: Any) -> int:
-    """Which of an event's topics is its round; the signature is topic 0."""
+    """The position of the round among an event's topics; topic 0 is the event's signature."""
     indexed = [argument["name"] for argument in abi["inputs"] if argument["indexed"]]
     return indexed.index("round") + 1

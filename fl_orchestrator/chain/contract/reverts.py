@@ -1,4 +1,4 @@
-"""What a contract's custom errors mean, in words."""
+"""Decodes a contract's custom errors, and explains them in sentences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fl_orchestrator.errors import ChainError
 from fl_orchestrator.transport.http import shown_text
 from fl_orchestrator.units import ETHER, ether
 
-# Arguments by their names in the contracts: amounts, and times. The others are shown as they are.
+# Names of arguments in the contracts that are amounts, or times. Others are shown unchanged.
 _AMOUNTS: Final = frozenset({"amount", "bond", "minimum", "paid", "sent"})
 # The last second that has a date with four digits.
 _LAST_DATE: Final = 253_402_300_799
@@ -32,15 +32,15 @@ _TIMES: Final = frozenset({"deadline", "end", "unbondAt"})
 
 
 class RequestRefused(ChainError):
-    """The node answered a request with an error, or with something else than was asked for."""
+    """The node responded with an error, or with something other than what was requested."""
 
 
 class ContractReverted(ChainError):
     """The contract refused a call, by a custom error with ``arguments``.
 
-    ``reason`` is why the first item of a batch failed that was refused as a whole. The data, or the
-    selector, of an error that the contracts do not declare stays bytes. ``words`` has each argument
-    as it is shown, and ``function`` names the function that was called.
+    If a whole batch was refused, ``reason`` is the error of its first item. An error that the
+    contracts do not declare is kept as bytes: its data or its selector. ``words`` has each argument
+    as it is displayed. ``function`` is the name of the called function.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ContractReverted(ChainError):
 
     @property
     def cause(self) -> ContractError | bytes:
-        """The innermost error: the reason of a batch that was refused as a whole."""
+        """The innermost error: for a batch that was refused as a whole, that of its first item."""
         return self.error if self.reason is None else self.reason
 
 
@@ -78,7 +78,7 @@ def _sentence(error: ContractError | bytes, function: str | None) -> str:
 
 
 def _in_words(name: str, value: Any) -> str:
-    """An argument of an error for people."""
+    """Format an argument of an error for people."""
     if isinstance(value, str) and not value.startswith("0x"):
         return shown_text(value)
     label = re.sub("([A-Z])", r" \1", name).lower()
@@ -86,7 +86,7 @@ def _in_words(name: str, value: Any) -> str:
 
 
 def _exactly(wei: int) -> str:
-    """Two amounts that differ by a wei are not shown as the same."""
+    """Format an amount exactly, so that two amounts that differ by 1 wei look different."""
     if not wei % 10**12:
         return ether(wei)
     whole, part = divmod(wei, ETHER)
@@ -121,7 +121,7 @@ class RevertDecoder:
 
     @classmethod
     def of_artifact(cls, name: str) -> RevertDecoder:
-        """With the errors of the libraries that it links: what these revert with, it does."""
+        """A decoder for the errors of an artifact and of the libraries that it is linked to."""
         artifact = load_artifact(name)
         abis = [load_artifact(library).abi for library in artifact.links]
         return cls([entry for abi in (artifact.abi, *abis) for entry in abi])
@@ -132,7 +132,7 @@ class RevertDecoder:
         return ContractError[item["name"]] if item else bytes(selector)
 
     def decode(self, data: bytes, called_with: bytes = b"") -> ContractReverted:
-        """The error that ``data`` (selector and arguments) stands for.
+        """Decode revert data: a selector and arguments.
 
         ``called_with`` is the data of the call, if it is known.
         """
@@ -163,7 +163,7 @@ class RevertDecoder:
         except ContractLogicError as error:
             raise self.decode(revert_data(error), called_with) from error
         except MismatchedABI:
-            # Wrong arguments never reached the node.
+            # The arguments were wrong: nothing was sent to the node.
             raise
         except Web3Exception as error:
             raise RequestRefused(
@@ -172,7 +172,7 @@ class RevertDecoder:
             ) from error
         except (DecodingError, LookupError, TypeError, ValueError) as error:
             raise RequestRefused(
-                "The node answered a request with something else than was asked for.",
+                "The node's response is not what the request asked for.",
                 "Use another RPC endpoint.",
             ) from error
 
@@ -193,7 +193,7 @@ def revert_data(error: Exception) -> bytes:
 
 
 def _node_message(error: Web3Exception) -> str:
-    """What the node itself said; web3 wraps it into more."""
+    """The node's own message, without what web3 adds to it."""
     response = getattr(error, "rpc_response", None) or {}
     refusal = response.get("error")
     message = refusal.get("message") if isinstance(refusal, dict) else None

@@ -1,4 +1,4 @@
-"""What became of the rounds of a federation: for people, who ask about some of them."""
+"""The outcomes of a federation's rounds, for reports to people."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class NoSuchRound(InputError):
 
 
 class NoModel(InputError):
-    """A round left no model: it is not over, void or revoked."""
+    """The round has no model: it is not over, it is void, or it was revoked."""
 
 
 class Outcome(enum.StrEnum):
-    """Where a round stands, or what became of it."""
+    """The phase of a round, or its outcome."""
 
     SEEDING = "seeding"
     COMMIT = "commit"
@@ -44,7 +44,7 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResultRecord:
-    """A result that somebody signed; ``fraud`` is None unless it was proven wrong."""
+    """A result that an aggregator signed; ``fraud`` is None unless it was proven wrong."""
 
     digest: bytes
     result: Result
@@ -54,11 +54,11 @@ class ResultRecord:
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """A round as its events have it.
+    """A round, read from its events.
 
-    ``opened`` is None while the seed is awaited, ``accepted`` when no result was, and
-    ``accepted_at`` is a block's time. ``parties`` committed; of these, some revealed ``updates``,
-    which count, or ``duplicates``, which do not.
+    ``opened`` is None until the seed's block exists. ``accepted`` is None if no result was
+    accepted; ``accepted_at`` is the time of its block. ``parties`` have committed. ``updates`` are
+    the reveals that count, ``duplicates`` those that do not.
     """
 
     number: int
@@ -76,7 +76,7 @@ class RoundRecord:
 
     @property
     def accepted_result(self) -> ResultRecord | None:
-        """The result that was accepted, though it may be revoked since."""
+        """The result that was accepted; it may have been revoked since."""
         digest = self.accepted and self.accepted.digest
         return next((result for result in self.results if result.digest == digest), None)
 
@@ -88,7 +88,7 @@ class RoundRecord:
 
 
 def require_round(seen: Observation, number: int) -> None:
-    """Raise NoSuchRound unless the federation has come to a round."""
+    """Raise NoSuchRound unless the round was opened already."""
     last = seen.current.round
     if not 1 <= number <= last:
         raise NoSuchRound(
@@ -100,7 +100,7 @@ def require_round(seen: Observation, number: int) -> None:
 def read_rounds(
     federation: Federation, from_block: int, first: int, last: int
 ) -> list[RoundRecord]:
-    """The rounds from the number ``first`` to ``last``, by the events from a block on.
+    """The rounds ``first`` to ``last``, from the events from a block on.
 
     Raises NoSuchRound.
     """
@@ -164,14 +164,14 @@ def _time_of(federation: Federation, block_number: int) -> int:
 
 
 def model_of(federation: Federation, from_block: int, number: int) -> ModelView:
-    """The model that a round of the history made; that of round 0 is genesis.
+    """The model of a round of the history; round 0 gives genesis.
 
-    Raises NoSuchRound, and NoModel, which says why there is none.
+    Raises NoSuchRound, and NoModel with the reason.
     """
     seen = federation.observe(federation.address)
     if number:
         require_round(seen, number)
-    # The rounds of the history rise with its heights.
+    # Binary search: a greater height has a greater round.
     low, high = 0, seen.head.height
     while low < high:
         middle = (low + high) // 2
@@ -190,5 +190,5 @@ def model_of(federation: Federation, from_block: int, number: int) -> ModelView:
     }
     raise NoModel(
         reasons.get(record.outcome, f"Round {number} is not over: it is in {record.outcome}."),
-        "`flo round list` shows which rounds have one.",
+        "`flo round list` shows which rounds have a model.",
     )

@@ -1,8 +1,8 @@
 """Compiles the contracts with py-solc-x, from the settings of foundry.toml.
 
-The result goes into ``fl_orchestrator/artifacts`` and is committed: a user needs no compiler. It
-equals what ``forge build`` makes of the same sources, byte for byte, with any of the compilers that
-``find_solc`` knows.
+The artifacts are committed in ``fl_orchestrator/artifacts``, so that users need no compiler. They
+are byte for byte what ``forge build`` makes of the same sources, with any of the compilers that
+``find_solc`` finds.
 """
 
 import logging
@@ -22,8 +22,8 @@ from fl_orchestrator.artifacts import ADDRESS_BYTES
 from fl_orchestrator.errors import InputError, ToolchainError
 from fl_orchestrator.json_text import to_json
 
-#: What the migrations deploy, each in the file of its name. Libraries that these link are written
-#: too.
+#: The contracts that the migrations deploy; each is in the file of its name. An artifact is written
+#: for each of them, and for the libraries that they link.
 DEPLOYED: Final = ("Federation",)
 
 _ARTIFACTS: Final = Path("fl_orchestrator", "artifacts")
@@ -52,7 +52,7 @@ class CompilationError(ToolchainError):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What foundry.toml says about the build: paths relative to ``root``."""
+    """The build settings of foundry.toml; paths are relative to ``root``."""
 
     root: Path
     sources: Path
@@ -156,10 +156,10 @@ def compile_artifacts(root: Path) -> dict[str, str]:
 
 
 def find_solc(version: str, root: Path) -> Path:
-    """The compiler of exactly that version: installed, downloaded, or npm's under ``root``.
+    """Find the compiler of exactly this version: installed, downloaded, or npm's under ``root``.
 
-    A native compiler on the PATH comes first, then py-solc-x's own, installed or downloaded now
-    (which may fail quietly), then ``root/scripts/solc``. Raises CompilerNotFoundError.
+    It tries a native compiler on the PATH, then one that py-solc-x has installed or can download
+    (a failed download is only logged), then ``root/scripts/solc``. Raises CompilerNotFoundError.
     """
     for candidate in _candidates(version, root):
         found = _solc_version(candidate)
@@ -193,9 +193,9 @@ def _solcx_compiler(version: str) -> Iterator[Path]:
 
 
 def _download(version: str) -> bool:
-    """Let py-solc-x fetch the native compiler; False where it cannot, as without a network.
+    """Let py-solc-x download the native compiler; False if it fails, for example offline.
 
-    In a process of its own, because py-solc-x sets no time limit to its requests.
+    It runs in a separate process with a time limit, because py-solc-x's requests have none.
     """
     command = [sys.executable, "-m", "solcx.install", version]
     try:
@@ -209,7 +209,7 @@ def _download(version: str) -> bool:
 
 
 def _solc_version(solc: Path) -> str | None:
-    """The version of the program ``solc``, or None if it is not there or does not work."""
+    """The version of the program ``solc``, or None if it does not exist or does not run."""
     try:
         result = subprocess.run(
             [str(solc), "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS
@@ -292,16 +292,16 @@ def _last_bytes(place: dict[str, int], length: int) -> dict[str, int]:
 
 
 def _blank(code: str) -> str:
-    """The hex ``code`` with zeros where solc prints a placeholder for a library's address."""
+    """Replace solc's placeholders for library addresses in the hex ``code`` by zeros."""
     return "0x" + _PLACEHOLDER.sub("00" * 20, code)
 
 
 def _links(code: dict[str, Any]) -> dict[str, list[dict[str, int]]]:
-    """The places of each library's address in ``code``, by the library's name."""
+    """The positions of each library's address in ``code``, by the library's name."""
     references = code["linkReferences"].values()
     return {name: places for libraries in references for name, places in libraries.items()}
 
 
 def _places(references: list[list[dict[str, int]]]) -> list[list[int]]:
-    """All places as sorted pairs of start and length, in bytes."""
+    """All positions as sorted pairs of start and length, in bytes."""
     return sorted([place["start"], place["length"]] for places in references for place in places)

@@ -1,8 +1,8 @@
 """Runs the numbered migrations and records what they deployed, by chain.
 
 A migration is a module `migrations/NNNN_name.py` with `CONTRACT`, the artifact's name, and
-`constructor_arguments(params)`. Running them again deploys nothing twice: the address of a
-deployment is recorded before it is sent, so that even an interrupted one is found again.
+`constructor_arguments(params)`. Migrations are idempotent: the address of a deployment is recorded
+before the transaction is sent, so that even after an interruption nothing is deployed twice.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
 
 
 class DeploymentMismatch(ChainError):
-    """The chain does not hold the code that the record, or this version of the package, says."""
+    """The code on the chain differs from the record, or from this version of the package."""
 
 
 class DamagedRecord(InputError):
-    """A deployment record that this program did not write."""
+    """The file is not a deployment record of this program."""
 
 
 class UnwritableRecord(InputError):
@@ -51,12 +51,13 @@ class UnwritableRecord(InputError):
 
 
 class DeploymentPending(ChainError):
-    """A deployment was sent and is not mined yet."""
+    """A deployment was sent but is not mined yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a migration deployed. ``block`` is 0 while the deployment may not be mined yet."""
+    """The contract that a migration deployed. ``block`` is 0 until the deployment is known to be
+    mined."""
 
     migration: str
     contract: str
@@ -102,9 +103,9 @@ class DeploymentRecord:
 def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[Deployment]:
     """Run every migration that this chain does not have yet; return all deployments in order.
 
-    Raises DeploymentMismatch when the chain holds other code than it should, DeploymentPending
-    when an earlier attempt may still be mined, DamagedRecord, and what Sender raises. Nothing is
-    sent when any of the migrations would fail.
+    Raises DeploymentMismatch when the chain has other code than expected, DeploymentPending when
+    an earlier attempt may still be mined, DamagedRecord, and what Sender raises. Nothing is sent if
+    any of the migrations would fail.
     """
     gas_to_migrate(sender, params, record)
     done = _recorded(record)
@@ -179,14 +180,14 @@ def _load(path: Path) -> ModuleType:
 def _check(
     sender: Sender, earlier: Deployment, artifact: Artifact, libraries: Mapping[str, bytes]
 ) -> Deployment | None:
-    """The recorded deployment as the chain has it; None when it was never sent."""
+    """Compare a recorded deployment with the chain; None when it was never sent."""
     web3 = sender.web3
     code = bytes(web3.eth.get_code(Web3.to_checksum_address(earlier.address)))
     if not code and not earlier.block:
         if earlier.address in _pending_addresses(sender):
             raise DeploymentPending(
-                f"The deployment of {earlier.contract} was sent and is not mined yet.",
-                "Run the command again when it is.",
+                f"The deployment of {earlier.contract} was sent but is not mined yet.",
+                "Run the command again when it is mined.",
             )
         return None
     code_hash = "0x" + keccak(code).hex()
@@ -201,7 +202,7 @@ def _check(
         )
     if earlier.block:
         return earlier
-    # The deployment was mined after the process that sent it had died.
+    # The process that sent the deployment ended before it was mined.
     return Deployment(
         earlier.migration, earlier.contract, earlier.address, web3.eth.block_number, code_hash
     )
@@ -210,8 +211,8 @@ def _check(
 def is_deployed_here(federation: Federation) -> bool:
     """Whether a transaction on the chain deployed the federation with this package's code.
 
-    The code at an address alone does not tell: another creation code can leave the same code with
-    any storage. Searches every block; for short chains.
+    The code at the address is no proof: other creation code can leave the same code with any
+    storage. It searches every block, so use it only for short chains.
     """
     web3 = federation.web3
     artifact = load_artifact("Federation")
@@ -229,14 +230,14 @@ def is_deployed_here(federation: Federation) -> bool:
 
 
 def _pending_addresses(sender: Sender) -> list[str]:
-    """The addresses at which the account's transactions that wait for a block may deploy."""
+    """The addresses at which the account's waiting transactions may deploy contracts."""
     account = Web3.to_checksum_address(sender.address)
     nonces = (sender.web3.eth.get_transaction_count(account, b) for b in ("latest", "pending"))
     return [get_create_address(account, Nonce(nonce)) for nonce in range(*nonces)]
 
 
 def _next_addresses(sender: Sender) -> Iterator[ChecksumAddress]:
-    """Where the account's next transactions deploy."""
+    """The addresses at which the account's next transactions would deploy contracts, in order."""
     account = Web3.to_checksum_address(sender.address)
     nonce = sender.web3.eth.get_transaction_count(account, "latest")
     return (get_create_address(account, Nonce(n)) for n in itertools.count(nonce))

@@ -16,11 +16,11 @@ __all__ = ["RpcUnavailable", "WrongChain", "connect"]
 
 
 def connect(rpc: str | Sequence[str], expected_chain_id: int | None = None) -> Web3:
-    """A connection to a chain by the http(s) URLs of its endpoints: one, or several with commas.
+    """Connect to a chain by the http(s) URLs of its endpoints: one, or several with commas.
 
-    The first that answers is used until it fails, then the next one that serves the same chain.
-    Raises InputError for another kind of URL, RpcUnavailable and WrongChain, also whenever the
-    connection is used.
+    The first endpoint that responds is used until it fails, then the next one of the same chain.
+    Raises InputError for another kind of URL, RpcUnavailable and WrongChain; later use of the
+    connection raises the latter two as well.
     """
     urls = rpc.split(",") if isinstance(rpc, str) else rpc
     urls = [url.strip() for url in urls]
@@ -30,11 +30,11 @@ def connect(rpc: str | Sequence[str], expected_chain_id: int | None = None) -> W
             raise InputError(
                 f"{shown} is not an http(s) URL.", "Example: --rpc http://127.0.0.1:8545"
             )
-    # Where a node has no such method, web3 says so at every transaction; nobody has to do anything.
+    # web3 warns at every transaction if the node lacks this method; the user need not act on it.
     warnings.filterwarnings("ignore", "There was an issue with the method eth_max", UserWarning)
     web3 = Web3(FailoverProvider(urls, expected_chain_id))
-    # Where validators sign the blocks, extraData is longer than web3 otherwise accepts.
+    # On chains with proof of authority, extraData is longer than web3 accepts by default.
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
-    # Now, rather than in the middle of something.
+    # Check the connection and the chain id now, so that errors appear at the start.
     _ = web3.eth.chain_id
     return web3

@@ -1,8 +1,8 @@
-"""An in-process EVM whose every bit is a function of its genesis and of what was sent to it.
+"""A deterministic in-process EVM: its state depends only on the genesis and the transactions.
 
-It is eth-tester over py-evm with fixed genesis, block times and ``mixHash``, so that
-block hashes, and with them every draw, are the same on every run. Roles never see it: they see a
-``Web3``; only the code that drives a simulation mines blocks and moves time.
+It is eth-tester over py-evm with fixed genesis, block times and ``mixHash``, so that block hashes,
+and with them every draw, are the same in every run. Roles do not use it directly: they use a
+``Web3``. Only the code that drives a simulation mines blocks and advances time.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class RecordedBlock:
 
 
 class _Backend(PyEVMBackend):  # type: ignore[misc]
-    """eth-tester's py-evm backend without its randomness, and with reverts as nodes give them."""
+    """eth-tester's py-evm backend without its randomness, and with revert data as from a node."""
 
     replayed_timestamp: int | None = None
 
     def mine_blocks(self, num_blocks: int = 1, coinbase: bytes = b"\x00" * 20) -> tuple[bytes, ...]:
         hashes = []
         for _ in range(num_blocks):
-            # eth-tester draws the mixHash (prevrandao) from the operating system.
+            # Replace the mixHash (prevrandao), which eth-tester takes from the system's randomness.
             parent = self.chain.header.parent_hash
             block = self.chain.mine_block(
                 coinbase=coinbase, mix_hash=hashlib.sha256(parent).digest(), blob_gas_used=0
@@ -51,7 +51,7 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         return tuple(hashes)
 
     def set_next_timestamp(self, timestamp: int) -> None:
-        """Fix the time of the block being built, which py-evm takes from the wall clock."""
+        """Set the time of the block being built, which py-evm would take from the system clock."""
         self.chain.header = self.chain.header.copy(timestamp=timestamp)
 
     def send_raw_transaction(self, raw_transaction: bytes) -> Any:
@@ -62,8 +62,9 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         return super().send_raw_transaction(raw_transaction)
 
     def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
-        """As eth-tester gives it, which looks for a transaction in every block from the head down:
-        a search for events, which asks for every receipt, would take the square of that.
+        """Return the receipt without eth-tester's scan of all blocks for each transaction.
+
+        A search for events needs every receipt, so the scans would take quadratic time.
         """
         try:
             number, index = self.chain.get_canonical_transaction_index(transaction_hash)
@@ -85,10 +86,10 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
             raise NotImplementedError("only the latest state can be called")
         transaction = {"gas": BLOCK_GAS_LIMIT, **transaction}
         unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, "latest")
-        # Looking at the chain is free, also for an account without coin.
+        # A view call costs nothing, also for an account without coin.
         free = {"gas_price": 0, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
         spoofed = SpoofTransaction(unsigned, from_=transaction["from"], **free)
-        # py-evm's own costless state stands at the wall clock; nodes call at the latest block.
+        # Use the time of the latest block, as nodes do; py-evm would use the system clock.
         head = self.chain.get_canonical_head()
         vm = self.chain.get_vm(head)
         header = head.copy(base_fee_per_gas=0)
@@ -111,7 +112,7 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         limited = {**transaction, "gas": BLOCK_GAS_LIMIT}
         used = BLOCK_GAS_LIMIT - int(self._execute(limited, block_number).get_gas_remaining())
         unsigned = self._get_normalized_and_unsigned_evm_transaction(limited, "latest")
-        # What calldata costs at least (EIP-7623), py-evm adds only when it mines.
+        # Apply the minimum price of calldata (EIP-7623), which py-evm applies only when it mines.
         return used + int(PragueTransactionExecutor.calc_data_floor_gas(unsigned, used, 0))
 
 
@@ -148,7 +149,7 @@ class DevelopmentChain:
         self._tester.mine_block()
 
     def recorded(self, from_block: int = 1) -> Iterator[RecordedBlock]:
-        """The blocks from ``from_block`` on, as ``replay`` takes them."""
+        """Yield the blocks from ``from_block`` on, in the form that ``replay`` takes."""
         chain = self._backend.chain
         for number in range(from_block, chain.get_canonical_head().block_number + 1):
             block = chain.get_canonical_block_by_number(number)
@@ -156,7 +157,10 @@ class DevelopmentChain:
             yield RecordedBlock(block.header.timestamp, bytes(block.hash), raw)
 
     def replay(self, block: RecordedBlock) -> None:
-        """Mine a block with these transactions at that time."""
+        """Mine a block with the recorded transaction and timestamp.
+
+        Raises ValueError for a block with more than one transaction.
+        """
         if len(block.transactions) > 1:
             raise ValueError("this chain mines every transaction in a block of its own")
         if not block.transactions:

@@ -1,4 +1,4 @@
-"""Several JSON-RPC endpoints of one chain, which stand in for one another."""
+"""Several JSON-RPC endpoints of one chain, with failover between them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from fl_orchestrator.transport.http import Session, TooMuch, post, shown_text, s
 _log = structlog.get_logger(__name__)
 
 _TIMEOUT_SECONDS: Final = 20.0
-# All endpoints are asked in turn, and again after a pause: so often, and while so long has not
-# passed, so that a silent one is waited for once.
+# Limits of the retries over all endpoints: the number of passes, and the time after which no new
+# pass starts, so that an endpoint that does not respond is waited for only once.
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE_SECONDS: Final = 0.25
-# The events of some thousand reveals. What is parsed takes up to thirty times as much memory.
+# Enough for the events of some thousand reveals. Parsed JSON takes up to thirty times the memory.
 _MAX_ANSWER_BYTES: Final = 8 << 20
-# With these the server speaks of itself; with others it may explain what is wrong with a request.
+# HTTP status codes that concern the server; other ones may concern the request.
 _BUSY_OR_CLOSED: Final = frozenset({401, 403, 404, 407, 408, 429, 502, 503, 504})
 
-# What a provider, or a proxy, says of a search for events that is too wide for it.
+# HTTP status codes with which a provider, or a proxy, refuses a search for events as too wide.
 _TOO_WIDE: Final = frozenset({403, 413, 429, 504})
 _TOO_MANY: Final = 429
-# What providers answer in JSON-RPC, mostly with status 200, when an account has used up its share:
-# these codes, and words beside codes that mean other things as well (-32005 is also "too wide").
+# JSON-RPC errors, mostly with status 200, that mean a rate limit: these codes, or these words with
+# a code that has other meanings as well (-32005 is also "too wide").
 _RATE_LIMITED: Final = frozenset({429, -32007, -32029, -32097})
 _LIMITED_WORDS: Final = re.compile(
     r"rate.?limit|too many requests|request (?:count|rate|limit)|requests? per|per second"
     r"|quota|credits|capacity|throttl",
     re.IGNORECASE,
 )
-# With these the error is about the request after all.
+# With these words the error concerns the request, not a rate limit.
 _RANGE_WORDS: Final = re.compile(r"range|block|result|response size", re.IGNORECASE)
 _REVERT_WORDS: Final = re.compile(r"revert", re.IGNORECASE)
-# EIP-4444: the node has deleted what it is asked for.
+# EIP-4444: the node has deleted (pruned) the requested data.
 _PRUNED: Final = 4444
 
 # JSON-RPC 2.0, section 5.1.
@@ -67,7 +67,7 @@ _RESULTS: Final[dict[str, re.Pattern[str]]] = {
     "eth_maxPriorityFeePerGas": _QUANTITY,
     "eth_sendRawTransaction": _HASH,
 }
-# Objects, which may be null, and what each has to have.
+# Methods that return an object or null, and the required fields of the object.
 _OBJECTS: Final[dict[str, dict[str, re.Pattern[str]]]] = {
     "eth_getBlockByHash": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
     "eth_getBlockByNumber": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
@@ -91,19 +91,19 @@ _LOG: Final = {
 
 
 class RpcUnavailable(ChainError):
-    """No endpoint answers, or none with JSON-RPC."""
+    """No endpoint responds, or none responds with JSON-RPC."""
 
 
 class AnswerTooLarge(RpcUnavailable):
-    """The answer was not read to its end: what was asked for is too much, or it is an attack."""
+    """The response exceeds the limit: the request asks for too much, or the server attacks."""
 
 
 class SearchTooWide(RpcUnavailable):
-    """A search for events was refused by an HTTP status: a narrower one may not be."""
+    """A search for events was refused by an HTTP status; a narrower search may succeed."""
 
 
 class HistoryPruned(RpcUnavailable):
-    """The node has deleted the old blocks that it is asked about: repeating changes nothing."""
+    """The node has pruned the blocks that the request is about; a retry does not help."""
 
 
 class WrongChain(ChainError):
@@ -111,9 +111,9 @@ class WrongChain(ChainError):
 
 
 class _Endpoint:
-    """One endpoint. ``trusted`` is whether it served the expected chain and has not failed since.
+    """One endpoint. ``trusted``: it has served the expected chain, and has not failed since.
 
-    Its errors never have a cause: the text of that has the whole URL, and often a key in it.
+    Its errors hide their cause, whose text contains the whole URL, often with an access key.
     """
 
     def __init__(self, url: str) -> None:
@@ -123,7 +123,7 @@ class _Endpoint:
         self._session = Session()
 
     def ask(self, method: str, body: bytes) -> RPCResponse:
-        """The answer to a request. Raises RpcUnavailable."""
+        """Send a request and return the response. Raises RpcUnavailable."""
         try:
             status, content = post(
                 self._session, self._url, body, _TIMEOUT_SECONDS, _MAX_ANSWER_BYTES
@@ -160,28 +160,28 @@ class _Endpoint:
         return answer
 
     def _require_willing(self, method: str, error: RPCError) -> None:
-        """Raise RpcUnavailable for an error that speaks of the server, not of the request."""
+        """Raise RpcUnavailable for an error that concerns the server, not the request."""
         code, said = error["code"], shown_text(error["message"])
         if code == _PRUNED:
             raise HistoryPruned(
                 f"The RPC endpoint {self.shown} has deleted old blocks: {said}.",
-                "Use an endpoint that keeps all blocks and logs; or name the block of the "
-                "federation's deployment, by the deployment's record in --deployments.",
+                "Use an endpoint that keeps all blocks and logs; or give the deployment's record "
+                "with --deployments, which has the block of the federation's deployment.",
             )
         about_request = _REVERT_WORDS if method != _GET_LOGS else _RANGE_WORDS
         limited = _LIMITED_WORDS.search(said) and not about_request.search(said)
         if code in _RATE_LIMITED or limited:
             raise RpcUnavailable(
-                f"The RPC endpoint {self.shown} serves no more requests now: {said}.",
-                "Name further endpoints with --rpc, or raise the limit of its account.",
+                f"The RPC endpoint {self.shown} refuses more requests for now: {said}.",
+                "Give further endpoints with --rpc, or raise the rate limit of its account.",
             )
 
 
 class FailoverProvider(JSONBaseProvider):
-    """Asks the endpoint that worked last, and the others in turn when it fails.
+    """Uses the endpoint that worked last, and fails over to the others in turn.
 
-    An endpoint is asked for its chain before anything else, and again after it has failed. Sending
-    a transaction twice does not harm: it has one hash.
+    An endpoint's chain id is checked before its first use, and again after it has failed. Sending
+    a transaction is idempotent, because both copies have the same hash.
     """
 
     def __init__(self, urls: Sequence[str], expected_chain_id: int | None = None) -> None:
@@ -194,9 +194,10 @@ class FailoverProvider(JSONBaseProvider):
         return f"RPC {', '.join(endpoint.shown for endpoint in self._endpoints)}"
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """The answer of the first endpoint that has one.
+        """Return the response of the first endpoint that gives one.
 
-        Raises RpcUnavailable when none has, and WrongChain when one would that serves another.
+        Raises RpcUnavailable when none does, and WrongChain when all that respond serve another
+        chain.
         """
         body = self.encode_rpc_request(method, params)
         give_up_at = time.monotonic() + _TIMEOUT_SECONDS
@@ -213,11 +214,11 @@ class FailoverProvider(JSONBaseProvider):
 
     @property
     def others(self) -> int:
-        """How many endpoints there are beside the one that is asked."""
+        """How many endpoints there are besides the one in use."""
         return len(self._endpoints) - 1
 
     def distrust(self, reason: str) -> None:
-        """Ask the next endpoint first from now on: what the last one said cannot be true."""
+        """Use the next endpoint from now on, because the last response cannot be true."""
         endpoint = self._endpoints[self._working]
         if self.others:
             _log.warning("endpoint distrusted", endpoint=endpoint.shown, reason=reason)
@@ -244,7 +245,7 @@ class FailoverProvider(JSONBaseProvider):
         raise _summary(failures)
 
     def _known(self, method: str) -> RPCResponse | None:
-        """The chain's id, which is asked for often and the same at every endpoint."""
+        """Answer a request for the chain id from the cache: it is the same at every endpoint."""
         if method != _CHAIN_ID:
             return None
         return {"jsonrpc": "2.0", "id": 1, "result": hex(self._chain_id or 0)}
@@ -266,17 +267,21 @@ class FailoverProvider(JSONBaseProvider):
 
 
 def _summary(failures: Sequence[ChainError]) -> ChainError:
-    """One error for what every endpoint said: the one that time, or asking for less, may mend."""
+    """Combine the endpoints' errors into one.
+
+    Its type is the first in this order that occurs: a smaller request may help, a retry may help,
+    the chain is wrong.
+    """
     if len(failures) == 1:
         return failures[0]
     kinds = (AnswerTooLarge, SearchTooWide, HistoryPruned, RpcUnavailable, WrongChain)
     chosen = next(f for kind in kinds for f in failures if isinstance(f, kind))
     said = " ".join(failure.message for failure in failures)
-    return type(chosen)(f"None of the {len(failures)} RPC endpoints serves: {said}", chosen.hint)
+    return type(chosen)(f"All {len(failures)} RPC endpoints failed: {said}", chosen.hint)
 
 
 def _parsed(content: bytes) -> RPCResponse | None:
-    """A JSON-RPC response; None for anything else."""
+    """Parse a JSON-RPC response; None if it is anything else."""
     try:
         answer = from_json(content)
     except ValueError:
@@ -299,7 +304,7 @@ def _parsed(content: bytes) -> RPCResponse | None:
 
 
 def _is_plausible(method: str, answer: RPCResponse) -> bool:
-    """Whether the result is of the kind that the method has; nothing is known of other methods."""
+    """Whether the result has the type that the method returns; methods not listed always pass."""
     if "error" in answer:
         return True
     result = answer["result"]
@@ -313,7 +318,7 @@ def _is_plausible(method: str, answer: RPCResponse) -> bool:
 
 
 def _is_object(value: Any, fields: Mapping[str, re.Pattern[str]]) -> bool:
-    """Whether it is an object with these fields, all of whose text is hexadecimal."""
+    """Whether it is an object that has these fields, and whose strings are all hexadecimal."""
     if not isinstance(value, dict) or not _is_hexadecimal(value):
         return False
     return all(_matches(value.get(name), pattern) for name, pattern in fields.items())

@@ -1,4 +1,4 @@
-"""Cuts a list that goes into one call to what a block has room for."""
+"""Splits a list of items into batches that each fit into one call."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from fl_orchestrator.chain.sending.send import Sender
 
 T = TypeVar("T")
 
-# The most gas that one item of a call takes (benchmarks/gas.py), rounded up.
+# The most gas that one item of a batch takes (benchmarks/gas.py), rounded up.
 ADMISSION_GAS: Final = 30_000
 COMMIT_GAS: Final = 60_000
 REVEAL_GAS: Final = 90_000
 SIGNATURE_GAS: Final = 40_000
 
-# Others send in the same block, and an estimate has a margin on top.
+# A batch uses at most 1/2 of a block: others send in the same block, and the estimate has a margin.
 _SHARE_OF_A_BLOCK: Final = 2
 
 
 def batch_size(sender: Sender, gas_each: int) -> int:
-    """How many items of so much gas fit into half a block; at least one."""
+    """How many items that take ``gas_each`` fit into half a block; at least one."""
     return max(1, sender.block_gas() // _SHARE_OF_A_BLOCK // gas_each)
 
 
 def batches(sender: Sender, items: Sequence[T], gas_each: int) -> Iterator[Sequence[T]]:
-    """Yield the items in their order, in lists of which each fits into half a block."""
+    """Yield the items in their order, in lists that each fit into half a block."""
     size = batch_size(sender, gas_each)
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,10 +1,10 @@
-"""What an account may spend in a day: a cap that bugs and attacks cannot exceed.
+"""A daily limit on what an account spends, which holds even with a bug or an attack.
 
-Gas and value have a cap each. Gas is gone; value is what stakes, deposits and bonds put into the
-contract, of which most comes back, so that one cap for both would be too low for the one or too
-high for the other. A transaction counts for the day (UTC) in which it is sent: with all it can cost
-until its receipt says what it did cost. Of several transactions with one nonce only one can be
-mined: they count once.
+Gas and value have separate limits. Gas is lost; value is paid into the contract as stake, deposit
+or bond and mostly comes back, so a common limit would be too low for value or too high for gas. A
+transaction counts for the day (UTC) on which it is sent: with the most it can cost until its
+receipt tells the actual cost. Of several transactions with one nonce only one can be mined, so they
+count once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BudgetExceeded(ChainError):
 
 
 class UnusableBudget(InputError):
-    """The file that keeps what was spent cannot be read or written."""
+    """The file of the budget cannot be read or written."""
 
 
 class _Cost(BaseModel):
@@ -43,7 +43,7 @@ class _Cost(BaseModel):
 
 
 class _Day(BaseModel):
-    """What was spent on a day. ``open`` are the transactions without a receipt, by nonce."""
+    """The amounts spent on a day. ``open`` has the transactions without a receipt, by nonce."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -52,20 +52,20 @@ class _Day(BaseModel):
     open: dict[int, _Cost] = {}
 
     def total(self, kind: str, *, without: int | None = None) -> int:
-        """In wei. ``without`` leaves out the transactions with a nonce."""
+        """The total in wei. ``without`` is a nonce whose transactions are left out."""
         costs = (cost for nonce, cost in self.open.items() if nonce != without)
         return sum(getattr(cost, kind) for cost in (self.spent, *costs))
 
 
 def utc_day() -> str:
-    """Today's date."""
+    """Today's date in UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 class Budget:
-    """The budget of one account, kept in a file: a restart changes nothing.
+    """The budget of one account, kept in a file, so that it survives a restart.
 
-    ``gas_per_day`` and ``value_per_day`` are in wei; None is without a limit.
+    ``gas_per_day`` and ``value_per_day`` are in wei; None means no limit.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Budget:
         self._today = today
 
     def check(self, gas: int, value: int, nonce: int | None = None) -> None:
-        """Raise BudgetExceeded if a transaction that costs so much, in wei, may not be sent."""
+        """Raise BudgetExceeded if a transaction with these costs, in wei, may not be sent."""
         self._require(self._read(), _Cost(gas=gas, value=value), nonce)
 
     def charge(self, nonce: int, gas: int, value: int) -> None:
@@ -95,15 +95,15 @@ class Budget:
             day.open[nonce] = _Cost(gas=max(gas, earlier.gas), value=max(value, earlier.value))
 
     def settle(self, nonce: int, gas: int, value: int) -> None:
-        """Count what the mined transaction with this nonce has cost, in wei."""
+        """Replace the most that the transaction could cost by its actual cost, in wei."""
         with self._changing() as day:
-            # What was sent yesterday counts for yesterday.
+            # A transaction that was sent yesterday counts for yesterday.
             if day.open.pop(nonce, None) is not None:
                 day.spent.gas += gas
                 day.spent.value += value
 
     def spent_today(self) -> tuple[int, int]:
-        """What counts for today: gas and value, in wei."""
+        """The amounts that count for today: gas and value, in wei."""
         day = self._read()
         return day.total("gas"), day.total("value")
 
@@ -112,8 +112,8 @@ class Budget:
             total, more = day.total(kind, without=nonce), getattr(cost, kind)
             if cap is not None and more and total + more > cap:
                 raise BudgetExceeded(
-                    f"This can cost up to {ether(more)} of {kind}, and {ether(total)} of today's "
-                    f"{ether(cap)} are spent.",
+                    f"This can cost up to {ether(more)} of {kind}, but {ether(total)} of today's "
+                    f"{ether(cap)} are already spent.",
                     "Wait for the next day (UTC), or raise the daily cap.",
                 )
 
@@ -140,7 +140,7 @@ class Budget:
             raise UnusableBudget(f"{self.path} cannot be read: {error.strerror}.") from error
         except ValidationError as error:
             raise UnusableBudget(
-                f"{self.path} is damaged: what was spent today is not known.",
-                "Delete it to start the day anew.",
+                f"{self.path} is damaged: the amount spent today is not known.",
+                "Delete the file to count today's spending from zero.",
             ) from error
         return kept if kept.day == today.day else today

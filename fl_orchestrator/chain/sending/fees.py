@@ -1,4 +1,4 @@
-"""What a transaction offers for its gas: EIP-1559 fees, or a legacy gas price; all in wei."""
+"""The fees of a transaction: EIP-1559 fees, or a legacy gas price; all in wei."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fl_orchestrator.units import ether
 
 Fees = dict[str, int]
 
-# Nodes take a transaction for another with its nonce only if it offers so much more: 12.5 % is what
-# the most demanding of them ask.
+# A node replaces a waiting transaction by another with the same nonce only if it pays this factor
+# more: 12.5 % is the highest that a common node requires.
 _BUMP: Final = (9, 8)
 _FIELDS: Final = ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas")
-# Where nobody has set a ceiling.
+# The largest multiple of the first fees, if no ceiling is set.
 _MAX_GROWTH: Final = 10
 
 
@@ -33,7 +33,7 @@ def market_fees(web3: Web3, ceiling: int | None) -> Fees:
         raise FeeTooHigh(
             f"The chain asks for {_gwei(price)} for a unit of gas; at most {_gwei(ceiling)} may be "
             "paid.",
-            "Wait until it asks for less, or raise the highest fee.",
+            "Wait until the price falls, or raise the highest fee.",
         )
     if base is None:
         return {"gasPrice": price}
@@ -43,7 +43,7 @@ def market_fees(web3: Web3, ceiling: int | None) -> Fees:
 
 
 def _tip(web3: Web3, base: int) -> int:
-    """What the node proposes, from the first of the methods for it that the node has."""
+    """The priority fee that the node proposes, by the first method for it that it supports."""
     try:
         # web3 tries eth_maxPriorityFeePerGas, then eth_feeHistory.
         return web3.eth.max_priority_fee
@@ -52,18 +52,18 @@ def _tip(web3: Web3, base: int) -> int:
 
 
 def at_least(fees: Fees, price: int) -> Fees:
-    """Fees with which a unit of gas pays this price, whatever the base fee is."""
+    """Fees with which a unit of gas pays at least this price, at any base fee."""
     return {name: max(fee, price) for name, fee in fees.items()}
 
 
 def bumped(
     fees: Fees, first: Fees, market: Fees, ceiling: int | None, least_price: int = 0
 ) -> Fees | None:
-    """Fees that replace a transaction with these, if possible those of the ``market``.
+    """Fees for a replacement of a transaction with these fees, if possible those of the ``market``.
 
-    None when they would be above the ceiling; without one it is ten times what was offered
-    ``first``, or the ``least_price`` of the node if that is more. Where gas is free nothing is
-    gained by offering more.
+    None when even the lowest sufficient ones are above the ceiling. Without a ceiling, the limit is
+    ten times the ``first`` fees, or the ``least_price`` of the node if that is more. Also None
+    where gas is free, because higher fees have no effect there.
     """
     limit = max(highest(first) * _MAX_GROWTH, least_price) if ceiling is None else ceiling
     numerator, denominator = _BUMP
@@ -73,7 +73,7 @@ def bumped(
 
 
 def fees_of(transaction: Mapping[str, Any]) -> Fees:
-    """What a transaction offers."""
+    """The fees of a transaction."""
     return {name: transaction[name] for name in _FIELDS if name in transaction}
 
 

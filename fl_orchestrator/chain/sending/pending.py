@@ -1,5 +1,5 @@
-"""One transaction on its way: signed, handed over, offered more for, and followed until it is final
-enough."""
+"""One pending transaction: signs it, sends it, raises its fee, and follows it until it has enough
+confirmations."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from fl_orchestrator.errors import ChainError
 
 _log = structlog.get_logger(__name__)
 
-# Nodes behind one address are not always at the same block: what one says is believed so long
-# after.
+# Nodes behind a load balancer are not always at the same block. So a nonce counts as taken, or as
+# missing, only after it has looked so for this long.
 _BELIEF_SECONDS: Final = 3.0
-# The words of geth, Besu, Erigon, Nethermind and Anvil for a fee that is too low: it does not
-# replace another, or it is below Besu's --min-gas-price.
+# The error messages of geth, Besu, Erigon, Nethermind and Anvil for a fee that is too low: too low
+# to replace another transaction, or below Besu's --min-gas-price.
 _BELOW_LEAST_PRICE: Final = re.compile(r"price is below|below.*minimum", re.IGNORECASE)
 _UNDERPRICED: Final = re.compile(
     rf"underpriced|replace|{_BELOW_LEAST_PRICE.pattern}", re.IGNORECASE
@@ -49,19 +49,19 @@ class TransactionFailed(ChainError):
 class TransactionDropped(TransactionFailed):
     """A transaction that was sent will not be mined, and has changed nothing.
 
-    Another one of the account was mined in its place, or a reorganisation undid it and now it would
-    revert. What to do next is to be decided anew, from the chain.
+    Another transaction with its nonce was mined, or a reorg removed it and it would now revert. The
+    caller has to read the chain again and decide what to do.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How an account sends.
+    """How an account sends transactions.
 
-    A transaction is done when ``confirmations`` blocks are on top of its own. It has failed when
-    it came no closer to that for ``timeout`` seconds. While it is not mined it offers more for its
-    gas every ``bump_after`` seconds, up to ``max_fee_per_gas`` wei (None: ten times its first
-    offer) and as far as the ``budget`` goes.
+    A transaction is done when ``confirmations`` blocks follow its own. It has failed when it made
+    no progress towards that for ``timeout`` seconds. While it is not mined, its fee is raised every
+    ``bump_after`` seconds, up to ``max_fee_per_gas`` wei (None: ten times the first fee) and within
+    the ``budget``.
     """
 
     confirmations: int = 0
@@ -72,7 +72,7 @@ class SendPolicy:
 
 
 class PendingTransaction:
-    """A call as a transaction with one nonce, of which there may be several versions."""
+    """A call sent as a transaction with one nonce; versions of it differ only in their fees."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class PendingTransaction:
         transaction: dict[str, Any],
         preceded: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``preceded`` says whether earlier transactions of this sender are still on their way."""
+        """``preceded`` returns whether earlier transactions of this sender are still pending."""
         self.call = call
         self._preceded = preceded
         self._eth = web3.eth
@@ -95,7 +95,7 @@ class PendingTransaction:
         self._policy = policy
         self._transaction = transaction
         self._first_fees = self.fees
-        # Of the version that was handed over last, and the hashes of all that may be mined.
+        # The version that was sent last, and the hashes of all versions that may be mined.
         self._raw = b""
         self._hashes: tuple[bytes, ...] = ()
         self._offered_at = time.monotonic()
@@ -112,12 +112,12 @@ class PendingTransaction:
 
     @property
     def fees(self) -> Fees:
-        """What the latest version offers."""
+        """The fees of the latest version."""
         return fees_of(self._transaction)
 
     @property
     def overdue(self) -> TransactionFailed | None:
-        """Why it is not waited for any longer."""
+        """The error to raise when the timeout is over; None before."""
         if time.monotonic() < self._deadline:
             return None
         done = "confirmed" if self._mined_in else "mined"
@@ -129,9 +129,9 @@ class PendingTransaction:
     # ------------------------------------------------------------------ sending
 
     def launch(self) -> None:
-        """Send it, over any transaction with its nonce that waits already.
+        """Send it, replacing any waiting transaction with the same nonce.
 
-        Raises BudgetExceeded, and Web3RPCError when the node does not take it.
+        Raises BudgetExceeded, and Web3RPCError when the node refuses it.
         """
         while refusal := self._offer(self.fees):
             higher = self._fees_after(str(refusal))
@@ -140,14 +140,14 @@ class PendingTransaction:
             self._transaction |= higher
 
     def _offer(self, fees: Fees) -> Web3RPCError | None:
-        """Send a version with these fees; what the node says if it does not take it."""
+        """Send a version with these fees; return the node's error if it refuses it, else None."""
         transaction = {**self._transaction, **fees}
         if self._policy.budget is not None:
             most = transaction["gas"] * highest(fees)
             self._policy.budget.charge(self.nonce, most, self.call.value)
         raw = self._signer.sign_transaction(transaction)
         before = self._transaction, self._raw, self._hashes
-        # First: who knows what becomes of it if there is no answer.
+        # Record the hash before sending: without a response the node may still have accepted it.
         self._transaction, self._raw, self._hashes = transaction, raw, (keccak(raw), *self._hashes)
         refusal = self._hand_over()
         if refusal is not None:
@@ -158,7 +158,8 @@ class PendingTransaction:
         try:
             self._eth.send_raw_transaction(self._raw)
         except Web3RPCError as error:
-            # A node refuses what it has already: what an attempt left whose answer was lost.
+            # A node refuses a transaction that it already has: an earlier attempt may have
+            # succeeded, and only its response was lost.
             return None if self._is_known() else error
         return None
 
@@ -172,9 +173,9 @@ class PendingTransaction:
     # ------------------------------------------------------------------ following
 
     def poll(self) -> TxReceipt | None:
-        """The receipt, when it is confirmed or has failed; else do what brings it closer to that.
+        """Return the receipt once it is confirmed or has reverted; else resend it if needed.
 
-        Raises TransactionDropped, and what the node refuses requests with.
+        Raises TransactionDropped, and the node's errors.
         """
         head = self._eth.block_number
         receipt = self._receipt()
@@ -207,14 +208,14 @@ class PendingTransaction:
             self._hand_over()
         if head != self._head or self._overtaken_at is not None:
             self._require_nonce()
-            # A reorganisation, or a full pool, makes nodes forget what waits.
+            # After a reorg, or with a full pool, nodes drop waiting transactions: send it again.
             if self._head and not self._is_known():
                 self._hand_over()
             self._head = head
         if self._offered_block is None:
             self._offered_block = head
         waited = time.monotonic() - self._offered_at
-        # Where no blocks come, no fee is high enough.
+        # If no new block was mined, a higher fee cannot help.
         if waited >= self._policy.bump_after and head > self._offered_block:
             self._offered_at, self._offered_block = time.monotonic(), head
             self._bump()
@@ -224,12 +225,12 @@ class PendingTransaction:
         try:
             refusal = self._hand_over() if higher is None else self._offer(higher)
         except (BudgetExceeded, UnusableBudget, SignerUnavailable) as error:
-            _log.warning("not offering more", call=self.call.label, reason=error.message)
+            _log.warning("fee not raised", call=self.call.label, reason=error.message)
             refusal = self._hand_over()
         _log.info("sent again", call=self.call.label, **self.fees, refusal=refusal and str(refusal))
 
     def _fees_after(self, refusal: str) -> Fees | None:
-        """What to offer after a refusal that is about the price."""
+        """The fees for a retry after a refusal because of the price; None for other refusals."""
         if _BELOW_LEAST_PRICE.search(refusal):
             return self._higher_fees(least_price=self._eth.gas_price)
         return self._higher_fees() if _UNDERPRICED.search(refusal) else None
@@ -240,7 +241,7 @@ class PendingTransaction:
         return bumped(self.fees, self._first_fees, market, most, least_price)
 
     def _require_valid(self) -> None:
-        """Raise TransactionDropped if it would revert after a reorganisation."""
+        """Raise TransactionDropped if it would revert now, after a reorg."""
         call: Any = {"from": self._account, "data": self.call.data, "value": self.call.value}
         if self.call.to is not None:
             call["to"] = self.call.to
@@ -249,14 +250,16 @@ class PendingTransaction:
                 self._eth.estimate_gas(call)
         except ContractReverted as error:
             raise TransactionDropped(
-                f"A reorganisation of the chain undid {self.call.label}, and it is no longer "
+                f"A reorganisation of the chain removed {self.call.label}, and it is no longer "
                 f"possible: {error.message}",
                 "Run the command again.",
             ) from error
 
     def _require_nonce(self) -> None:
-        """Raise TransactionDropped if another transaction has the nonce, or an earlier one that is
-        not on its way any more has to come first.
+        """Raise TransactionDropped if it cannot be mined with its nonce.
+
+        Either another transaction with the nonce was mined, or an earlier nonce is missing and
+        no transaction with it is pending any more.
         """
         count = int(self._eth.get_transaction_count(self._account, "latest"))
         if count == self.nonce or (count < self.nonce and self._preceded()):
@@ -268,8 +271,8 @@ class PendingTransaction:
             return
         if count < self.nonce:
             raise TransactionDropped(
-                f"A reorganisation of the chain undid what {self._account} had sent before "
-                f"{self.call.label}, which cannot be mined without it.",
+                f"A reorganisation of the chain removed an earlier transaction of {self._account}. "
+                f"{self.call.label} cannot be mined without it.",
                 "Run the command again.",
             )
         raise TransactionDropped(

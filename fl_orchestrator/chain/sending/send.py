@@ -1,8 +1,8 @@
 """Sends transactions: gas, fees, nonces, receipts, and reverts as the contract's named errors.
 
-What counts is the chain: an account's next transaction takes the first nonce that is not mined. So
-it replaces whatever a process that was killed has left waiting; it never doubles it, and never
-waits behind it.
+An account's next transaction takes the first nonce that is not mined on the chain. So after a
+process was killed, it replaces the transaction that the process left pending. It does not do the
+same thing twice, and does not wait behind the old transaction.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _log = structlog.get_logger(__name__)
 
 DEFAULT_POLICY: Final = SendPolicy()
 
-# An estimate is exact only for the state it was made in: batches shrink or grow a little, and the
-# signature that accepts a result takes 1.4 times as much as one before it. The rest is not paid.
+# An estimate is exact only for the state in which it was made: batches may grow a little, and the
+# signature that completes a quorum takes 1.4 times the gas of the others. Unused gas is not paid.
 _GAS_MARGIN: Final = 1.5
-# A block of every chain has room for so much: its limit need not be asked for.
+# Every chain's blocks have room for this much gas, so up to it the block's limit is not requested.
 _GAS_OF_ANY_BLOCK: Final = 4_000_000
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LAST_PAUSE_SECONDS: Final = 1.0
-# A node that is a block behind names a nonce that is mined already.
+# A node that is a block behind returns a nonce that is already mined: try again.
 _NONCE_ATTEMPTS: Final = 5
 _NONCE_PAUSE_SECONDS: Final = 0.5
 
@@ -63,7 +63,7 @@ class InsufficientFunds(ChainError):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A mined transaction. ``label`` is that of its call; ``fee``, in wei, is what its gas cost."""
+    """A mined transaction. ``label`` is that of its call; ``fee`` is the cost of its gas in wei."""
 
     label: str
     transaction: bytes
@@ -74,9 +74,9 @@ class Receipt:
 
 
 class Sender:
-    """Sends an account's calls, from one thread or from several at a time.
+    """Sends an account's calls; safe to use from several threads.
 
-    ``on_receipt`` sees every transaction that succeeded.
+    ``on_receipt`` is called for every transaction that succeeded.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Sender:
         self.policy = policy
         self._reverts = reverts
         self._on_receipt = on_receipt
-        # Held while a transaction is made and sent, so that a nonce is taken once and leaves no
-        # gap; not while it is waited for.
+        # Held while a transaction is built and sent, so that nonces are unique and have no gap;
+        # not held while waiting for its receipt.
         self._lock = threading.Lock()
         self._in_flight: set[int] = set()
 
@@ -104,9 +104,9 @@ class Sender:
     def send(self, call: Call) -> Receipt:
         """Send a call and wait until it is mined and confirmed.
 
-        Raises ContractReverted, with the contract's own error, InsufficientFunds, FeeTooHigh and
-        BudgetExceeded before anything is spent, RequestRefused when the node does not take the
-        transaction, and TransactionFailed when it was sent in vain.
+        Raises ContractReverted (with the contract's own error), InsufficientFunds, FeeTooHigh and
+        BudgetExceeded before anything is spent, RequestRefused when the node refuses the
+        transaction, and TransactionFailed when it was sent without success.
         """
         with self._lock:
             gas, fees = self._estimate(call)
@@ -116,10 +116,10 @@ class Sender:
     def send_together(self, calls: Iterable[Call]) -> list[Receipt | ChainError]:
         """Send calls one after the other with consecutive nonces, then wait for all of them.
 
-        None of them may depend on another. Calls beyond what one block can take are not sent, so
-        that the caller looks at the chain again in between. The answer has, for each call that was
-        tried, in order, its receipt, or the error that `send` would raise; an error that concerns
-        the account and not the call (no coin, no budget, no node) is raised if nothing was sent.
+        None of them may depend on another. Only as many calls are sent as fit into one block; the
+        caller reads the chain again before it sends the rest. The result has, for each call that
+        was tried, in order, its receipt, or the error that `send` would raise. If nothing was sent
+        because of the account and not the call (no coin, no budget, no node), that error is raised.
         """
         pending: list[PendingTransaction | ChainError] = []
         with self._lock:
@@ -141,14 +141,14 @@ class Sender:
         return [self._outcome(sent) for sent in pending]
 
     def check(self, call: Call) -> int:
-        """The gas the call would take; raises what sending it would raise."""
+        """Return the gas that the call would take; raises what sending it would raise."""
         gas, fees = self._estimate(call)
         if self.policy.budget is not None:
             self.policy.budget.check(self._gas_limit(gas) * highest(fees), call.value)
         return gas
 
     def block_gas(self) -> int:
-        """The gas that the latest block had room for."""
+        """The gas limit of the latest block."""
         with self._reverts.translated():
             return int(self.web3.eth.get_block("latest")["gasLimit"])
 
@@ -161,7 +161,7 @@ class Sender:
             return error
 
     def _finish(self, pending: PendingTransaction) -> Receipt:
-        """The receipt of a transaction that was handed over, when it is confirmed."""
+        """Wait until a transaction that was sent is confirmed, and return its receipt."""
         try:
             receipt = self._wait(pending)
         finally:
@@ -180,7 +180,7 @@ class Sender:
     # ------------------------------------------------------------------ sending
 
     def _launch(self, call: Call, gas: int, fees: Fees) -> PendingTransaction:
-        """Hand a transaction over. The caller holds the lock; `_finish` has to follow."""
+        """Send a transaction. The caller holds the lock, and must call `_finish` afterwards."""
         transaction: dict[str, Any] = {
             "chainId": self.web3.eth.chain_id,
             "gas": self._gas_limit(gas),
@@ -210,11 +210,11 @@ class Sender:
             time.sleep(_NONCE_PAUSE_SECONDS)
 
     def _has_before(self, nonce: int) -> bool:
-        """Whether a transaction with a lower nonce is on its way from here."""
+        """Whether this sender has a pending transaction with a lower nonce."""
         return any(other < nonce for other in tuple(self._in_flight))
 
     def _next_nonce(self) -> int:
-        """The first nonce that is neither mined nor on its way from here."""
+        """The first nonce that is neither mined nor in a pending transaction of this sender."""
         address = Web3.to_checksum_address(self.address)
         with self._reverts.translated():
             nonce = int(self.web3.eth.get_transaction_count(address, "latest"))
@@ -223,7 +223,7 @@ class Sender:
         return nonce
 
     def _wait(self, pending: PendingTransaction) -> TxReceipt:
-        """The receipt of a transaction that is done; an outage is waited for no less than it."""
+        """Wait for the receipt of a transaction, also through an outage of the node."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -257,7 +257,7 @@ class Sender:
     # ------------------------------------------------------------------ what it may cost
 
     def _gas_limit(self, gas: int) -> int:
-        """The gas to allow for an estimate: with a margin, but never more than a block has."""
+        """The gas limit for an estimate: with a margin, but at most the limit of a block."""
         limit = int(gas * _GAS_MARGIN)
         return limit if limit <= _GAS_OF_ANY_BLOCK else max(gas, min(limit, self.block_gas()))
 
@@ -273,7 +273,8 @@ class Sender:
             transaction["to"] = call.to
         with self._reverts.translated(call.data):
             balance = self.web3.eth.get_balance(address)
-            # Nodes refuse in words of their own to estimate what cannot be paid.
+            # Check the balance first: nodes refuse to estimate a call that the account cannot pay,
+            # each with a different message.
             self._require(balance, call, call.value)
             gas = self.web3.eth.estimate_gas(transaction)
             fees = market_fees(self.web3, self.policy.max_fee_per_gas)

@@ -1,4 +1,4 @@
-"""Keys: encrypted keystore files (Web3 Secret Storage, version 3) and what signs with them."""
+"""Keys: encrypted keystore files (Web3 Secret Storage, version 3), and signers that use them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from fl_orchestrator.json_text import to_json
 
 MAX_KEYSTORE_BYTES: Final = 65_536
 
-# As geth's UTC--2026-01-31T12-00-00.000000000Z--<address> does, and others with .json after it.
+# geth names a file UTC--2026-01-31T12-00-00.000000000Z--<address>; others append .json.
 _ADDRESS_AT_END: Final = re.compile(
     r"(?:^|[^0-9a-z])((?:0x)?[0-9a-f]{40})(?:\.json)?$", re.IGNORECASE
 )
 
 
 class Signer(Protocol):
-    """An account that signs. A remote signer fits behind it as well as a key in memory."""
+    """An account that signs, with a key in memory or in a remote signer."""
 
     @property
     def address(self) -> str: ...
@@ -54,7 +54,7 @@ class LocalSigner:
 
     @classmethod
     def from_secret(cls, secret: bytes) -> LocalSigner:
-        """A signer with this 32-byte private key; for development chains, whose keys are public."""
+        """A signer with this 32-byte private key; only for development chains with public keys."""
         return cls(Account.from_key(secret))
 
     @property
@@ -72,7 +72,7 @@ class LocalSigner:
 
 
 def compact(r: int, s: int, parity: int) -> Signature:
-    """ERC-2098: the parity goes into the highest bit of s, which low-s leaves free."""
+    """Encode by ERC-2098: the parity is stored in the highest bit of s, which is 0 in a low s."""
     return Signature(r.to_bytes(32), (s | parity << 255).to_bytes(32))
 
 
@@ -84,34 +84,34 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
     keystore = _read_keystore(path)
     try:
         signer = LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
-        # The format's checksum leaves the initialisation vector out: another one decrypts to
-        # another key.
+        # Compare the address: the format's checksum does not cover the initialisation vector, and
+        # a changed one decrypts to another key.
         named = keystore.get("address")
         if named in (None, "") or int(named, 16) == int(signer.address, 16):
             return signer
-    except Exception as error:  # eth-keyfile raises whatever a damaged field leads to
+    except Exception as error:  # eth-keyfile raises many types for a damaged field
         if "MAC mismatch" in str(error):
             raise KeyStoreError(
                 f"The password does not open the key file {path}.",
                 "Nothing was sent; try again with the right password.",
             ) from error
         raise KeyStoreError(f"{path} is a damaged keystore file.") from error
-    raise KeyStoreError(f"{path} is a damaged keystore file: its key is not that of its address.")
+    raise KeyStoreError(f"{path} is a damaged keystore file: its key has another address.")
 
 
 def keystore_address(path: Path) -> str:
-    """The account that a keystore file says it is of, or else its name; no password is needed.
+    """The account of a keystore file, from its content or else its name; needs no password.
 
-    Raises KeyStoreError when the file is missing or malformed, or neither says it.
+    Raises KeyStoreError when the file is missing or malformed, or has no address in either.
     """
     address = _read_keystore(path).get("address")
     if address in (None, ""):
-        # Wallets that leave it out name their files by it.
+        # Wallets that leave the address out of the file put it into the file's name.
         named = _ADDRESS_AT_END.search(path.name)
         address = named and named[1]
     if not isinstance(address, str) or not is_hex_address(address):
         raise KeyStoreError(
-            f"{path} does not say which account it is of.",
+            f"The keystore file {path} does not say whose key it has.",
             'Add "address" to it, or end the file\'s name with the address.',
         )
     return str(to_checksum_address(address))
@@ -142,9 +142,9 @@ def _read_keystore(path: Path) -> dict[str, Any]:
 def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = True) -> str:
     """Encrypt a private key into a new file that only its owner can read; return its address.
 
-    A password that was drawn at random, with 128 bits or more, needs no ``stretch``, which takes a
-    second whenever the file is opened. Raises KeyStoreError when the file exists or cannot be
-    written.
+    ``stretch`` uses a slow key derivation, so that opening the file takes a second. A random
+    password of 128 bits or more does not need it. Raises KeyStoreError when the file exists or
+    cannot be written.
     """
     if os.path.lexists(path):
         raise _exists(path)
@@ -158,7 +158,7 @@ def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = T
             file.write(to_json(keystore))
             file.flush()
             os.fsync(file.fileno())
-            # A link fails where a rename would overwrite a key.
+            # Use link, not rename: link fails if the file exists, rename would overwrite a key.
             os.link(file.name, path)
     except OSError as error:
         if os.path.lexists(path):

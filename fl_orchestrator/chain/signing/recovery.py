@@ -1,4 +1,4 @@
-"""Whose a compact signature is, as the contract decides it."""
+"""Recovers the signer of a compact signature by the same rules as the contract."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from eth_utils.exceptions import ValidationError
 
 from fl_orchestrator.chain.types import Signature
 
-# Half of secp256k1's order: the contract refuses the other signature that every one implies.
+# Half of secp256k1's order. Each signature has a second valid form with s above it, which the
+# contract refuses.
 _MAX_S: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 def recover(digest: bytes, signature: Signature) -> str | None:
-    """The address of who signed a digest; None when it is no low-s signature (ERC-2098, EIP-2)."""
+    """The address that signed a digest; None if it is no low-s signature (ERC-2098, EIP-2)."""
     vs = int.from_bytes(signature.vs, "big")
     parity, s = vs >> 255, vs & (1 << 255) - 1
     if s > _MAX_S:

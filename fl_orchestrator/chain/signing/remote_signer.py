@@ -1,7 +1,7 @@
-"""Signs with a key that stays elsewhere: in Clef, Web3Signer, or whatever speaks their JSON-RPC.
+"""Signs with a key in a remote signer: Clef, Web3Signer, or another one with their JSON-RPC API.
 
-Nothing that comes back is trusted: it has to be the very transaction, or the signature of the very
-message, that was asked for, by the expected account.
+Responses are not trusted. Each must be exactly the requested transaction, or a signature of exactly
+the requested message, by the expected account.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from fl_orchestrator.errors import ChainError, InputError, KeyStoreError
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.transport.http import Session, TooMuch, post, shown_text, shown_url
 
-# A person may have to confirm it.
+# Long, because a person may have to confirm the request.
 _TIMEOUT_SECONDS: Final = 120.0
-# A transaction has 128 KiB at most; Clef gives it twice, in hexadecimal.
+# A transaction has at most 128 KiB; Clef returns it twice, in hexadecimal.
 _MAX_ANSWER_BYTES: Final = 1 << 20
 _METHOD_NOT_FOUND: Final = -32601
 
-# Of nodes and Web3Signer, and Clef's own.
+# The method of nodes and Web3Signer, and that of Clef.
 _SIGN_TRANSACTION: Final = ("eth_signTransaction", "account_signTransaction")
 _SIGN_TYPED_DATA: Final = ("eth_signTypedData_v4", "eth_signTypedData", "account_signTypedData")
 
@@ -51,7 +51,7 @@ _TYPE_2_FIELDS: Final = (
 
 
 class SignerUnavailable(ChainError):
-    """The remote signer does not answer, or does not sign."""
+    """The remote signer does not respond, or refuses to sign."""
 
 
 class WrongSignature(KeyStoreError):
@@ -90,7 +90,7 @@ class RemoteSigner:
         """The raw signed transaction. Raises SignerUnavailable and WrongSignature."""
         request = {"from": self._address, **_hexadecimal(transaction)}
         answer = self._ask(_SIGN_TRANSACTION, [request])
-        # Clef and nodes add the transaction's fields.
+        # Clef and nodes return an object with the raw transaction and its fields.
         raw = _bytes_of(answer.get("raw") if isinstance(answer, Mapping) else answer)
         if not _is_signed(raw, transaction) or _signer_of(raw) != self._address:
             raise self._wrong("the transaction")
@@ -118,7 +118,7 @@ class RemoteSigner:
         return signature
 
     def _ask(self, methods: Sequence[str], params: list[Any]) -> Any:
-        """The result of the first of these methods that the signer has."""
+        """Call the first of these methods that the signer supports; return its result."""
         for method in methods:
             body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
             answer = self._post(to_json(body).encode())
@@ -138,7 +138,7 @@ class RemoteSigner:
         try:
             _, content = post(self._session, self._url, body, _TIMEOUT_SECONDS, _MAX_ANSWER_BYTES)
         except (requests.RequestException, ValueError, TooMuch):
-            # Without the cause: its text has the whole URL.
+            # Hide the cause: its text contains the whole URL.
             raise SignerUnavailable(
                 f"The signer at {self._shown} does not answer.", "Start it, or check --key."
             ) from None
@@ -154,14 +154,14 @@ class RemoteSigner:
 
     def _wrong(self, what: str) -> WrongSignature:
         return WrongSignature(
-            f"What the signer at {self._shown} returned is not {what} that {self._address} was "
-            "asked to sign. It was not used.",
+            f"The signer at {self._shown} did not return {what} that {self._address} was asked to "
+            "sign. The response was not used.",
             "Check the signer, its chain id, and the address after # in --key.",
         )
 
 
 def _hexadecimal(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and bytes as JSON-RPC writes them."""
+    """Convert numbers and bytes to hexadecimal, as JSON-RPC requires."""
     written: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):
@@ -174,19 +174,19 @@ def _hexadecimal(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _primary_type(types: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    """The one that no other has a field of."""
+    """The EIP-712 type that no field of another type refers to."""
     used = {field["type"] for fields in types.values() for field in fields}
     (primary,) = types.keys() - used
     return primary
 
 
 def _is_signed(raw: bytes, transaction: Mapping[str, Any]) -> bool:
-    """Whether these bytes are the transaction and some signature, and nothing else."""
+    """Whether these bytes are this transaction with any signature, and nothing else."""
     legacy = "gasPrice" in transaction
     names = _LEGACY_FIELDS if legacy else _TYPE_2_FIELDS
     wanted: list[Any] = [_rlp_item(transaction.get(name, b"")) for name in names]
     if not legacy:
-        # The access list.
+        # An empty access list.
         wanted.append([])
     try:
         items = rlp.decode(raw if legacy else raw.removeprefix(b"\x02"))
@@ -196,7 +196,7 @@ def _is_signed(raw: bytes, transaction: Mapping[str, Any]) -> bool:
         return False
     if not legacy:
         return raw[:1] == b"\x02"
-    # EIP-155: another v would be of another chain, or of any.
+    # EIP-155: with another v, the transaction is for another chain, or valid on every chain.
     chain_id = transaction["chainId"]
     return int.from_bytes(items[-3]) in (2 * chain_id + 35, 2 * chain_id + 36)
 
@@ -210,7 +210,7 @@ def _rlp_item(value: Any) -> bytes:
 def _signer_of(raw: bytes) -> str | None:
     try:
         return str(Account.recover_transaction(raw))
-    except Exception:  # libraries raise whatever a malformed signature leads to
+    except Exception:  # the libraries raise many types for a malformed signature
         return None
 
 

@@ -170,7 +170,7 @@ def test_what_is_no_key_file_is_named(tmp_path: Path, password: Path) -> None:
     assert listed.err.splitlines() == [
         f"{tmp_path}/broken.json is not a Web3 Secret Storage file.",
         f"The key file {tmp_path}/huge.json is too large to be a keystore file.",
-        f"{tmp_path}/nameless.json does not say which account it is of.",
+        f"The keystore file {tmp_path}/nameless.json does not say whose key it has.",
         f"{tmp_path}/password is not a Web3 Secret Storage file.",
     ]
     in_json = flo("keys", "list", tmp_path, "--json").succeeded().json

@@ -177,7 +177,7 @@ def test_endpoints_that_all_invent_events_are_named_in_a_sentence() -> None:
         for liar in (one, other):
             liar.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation(blockNumber="0x77")])
         federation = Bare(connect([one.url, other.url]))
-        with pytest.raises(UntrueEvents, match=r"one is of block 119, not of 0 to 9\."):
+        with pytest.raises(UntrueEvents, match=r"a log is of block 119, not of 0 to 9\."):
             federation.round_events(0, 9)
 
 

@@ -282,7 +282,7 @@ def test_an_endpoint_of_another_chain_never_stands_in(endpoint: Endpoint, other:
     other.serves(6, eth_blockNumber="0x2")
     web3 = connect([endpoint.url, other.url])
     endpoint.status = 503
-    with pytest.raises(RpcUnavailable, match=r"None of the 2 .* 503\. .* serves chain 6, not 5"):
+    with pytest.raises(RpcUnavailable, match=r"All 2 .* 503\. .* serves chain 6, not 5"):
         _ = web3.eth.block_number
     endpoint.status = 200
     assert web3.eth.block_number == 1

@@ -34,7 +34,7 @@ def budget(tmp_path: Path, calendar: Calendar) -> Budget:
 def test_a_day_that_is_spent_is_over(budget: Budget) -> None:
     budget.charge(0, 600, 0)
     budget.charge(1, 400, 0)
-    with pytest.raises(BudgetExceeded, match=r"up to 1 wei of gas, and 1,000 wei of today's 1,000"):
+    with pytest.raises(BudgetExceeded, match=r"up to 1 wei of gas, but 1,000 wei of today's 1,000"):
         budget.charge(2, 1, 0)
     assert budget.spent_today() == (1000, 0)
 
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_no_fresh_start(budget: Budget, content: bytes) -> Non
     for use in uses:
         with pytest.raises(UnusableBudget, match="is damaged") as refusal:
             use()
-        assert refusal.value.hint == "Delete it to start the day anew."
+        assert refusal.value.hint == "Delete the file to count today's spending from zero."
 
 
 def test_a_place_that_cannot_be_written_stops_the_spending(tmp_path: Path) -> None:

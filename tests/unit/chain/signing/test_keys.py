@@ -169,7 +169,7 @@ def test_a_damaged_field_never_gives_another_key(
 def test_a_changed_initialisation_vector_is_noticed(path: Path) -> None:
     keystore = copy.deepcopy(KEYSTORE)
     keystore["crypto"]["cipherparams"]["iv"] = "00" * 16
-    with pytest.raises(KeyStoreError, match="not that of its address"):
+    with pytest.raises(KeyStoreError, match="its key has another address"):
         load_keystore(write(path, keystore), PASSWORD)
 
 
@@ -225,7 +225,7 @@ def test_the_name_of_a_file_says_whose_it_is_where_the_file_does_not(
 
 @pytest.mark.parametrize("name", ["party.json", "a" + ADDRESS[2:], ADDRESS[:-1]])
 def test_a_file_of_nobody_says_how_to_name_its_account(tmp_path: Path, name: str) -> None:
-    with pytest.raises(KeyStoreError, match=r"does not say which account.*address"):
+    with pytest.raises(KeyStoreError, match=r"does not say whose key.*address"):
         keystore_address(write(tmp_path / name, {**KEYSTORE, "address": ""}))
 
 

@@ -216,7 +216,7 @@ def test_another_transaction_is_not_used(
     program.spoil_request = lambda request: {
         name: value for name, value in {**request, **change}.items() if value is not None
     }
-    with pytest.raises(WrongSignature, match=r"is not the transaction .* It was not used"):
+    with pytest.raises(WrongSignature, match=r"did not return the transaction .* was not used"):
         remote.sign_transaction(TYPE_2)
 
 
@@ -264,7 +264,7 @@ def test_the_signature_of_another_message_is_not_used(
     program: Program, remote: RemoteSigner, part: str, change: dict[str, Any]
 ) -> None:
     program.spoil_request = lambda request: {**request, part: {**request[part], **change}}
-    with pytest.raises(WrongSignature, match="is not the message"):
+    with pytest.raises(WrongSignature, match="did not return the message"):
         remote.sign_typed_data(DOMAIN, TYPES, MESSAGE)
 
 
