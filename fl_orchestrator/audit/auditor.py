@@ -1,7 +1,7 @@
-"""The auditor of a recorded run: replays it on a fresh chain and recomputes every model of it.
+"""The auditor of a recorded run: replays it on a new chain and recomputes every model of it.
 
-Nothing of the run is believed: roots, reveals and results come from the replay of its signed
-transactions, every model from the stored updates.
+The auditor trusts none of the recorded results. It takes roots, reveals and results from the replay
+of the signed transactions, and computes every model from the stored updates.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from fl_orchestrator.training.weights_file import load_weights, max_weights_byte
 
 
 class Audit:
-    """An audit of the run in ``directory``; ``workspace`` takes recomputed models.
+    """An audit of the run in ``directory``; recomputed models are written to ``workspace``.
 
-    Raises UnreadableRun when there is no record, DamagedRun and WrongRecord when it is not one or
-    contradicts itself.
+    Raises UnreadableRun when there is no record, DamagedRun when it is damaged, and WrongRecord
+    when it contradicts itself.
     """
 
     def __init__(self, directory: Path, workspace: Path) -> None:
@@ -84,7 +84,7 @@ class Audit:
         self._models = ModelAudit(context)
 
     def rounds(self) -> Iterator[Result]:
-        """Audit one accepted round after the other, and give its result.
+        """Audit the accepted rounds in their order; yield the result of each.
 
         Raises WrongRecord at the first wrong one.
         """
@@ -95,7 +95,10 @@ class Audit:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this run from another one that is as consistent: compare it with a source."""
+        """The values that identify this run; compare them with a source that you trust.
+
+        The audit proves that a run is consistent. It cannot tell it from another consistent run.
+        """
         return {
             "federation": self._federation.address,
             "manifest_digest": "0x" + self._manifest.digest.hex(),
@@ -108,7 +111,7 @@ class Audit:
         return "0x" + self._federation.head().root.hex()
 
     def check_exports(self) -> None:
-        """Check the exported models against the head; after ``rounds``. Raises WrongRecord."""
+        """Compare exported models with the head. Call it after ``rounds``. Raises WrongRecord."""
         head = self._federation.head()
         if self.history.complete and set(self.history.exports) != {SAFETENSORS, KERAS}:
             raise WrongRecord("history.json does not list the exported models of a complete run.")
@@ -134,7 +137,7 @@ class Audit:
         return [WeightSpec(t.name, t.shape) for t in self._manifest.layout.tensors]
 
     def _wrong_weight(self, path: Path, head: ModelView) -> str:
-        """The first coordinate at which an exported model is not the head's; empty if none."""
+        """Describe the first difference of an exported model from the head's; empty if none."""
         layout = self._manifest.layout
         file = self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
         right = float_view(layout, self._cache.load(file))
@@ -185,7 +188,7 @@ class Audit:
         return checked
 
     def _difference(self, model: ModelView, right: VectorFile) -> str:
-        """How the stored file of a model is not the right one; empty if it is."""
+        """Describe how the stored file of a model differs from the right one; empty if equal."""
         place = self._store.locate(model.cid)
         if place is None:
             return "it is not in the store"
@@ -197,7 +200,7 @@ class Audit:
             return f"it cannot be read: {error.strerror}"
 
     def _damaged(self, what: str, cid: Cid, root: bytes, meta: VectorMeta) -> WrongRecord:
-        """What is wrong with a stored vector that the chain has the root of."""
+        """The error for a stored vector whose root is not the one on the chain."""
         place = self._store.locate(cid)
         if place is None:
             return WrongRecord(f"Round {meta.round}: the {what} is not in the store.")
@@ -208,7 +211,7 @@ class Audit:
         return WrongRecord(f"Round {meta.round}: the stored {what} was changed; {where}.")
 
     def _compare_history(self) -> None:
-        """Check what history.json says of the chain against the replayed one."""
+        """Compare what history.json says about the chain with the replayed chain."""
         federation, history = self._federation, self.history
         genesis = federation.model(0)
         heights = range(1, federation.head().height + 1)

@@ -1,4 +1,4 @@
-"""Where two vector files differ, in words; for whoever has to find out what was changed."""
+"""Describes where two vector files differ, to help to find out what was changed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fl_orchestrator.model.vector_file import (
 )
 
 _BLOCK: Final = 1 << 20
-# Finding a flipped bit takes some 40 ms for each chunk.
+# The search for a flipped bit takes about 40 ms per chunk.
 _MAX_SEARCHED_CHUNKS: Final = 2_000
 
 
 def first_difference(layout: Layout, kind: VectorKind, found: Path, right: Path) -> str:
-    """The first coordinate at which ``found`` is not ``right``, a canonical file."""
+    """Describe where ``found`` first differs from the canonical file ``right``."""
     with io.BufferedReader(open_regular(found)) as left_file, right.open("rb") as right_file:
         offset = 0
         while True:
@@ -48,9 +48,9 @@ def first_difference(layout: Layout, kind: VectorKind, found: Path, right: Path)
 
 
 def flipped_bit(layout: Layout, meta: VectorMeta, found: Path, root: bytes) -> str:
-    """The coordinate at which one flipped bit explains that ``found`` does not have ``root``.
+    """Describe the coordinate of the single flipped bit that explains the wrong root of ``found``.
 
-    The right numbers are not known, only their root: so every single bit is tried.
+    Only the right root is known, not the right numbers, so every single bit is tried.
     """
     try:
         with io.BufferedReader(open_regular(found)) as stream:
@@ -75,7 +75,7 @@ def flipped_bit(layout: Layout, meta: VectorMeta, found: Path, root: bytes) -> s
 
 
 def describe(layout: Layout, coordinate: int) -> str:
-    """A coordinate with the tensor and the index it stands for."""
+    """Format a coordinate, with the tensor and the index in it."""
     place = layout.locate(coordinate)
     if place is None:
         return f"{coordinate} (padding)"

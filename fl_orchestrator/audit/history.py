@@ -1,6 +1,6 @@
 """The record of a run for people and scripts: ``history.json``.
 
-It is replaced as a whole after every round, so that an interrupted run leaves a readable one.
+It is replaced atomically after every round, so that an interrupted run leaves a readable record.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAFETENSORS: Final = "model.safetensors"
 KERAS: Final = "model.keras"
 _MAX_HISTORY_BYTES: Final = 64 << 20
 
-# JSON has null for the loss of a model that diverged.
+# The loss of a model that diverged is null in JSON.
 Measure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
@@ -35,7 +35,7 @@ class UnreadableRun(InputError):
 
 
 class DamagedRun(VerificationError):
-    """The record of a run was changed into something else."""
+    """The record of a run is damaged or was changed."""
 
 
 class _Record(BaseModel):
@@ -48,12 +48,12 @@ class _Record(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
-    # Why a number is null, for people: see json_text. It is written anew each time.
+    # Explains to people why a number is null; see json_text. It is computed on each write.
     not_finite: dict[str, str] = Field(default={}, alias=NOT_FINITE, exclude=True)
 
 
 class RoundEntry(_Record):
-    """One round. ``root`` and ``cid`` are those of the head after it.
+    """One round. ``root`` and ``cid`` are those of the head after this round.
 
     ``clipped`` is the largest fraction of an update's values that were out of range.
     """
@@ -100,7 +100,7 @@ class History(_Record):
     rounds: tuple[RoundEntry, ...] = Field(default=(), strict=False)
     comparison: Comparison | None = None
     gas_total: int = 0
-    # sha256 by file name, of what was exported from the head.
+    # The sha256 of each file that was exported from the head, by file name.
     exports: dict[str, str] = {}
     complete: bool = False
 
@@ -109,9 +109,9 @@ class History(_Record):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read the record in a directory; whether it is true is the auditor's to find out.
+        """Read the record in a directory. Its content is not verified: the auditor does that.
 
-        Raises UnreadableRun where there is none, and DamagedRun.
+        Raises UnreadableRun if there is none, and DamagedRun.
         """
         path = directory / HISTORY
         try:
@@ -128,8 +128,10 @@ class History(_Record):
 
 
 def file_sha256(path: Path, max_bytes: int | None = None) -> str:
-    """The sha256 of a regular file, in hexadecimal with 0x. Raises OSError, also where it is larger
-    than ``max_bytes``."""
+    """The sha256 of a regular file, in hexadecimal with 0x.
+
+    Raises OSError, also if the file is larger than ``max_bytes``.
+    """
     with open_regular(path) as file:
         if max_bytes is not None and os.fstat(file.fileno()).st_size > max_bytes:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))

@@ -1,4 +1,4 @@
-"""Computes accepted models again, from a chain and a store, and compares them bit for bit."""
+"""Recomputes accepted models from a chain and a store, and compares them bit for bit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fl_orchestrator.roles.vectors import RootMismatch
 
 
 class IncorrectModel(VerificationError):
-    """An accepted model is not the rule applied to its updates."""
+    """An accepted model is not the result of the rule on its updates."""
 
 
 class ModelAudit:
-    """An audit of a federation's models; what is fetched and recomputed goes to the context's home.
+    """An audit of a federation's models.
 
-    The code of the contract is trusted (see ``Federation``), and that the node tells its state;
-    roots and updates are not.
+    Fetched and recomputed files go to the context's home. The audit trusts the contract's code (see
+    ``Federation``) and the node's view of its state, but neither model roots nor updates.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ModelAudit:
         self.recomputation = Recomputation(context, self._index)
 
     def rounds(self) -> Iterator[Result]:
-        """Audit the whole history, one round after the other, and give their results.
+        """Audit the whole history, round by round; yield the result of each round.
 
         Raises what ``check`` raises.
         """
@@ -55,15 +55,15 @@ class ModelAudit:
             raise InconsistentEvents(
                 f"The node's result of round {model.round} is not the one that the contract "
                 "accepted.",
-                "The node is out of step or lies: use another RPC endpoint.",
+                "The node is out of date or malicious: use another RPC endpoint.",
             )
         return result
 
     def check(self, model: ModelView) -> Result:
-        """Compute a model of the history again, whose height is above 0; its result is right.
+        """Recompute a model of the history, whose height must be above 0; return its result.
 
-        Raises IncorrectModel, with the first wrong coordinate, and whatever says that it cannot be
-        computed: UnavailableUpdates, UnavailableBase, MissingEvents and InconsistentEvents.
+        Raises IncorrectModel with the first wrong coordinate. Raises UnavailableUpdates,
+        UnavailableBase, MissingEvents or InconsistentEvents if the model cannot be recomputed.
         """
         result = self.result_of(model)
         right = self.recomputation.compute(result)
@@ -74,8 +74,8 @@ class ModelAudit:
             )
         if right.cid != model.cid:
             raise IncorrectModel(
-                f"Round {model.round}: the model's numbers are right, but {model.cid} on-chain is "
-                f"the CID of another file than theirs, {right.cid}."
+                f"Round {model.round}: the model's numbers are right, but the CID on-chain is "
+                f"{model.cid}, and the right file has {right.cid}."
             )
         self.recomputation.forget_rounds_before(model.round)
         return result
@@ -84,7 +84,7 @@ class ModelAudit:
         try:
             claimed = self.recomputation.claimed_file(result)
         except (ContentError, RootMismatch) as error:
-            return f"nobody shows it, so the coordinate is not known ({error.message})"
+            return f"its file is not available, so the coordinate is not known ({error.message})"
         right = self.recomputation.right_file(result)
         coordinate = self.recomputation.first_wrong_coordinate(claimed, right)
         return f"the first wrong coordinate is {describe(self._layout, coordinate)}"

@@ -1,7 +1,7 @@
-"""The chain of a run on disk: every block as it was mined, and its replay on a fresh chain.
+"""Records every block of a run's chain on disk, and replays the blocks on a new chain.
 
-``blocks.jsonl`` has the genesis in its first line and one block in each of the others. It only
-grows: whatever follows the block that ``history.json`` names was written by an interruption.
+``blocks.jsonl`` has the genesis in its first line and one block in each further line. Blocks are
+only appended. Blocks after the one that ``history.json`` names belong to an interrupted round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Hex = Annotated[str, Field(pattern=r"^0x([0-9a-f]{2})*$")]
 
 
 class WrongRecord(VerificationError):
-    """Something recorded or stored is not what the replayed chain says."""
+    """Recorded or stored data contradicts the replayed chain."""
 
 
 class _Line(BaseModel):
@@ -56,7 +56,7 @@ class Recorder:
         write_whole(self._path, genesis.model_dump_json() + "\n")
 
     def save(self) -> None:
-        """Append what was mined since the last time; durable on return."""
+        """Append the blocks mined since the last call; they are on disk (fsync) on return."""
         with self._path.open("a", encoding="utf-8") as file:
             for block in self._chain.recorded(self._next):
                 file.write(_line_of(block).model_dump_json() + "\n")
@@ -66,17 +66,17 @@ class Recorder:
 
 
 def replay(directory: Path, history: History) -> DevelopmentChain:
-    """Send the recorded transactions to a fresh chain, up to the block that ``history`` names.
+    """Send the recorded transactions to a new chain, up to the block that ``history`` names.
 
-    Raises UnreadableRun when there is no record, and WrongRecord, with the round, at the first
-    block that was changed.
+    Raises UnreadableRun when there is no record, and WrongRecord, which names the round, at the
+    first block that was changed.
     """
     lines = _lines(directory / BLOCKS)
     first = next(lines, b"")
     try:
         genesis = _Genesis.model_validate_json(first)
         chain = DevelopmentChain(genesis.balances, genesis.time)
-    except Exception as error:  # py-evm raises whatever a wrong genesis leads to
+    except Exception as error:  # py-evm raises many types for a wrong genesis
         raise WrongRecord(
             f"Round 0: the recorded genesis was changed ({_reason(error)})."
         ) from error
@@ -84,7 +84,7 @@ def replay(directory: Path, history: History) -> DevelopmentChain:
         try:
             block = _block_of(_Block.model_validate_json(line))
             chain.replay(block)
-        except Exception as error:  # py-evm raises whatever a wrong transaction leads to
+        except Exception as error:  # py-evm raises many types for a wrong transaction
             raise WrongRecord(
                 f"Round {_round(chain, history)}: the recorded block {number} was changed; no "
                 f"coordinate of a model is concerned ({_reason(error)})."
@@ -112,7 +112,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _round(chain: DevelopmentChain, history: History) -> int:
-    """The round in progress; 0 while the federation is set up."""
+    """The round in progress; 0 before the first one."""
     try:
         federation = Federation(chain.web3, history.federation)
     except (NoFederation, ValueError):

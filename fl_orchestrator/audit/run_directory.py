@@ -1,4 +1,4 @@
-"""The directory of a run: what is in it, and that nothing else is ever deleted."""
+"""The directory of a run. Only files that a run wrote are ever deleted in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fl_orchestrator.audit.history import BLOCKS, HISTORY, KERAS, SAFETENSORS, S
 from fl_orchestrator.audit.plots import CURVES
 from fl_orchestrator.errors import InputError
 
-# It comes first and goes last: without it nothing in a directory is a run's.
+# The marker is created first and deleted last: a directory without it is not treated as a run's.
 MARKER: Final = ".flo-run"
 _MARKER_TEXT: Final = "Written by flo demo, which empties this directory when it runs here again.\n"
 _CONTENTS: Final = frozenset(
@@ -18,7 +18,7 @@ _CONTENTS: Final = frozenset(
         MARKER,
         HISTORY,
         BLOCKS,
-        # What writing these two leaves behind when it is killed.
+        # Temporary files of these two, left if the process is killed while it writes them.
         f".{HISTORY}.new",
         f".{BLOCKS}.new",
         SAFETENSORS,
@@ -34,11 +34,11 @@ _CONTENTS: Final = frozenset(
 
 
 class ForeignDirectory(InputError):
-    """The output directory holds something that no run wrote."""
+    """The output directory contains something that no run wrote."""
 
 
 def check_run_directory(directory: Path) -> None:
-    """Raise ForeignDirectory unless it is absent, empty, or holds a run and nothing else."""
+    """Raise ForeignDirectory unless it is absent, empty, or contains a run and nothing else."""
     if not directory.is_dir():
         if directory.exists() or directory.is_symlink():
             raise ForeignDirectory(f"{directory} is a file.", "Give a directory with --out.")
@@ -48,18 +48,18 @@ def check_run_directory(directory: Path) -> None:
     if foreign:
         raise ForeignDirectory(
             f"{directory} holds {foreign[0]}, which no demo wrote.",
-            "Give another directory with --out, or move it away.",
+            "Give another directory with --out, or move the file away.",
         )
 
 
 def _is_marked(directory: Path) -> bool:
-    """Whether the mark is there, as a file: a link could lead to a file of somebody else."""
+    """Whether the marker exists as a regular file; a link to another file does not count."""
     marker = directory / MARKER
     return marker.is_file() and not marker.is_symlink()
 
 
 def check_recorded(directory: Path) -> None:
-    """Raise UnreadableRun where a run was stopped before it recorded anything."""
+    """Raise UnreadableRun if a run was stopped before it recorded anything."""
     if (directory / MARKER).is_file() and not (directory / HISTORY).exists():
         raise UnreadableRun(
             f"The run in {directory} was stopped before its first record: nothing can be checked.",
@@ -68,9 +68,9 @@ def check_recorded(directory: Path) -> None:
 
 
 def start_run(directory: Path) -> None:
-    """Make an empty directory for a run, in the place of an earlier run if there is one.
+    """Create an empty directory for a run; delete an earlier run in it first.
 
-    Raises ForeignDirectory before anything is deleted, and OSError.
+    Raises ForeignDirectory, before anything is deleted, and OSError.
     """
     check_run_directory(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
-"""What a party reaches alone, and what all data pooled would reach, for comparison.
+"""Two baselines for comparison: one party alone, and all data pooled.
 
 Both are trained as in the federation: the same model and initial weights, the same rule for the
-seed of each round, the same settings, a fresh optimizer in each round, the same number of local
+seed of each round, the same settings, a reset optimizer in each round, the same number of local
 steps.
 
-- Alone: a federation of one. In every round the party makes the steps that it makes when it takes
-  part, on its own rows; nobody's update is mixed in.
+- Alone: in every round the party makes the same number of steps on its own rows as in the
+  federation, but no updates are aggregated.
 - Pooled: one trainer with the rows of all parties makes, in every round, as many steps as the
-  average party does. It sees more different rows, not more steps.
+  average party. So it uses more different rows, but not more steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def train_alone(
     party: str,
     rounds: int,
 ) -> list[FloatArray]:
-    """Train `rounds` times in a row from `weights`, with the party's seeds of those rounds."""
+    """Train for `rounds` rounds from `weights`, with the party's seeds of these rounds."""
     for number in range(1, rounds + 1):
         settings = {**config, "seed": training_seed(run_seed, party, number)}
         weights, _, _ = trainer.fit(weights, settings)

@@ -1,7 +1,7 @@
-"""Rows, and how they are dealt to parties.
+"""Rows, and their partition among parties.
 
-A partitioner returns index arrays, one per party, disjoint and covering every row. What a party
-object receives afterwards is a copy of its own rows only.
+A partition is one index array per party. The arrays are disjoint and together contain every row. A
+party object then receives a copy of its own rows only.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_DRAWS = 1_000
 
 
 class BadRows(InputError):
-    """Rows that are not one array of features with as many numeric labels."""
+    """The labels are not numeric, or their number differs from that of the feature rows."""
 
 
 class BadPartition(InputError):
-    """A partition is misspelt, or cannot be made from these rows."""
+    """A partition spec is invalid, or impossible with these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rows:
     (n,) or (n, outputs); whole numbers and floats of other widths are converted.
 
     Raises:
-        BadRows: labels that are no numbers, or another number of them than of features.
+        BadRows: the labels are not numeric, or their number differs from that of the feature rows.
     """
 
     x: FloatArray
@@ -61,13 +61,13 @@ class Rows:
         return len(self.y)
 
     def take(self, indices: Indices) -> Rows:
-        """A copy of these rows alone: it keeps no reference to the others."""
+        """Copy these rows; the copy keeps no reference to the other rows."""
         return Rows(self.x[indices], self.y[indices])
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionSpec:
-    """A way to deal rows: `iid`, `dirichlet:<alpha>`, `shards:<n>` or `column:<name>`."""
+    """How to partition rows: `iid`, `dirichlet:<alpha>`, `shards:<n>` or `column:<name>`."""
 
     kind: str
     alpha: float = 0.0
@@ -76,7 +76,7 @@ class PartitionSpec:
 
     @classmethod
     def parse(cls, spec: str) -> PartitionSpec:
-        """Read a spec such as `dirichlet:0.5`.
+        """Parse a spec such as `dirichlet:0.5`.
 
         Raises:
             BadPartition: the kind is unknown or its parameter unusable.
@@ -92,9 +92,9 @@ class PartitionSpec:
             if kind == "column" and value:
                 return cls(kind, column=value)
         except ValueError:
-            pass  # not a number: the message below says what is
+            pass  # not a number: the error below tells what is allowed
         raise BadPartition(
-            f"{spec!r} is no partition.",
+            f"{spec!r} is not a partition.",
             "Use iid, dirichlet:<alpha above 0>, shards:<n per party> or column:<name>.",
         )
 
@@ -106,10 +106,10 @@ def partition(
     parties: int,
     seed: int,
 ) -> list[Indices]:
-    """Deal the rows with these `labels` to `parties`, the same way for the same seed.
+    """Partition the rows with these `labels` among `parties`; the same seed gives the same result.
 
-    `groups` maps a column that rows belong to by nature (a hospital, say) to each row's group
-    number. Draws that leave a party with fewer than `MIN_ROWS` rows are repeated with the next
+    `groups` maps the name of a natural column (for example, the hospital) to each row's group
+    number. A draw that leaves a party with fewer than `MIN_ROWS` rows is repeated with the next
     seed of a fixed sequence.
 
     Raises:
@@ -162,7 +162,7 @@ def _dirichlet(
 def _shards(
     per_party: int, labels: Labels, parties: int, draw: np.random.Generator
 ) -> list[Indices]:
-    """Rows sorted by label, cut into equal shards, `per_party` for each (McMahan et al. 2017)."""
+    """Sort rows by label and cut them into equal shards, `per_party` each (McMahan et al. 2017)."""
     shards = np.array_split(np.argsort(labels, kind="stable"), parties * per_party)
     order = draw.permutation(len(shards)).reshape(parties, per_party)
     return [np.concatenate([shards[shard] for shard in hand]) for hand in order]
@@ -192,24 +192,25 @@ def _by_column(column: str, groups: dict[str, NDArray[np.int64]], parties: int) 
 
 @dataclass(frozen=True, slots=True)
 class FeatureScale:
-    """Constants that bring features to the order of one: (x - mean) / scale.
+    """Constants that scale features to the order of one: (x - mean) / scale.
 
-    One value stands for all features, else one for each. In a manifest they are `features`.
+    Each of both has one value for all features, or one value per feature. A manifest has them as
+    `features`.
     """
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
 
     def apply(self, x: FloatArray) -> FloatArray:
-        """Scaled copy of `x`, float32, computed in float64."""
+        """Return a scaled copy of `x` as float32, computed in float64."""
         mean, scale = np.array(self.mean, np.float64), np.array(self.scale, np.float64)
         return ((x - mean) / scale).astype(np.float32)
 
     @classmethod
     def of_own_rows(cls, x: FloatArray) -> FeatureScale:
-        """Mean and sample standard deviation (n - 1) of a party's own rows.
+        """Use the mean and the sample standard deviation (n - 1) of a party's own rows.
 
-        A feature that is constant in them is only centred.
+        A feature that is constant in these rows is centred but not scaled.
         """
         x = x.astype(np.float64)
         deviation = x.std(axis=0, ddof=1)
@@ -221,9 +222,9 @@ class FeatureScale:
 def stratified_split(
     labels: Labels, test_fraction: float, seed: int = 0
 ) -> tuple[Indices, Indices]:
-    """Train and test indices, sorted, with the same share of each class in the test set.
+    """Return sorted train and test indices, with the same share of each class in the test set.
 
-    The split belongs to the data set, not to a run: it does not follow the run's seed.
+    The split is a property of the data set: it does not depend on a run's seed.
     """
     draw = np.random.Generator(np.random.PCG64(seed))
     test = [
@@ -235,7 +236,7 @@ def stratified_split(
 
 
 def concatenate(parts: Sequence[Rows]) -> Rows:
-    """All rows of `parts`, in order: the pooled data that a federation never has."""
+    """All rows of `parts`, in order. It gives the pooled data, which no real federation has."""
     return Rows(
         np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
     )

@@ -1,13 +1,13 @@
-"""Keras models as trainers, on TensorFlow, with the same bits out for the same bits in.
+"""Trainers for Keras models on TensorFlow; training is deterministic.
 
-All parties of a process share one compiled `KerasModel`: a fit first sets its weights, its
-optimizer's state and its random state, so nothing of one party's training reaches another's. The
-steps of a fit run inside one graph, traced once whatever the number of rows: it gathers each
-batch and calls the model's own `train_step`, so loss, optimizer, metrics and regularisation are
-those that the model was compiled with.
+All parties in a process share one compiled `KerasModel`. Each fit first sets the weights, the
+optimizer's state and the random state, so that parties do not influence each other. The steps of a
+fit run inside one graph, which is traced once for any number of rows. It gathers each batch and
+calls the model's own `train_step`, so it uses the loss, the optimizer, the metrics and the
+regularisation that the model was compiled with.
 
-Equal bits are promised in every process on one kind of machine and one TensorFlow version; other
-processors may round differently. Nothing in the protocol needs training to be reproducible.
+Equal inputs give equal bits in every process on one kind of machine and one TensorFlow version;
+other processors may round differently. The protocol does not need reproducible training.
 """
 
 from __future__ import annotations
@@ -47,13 +47,15 @@ class UnsupportedModel(TrainingError):
 
 
 def load_tensorflow() -> Any:
-    """Import TensorFlow: quiet, deterministic, one thread (faster on small models, and equal bits).
+    """Import TensorFlow without log output, deterministic, and with one thread.
+
+    One thread is faster on small models, and gives equal bits on every machine of one kind.
 
     Raises:
         TensorFlowMissing: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels differ between processors
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN's kernels depend on the processor
     try:
         import tensorflow
     except ImportError as error:
@@ -69,7 +71,7 @@ def load_tensorflow() -> Any:
             threads.set_inter_op_parallelism_threads(1)
         except RuntimeError:
             warnings.warn(
-                "TensorFlow was started before with more than one thread: "
+                "TensorFlow was already started with more than one thread: "
                 "trained weights may depend on the number of processors.",
                 stacklevel=2,
             )
@@ -79,20 +81,21 @@ def load_tensorflow() -> Any:
 class KerasModel:
     """A compiled Keras model that any number of trainers share, one fit at a time.
 
-    Its float32 weights are federated. Integer weights, such as a layer's count of rows, stay as
-    they were built.
+    Its float32 weights are federated. Integer weights, such as a layer's count of rows, keep their
+    initial values.
     """
 
     def __init__(self, build: Callable[[], Any]) -> None:
-        """Build and compile the model with `build`.
+        """`build` returns the compiled model.
 
-        Layers need explicit names: Keras numbers unnamed ones anew in every process, and a
-        tensor's name is part of the manifest.
+        Layers need explicit names, because a tensor's name is part of the manifest, and the names
+        that Keras generates differ between processes.
 
         Raises:
             TensorFlowMissing: TensorFlow is not installed.
-            BadWeights: it has no weights yet, two of one name, or a float that is not float32.
-            UnsupportedModel: it has several outputs.
+            BadWeights: the model has no weights yet, two with one name, or a float weight that is
+                not float32.
+            UnsupportedModel: the model has several outputs.
         """
         self.tensorflow = load_tensorflow()
         self.model = build()
@@ -126,18 +129,18 @@ class KerasModel:
         for variable, value, variance in zip(
             self._variables, weights, self._variances, strict=True
         ):
-            # Rounding may bring a variance half a quantum below zero, where it has no square root.
+            # Rounding may make a variance slightly negative; its square root would then be NaN.
             variable.assign(np.maximum(value, 0) if variance else value)
         for variable, value in self._local:
             variable.assign(value)
 
     def _graphs_for(self, rows: Rows) -> tuple[Any, Any]:
-        """The graphs that train and test on labels like these: each is traced only once."""
+        """The graphs that train and test on labels of this type and shape; each is traced once."""
         kind = (rows.y.dtype.name, rows.y.shape[1:])
         if kind not in self._graphs:
             x, y = self._tensors_of(rows.take(np.zeros(1, np.int64)))
             try:
-                # One step now creates the metrics' variables.
+                # This step creates the metrics' variables before the graphs are traced.
                 self.model.test_step((x, y))
             except (ValueError, TypeError) as error:
                 raise UnsupportedModel(
@@ -149,7 +152,7 @@ class KerasModel:
         return self._graphs[kind]
 
     def _trace(self, labels: Labels) -> tuple[Any, Any]:
-        """Two graphs over features, labels, an order of rows, and its batches.
+        """Build the graphs for training and testing; inputs: features, labels, order, bounds.
 
         Batch i is `order[bounds[i] : bounds[i + 1]]`.
         """
@@ -180,9 +183,9 @@ class KerasModel:
     def train(
         self, weights: list[FloatArray], rows: Rows, settings: Settings
     ) -> tuple[list[FloatArray], Metrics]:
-        """Train from `weights` on `rows`; metrics are means over all steps.
+        """Train from `weights` on `rows`; the metrics are means over all steps.
 
-        A learning-rate schedule that the model was compiled with is kept.
+        If the model was compiled with a learning-rate schedule, it is used.
         """
         self._check(settings)
         with self.lock:
@@ -198,7 +201,7 @@ class KerasModel:
             return self._weights(), metrics
 
     def test(self, weights: list[FloatArray], rows: Rows) -> tuple[float, Metrics]:
-        """Mean loss and metrics of `weights` over `rows`."""
+        """Return the mean loss and the metrics of `weights` over `rows`."""
         everything = np.arange(len(rows))
         batches = (everything[i : i + TEST_BATCH] for i in range(0, len(rows), TEST_BATCH))
         with self.lock:
@@ -216,7 +219,7 @@ class KerasModel:
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
     def _tensors_of(self, rows: Rows) -> tuple[Any, Labels]:
-        """Rows as the model takes them; several inputs get the columns in their order."""
+        """Convert rows to the model's inputs; several inputs share the columns in their order."""
         shapes = [tuple(tensor.shape[1:]) for tensor in self.model.inputs]
         sizes = [math.prod(shape) for shape in shapes]
         flat = rows.x.reshape(len(rows), -1)
@@ -232,7 +235,7 @@ class KerasModel:
         return (inputs if len(inputs) > 1 else inputs[0]), rows.y
 
     def save(self, weights: list[FloatArray], path: Path) -> None:
-        """Write the compiled model with these weights as a `.keras` file, its optimizer fresh."""
+        """Write the compiled model as a `.keras` file, with these weights and a new optimizer."""
         with self.lock:
             self._set_weights(weights)
             self._reset_optimizer()
@@ -240,7 +243,7 @@ class KerasModel:
 
     def _has_schedule(self) -> bool:
         schedules = self.tensorflow.keras.optimizers.schedules
-        # What a user reads is the rate of now; only the attribute has the schedule.
+        # The public property returns the current rate; only this attribute has the schedule.
         rate = getattr(self.model.optimizer, "_learning_rate", None)
         return isinstance(rate, schedules.LearningRateSchedule)
 
@@ -250,7 +253,7 @@ class KerasModel:
             variable.assign(value)
 
     def _check(self, settings: Settings) -> None:
-        """Refuse a config that asks for another optimizer or loss than the model's."""
+        """Raise BadTrainingConfig if the settings' optimizer or loss differs from the model's."""
         keras, model = self.tensorflow.keras, self.model
         for asked, compiled, find in (
             (settings.optimizer, model.optimizer, keras.optimizers.get),
@@ -265,7 +268,7 @@ class KerasModel:
 
 
 def _canonical(identifier: Any, find: Callable[[Any], Any]) -> str:
-    """One name for an optimizer or a loss, given by a name, an alias, an object or a function."""
+    """The name of an optimizer or a loss that is given by name, alias, object or function."""
     try:
         found = find(identifier)
     except (ValueError, TypeError):
@@ -278,7 +281,7 @@ class KerasTrainer:
     """A party's trainer: a shared model and the party's own rows (see `Trainer`)."""
 
     def __init__(self, model: KerasModel, rows: Rows, test: Rows | None = None) -> None:
-        """Train on `rows`, evaluate on `test`, or on `rows` where there are no test rows."""
+        """Train on `rows`; evaluate on `test`, or on `rows` if `test` is None."""
         self.keras_model = model
         self._rows = rows
         self._test = rows if test is None else test
@@ -300,7 +303,7 @@ class KerasTrainer:
         weights: list[FloatArray],
         config: dict[str, Any],  # noqa: ARG002 - part of the Trainer protocol
     ) -> tuple[float, int, Metrics]:
-        """Mean loss, number of rows and compiled metrics over this trainer's test rows.
+        """Return the mean loss, the number and the metrics of this trainer's test rows.
 
         Raises:
             BadWeights: `weights` are not this model's.
@@ -309,13 +312,13 @@ class KerasTrainer:
         return loss, len(self._test), metrics
 
     def initial_weights(self) -> dict[str, FloatArray]:
-        """The weights that the model was built with, by their names."""
+        """The initial weights of the model, by their names."""
         names = [tensor.name for tensor in self.keras_model.tensors]
         return dict(zip(names, self.keras_model.initial_weights, strict=True))
 
 
 def federated_variables(model: Any) -> list[Any]:
-    """The weights of a model that parties average: all but integers, which count at one site."""
+    """The weights of a model that parties average: all but integers, such as local counters."""
     return [weight for weight in model.weights if not str(weight.dtype).startswith(("int", "uint"))]
 
 
@@ -323,7 +326,7 @@ def tensor_specs(model: Any) -> tuple[WeightSpec, ...]:
     """Names (`layer/kernel`) and shapes of a model's federated weights, in the model's order.
 
     Raises:
-        BadWeights: it has none, two of one name, or a float that is not float32.
+        BadWeights: the model has no weights, two with one name, or a float that is not float32.
     """
     weights = federated_variables(model)
     tensors = tuple(

@@ -1,7 +1,7 @@
-"""Loads a trainer from a person's own file, and holds it to the `Trainer` protocol.
+"""Loads a trainer from a user's own file, and checks that it follows the `Trainer` protocol.
 
-The file is the person's code: it runs with all their rights, and only because they named it.
-Nothing that came over a network names one.
+The file is the user's code and runs with the user's rights. Only the user can name it: no data from
+the network selects a file.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ _log = structlog.get_logger(__name__)
 
 DEFAULT_FUNCTION: Final = "make_trainer"
 _HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has two."
-# Of an error's text. What follows a quote, a bracket, a colon or a digit may be a value.
+# The most characters of an error's text in a log. The text is also cut at the first quote, bracket,
+# colon or digit, because a value of the data may follow.
 _MOST_LOGGED: Final = 80
 _VALUES: Final = re.compile(r"""['"`‘“\[({<:=|\n\r\t0-9]""")
 _T = TypeVar("_T")
 
 
 class BadTrainerFile(InputError):
-    """The file, or what its function returns, is no trainer."""
+    """The file cannot be used, or its function does not return a trainer."""
 
 
 class TrainerFailed(TrainingError):
-    """A trainer raised an error, or returned something that is no model, loss or metric.
+    """A trainer raised an error, or returned an invalid model, loss or metric.
 
-    The message may have values of the site's data in it, as frameworks put them into theirs. So a
-    log has ``summary`` alone: what kind of error, where, and how its text begins.
+    The message may contain values of the site's data, because frameworks put them into their
+    messages. So a log gets only ``summary``: the type of the error, the line, and the start of its
+    text.
     """
 
     def __init__(self, message: str, hint: str | None, summary: str) -> None:
@@ -59,11 +61,11 @@ class TrainerFailed(TrainingError):
 
 
 class CheckedTrainer:
-    """A trainer whose every answer is looked at: the user's, behind the `Trainer` protocol.
+    """Wraps a user's trainer, and checks everything that it returns.
 
-    It gets copies of the weights, and its own are copied: a trainer may train in place, and return
-    views of its memory. What does no harm is taken with a warning, once. ``source`` is the file
-    that errors are traced to.
+    Weights are copied in both directions, because a trainer may train in place, or return views of
+    its memory. Harmless faults are logged once as a warning. ``source`` is the file whose lines
+    errors refer to.
     """
 
     def __init__(self, trainer: Trainer, source: Path) -> None:
@@ -74,10 +76,10 @@ class CheckedTrainer:
     def fit(
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[list[FloatArray], int, Metrics]:
-        """Train; the shapes are those of `weights`, the number of rows is above zero.
+        """Train. The returned shapes are those of `weights`; the number of rows is above zero.
 
         Raises:
-            TrainerFailed: whatever the trainer raises, and what it should not return.
+            TrainerFailed: the trainer raised an error, or returned something invalid.
         """
         answer = self._call("fit", lambda: self._trainer.fit(_copies(weights), dict(config)))
         trained, samples, metrics = self._triple("fit", answer)
@@ -87,13 +89,13 @@ class CheckedTrainer:
     def evaluate(
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[float, int, Metrics]:
-        """Loss, rows and metrics; they may be NaN, which is what a ruined model gives.
+        """Return loss, number of rows and metrics. A loss or metric may be NaN for a bad model.
 
-        A trainer without validation rows (it says 0 rows, or raises NotImplementedError) gives
-        NaN, 0 and no metrics.
+        If the trainer has no validation rows (it returns 0 rows, or raises NotImplementedError),
+        the result is NaN, 0 and no metrics.
 
         Raises:
-            TrainerFailed: whatever the trainer raises, and what it should not return.
+            TrainerFailed: the trainer raised an error, or returned something invalid.
         """
         try:
             answer = self._call(
@@ -114,10 +116,10 @@ class CheckedTrainer:
         return number, rows, self._metrics("evaluate", metrics)
 
     def initial_weights(self) -> dict[str, FloatArray] | None:
-        """Names and first values of the model's tensors, in order, if the trainer has them.
+        """Names and initial values of the model's tensors, in order; None if it has no such method.
 
         Raises:
-            TrainerFailed: whatever the trainer raises, and what it should not return.
+            TrainerFailed: the trainer raised an error, or returned something invalid.
         """
         method: Any = getattr(self._trainer, "initial_weights", None)
         if method is None:
@@ -129,10 +131,10 @@ class CheckedTrainer:
         return dict(zip(initial, arrays, strict=True))
 
     def require_model(self, tensors: Sequence[WeightSpec]) -> None:
-        """Refuse a trainer of another model, where it says what its model is.
+        """Check that the trainer's model has these tensors, if the trainer describes its model.
 
         Raises:
-            BadTrainerFile: with the first difference.
+            BadTrainerFile: the tensors differ; the message has the first difference.
         """
         initial = self.initial_weights()
         if initial is None:
@@ -153,7 +155,7 @@ class CheckedTrainer:
 
     @property
     def keras_model(self) -> KerasModel | None:
-        """The model of a `KerasTrainer`; None of any other."""
+        """The model of a `KerasTrainer`; None for other trainers."""
         model: KerasModel | None = getattr(self._trainer, "keras_model", None)
         return model
 
@@ -168,7 +170,7 @@ class CheckedTrainer:
                 f"The trainer's {name} failed",
                 error,
                 self._source,
-                None if isinstance(error, FloError) else "Run `flo --debug …` for all of it.",
+                None if isinstance(error, FloError) else "Run `flo --debug …` for the traceback.",
             ) from error
 
     def _triple(self, name: str, answer: Any) -> tuple[Any, Any, Any]:
@@ -182,7 +184,7 @@ class CheckedTrainer:
     ) -> list[FloatArray]:
         if not isinstance(arrays, list | tuple):
             raise self._wrong(name, _shown(arrays), "a list of arrays")
-        # A tensor on a GPU, or one that needs its gradient, does not become an array.
+        # This fails for a tensor on a GPU, or for one that requires a gradient.
         found = [self._call(name, partial(np.array, array)) for array in arrays]
         if wrong := [array.dtype for array in found if array.dtype.kind != "f"]:
             raise self._wrong(name, f"an array of {wrong[0]}", "arrays of float32")
@@ -207,11 +209,11 @@ class CheckedTrainer:
         numbers = {str(key): _number(value) for key, value in metrics.items()}
         for key, number in numbers.items():
             if number is None:
-                self._warn(f"the metric {key!r} of {name} is left out: it is no number")
+                self._warn(f"the metric {key!r} of {name} is left out: it is not a number")
         return {key: number for key, number in numbers.items() if number is not None}
 
     def _warn(self, what: str) -> None:
-        """Log it, the first time."""
+        """Log a warning, but only the first time."""
         if what not in self._warned:
             self._warned.add(what)
             _log.warning(what, trainer=str(self._source))
@@ -224,20 +226,20 @@ class CheckedTrainer:
 
 
 def load_trainer(spec: str) -> CheckedTrainer:
-    """Load ``FILE.py:function`` and call the function, without arguments, for its trainer.
+    """Load ``FILE.py:function``, and call the function without arguments to get the trainer.
 
-    The file's directory is added to the module search path, as Python does for a script: trainers
-    import what lies beside them, some of it only when they train.
+    The file's directory is added to the module search path, as Python does for a script, and stays
+    there: trainers import modules beside them, sometimes only during training.
 
     Raises:
-        BadTrainerFile: no such file or function, a syntax error, or no trainer.
-        TrainerFailed: the file or the function raises an error; the message has its line.
+        BadTrainerFile: no such file or function, a syntax error, or the result is no trainer.
+        TrainerFailed: the file or the function raises an error; the message has the line.
     """
     file, _, name = spec.rpartition(":") if ".py:" in spec else (spec, "", DEFAULT_FUNCTION)
     path = Path(file)
     if not path.is_file() or path.suffix != ".py":
         raise BadTrainerFile(
-            f"The trainer file {file} does not exist, or is no .py file.",
+            f"The trainer file {file} does not exist, or is not a .py file.",
             "Write --trainer my_trainer.py:make_trainer.",
         )
     module = _import(path.resolve())
@@ -247,7 +249,7 @@ def load_trainer(spec: str) -> CheckedTrainer:
         near = difflib.get_close_matches(name, functions, n=1)
         raise BadTrainerFile(
             f"{path} has no function {name!r}.",
-            f"Did you mean {near[0]}?" if near else "It is named after the colon.",
+            f"Did you mean {near[0]}?" if near else "Write its name after the colon.",
         )
     try:
         with _own_arguments(path):
@@ -269,7 +271,7 @@ def _import(path: Path) -> ModuleType:
     if module_spec is None or module_spec.loader is None:
         raise BadTrainerFile(f"{path} cannot be imported.")
     module = importlib.util.module_from_spec(module_spec)
-    # Dataclasses and pickling, between processes of a data loader, look modules up there.
+    # Dataclasses, and the pickling between processes of a data loader, need this entry.
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
@@ -286,7 +288,7 @@ def _import(path: Path) -> ModuleType:
 
 @contextlib.contextmanager
 def _own_arguments(path: Path) -> Iterator[None]:
-    """Let a person's code see the command line of a script: argparse would read flo's."""
+    """Set sys.argv as for a script; else an argparse in the user's code reads flo's options."""
     before, sys.argv = sys.argv, [str(path)]
     try:
         yield
@@ -299,7 +301,7 @@ def _copies(weights: list[FloatArray]) -> list[FloatArray]:
 
 
 def _failure(what: str, error: BaseException, source: Path, hint: str | None) -> TrainerFailed:
-    """The error of a person's own code, with the last line of their file that led to it."""
+    """Wrap an error of the user's code, with the last line of the user's file in the traceback."""
     if isinstance(error, FloError):
         told, summary = error.message.rstrip("."), error.for_log.rstrip(".")
     else:
@@ -318,7 +320,7 @@ def _line_in(source: Path, error: BaseException) -> str:
 
 
 def _beginning(error: BaseException) -> str:
-    """The error's type and how its text begins, up to where a value of the data may stand."""
+    """The error's type and the start of its text, cut before a possible value of the data."""
     begun = _VALUES.split(str(error).strip(), maxsplit=1)[0].strip()[:_MOST_LOGGED]
     return f"{type(error).__name__}: {begun} …" if begun else type(error).__name__
 
@@ -329,7 +331,10 @@ def _named(error: BaseException) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """The number that a value is: of Python, NumPy or a framework, an array of one or a bool."""
+    """Convert a value to a number; None if that is impossible.
+
+    Accepts numbers of Python, NumPy or a framework, bools, and arrays with one element.
+    """
     try:
         array = np.asarray(value)
         return float(array.reshape(())) if array.dtype.kind in "biuf" else None
@@ -338,6 +343,6 @@ def _number(value: Any) -> float | None:
 
 
 def _shown(value: Any) -> str:
-    """A value in a sentence, without the whole of a large one."""
+    """Format a value for a sentence; a long one is replaced by its type."""
     text = repr(value)
     return text if len(text) <= 60 else f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""Softmax regression in plain NumPy: a trainer for processes that never import TensorFlow.
+"""Softmax regression in plain NumPy: a trainer for processes without TensorFlow.
 
-Sums are NumPy's own loops, not BLAS, whose order of additions depends on its threads: the same
-weights, rows and seed give the same bits in every process.
+Sums use NumPy's own loops. BLAS is not used, because its order of additions depends on its threads.
+So the same weights, rows and seed give the same bits in every process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NumpyLogistic:
     """
 
     def __init__(self, rows: Rows, classes: int, test: Rows | None = None) -> None:
-        """Train on `rows`, evaluate on `test`, or on `rows` where there are no test rows."""
+        """Train on `rows`; evaluate on `test`, or on `rows` if `test` is None."""
         self._rows = rows
         self._test = rows if test is None else test
         self.tensors = tensors(rows.x.shape[1], classes)
@@ -44,7 +44,7 @@ class NumpyLogistic:
         """Train from `weights` on this party's rows; `loss` is the mean over all steps.
 
         Raises:
-            BadTrainingConfig: a setting is unusable, or asks for another optimizer or loss.
+            BadTrainingConfig: a setting is unusable, or names an unsupported optimizer or loss.
             BadWeights: `weights` are not this model's.
         """
         settings = Settings.from_config(config)
@@ -70,7 +70,7 @@ class NumpyLogistic:
         weights: list[FloatArray],
         config: dict[str, Any],  # noqa: ARG002 - part of the Trainer protocol
     ) -> tuple[float, int, Metrics]:
-        """Mean cross-entropy, number of rows and accuracy over this trainer's test rows.
+        """Return the mean cross-entropy, the number and the accuracy of this trainer's test rows.
 
         Raises:
             BadWeights: `weights` are not this model's.
@@ -100,7 +100,7 @@ def initial_weights(features: int, classes: int) -> list[FloatArray]:
 def _check(settings: Settings) -> None:
     if settings.optimizer not in (None, OPTIMIZER) or settings.loss not in (None, LOSS):
         raise BadTrainingConfig(
-            f"This trainer has no optimizer {settings.optimizer} with loss {settings.loss}.",
+            f"This trainer does not support optimizer {settings.optimizer}, loss {settings.loss}.",
             f"Use {OPTIMIZER} and {LOSS}.",
         )
 

@@ -1,8 +1,8 @@
 """Feature scales that are public constants, written into the manifest of a federation.
 
-They come from the documentation of the data sets, or are round numbers where it gives none; no
-federation computes them from its parties' rows. In the demonstration they stand for what a field
-publishes: reference ranges of a laboratory, the rating plate of a machine.
+They come from the documentation of the data sets; where it has none, they are round numbers. They
+are not computed from the parties' rows. In the demonstration they replace values that are public in
+practice: reference ranges of a laboratory, the rating plate of a machine.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fl_orchestrator.training.data import FeatureScale
 from fl_orchestrator.training.datasets.tables import AI4I_FEATURES, CREDIT_GERMAN_FEATURES
 
 # Smallest and largest value of each measurement, from the table of summary statistics in the data
-# set's description as scikit-learn has it (breast_cancer.rst). They were measured on these rows.
+# set's description in scikit-learn (breast_cancer.rst). They were measured on these rows.
 _BREAST_CANCER_RANGES = (
     # mean
     *((6.981, 28.11), (9.71, 39.28), (43.79, 188.5), (143.5, 2501.0), (0.053, 0.163)),
@@ -24,8 +24,8 @@ _BREAST_CANCER_RANGES = (
     *((0.027, 1.058), (0.0, 1.252), (0.0, 0.291), (0.156, 0.664), (0.055, 0.208)),
 )
 
-# Months and marks: typical loans and borrowers, as round numbers; the ranges of attributes 8, 11,
-# 16 and 18 are in german.doc.
+# Round numbers for typical loans and borrowers, in months and marks. The ranges of attributes 8,
+# 11, 16 and 18 are in german.doc.
 _CREDIT_GERMAN = {
     "months": (24.0, 12.0),
     "amount": (3000.0, 3000.0),
@@ -38,7 +38,7 @@ _CREDIT_GERMAN = {
 
 # From the data set's description (Matzka 2020): air at 300 K, standard deviation 2 K; the process
 # 10 K above; torque 40 Nm, standard deviation 10 Nm; a tool is replaced after at most 240 minutes.
-# It gives no speed in rpm: 1,500 is a common rating.
+# It does not give the speed in rpm; 1,500 is a common rating.
 _AI4I = {
     "Air temperature [K]": (300.0, 2.0),
     "Process temperature [K]": (310.0, 2.0),
@@ -49,7 +49,7 @@ _AI4I = {
 
 
 def _by_name(names: tuple[str, ...], known: dict[str, tuple[float, float]]) -> FeatureScale:
-    """Features that are not in `known` are indicators, left as they are."""
+    """Build the scales by feature name. Features not in `known` are indicators, left unscaled."""
     constants = [known.get(name, (0.0, 1.0)) for name in names]
     return FeatureScale(*zip(*constants, strict=True))
 
@@ -62,6 +62,6 @@ BREAST_CANCER = FeatureScale(
 CREDIT_GERMAN = _by_name(CREDIT_GERMAN_FEATURES, _CREDIT_GERMAN)
 AI4I = _by_name(AI4I_FEATURES, _AI4I)
 DIGITS = FeatureScale(mean=(0.0,), scale=(16.0,))
-# The mean pixel of MNIST's training pictures is 33 (0.1307 of 255, as most tutorials have it).
-# Centred, the 2NN needs five rounds fewer for 97 %.
+# The mean pixel of MNIST's training images is 33 (0.1307 of 255, as most tutorials have it).
+# With centred pixels, the 2NN needs five rounds fewer to reach 97 %.
 MNIST = FeatureScale(mean=(33.0,), scale=(255.0,))

@@ -33,7 +33,7 @@ class TrainingPlan:
     metrics: tuple[str, ...] = ("accuracy",)
 
     def config(self) -> dict[str, Any]:
-        """The section as the manifest writes it, and as `Trainer.fit` reads it."""
+        """The section in the form that a manifest contains and `Trainer.fit` reads."""
         return {
             "epochs": self.epochs,
             "batchSize": self.batch_size,
@@ -48,9 +48,9 @@ class TrainingPlan:
 class Task:
     """A network of dense layers for one data set, and the defaults of its federation.
 
-    `outputs` is 1 (a sigmoid, for two classes) or the number of classes (a softmax). `start` draws
-    the initial kernels: Keras' default, Glorot's uniform distribution, or PyTorch's, uniform within
-    1 / sqrt(inputs). `features` is None where each party scales by its own rows.
+    `outputs` is 1 (a sigmoid, for two classes) or the number of classes (a softmax). `start` is the
+    distribution of the initial kernels: Keras' default (Glorot uniform), or PyTorch's (uniform
+    within 1 / sqrt(inputs)). `features` is None if each party scales by its own rows.
     """
 
     name: str
@@ -81,9 +81,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class PartitionedData:
-    """What each party gets, and the one test set on which everything is compared.
+    """Each party's rows, and the common test set on which all models are compared.
 
-    `test_groups` has the test rows of each natural group by its name (of each hospital, say).
+    `test_groups` has the test rows of each natural group, for example each hospital, by its name.
     """
 
     parties: tuple[Rows, ...]
@@ -96,10 +96,10 @@ def partition_dataset(
 ) -> PartitionedData:
     """Partition a data set's training rows among parties, and scale features as the task says.
 
-    Where parties scale by their own rows, the test rows of a group are scaled as its party's.
+    If parties scale by their own rows, the test rows of a group are scaled as its party's rows.
 
     Raises:
-        BadPartition: the spec is misspelt or impossible, or does not suit the task.
+        BadPartition: the spec is invalid or impossible, or does not suit the task.
     """
     how = PartitionSpec.parse(spec)
     indices = partition(how, dataset.train.y, dataset.groups, parties, seed)
@@ -112,8 +112,8 @@ def partition_dataset(
         test = _scaled_by_group(dataset.test, dataset.test_groups[how.column], constants)
     else:
         raise BadPartition(
-            f"In {task.name} a party scales features by its own rows, which needs parties that "
-            "the test rows belong to too.",
+            f"In {task.name} each party scales features by its own rows, so every test row must "
+            "belong to a party.",
             f"Use --partition {task.partition}.",
         )
     return PartitionedData(
@@ -158,7 +158,7 @@ def _dense_network(task: Task, seed: int) -> Any:
     optimizer = keras.optimizers.get(
         {
             "class_name": task.training.optimizer,
-            # Without a name it would get a number, which a saved model would show.
+            # Give a name: Keras would generate a numbered one, which differs in saved models.
             "config": {
                 "name": task.training.optimizer,
                 "learning_rate": task.training.learning_rate,
@@ -203,8 +203,8 @@ TASKS: dict[str, Task] = {
             schema="13 features of FLamby's Fed-Heart-Disease; label 1 is disease.",
             inputs=13,
             outputs=1,
-            # FLamby makes 100 updates of batch 4 at every hospital in each of 15 rounds. A manifest
-            # counts epochs: four are 200, 172, 32 and 88 updates, 123 on average.
+            # FLamby makes 100 steps of batch 4 at every hospital in each of 15 rounds. A manifest
+            # has a number of epochs: four are 200, 172, 32 and 88 steps, 123 on average.
             training=TrainingPlan(4, 4, 0.001, "sgd", BINARY),
             start="fan-in",
             samples_per_weight=1,

@@ -1,7 +1,8 @@
-"""What the system asks of a training framework, and what every adapter shares.
+"""The interface to training frameworks, and the code that all adapters share.
 
-A trainer never sees a chain, a store or another party: weights and settings come in, weights and
-counts go out. It has the shape of Flower's NumPyClient, so that a user can bring one.
+A trainer has no access to the chain, to a store or to other parties: it gets weights and settings,
+and returns weights and counts. Its methods are those of Flower's NumPyClient, so that users can
+bring an existing one.
 """
 
 from __future__ import annotations
@@ -40,23 +41,23 @@ class Trainer(Protocol):
     ) -> tuple[list[FloatArray], int, Metrics]:
         """Train from `weights`; return the new weights, the number of rows, and metrics.
 
-        Optimizer state starts afresh (docs/protocol.md, section 3), so the result depends on the
-        weights, the rows and the config alone.
+        The optimizer state is reset in every call (docs/protocol.md, section 3), so the result
+        depends only on the weights, the rows and the config.
         """
         ...
 
     def evaluate(
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[float, int, Metrics]:
-        """Return the mean loss over the trainer's test rows, their number, and metrics."""
+        """Return the mean loss over the trainer's test rows, the number of them, and metrics."""
         ...
 
 
 class Originator(Trainer, Protocol):
-    """A trainer that can also say what a new federation's model is: for `flo manifest create`."""
+    """A trainer that can also define a new federation's model, for `flo manifest create`."""
 
     def initial_weights(self) -> Mapping[str, FloatArray]:
-        """Names and first values of the model's tensors, in the order of `fit`'s weights."""
+        """Names and initial values of the model's tensors, in the order of `fit`'s weights."""
         ...
 
 
@@ -69,11 +70,11 @@ class WeightSpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long and how fast one call of `fit` trains.
+    """The training settings of one call of `fit`.
 
-    `epochs` counts passes over the party's own rows; `steps`, where given, replaces it by a number
-    of optimizer steps, drawn epoch after epoch. `optimizer` and `loss` are None where the config
-    leaves them to the trainer.
+    `epochs` is the number of passes over the party's own rows. `steps`, if given, replaces it by a
+    number of optimizer steps, which go through the rows epoch after epoch. `optimizer` and `loss`
+    are None if the config leaves the choice to the trainer.
     """
 
     seed: int
@@ -108,14 +109,14 @@ class Settings:
         )
 
     def steps_for(self, rows: int) -> int:
-        """Optimizer steps that one `fit` makes over `rows` rows."""
+        """The number of optimizer steps of one `fit` over `rows` rows."""
         return self.steps or self.epochs * -(-rows // self.batch_size)
 
     def batches(self, rows: int) -> Iterator[NDArray[np.int64]]:
-        """Yield, for every optimizer step, the numbers of the rows that it is made on.
+        """Yield the indices of the rows of each optimizer step.
 
-        Every epoch is a new permutation of all rows, cut into batches of `batch_size`, the last of
-        them holding what is left. The batches depend on the seed alone.
+        Every epoch is a new permutation of all rows, cut into batches of `batch_size`; the last
+        batch has the remaining rows. The batches depend only on the seed.
         """
         shuffle = np.random.Generator(np.random.PCG64(self.seed))
         left = self.steps_for(rows)
@@ -129,14 +130,14 @@ class Settings:
 def training_seed(run_seed: int, party: str, round_number: int) -> int:
     """A 64-bit seed for one party's training in one round (docs/protocol.md, section 3).
 
-    It hashes nothing that a chain decides, so nobody can steer a training by choosing a block.
+    It uses no value from the chain, so nobody can influence training by the choice of a block.
     """
     text = f"fl-orchestrator training seed\n{run_seed}\n{round_number}\n{party}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def check_weights(weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]) -> None:
-    """Refuse weights whose number, shapes or dtype are not those of `tensors`.
+    """Check that weights have the number, the shapes and the dtype of `tensors`.
 
     Raises:
         BadWeights: with the name of the first tensor that differs.

@@ -1,7 +1,7 @@
-"""Weights in files: reading what a user trained elsewhere, writing the final model.
+"""Weights in files: reads weights that were trained elsewhere, and writes the final model.
 
-A file is data from a stranger. Its size is looked at before it is opened, names and shapes before
-a tensor is read; nothing is unpickled, and nothing that the file names is executed.
+A file is not trusted. Its size is checked before it is opened, and names and shapes before a tensor
+is read. Nothing is unpickled, and no code that the file names is executed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
 
-# Room for names and headers beside the values: far more than any real file needs.
+# Bytes for names and headers besides the values: far more than any real file needs.
 OVERHEAD_PER_TENSOR = 4_096
 OVERHEAD_PER_FILE = 4 * 1024 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -40,10 +40,10 @@ class UnwritableFile(ContentError):
 def load_weights(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     """Read the weights of a model from a `.npz`, `.safetensors` or `.keras` file.
 
-    Tensors are found by the names in `tensors`; where no two of them have the same shape, in a
-    `.npz` also as `arr_0`, `arr_1`, ..., as `np.savez(path, *weights)` writes them. Values of
-    float16, float32 or float64 are rounded to float32. Reading `.keras` imports Keras, in its safe
-    mode.
+    Tensors are found by the names in `tensors`. If all of them have different shapes, a `.npz` may
+    also name them `arr_0`, `arr_1`, ..., as `np.savez(path, *weights)` does. Values of float16,
+    float32 or float64 are rounded to float32. To read `.keras`, Keras is imported and used in its
+    safe mode.
 
     Returns:
         One float32 array per tensor, in the order of `tensors`.
@@ -60,7 +60,7 @@ def load_weights(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     }
     if path.suffix not in readers:
         raise BadWeightsFile(
-            f"{path} is no file of weights that can be read.",
+            f"{path} is not a file of weights that can be read.",
             f"Save the weights as {', '.join(readers)}; pickled files are never read.",
         )
     if not path.is_file():
@@ -70,13 +70,13 @@ def load_weights(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
 
 
 def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]) -> None:
-    """Write float32 weights to a `.npz` or `.safetensors` file; a crash leaves the old one or all.
+    """Write float32 weights to a `.npz` or `.safetensors` file, atomically.
 
     Raises BadWeightsFile for another suffix, and UnwritableFile.
     """
     if path.suffix not in (".npz", ".safetensors"):
         raise BadWeightsFile(
-            f"{path} has no suffix of a file of weights.", "Use .safetensors or .npz."
+            f"{path} does not have the suffix of a file of weights.", "Use .safetensors or .npz."
         )
     temporary = path.with_name(f".new-{path.name}")
     try:
@@ -103,14 +103,14 @@ def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[We
 def save_safetensors(
     path: Path, weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]
 ) -> None:
-    """Write float32 weights by their tensors' names; equal weights give equal bytes.
+    """Write float32 weights under their tensors' names; equal weights give equal bytes.
 
-    Raises UnwritableFile; what was at `path` is left as it was then.
+    Raises UnwritableFile, and then leaves an existing file unchanged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    # The writer takes an array's memory as it lies, so it has to lie in row-major order.
+    # The writer copies an array's memory, so the array must be in row-major order.
     rows = [np.asarray(array, order="C") for array in weights]
     try:
         save_file({tensor.name: array for tensor, array in zip(tensors, rows, strict=True)}, path)
@@ -124,7 +124,7 @@ def save_safetensors(
 def save_keras(path: Path, model: KerasModel, weights: list[FloatArray]) -> None:
     """Write a `.keras` file with the model and these weights; equal weights give equal bytes.
 
-    Keras records the time of writing and addresses in memory; here they are constants, so that
+    Keras records the time and memory addresses in the file. They are replaced by constants, so that
     models can be compared as files.
     """
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
@@ -155,7 +155,7 @@ def _without_time_and_place(text: bytes) -> bytes:
 
 
 def max_weights_bytes(tensors: Sequence[WeightSpec]) -> int:
-    """What float64 values, an optimizer's two copies and headers can take."""
+    """The largest size of a file, in bytes: float64 values, two optimizer copies, and headers."""
     values = sum(int(np.prod(tensor.shape)) for tensor in tensors)
     return 3 * 8 * values + OVERHEAD_PER_TENSOR * len(tensors) + OVERHEAD_PER_FILE
 
@@ -164,14 +164,14 @@ def _check_size(path: Path, size: int, tensors: Sequence[WeightSpec]) -> None:
     limit = max_weights_bytes(tensors)
     if size > limit:
         raise BadWeightsFile(
-            f"{path} holds {size} bytes, more than the {limit} that this model can need.",
-            "Save the weights of the model alone.",
+            f"{path} has {size} bytes, more than the {limit} that this model can need.",
+            "Save only the weights of the model.",
         )
 
 
 @contextmanager
 def _malformed(path: Path) -> Iterator[None]:
-    """Turn whatever a parser raises on hostile bytes into one error that names the file."""
+    """Turn any error of a parser on hostile bytes into one error that names the file."""
     try:
         yield
     except (BadWeights, BadWeightsFile):
@@ -183,7 +183,7 @@ def _malformed(path: Path) -> Iterator[None]:
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile, tensors: Sequence[WeightSpec]) -> None:
-    """A small archive may unpack to a huge one: what it claims is checked before it is read."""
+    """Check the sizes in an archive before it is read: a small one may unpack to a huge one."""
     _check_size(path, sum(entry.file_size for entry in archive.infolist()), tensors)
 
 
@@ -215,7 +215,7 @@ def _require_distinct_shapes(path: Path, tensors: Sequence[WeightSpec]) -> None:
 
 
 def _npy(archive: zipfile.ZipFile, key: str, tensor: WeightSpec) -> FloatArray:
-    """One array of a `.npz`, its header checked before memory is taken for what it claims."""
+    """Read one array of a `.npz`; its header is checked before memory is allocated for it."""
     with archive.open(f"{key}.npy") as file:
         read_header = {
             (1, 0): np.lib.format.read_array_header_1_0,
@@ -244,7 +244,7 @@ def _read_keras(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
     import keras
 
     with _malformed(path):
-        # Safe mode refuses whatever would run code of the file's author.
+        # Safe mode refuses files that would run their author's code.
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = {
             spec.name: weight.numpy()

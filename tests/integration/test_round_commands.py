@@ -217,7 +217,7 @@ def test_a_wrong_model_is_named_with_its_first_wrong_coordinate(
     claimed = federation.store.locate(federation.federation.head().cid)
     assert claimed is not None
     claimed.unlink()
-    flo("model", "verify").refused(1, "Round 1: ", "nobody shows it", "is not in the store")
+    flo("model", "verify").refused(1, "Round 1: ", "file is not available", "is not in the store")
 
 
 def test_an_update_that_cannot_be_had_is_named(

@@ -40,7 +40,7 @@ def load(name: str) -> Dataset:
 
     Raises:
         UnknownDataSet: no data set has this name.
-        DataSetMissing: its file is absent; the message says where it is looked for.
+        DataSetMissing: its file is absent; the message has the expected path.
         DataSetAltered: its file is not the published one.
     """
     if name not in LOADERS:

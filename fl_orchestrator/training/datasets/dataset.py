@@ -1,7 +1,7 @@
-"""What a loader returns, and how it reads a file that it did not write.
+"""The type that a loader returns, and the reading of data files.
 
-Every file is read only after its size was looked at, and parsed only after its sha256 was compared
-with the one recorded next to its loader.
+The size of every file is checked before it is read. Its sha256 is compared with the one recorded
+next to its loader before it is parsed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ DEFAULT_DATA_DIR = CHECKOUT.parent / "shared" / "data"
 
 
 class DataSetMissing(TrainingError):
-    """A data set's file is not where it is looked for."""
+    """The file of a data set does not exist at the expected path."""
 
 
 class DataSetAltered(TrainingError):
-    """A data set's file is not the one that its loader was written for."""
+    """The file of a data set is not the published one that its loader expects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A data set, split once and for all into training and test rows, features unscaled.
+    """A data set with a fixed split into training and test rows; features are not scaled.
 
-    `groups` and `test_groups` map a natural column (`hospital`) to each row's group number, and
-    `group_names` to what those numbers stand for.
+    `groups` and `test_groups` map the name of a natural column (`hospital`) to each row's group
+    number, and `group_names` maps it to the names of these groups.
     """
 
     name: str
@@ -49,18 +49,18 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file of a data set: its place below the data directory, its size and its sha256."""
+    """A file of a data set: its path in the data directory, its size in bytes and its sha256."""
 
     path: str
     size: int
     sha256: str
 
     def read(self, root: Path) -> bytes:
-        """The file's bytes, known to be the expected ones.
+        """Read the file, and check its size and sha256.
 
         Raises:
             DataSetMissing: there is no such file.
-            DataSetAltered: its size or sha256 is another.
+            DataSetAltered: its size or sha256 differs.
         """
         path = root / self.path
         if not path.is_file():
@@ -85,7 +85,7 @@ def data_dir() -> Path:
 
 
 def scikit_learn_dir() -> Path:
-    """Directory of the data files that scikit-learn brings, found without importing it.
+    """Directory of the data files in the scikit-learn package, found without importing it.
 
     Raises:
         DataSetMissing: scikit-learn is not installed.
@@ -93,7 +93,7 @@ def scikit_learn_dir() -> Path:
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
         raise DataSetMissing(
-            "This data set comes with scikit-learn, which is not installed.",
+            "This data set is part of scikit-learn, which is not installed.",
             "Install it with: pip install 'fl-orchestrator[demo]'.",
         )
     return Path(package.submodule_search_locations[0]) / "datasets" / "data"

@@ -1,4 +1,4 @@
-"""Loaders of pictures: MNIST and the 8 x 8 digits. Pixels are features, unscaled."""
+"""Loaders of image data sets: MNIST and the 8 x 8 digits. Features are unscaled pixels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MNIST = {
 
 
 def load_digits() -> Dataset:
-    """1,797 pictures of digits, 8 x 8 pixels from 0 to 16; a fixed quarter is the test set."""
+    """1,797 images of digits, 8 x 8 pixels from 0 to 16; a fixed quarter is the test set."""
     packed = DIGITS.read(scikit_learn_dir())
     table = np.loadtxt(io.BytesIO(gzip.decompress(packed)), delimiter=",")
     rows = Rows(table[:, :-1].astype(np.float32), table[:, -1].astype(np.int32))
@@ -63,7 +63,7 @@ def load_digits() -> Dataset:
 
 
 def load_mnist() -> Dataset:
-    """60,000 training and 10,000 test pictures of digits, 28 x 28 pixels from 0 to 255."""
+    """60,000 training and 10,000 test images of digits, 28 x 28 pixels from 0 to 255."""
     train = Rows(_images("train images", 60_000), _labels("train labels", 60_000))
     test = Rows(_images("test images", 10_000), _labels("test labels", 10_000))
     return Dataset(
@@ -94,7 +94,7 @@ def _idx(part: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         content = file.read(expected + 1)
     if len(content) != expected or not content.startswith(header):
         raise DataSetAltered(
-            f"The file of MNIST's {part} is no IDX file of shape {shape}.",
+            f"The file of MNIST's {part} is not an IDX file of shape {shape}.",
             "Replace it by the published one.",
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)

@@ -1,4 +1,7 @@
-"""Loaders of tables: breast cancer, heart disease, German credit and AI4I. Features unscaled."""
+"""Loaders of tabular data sets: breast cancer, heart disease, German credit, AI4I.
+
+Features are not scaled.
+"""
 
 from __future__ import annotations
 
@@ -102,10 +105,13 @@ AI4I_FEATURES = (*AI4I_NUMBERS, "Type L", "Type M", "Type H")
 
 
 def load_breast_cancer() -> Dataset:
-    """569 tumours, 30 measurements of their cell nuclei; 1 is malignant. A fixed quarter tests."""
+    """569 tumours, 30 measurements of cell nuclei; label 1 is malignant.
+
+    A fixed quarter is the test set.
+    """
     lines = BREAST_CANCER.read(scikit_learn_dir()).decode().splitlines()
     table = np.array([line.split(",") for line in lines[1:]], np.float64)
-    # The file codes malignant as 0; as everywhere here, 1 is the finding.
+    # The file codes malignant as 0; here, label 1 is always the positive finding.
     rows = Rows(table[:, :-1].astype(np.float32), 1 - table[:, -1].astype(np.int32))
     return _split(
         rows,
@@ -118,11 +124,11 @@ def load_breast_cancer() -> Dataset:
 
 
 def load_heart_disease() -> Dataset:
-    """740 patients of four hospitals; 1 is a diseased heart. Preprocessed and split as by FLamby.
+    """740 patients of four hospitals; label 1 is heart disease. Prepared and split as in FLamby.
 
-    Columns 10 to 12 and then rows with an unknown value are dropped, chest pain and ECG are coded
-    as indicators without their first value, and each hospital is split by itself (Ogier du Terrail
-    et al. 2022, github.com/owkin/FLamby, flamby/datasets/fed_heart_disease/dataset.py).
+    Columns 10 to 12 are dropped, then rows with an unknown value. Chest pain and ECG become
+    indicators without their first value. Each hospital is split separately (Ogier du Terrail et al.
+    2022, github.com/owkin/FLamby, flamby/datasets/fed_heart_disease/dataset.py).
     """
     tables = [_heart_table(file) for file in HEART_DISEASE.values()]
     splits = [_flamby_split(table[:, -1]) for table in tables]
@@ -150,9 +156,10 @@ def load_heart_disease() -> Dataset:
 
 
 def load_credit_german() -> Dataset:
-    """1,000 loans, 7 numbers and 13 qualities coded as indicators; 1 is a bad one.
+    """1,000 loans, 7 numeric features and 13 categorical ones as indicators; label 1 is a bad loan.
 
-    Groemping (2019) found coding errors in this table: compare methods with it, judge nobody.
+    Groemping (2019) found coding errors in this table: use it to compare methods only, not to
+    decide about people.
     """
     lines = CREDIT_GERMAN.read(data_dir()).decode("ascii").splitlines()
     table = [line.split() for line in lines]
@@ -174,9 +181,9 @@ def load_credit_german() -> Dataset:
 
 
 def load_ai4i() -> Dataset:
-    """10,000 simulated milling jobs, 5 readings and the product's quality; 1 is a failed machine.
+    """10,000 simulated milling jobs, 5 readings and the product's quality; label 1 is a failure.
 
-    The columns TWF, HDF, PWF, OSF and RNF say why a machine failed, so they are not features.
+    The columns TWF, HDF, PWF, OSF and RNF tell why a machine failed, so they are not features.
     """
     text = io.StringIO(AI4I.read(data_dir()).decode("ascii"))
     table = list(csv.DictReader(text))

@@ -112,7 +112,7 @@ def test_a_column_that_does_not_fit_is_refused() -> None:
     ],
 )
 def test_a_misspelt_partition_is_refused(spec: str) -> None:
-    with pytest.raises(BadPartition, match="is no partition"):
+    with pytest.raises(BadPartition, match="is not a partition"):
         PartitionSpec.parse(spec)
 
 

@@ -173,5 +173,5 @@ def test_an_idx_file_of_another_form_is_refused(
     (tmp_path / "labels.gz").write_bytes(packed)
     monkeypatch.setenv("FLO_DATA_DIR", str(tmp_path))
     monkeypatch.setitem(images.MNIST, "test labels", file)
-    with pytest.raises(datasets.DataSetAltered, match="no IDX file"):
+    with pytest.raises(datasets.DataSetAltered, match="not an IDX file"):
         images._labels("test labels", 10_000)

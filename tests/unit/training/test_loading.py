@@ -111,7 +111,7 @@ def test_a_file_that_gives_no_trainer_is_refused_with_the_reason_and_the_line(
 
 def test_a_directory_or_a_file_of_another_kind_is_no_trainer(tmp_path: Path) -> None:
     for path in (tmp_path, file(tmp_path, GOOD, "mine.txt")):
-        with pytest.raises(BadTrainerFile, match=r"no \.py file"):
+        with pytest.raises(BadTrainerFile, match=r"not a \.py file"):
             load_trainer(str(path))
 
 
@@ -225,7 +225,7 @@ def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
         for _ in range(3):
             trainer.fit(WEIGHTS, {})
     assert [entry["event"] for entry in logs] == [
-        "the metric 'site' of fit is left out: it is no number"
+        "the metric 'site' of fit is left out: it is not a number"
     ]
 
 

@@ -80,7 +80,7 @@ def test_weights_that_cannot_be_saved_leave_the_old_ones(tmp_path: Path) -> None
     save_weights(path, weights(), TENSORS)
     with pytest.raises(UnwritableFile, match="No such file or directory"):
         save_weights(tmp_path / "no" / "current.npz", weights(), TENSORS)
-    with pytest.raises(BadWeightsFile, match="no suffix"):
+    with pytest.raises(BadWeightsFile, match="not have the suffix"):
         save_weights(tmp_path / "current.h5", weights(), TENSORS)
     with pytest.raises(ValueError, match="argument"):
         save_weights(path, weights()[:1], TENSORS)
