@@ -1,7 +1,7 @@
-"""A site's settings file, `flo.toml`: what would otherwise be typed with every command.
+"""A site's settings file, `flo.toml`: options that need not be typed with every command.
 
-A key is an option's name, its value what would be typed after it. Precedence: option, environment,
-file, default.
+A key is the name of an option, and its value is the option's value. Precedence: option,
+environment, file, default.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fl_orchestrator.cli.site import expanded, signer_url
 from fl_orchestrator.errors import InputError
 
 FILE: Final = Path("flo.toml")
-#: In a context: the settings file that nobody named, which was found in the working directory.
+#: In a context: the settings file that was found in the working directory, not named by the user.
 FOUND: Final = "fl_orchestrator.settings"
 _MOST_SETTINGS_BYTES: Final = 1 << 20
 ROLES: Final = ("party", "aggregator", "watcher", "keeper")
-#: What may stand above the sections, for every command that has the option. Not the relay: a
-#: party's is where it posts, a keeper's where it listens.
+#: The keys that may stand above the sections, for every command that has the option. The relay is
+#: not one of them: a party's relay is the URL it posts to, a keeper's the address it listens on.
 SHARED: Final = (
     *("rpc", "chain-id", "federation", "deployments", "store", "gateways", "key", "password-file"),
     *("home", "confirmations", "daily-cap", "daily-deposit", "max-fee"),
@@ -34,14 +34,13 @@ SHARED: Final = (
 
 
 class BadConfig(InputError):
-    """The settings file cannot be read, or says something that no command understands."""
+    """The settings file cannot be read, or has a key or a value that no command accepts."""
 
 
 def load(context: typer.Context, file: Path | None) -> Path | None:
     """Make a settings file the source of defaults of all commands: a callback of --config.
 
-    Without a file named, it is ``flo.toml`` in the working directory, if there is one. Raises
-    BadConfig.
+    Without ``file``, it is ``flo.toml`` in the working directory, if that exists. Raises BadConfig.
     """
     if context.resilient_parsing or "--help" in sys.argv[1:]:
         return file
@@ -71,14 +70,14 @@ def _parsed(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(
             f"The settings file {file} is not TOML: {error}.",
-            "`flo init` writes one to begin with.",
+            "Run `flo init` to write a valid one.",
         ) from error
 
 
 def defaults(root: Any, settings: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The defaults of every command of a click group, as click takes them in ``default_map``.
+    """The defaults of every command of a click group, in the form of click's ``default_map``.
 
-    Raises BadConfig for a key that is no option there, and for a value that is not one for it.
+    Raises BadConfig for a key that is not an option, and for a value that the option refuses.
     """
     sections = {role: settings.pop(role, {}) for role in ROLES}
     options = {role: _options_of(root.commands[role]) for role in ROLES}
@@ -86,7 +85,7 @@ def defaults(root: Any, settings: dict[str, Any], file: Path) -> dict[str, Any]:
     for key in settings.keys() - set(SHARED):
         if homes := [f"[{role}]" for role in ROLES if key in options[role]]:
             raise BadConfig(
-                f"{file}: {key!r} is a setting of some roles alone.",
+                f"{file}: {key!r} is a setting of some roles only.",
                 f"Write it below {' or '.join(homes)}.",
             )
     shared = _checked(settings, {name: known.get(name, str) for name in SHARED}, file, "")
@@ -100,7 +99,7 @@ def defaults(root: Any, settings: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _options_of(group: Any) -> dict[str, Any]:
-    """The types of the options with a value that the commands of a group have, by their names."""
+    """The types of the commands' options by name, without flags, which have no value."""
     found: dict[str, Any] = {}
     for command in group.commands.values():
         hints = get_type_hints(inspect.unwrap(command.callback, stop=_has_signature))
@@ -111,18 +110,18 @@ def _options_of(group: Any) -> dict[str, Any]:
 
 
 def _has_signature(function: Any) -> bool:
-    """Whether the options of a command are those that this function has, and not what it wraps."""
+    """Whether the function has a signature of its own, which then lists a command's options."""
     return hasattr(function, "__signature__")
 
 
 def _key_of(parameter: Any) -> str | None:
-    """The key of an option with a value; what is asked of one call alone, a flag, has none."""
+    """The key of an option with a value; None for a flag, which is for one call only."""
     names = [name for name in parameter.opts if name.startswith("--")]
     return None if not names or getattr(parameter, "is_flag", False) else names[0][2:]
 
 
 def _named_in(command: Any, values: Mapping[str, str]) -> dict[str, Any]:
-    """Settings by the names of a command's parameters, and of all commands of a group."""
+    """Settings by parameter name for a command; for a group, those of each of its commands."""
     named: dict[str, Any] = {
         parameter.name: values[key]
         for parameter in command.params
@@ -136,15 +135,15 @@ def _named_in(command: Any, values: Mapping[str, str]) -> dict[str, Any]:
 def _checked(
     settings: dict[str, Any], options: Mapping[str, Any], file: Path, section: str
 ) -> dict[str, str]:
-    """Settings as they would be typed. Raises BadConfig."""
-    # Not above: it takes a quarter of a second, and help needs no settings.
+    """Settings as a user would type them. Raises BadConfig."""
+    # Imported here, because it takes a quarter of a second and help needs no settings.
     from pydantic import ConfigDict, ValidationError, create_model
 
     where = f"{file}, [{section}]" if section else str(file)
     joined = {key: _joined(value) for key, value in settings.items()}
     fields: dict[str, Any] = {name: (kind, None) for name, kind in options.items()}
     try:
-        # Numbers may stand for text: an amount, say.
+        # A number is accepted where the option takes text, for example an amount.
         strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
         values = create_model("Settings", __config__=strict, **fields)(**joined)
     except ValidationError as error:
@@ -158,19 +157,19 @@ def _checked(
             raise BadConfig(f"{where}: there is no setting {key!r}.", hint) from error
         raise BadConfig(
             f"{where}: {key} = {first['input']!r} cannot be used: {first['msg']}.",
-            "Write what would be typed after the option of that name.",
+            "Write the value as you would type it after the option.",
         ) from error
     directory = file.resolve().parent
     return {key: _typed(getattr(values, key), directory) for key in joined}
 
 
 def _joined(value: Any) -> Any:
-    """Several URLs are typed with commas between them."""
+    """Join a list of URLs with commas, as on the command line."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _typed(value: Any, directory: Path) -> str:
-    """What to type for a value. Paths in the file are relative to the file; a URL is no path."""
+    """A value as text. A path is relative to the file's directory; a URL is not a path."""
     if not isinstance(value, Path):
         return str(value)
     return signer_url(value) or str(directory / expanded(value))
@@ -181,7 +180,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         envvar="FLO_CONFIG",
-        help="The site's settings. Default: flo.toml in the working directory, if there is one.",
+        help="The site's settings. Default: flo.toml in the working directory, if it exists.",
         is_eager=True,
         callback=load,
     ),

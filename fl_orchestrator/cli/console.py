@@ -1,6 +1,6 @@
-"""What all commands share: the consoles, money and times in words, errors and interrupts.
+"""What all commands share: the consoles, amounts and durations in words, errors and interrupts.
 
-Whatever is printed goes through here: what came from outside is made printable.
+All output goes through this module, which escapes control characters in text from outside.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 class _Screen:
-    """A Rich console that is made when it is first used: importing Rich takes longer than `--help`.
+    """A Rich console that is created at its first use: importing Rich takes longer than `--help`.
 
-    Rich takes it for a console: it has all of its attributes.
+    It has all attributes of a console, so that Rich accepts it as one.
     """
 
     def __init__(self, stderr: bool) -> None:
@@ -55,7 +55,7 @@ err = cast("Console", _Screen(stderr=True))
 
 
 def quiet_if(json_output: bool) -> Console:
-    """stdout for people, which stays empty where a command prints JSON."""
+    """The console for people, which prints nothing if the command prints JSON."""
     if not json_output:
         return out
     from rich.console import Console
@@ -64,14 +64,14 @@ def quiet_if(json_output: bool) -> Console:
 
 
 class Interrupted(FloError):
-    """The person at the keyboard stopped the command."""
+    """The user stopped the command with Ctrl-C."""
 
     exit_code = 130
 
 
 @contextlib.contextmanager
 def interruptible(sentence: str) -> Iterator[None]:
-    """Turn Ctrl-C into an error that says what is left and how to go on."""
+    """Turn Ctrl-C into an Interrupted error, whose hint ``sentence`` says how to go on."""
     try:
         yield
     except KeyboardInterrupt:
@@ -85,19 +85,19 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def say(text: str, console: Console = out) -> None:
-    """Print a sentence, with markup: a terminal breaks it between words, a pipe gets one line."""
+    """Print a sentence with markup: wrapped between words on a terminal, one line in a pipe."""
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 def safe(value: object) -> str:
-    """A text from outside, a file's name say, as it can stand in a sentence with markup."""
+    """Escape text from outside, such as a file name, for a sentence with markup."""
     from rich.markup import escape
 
     return escape(printable(str(value)))
 
 
 def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
-    """Print names and values in two columns; a long value is never broken."""
+    """Print names and values in two columns; a long value is never wrapped."""
     rows = [(printable(name), printable(value)) for name, value in rows]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
@@ -105,7 +105,7 @@ def print_pairs(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def short(text: str) -> str:
-    """An address, hash or CID: shortened on a terminal, whole when piped."""
+    """An address, hash or CID: shortened on a terminal, complete in a pipe."""
     if not out.is_terminal or len(text) <= 16:
         return text
     return f"{text[:8]}…{text[-6:]}"

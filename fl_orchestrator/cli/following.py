@@ -1,4 +1,4 @@
-"""Follows a round for the commands that see one through, and says where it stands."""
+"""Follows a round until a command has done its part, and shows the round's state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POLL_SECONDS: Final = 0.5
 
 
 class TimedOut(ChainError):
-    """What the command waits for did not happen in time."""
+    """The event that the command waits for did not happen before the timeout."""
 
 
 def follow(
@@ -30,9 +30,9 @@ def follow(
 ) -> tuple[Observation, bool]:
     """Give an account's role a step at every new block until ``done``.
 
-    Returns what was seen then, and whether the role ever acted.
+    Returns the last observation, and whether the role has sent anything.
 
-    Raises TimedOut when the round has not moved for ``timeout`` seconds, and whatever the role
+    Raises TimedOut when the round has not changed for ``timeout`` seconds, and whatever the role
     raises.
     """
     deadline = time.monotonic() + timeout
@@ -40,7 +40,7 @@ def follow(
     with err.status("Looking at the chain …") as status:
         while not done(seen := chain.observe(account)):
             first_block = first_block or seen.block_number
-            # Whoever has acted in a phase may owe something in the next one: it waits for its end.
+            # A role that acted in this phase may have to act in the next: wait for the phase's end.
             owes = acted and phase_ends_in(seen) is not None
             if time.monotonic() > deadline and not owes:
                 raise _timed_out(seen, timeout, moved=seen.block_number != first_block)
@@ -63,7 +63,7 @@ def follow(
 
 
 def waiting_for(seen: Observation) -> str:
-    """Where the round stands, and what whoever has nothing to do is waiting for."""
+    """The state of the round, and the event that an idle role waits for."""
     from fl_orchestrator.chain.types import Phase
 
     phase, number = seen.current.phase, seen.current.round
@@ -72,12 +72,12 @@ def waiting_for(seen: Observation) -> str:
     ends_in = phase_ends_in(seen)
     if ends_in is None:
         ended = f"Round {number} is {phase.name.lower()}. " if number else ""
-        return f"{ended}The next round is not open; any keeper opens it."
+        return f"{ended}The next round is not open yet; any keeper can open it."
     return f"Round {number}: the {phase.name.lower()} phase ends in {duration(ends_in)} at most."
 
 
 def phase_ends_in(seen: Observation) -> int | None:
-    """Seconds until the current phase's deadline; None where it has none."""
+    """Seconds until the current phase's deadline; None if the phase has none."""
     from fl_orchestrator.chain.types import Phase
 
     ends = {
@@ -90,7 +90,7 @@ def phase_ends_in(seen: Observation) -> int | None:
 
 
 def head_json(seen: Observation) -> dict[str, object]:
-    """The head, under the keys that it has in every command's JSON."""
+    """The head, with the keys that every command's JSON uses."""
     return {
         "head_round": seen.head.round,
         "head_root": "0x" + seen.head.root.hex(),
@@ -100,7 +100,7 @@ def head_json(seen: Observation) -> dict[str, object]:
 
 def _timed_out(seen: Observation, timeout: float, *, moved: bool) -> TimedOut:
     return TimedOut(
-        f"Nothing more happened within {duration(timeout)}. {waiting_for(seen)}",
+        f"The round did not change within {duration(timeout)}. {waiting_for(seen)}",
         "Run the command again to go on; nothing is lost."
         if moved
         else "The chain mined no block: start a development chain with `anvil --block-time 1`, "

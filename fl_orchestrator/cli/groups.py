@@ -1,7 +1,7 @@
-"""Commands and groups of `flo`: help as plain text, and a group that is imported when it is chosen.
+"""Commands and groups of `flo`: help as plain text, and groups that are imported when used.
 
-`flo --help` must not import what the commands need: neither Rich, which formats help for half a
-second, nor structlog, nor the modules of other commands.
+`flo --help` must not import what the commands need: not Rich, which needs half a second to format
+help, not structlog, and not the modules of other commands.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _OPTIONS: Final = "Options"
 
 
 class Command(TyperCommand):
-    """A command with its options under the titles of their panels."""
+    """A command whose help lists its options below the titles of their panels."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
-        # Only here: help, which ends earlier, does without structlog.
+        # Imported here, because help ends before this line and does not need structlog.
         from fl_orchestrator.cli.logs import configure
 
         configure(ctx.find_root().params.get("debug", False))
@@ -86,7 +86,7 @@ class Noun(typer.Typer):
             # "rich" and "markdown" import Rich for help.
             rich_markup_mode=None,
         )
-        self.callback()(_group)  # so that it is a group, even of one command
+        self.callback()(_group)  # Typer makes no group of a single command without a callback
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[_Function], _Function]:
         decorated: Callable[[_Function], _Function] = super().command(
@@ -100,7 +100,7 @@ def _group() -> None:
 
 
 def _leave_absent(parameter: Any) -> None:
-    """Keep Typer from importing pydantic to convert the value of an option that is not given."""
+    """Prevent Typer from importing pydantic to convert an option that is not given."""
     process = parameter.process_value
 
     def process_given(ctx: Any, value: Any) -> Any:
@@ -113,9 +113,9 @@ def _leave_absent(parameter: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lazy:
-    """Where a command or a noun is, and its summary, which `flo --help` shows without importing it.
+    """The module of a command or a noun, and the summary that `flo --help` shows without an import.
 
-    ``attribute`` is a `Noun`, or the function of a command.
+    ``attribute`` is the name of a `Noun`, or of a command's function.
     """
 
     module: str
@@ -135,7 +135,7 @@ class Lazy:
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """Commands by name, each imported when it is asked for."""
+    """Commands by name, each imported at its first use."""
 
     def __init__(self, lazy: dict[str, Lazy], more: MutableMapping[str, Any]) -> None:
         self._lazy = lazy
@@ -150,7 +150,7 @@ class LazyCommands(MutableMapping[str, Any]):
         self._loaded[name] = command
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("a command cannot be taken away")
+        raise TypeError("a command cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._lazy, **self._loaded})
@@ -160,7 +160,7 @@ class LazyCommands(MutableMapping[str, Any]):
 
 
 class LazyGroup(Group):
-    """The group of all commands; a subclass says which there are."""
+    """The group of all commands; a subclass lists them in ``lazy``."""
 
     lazy: dict[str, Lazy]
 

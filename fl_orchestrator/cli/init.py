@@ -1,4 +1,4 @@
-"""`flo init`: a site's settings file, to be filled in."""
+"""`flo init`: write a site's settings file with comments, for the user to complete."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from fl_orchestrator.cli.console import safe, say
 from fl_orchestrator.errors import InputError
 
 _SHARED: Final = """\
-# The settings of this site, for every `flo` command that is typed in this directory (or with
-# --config FILE). An option of a command comes first, then an environment variable (FLO_RPC, say),
-# then this file. Paths are relative to this file. Lines that begin with # are off.
+# The settings of this site, for every `flo` command that runs in this directory (or with
+# --config FILE). Precedence: an option of the command, an environment variable (for example
+# FLO_RPC), this file. Paths are relative to this file. Lines that begin with # are comments.
 
-# The chain. Several endpoints stand in for one another.
+# The chain's JSON-RPC endpoints. If one fails, the next one is used.
 rpc = ["http://127.0.0.1:8545"]
-# Refuse an endpoint of any other chain; whoever runs the federation knows its number.
+# Refuse an endpoint of any other chain. The federation's owner can tell you its id.
 #chain-id = 31337
-# The federation's contract. Compare it with what its owner published.
+# The federation's contract. Compare it with the address that its owner published.
 #federation = "0x0000000000000000000000000000000000000000"
-# Where `flo federation create` keeps its record: for the owner, instead of `federation`.
+# Where `flo federation create` stores its record: for the owner, instead of `federation`.
 #deployments = "deployments"
 
-# This role's account: `flo keys new key.json`. The password is asked for, or read from a file that
-# only this role can read.
+# This role's account: `flo keys new key.json`. The password is typed, or read from a file that only
+# this role can read.
 key = "key.json"
 #password-file = "password"
 
-# Private files: what was committed and is not revealed yet, the models, the lock.
+# Private files: updates that are committed but not revealed yet, the models, the lock.
 home = "home"
 # Models and updates: a directory, or an IPFS node, kubo+http://127.0.0.1:5001.
 store = "{store}"
-# HTTP gateways that are asked for what the store has not.
+# HTTP gateways to fetch content from that the store does not have.
 #gateways = ["https://ipfs.example.org"]
 
-# What a transaction may cost, in gwei for a unit of gas; what a role may pay for gas in a day, and
-# put into stake and bonds, in ETH.
+# The most to pay for a unit of gas, in gwei; the most to pay for gas in a day, and the most to put
+# into stake and bonds in a day, in ETH.
 #max-fee = 50
 #daily-cap = 0.1
 #daily-deposit = 1
-# How many blocks have to follow before something counts. 0 suits a chain that never goes back.
+# How many blocks must follow a block before it counts. 0 is for a chain without reorgs.
 #confirmations = 0
 
-# Figures for Prometheus, and whether the process is well (/healthz).
+# Serve metrics for Prometheus, and the state of the process (/healthz).
 #metrics = "127.0.0.1:9100"
 #log-format = "json"
 """
@@ -56,10 +56,10 @@ _ROLES: Final = {
 [party]
 # Your own code: a function that returns a trainer. See `flo party check`.
 trainer = "my_trainer.py:make_trainer"
-# A keeper's relay: outbound HTTPS is all that this site then needs, and no coin for gas.
+# A keeper's relay: then this site needs only outbound HTTPS, and no coin for gas.
 #relay = "https://relay.example.org"
-# A global model that does worse on this site's own validation data raises an alert and is not taken
-# into use.
+# A global model that is worse on this site's own validation data raises an alert and is not
+# adopted.
 #alert-below = "accuracy=0.7"
 #alert-above = "loss=1.0"
 # The last good model. Default: current.safetensors in this role's directory below `home`.
@@ -68,21 +68,21 @@ trainer = "my_trainer.py:make_trainer"
     "aggregator": """\
 
 [aggregator]
-# Give an aggregator a key of its own where it runs beside another role.
+# An aggregator needs a key of its own if another role uses the key above.
 #key = "aggregator.json"
 """,
     "watcher": """\
 
 [watcher]
 #key = "watcher.json"
-# The most to pay for one demand, in ETH. It comes back if the model was wrong.
+# The largest bond for one demand, in ETH. It is refunded if the model was wrong.
 #max-bond = 1
 """,
     "keeper": """\
 
 [keeper]
 #key = "keeper.json"
-# Take messages and updates of parties that are behind a firewall.
+# Accept messages and updates from parties that are behind a firewall.
 #relay = "127.0.0.1:8600"
 """,
 }
@@ -92,7 +92,7 @@ def init(
     file: Annotated[Path, typer.Argument(help="The settings file to write.")] = config.FILE,
     role: Annotated[str, typer.Option(help="party, aggregator, watcher or keeper.")] = "party",
 ) -> None:
-    """Write a settings file with comments, to be filled in. An existing one is never overwritten.
+    """Write a settings file with comments, to be completed. An existing one is never overwritten.
 
     Example: flo init --role party
     """
@@ -104,10 +104,10 @@ def init(
             new.write(text)
     except FileExistsError as error:
         raise InputError(
-            f"{file} exists already, and was left as it is.", "Give another FILE."
+            f"{file} exists already and was not changed.", "Give another FILE."
         ) from error
     except OSError as error:
         raise InputError(
             f"{file} cannot be written: {error.strerror}.", "Check its directory."
         ) from error
-    say(f"{safe(file)} is written. Fill it in; then `flo keys new key.json`.")
+    say(f"{safe(file)} is written. Complete it, then run `flo keys new key.json`.")

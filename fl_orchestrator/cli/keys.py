@@ -57,7 +57,7 @@ def list_(
     ] = _DIRECTORY,
     json_output: JsonOption = False,
 ) -> None:
-    """List the accounts of the key files in a directory, as the files name them: none is opened.
+    """List the accounts that the key files in a directory name. No key is decrypted.
 
     Example: flo keys list keys/
     """
@@ -88,7 +88,7 @@ def _files(directory: Path) -> list[Path]:
         raise KeyStoreError(
             f"{directory} cannot be read: {error.strerror}.", "`flo keys new FILE` makes a key."
         ) from error
-    # What is no file, a pipe say, might never end.
+    # Regular files only: reading a pipe, for example, might never end.
     return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
 

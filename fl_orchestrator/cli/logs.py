@@ -1,4 +1,4 @@
-"""Structured logs: quiet by default, on stderr when asked for."""
+"""Structured logs on stderr: warnings only by default, more with an option."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BadLogging(InputError):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)  # structlog keeps a lock for each stream
 class _Tolerant:
-    """A stream that loses what it cannot write: a full disk must not end who logs that it is."""
+    """A stream that drops what it cannot write: a full disk must not end the process that logs."""
 
     stream: TextIO
 
@@ -38,7 +38,7 @@ class _Tolerant:
 
 
 def _made_printable(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """What came from outside, a node's message say, must not act on whoever reads the log."""
+    """Escape control characters in text from outside, which could act on the reader's terminal."""
     traceback = event.pop("exception", None)
     event = {printable(key): printable_value(value) for key, value in event.items()}
     if traceback is not None:
@@ -51,23 +51,23 @@ def _json_line(event: dict[str, Any], default: Any = repr, **_: Any) -> str:
 
 
 class _Printable(logging.Formatter):
-    """For what libraries log, which goes past structlog."""
+    """The formatter for logs of libraries, which do not use structlog."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record), "  ")
 
 
 def configure(debug: bool) -> None:
-    """Log warnings and worse; with ``debug`` everything. Logs never go to stdout."""
+    """Log warnings and errors; with ``debug`` all levels. Logs never go to stdout."""
     log("debug" if debug else "warning", "text")
 
 
 def log(level: str, kind: str) -> None:
-    """Log this level and worse to stderr, as text or as JSON lines. Raises BadLogging."""
+    """Log this level and higher ones to stderr, as text or as JSON lines. Raises BadLogging."""
     for name, value, known in (("level", level, _LEVELS), ("format", kind, _FORMATS)):
         if value not in known:
             raise BadLogging(f"There is no log {name} {value!r}.", f"Use {', '.join(known)}.")
-    # Tracebacks without local variables: one may be a key or a password.
+    # Tracebacks without local variables, because a variable may hold a key or a password.
     render: list[Any] = [
         structlog.processors.format_exc_info,
         _made_printable,
@@ -95,5 +95,5 @@ def log(level: str, kind: str) -> None:
 
 
 def silence() -> None:
-    """Log nothing but what ends the command."""
+    """Log only critical errors."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -51,22 +51,24 @@ class _Commands(LazyGroup):
         "init": _lazy(
             "init",
             "init",
-            "Write a settings file with comments, to be filled in. An existing one is never "
+            "Write a settings file with comments, to be completed. An existing one is never "
             "overwritten.",
         ),
         "federation": _lazy(
             "consortium.federation",
             "app",
-            "Create a federation, admit accounts, fund rewards, look.",
+            "Create a federation, admit accounts, fund rewards, show its terms.",
         ),
         "party": _lazy("roles.party", "app", "Take part with your own data."),
         "aggregator": _lazy("roles.aggregator", "app", "Compute and attest to global models."),
-        "keeper": _lazy("roles.keeper", "app", "Move rounds on. Anyone can."),
+        "keeper": _lazy(
+            "roles.keeper", "app", "Open rounds and bring them to their end. Anyone can."
+        ),
         "watcher": _lazy(
-            "roles.watcher", "app", "Check every model, and undo the wrong ones. Anyone can."
+            "roles.watcher", "app", "Check every model, and have wrong ones revoked. Anyone can."
         ),
         "manifest": _lazy("consortium.manifest", "app", "Describe a federation's model."),
-        "round": _lazy("audit.rounds", "app", "Look at rounds."),
+        "round": _lazy("audit.rounds", "app", "Show rounds and their outcomes."),
         "model": _lazy("audit.model", "app", "Fetch the global model, or compute it again."),
         "keys": _lazy("keys", "app", "Make and list encrypted key files."),
         "contracts": _lazy("consortium.contracts", "app", "Compile the contracts."),
@@ -92,26 +94,26 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """What stands before a command; it is read where it is used."""
+    """The options before a command. They are read from the context where they are used."""
 
 
 def main() -> None:
     """Run the command line; errors become a sentence and an exit code."""
     with streams.prepared():
         code = _outcome(lambda: app(standalone_mode=False))
-        # What is left in a buffer may be what cannot be written.
+        # Flush inside the handler: a write error may occur only now.
         code = _outcome(streams.flush) or code
     sys.exit(code)
 
 
 def _outcome(action: Callable[[], Any]) -> int:
-    """The exit code of an action, whose errors are explained."""
+    """Run an action, explain its error if it raises one, and return the exit code."""
     try:
         code = action()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
-        # Whoever reads has seen enough: `flo … | head`.
+        # The reader has closed the pipe, for example `flo … | head`.
         streams.give_up()
         return _ABORTED
     except typer.Abort:
@@ -122,7 +124,7 @@ def _outcome(action: Callable[[], Any]) -> int:
     except FloError as error:
         return _explain("Error:", error.message, error.hint, error.exit_code)
     except OSError as error:
-        # Stores, keys and chains explain their own failures; this is any other file's.
+        # Stores, keys and chains raise errors of their own; this is an error of any other file.
         what = "" if error.filename is None else f"{error.filename}: "
         sentence = f"{what}{error.strerror or error}."
         return _explain("Error:", sentence, _FILE_HINT, ContentError.exit_code)
@@ -137,14 +139,14 @@ def _outcome(action: Callable[[], Any]) -> int:
         return _explain(
             "Unexpected error:",
             f"{type(error).__name__}: {error}",
-            "This is a defect of flo; run it again with `flo --debug …` for the details.",
+            "This is a defect of flo. Run it again with `flo --debug …` for the details.",
             _DEFECT,
         )
     return code if isinstance(code, int) else 0
 
 
 def _misused(error: Any) -> int:
-    """Show what click says of wrong options, which may come from a settings file."""
+    """Show click's message about wrong options, which may come from a settings file."""
     shown = io.StringIO()
     error.show(shown)
     sys.stderr.write(printable_lines(shown.getvalue()))
@@ -152,7 +154,7 @@ def _misused(error: Any) -> int:
 
 
 def _explain(title: str, sentence: str, hint: str | None, code: int) -> int:
-    """Show the error being handled; all of it with --debug."""
+    """Show the error that is being handled; with --debug also its traceback."""
     from rich.markup import escape
 
     from fl_orchestrator.cli.console import err
@@ -167,5 +169,5 @@ def _explain(title: str, sentence: str, hint: str | None, code: int) -> int:
         if hint:
             err.print(escape(printable_lines(hint, "  ")), soft_wrap=True)
     except OSError:
-        streams.give_up()  # nobody can be told; the exit code is all there is
+        streams.give_up()  # no stream can be written to; only the exit code reports the error
     return code

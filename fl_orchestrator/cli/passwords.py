@@ -1,4 +1,4 @@
-"""Passwords and keys: typed unseen, piped in, or read from a file; never an argument."""
+"""Passwords and keys: typed without echo, piped in, or read from a file; never an argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_SECRET_BYTES: Final = 4 * _MAX_SECRET_CHARACTERS
 
 
 def read_password(password_file: Path | None, prompt: str, confirm: bool = False) -> str:
-    """The password: a file's first line, or what is typed."""
+    """Read the password from a file's first line, or ask for it. Raises KeyStoreError."""
     if password_file is None:
         return ask_secret(prompt, "Give the password with --password-file.", confirm)
     try:
@@ -35,9 +35,9 @@ def read_password(password_file: Path | None, prompt: str, confirm: bool = False
 
 
 def ask_secret(prompt: str, otherwise: str, confirm: bool = False) -> str:
-    """What is typed, unseen, or the first line of what is piped in.
+    """Ask for a secret without echo, or read the first line of a pipe.
 
-    Raises KeyStoreError, which says what to do ``otherwise``, when there is neither.
+    Raises KeyStoreError with the hint ``otherwise`` if there is no input.
     """
     if sys.stdin.isatty():
         return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
@@ -47,5 +47,5 @@ def ask_secret(prompt: str, otherwise: str, confirm: bool = False) -> str:
 
 
 def _first_line(file: TextIO) -> str:
-    # PowerShell puts a byte order mark before what it pipes.
+    # PowerShell writes a byte order mark before the text that it pipes.
     return file.readline(_MAX_SECRET_CHARACTERS).removeprefix("\ufeff").rstrip("\r\n")

@@ -17,7 +17,7 @@ RULE_DEFAULT: Final = RuleKind.WEIGHTED_MEAN.label
 
 
 def rule_option(panel: str | None = None, before: str = "", after: str = "") -> Any:
-    """``--rule``. Its help is the names of all rules, between ``before`` and ``after``."""
+    """``--rule``. Its help lists all rules' names, between the texts ``before`` and ``after``."""
     names = [f"{kind.label} ({kind.alias})" if kind.alias else kind.label for kind in RuleKind]
     return typer.Option(help=f"{before}{_listed(names)}.{after}", rich_help_panel=panel)
 
@@ -28,9 +28,9 @@ def trim_option(panel: str | None = None) -> Any:
 
 
 def chosen_rule(label: str, **fractions: float | None) -> RuleSpec:
-    """The rule with the parameters that are given, each by its option's name.
+    """The rule with the given parameters, as fractions by their options' names.
 
-    Raises UnknownRule, and InputError for a parameter that the rule does not take, or not so.
+    Raises UnknownRule, and InputError for a parameter or a value that the rule does not accept.
     """
     from fl_orchestrator.model.manifest import RuleSpec
 
@@ -57,14 +57,14 @@ def _parameter_option(parameter: Parameter, panel: str | None) -> Any:
 
 def _basis_points(parameter: Parameter, fraction: float) -> int:
     most = parameter.most / BPS
-    # This refuses NaN too, which compares as false.
+    # The condition also refuses NaN, because every comparison with NaN is false.
     if not 0 <= fraction <= most:
-        raise InputError(f"--{parameter.option} is {fraction:g}; it has to be 0 to {most:g}.")
+        raise InputError(f"--{parameter.option} is {fraction:g}; it must be 0 to {most:g}.")
     value = round(fraction * BPS)
-    # float() reads the nearest double of a decimal, and so does this division.
+    # Both float() and this division return the double nearest to the decimal, so they are equal.
     if value / BPS != fraction:
         raise InputError(
-            f"--{parameter.option} is {fraction!r}, which is no multiple of {1 / BPS:g}.",
+            f"--{parameter.option} is {fraction!r}, which is not a multiple of {1 / BPS:g}.",
             "Write it with at most four decimals.",
         )
     return value

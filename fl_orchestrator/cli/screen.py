@@ -1,4 +1,4 @@
-"""A Rich console whose text cannot act on the terminal."""
+"""A Rich console that escapes control characters in the text that it prints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.segment import Segment
 from fl_orchestrator.cli import streams
 from fl_orchestrator.printable import is_printable, printable_lines
 
-# Piped output has no width of its own: tables must not cut addresses.
+# The width of piped output: large enough that tables do not cut addresses.
 _PIPED_WIDTH: Final = 160
 
 
 class Screen(Console):
-    """stdout or stderr. Only Rich's own control codes reach it, none that stand in a text."""
+    """stdout or stderr. Only Rich's own control codes reach it; those in a text are escaped."""
 
     def __init__(self, stderr: bool) -> None:
         piped = not (stderr or streams.stdout().isatty())
@@ -25,14 +25,14 @@ class Screen(Console):
 
     @property
     def file(self) -> IO[str]:
-        """Where it writes to: at each moment, the process's or the command's own stream."""
+        """The stream that it writes to now: the process's, or the command's own."""
         file = sys.stderr if self.stderr else streams.stdout()
-        # While something moves on the terminal, Rich stands in front of the stream.
+        # During a live display, Rich replaces the stream by a proxy.
         return getattr(file, "rich_proxied_file", file)
 
     @file.setter
     def file(self, new: IO[str]) -> None:  # noqa: ARG002
-        raise AttributeError("a screen's stream is the process's")
+        raise AttributeError("a screen always writes to the process's stream")
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -42,5 +42,5 @@ class Screen(Console):
 
 
 def _printable(segment: Segment) -> Segment:
-    # Line ends are Rich's own by now: what comes from outside has had its own escaped.
+    # Line ends here come from Rich: those in text from outside have been escaped before.
     return Segment(printable_lines(segment.text), segment.style)

@@ -1,7 +1,7 @@
-"""What the commands on a living chain share: the options of a site, and what they open.
+"""The options of a site, which commands on a running chain share, and what those options open.
 
-A command takes an ``Endpoint`` (it reads a chain), an ``Account`` (of somebody), a ``Payer`` (it
-sends) or a ``Site`` (it also stores), whose fields are its options.
+A command takes an ``Endpoint`` (to read a chain), an ``Account`` (to read one account), a ``Payer``
+(to send transactions) or a ``Site`` (to use a store too); the fields of that class are its options.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _GWEI_IN_ETHER: Final = 10**9
 
 
 def shared(name: str, text: str, **more: Any) -> Any:
-    """An option that every role of a site has: also an environment variable, and a key of flo.toml.
+    """An option of every role, which is also an environment variable and a key of flo.toml.
 
     Precedence: option, environment, file, default.
     """
@@ -45,18 +45,18 @@ def shared(name: str, text: str, **more: Any) -> Any:
 
 RpcOption = Annotated[
     str,
-    # What is set may have a key in it, so no help shows it.
+    # The environment's value may contain an API key, so the help does not show it.
     shared(
         "--rpc",
-        "The chain's JSON-RPC endpoint; further ones, after commas, stand in for it. "
-        "Default: http://127.0.0.1:8545.",
+        "The chain's JSON-RPC endpoint, or several, separated by commas, which are used in "
+        "turn if one fails. Default: http://127.0.0.1:8545.",
         metavar="URLS",
         show_default=False,
     ),
 ]
 KeyOption = Annotated[
     Path | None,
-    # What is set may have a password in it, so no help shows it.
+    # The environment's value may contain a password, so the help does not show it.
     shared(
         "--key",
         "An encrypted keystore file, or the URL of a remote signer and, after #, the account: "
@@ -74,10 +74,10 @@ PasswordOption = Annotated[
 ]
 FederationOption = Annotated[
     str | None,
-    shared("--federation", "The contract's address. Default: the one on record."),
+    shared("--federation", "The contract's address. Default: the recorded one."),
 ]
 DeploymentsOption = Annotated[
-    Path, shared("--deployments", "Where `flo federation create` keeps its record.")
+    Path, shared("--deployments", "Where `flo federation create` stores its record.")
 ]
 StoreOption = Annotated[
     str, shared("--store", "file:///path/to/directory or kubo+http://127.0.0.1:5001.")
@@ -86,7 +86,7 @@ HomeOption = Annotated[
     Path, shared("--home", "Private files of this role; keep them until a round ends.")
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, send nothing, spend nothing.")
+    bool, typer.Option("--dry-run", help="Check everything, but send and spend nothing.")
 ]
 TimeoutOption = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the round to move.")
@@ -106,7 +106,7 @@ GatewaysOption = Annotated[
     str,
     shared(
         "--gateways",
-        "HTTP gateways, with commas, that are asked for what the store has not.",
+        "HTTP gateways, separated by commas, to fetch content from that the store does not have.",
         metavar="URLS",
         show_default=False,
     ),
@@ -122,7 +122,7 @@ RelayOption = Annotated[
 ]
 ConfirmationsOption = Annotated[
     int,
-    shared("--confirmations", "Blocks that have to follow before something counts.", min=0),
+    shared("--confirmations", "How many blocks must follow a block before it counts.", min=0),
 ]
 DailyCapOption = Annotated[
     str, shared("--daily-cap", "The most to pay for gas in a day (UTC).", metavar="ETH")
@@ -138,9 +138,7 @@ MaxFeeOption = Annotated[
 
 MetricsOption = Annotated[
     str,
-    shared(
-        "--metrics", "Serve figures for Prometheus, and /healthz, there.", metavar="[HOST:]PORT"
-    ),
+    shared("--metrics", "Serve metrics for Prometheus, and /healthz, here.", metavar="[HOST:]PORT"),
 ]
 LogFormatOption = Annotated[
     str, shared("--log-format", "text, or json: one object for each line.", metavar="FORMAT")
@@ -151,27 +149,27 @@ LogLevelOption = Annotated[
 
 
 class NoHome(InputError):
-    """A path begins with ~, and this account has no home directory."""
+    """A path begins with ~, and this user has no home directory."""
 
 
 class NoRecordedFederation(InputError):
-    """No federation was named, and none is on record for this chain."""
+    """No federation was named, and none is recorded for this chain."""
 
 
 class NotNamed(InputError):
-    """The command needs something that neither an option nor the site's file names."""
+    """The command needs a value that no option, environment variable or flo.toml gives."""
 
 
 OnReceipt: TypeAlias = "Callable[[Receipt], None]"
 
 
 def _ignore(_receipt: Receipt) -> None:
-    """What is done with a receipt where nobody asks for it."""
+    """The default for ``on_receipt``: do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The options of a command that looks at a federation."""
+    """The options of a command that reads a federation's state."""
 
     rpc: RpcOption = RPC_DEFAULT
     chain_id: ChainIdOption = None
@@ -189,13 +187,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account(Endpoint):
-    """The options of a command that is about an account."""
+    """The options of a command that reads an account's state."""
 
     key: KeyOption = None
     home: HomeOption = HOME_DEFAULT
 
     def account(self, named_one: str = "") -> str:
-        """The address of the named account, or of the key's, which takes no password."""
+        """The address ``named_one``, or that of the key, which is read without its password."""
         if named_one:
             return parse_address(named_one)
         from fl_orchestrator.chain.signing.keys import keystore_address
@@ -227,7 +225,7 @@ class Payer(Account):
         return Sender(chain.web3, signer, chain.reverts, policy, on_receipt)
 
     def alone_with(self, chain: Federation, address: str) -> AbstractContextManager[None]:
-        """The account's lock: nobody else on this site sends from it meanwhile."""
+        """Hold the account's lock: no other process on this site sends from it meanwhile."""
         from fl_orchestrator.service.lock import account_lock
 
         return account_lock(self.role_home(chain, address), address)
@@ -268,7 +266,7 @@ class Site(Payer):
 
 
 def open_content(store: str, gateways: str, relay: str) -> ContentStore:
-    """The store, and what is asked for content that it has not."""
+    """The store, with the gateways for content that it does not have."""
     from fl_orchestrator.content.by_url import open_store
 
     urls = [url for part in f"{gateways},{relay}".split(",") if (url := part.strip())]
@@ -306,7 +304,7 @@ def with_options(command: _Command) -> _Command:
 
 
 def named(option: str, value: _T | None) -> _T:
-    """What an option names. Raises NotNamed."""
+    """The value of an option that is required. Raises NotNamed."""
     if not value:
         raise NotNamed(
             f"This command needs --{option}.",
@@ -316,13 +314,13 @@ def named(option: str, value: _T | None) -> _T:
 
 
 def signer_url(key: Path) -> str | None:
-    """The URL of a remote signer, if that was given for a file: as a path it lost a slash."""
+    """The URL of a remote signer if ``key`` is one; Path() has turned its // into one slash."""
     scheme, _, rest = key.as_posix().partition(":/")
     return f"{scheme}://{rest}" if scheme in ("http", "https") else None
 
 
 def open_signer(key: Path | None, password_file: Path | None) -> Signer:
-    """The account of a remote signer's URL, or of a keystore file, which takes its password."""
+    """The signer of a remote signer's URL, or of a keystore file, after asking its password."""
     from fl_orchestrator.chain.signing.keys import load_keystore
     from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 
@@ -333,7 +331,7 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
 
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
-    """The federation at an address, or the one on record for this chain."""
+    """The federation at an address, or the recorded one of this chain."""
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
 
@@ -343,14 +341,14 @@ def open_federation(web3: Web3, address: str | None, deployments: Path) -> Feder
         if not found:
             raise NoRecordedFederation(
                 f"{record.path} records no federation on chain {web3.eth.chain_id}.",
-                "Name one with --federation, or make one with `flo federation create`.",
+                "Name one with --federation, or create one with `flo federation create`.",
             )
         address = found[-1]
     return Federation(web3, parse_address(address))
 
 
 def deployed_at(chain: Federation, deployments: Path) -> int:
-    """The block of a federation's deployment if it is on record, else 0: where its events begin."""
+    """The block of the recorded deployment, or 0: a federation has no events before it."""
     from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
 
     recorded = DeploymentRecord(deployments, chain.chain_id).load().values()
@@ -375,16 +373,16 @@ def parse_address(text: str) -> str:
 
 
 def expanded(path: Path) -> Path:
-    """A path without its ~. Raises NoHome."""
+    """A path with ~ replaced by the home directory. Raises NoHome."""
     try:
         return path.expanduser()
     except RuntimeError as error:
         raise NoHome(
-            f"{path} cannot be found: this account has no home directory.",
+            f"{path} cannot be found: this user has no home directory.",
             "Set HOME, or name another directory: --home or FLO_HOME for a role's files.",
         ) from error
 
 
 def role_home(home: Path, federation: Federation, address: str) -> Path:
-    """The directory of one account's role in one federation."""
+    """The directory of one account in one federation."""
     return expanded(home) / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()

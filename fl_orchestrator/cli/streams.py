@@ -1,7 +1,6 @@
-"""The process's standard streams: what they may be, and what may be written to them.
+"""The process's standard streams, made safe for any text, and stdout reserved for the command.
 
-stdout belongs to the command: what a trainer prints goes to stderr, so that ``--json`` is one JSON
-object and nothing else.
+What a trainer prints goes to stderr, so that ``--json`` prints one JSON object and nothing else.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from typing import Final, TextIO
 _ERRORS: Final = "flo"
 _STDOUT: Final = 1
 _STDERR: Final = 2
-# What stands for characters that an encoding lacks, before they are escaped.
+# Replacements for characters that an encoding lacks; all others are escaped.
 _PLAIN: Final = {"…": "...", "–": "-", "—": "-", "×": "x", "−": "-", "’": "'", "·": "."}
 
-# The command's own stdout, once the process's belongs to others.
+# The command's own stdout after `divert`, which makes the process's stdout write to stderr.
 _own_stdout: TextIO | None = None
 
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Streams that take any text, whatever the locale, and exist, even where they were closed."""
+    """Make the streams accept any text in any locale, and open those that are closed."""
     global _own_stdout
     codecs.register_error(_ERRORS, _replaced)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            # It was closed by whoever started this process.
+            # The parent process has closed it.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
@@ -42,18 +41,18 @@ def prepared() -> Iterator[None]:
 
 
 def stdout() -> TextIO:
-    """Where a command's own output goes."""
+    """The stream for a command's own output."""
     return _own_stdout or sys.stdout
 
 
 def divert() -> None:
-    """From now on, what others print to stdout goes to stderr: also from C, and at the exit."""
+    """Redirect what others print to stdout, also from C and at the exit, to stderr from now on."""
     global _own_stdout
     if _own_stdout is not None:
         return
     own: TextIO = sys.stdout
     own.flush()
-    # In a process of its own, the descriptor changes hands as well.
+    # Unless stdout is replaced, as in tests, redirect the file descriptor too.
     if own is sys.__stdout__ and own.fileno() == _STDOUT:
         descriptor = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)
@@ -64,17 +63,17 @@ def divert() -> None:
 
 
 def flush() -> None:
-    """Write what is left. Raises OSError."""
+    """Write what is left in the buffers. Raises OSError."""
     for stream in (stdout(), sys.stderr):
         with contextlib.suppress(ValueError):  # it was closed
             stream.flush()
 
 
 def give_up() -> None:
-    """Let whatever is still to be written go nowhere, so that the exit does not fail again."""
+    """Send all further output to the null device, so that flushing at exit does not fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in {stdout(), sys.stdout}:
-        with contextlib.suppress(OSError, ValueError):  # no real file, or closed
+        with contextlib.suppress(OSError, ValueError):  # not a real file, or closed
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 

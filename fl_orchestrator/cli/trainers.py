@@ -1,4 +1,4 @@
-"""A person's own trainer, as commands take it: whose code runs, and where what it prints goes."""
+"""The user's own trainer as an option: which code may run, and where its output goes."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ _MOST_TRUSTED_BYTES: Final = 1 << 20
 
 
 class UntrustedTrainer(InputError):
-    """A settings file that nobody named would have code run."""
+    """A settings file that the user did not name asks to run code."""
 
 
 def _require_trust(
     context: typer.Context, parameter: typer.CallbackParam, trainer: Path | None
 ) -> Path | None:
-    """Let code that only the working directory's flo.toml names run if a person has said so.
+    """Ask before running code that only the working directory's flo.toml names.
 
-    Somebody may work in a directory that another has written. Raises UntrustedTrainer.
+    Another person may have written that directory. Raises UntrustedTrainer.
     """
     settings = context.meta.get(FOUND)
     source = context.get_parameter_source(parameter.name or "")
     named = source is None or source.name != "DEFAULT_MAP"
     if trainer is None or settings is None or named or context.resilient_parsing:
         return trainer
-    # Neither file's content is part of it: who may change it was the question.
+    # The files' contents are not part of it: the user trusts everybody who may change them.
     entry = [str(settings), str(trainer)]
     if entry in _trusted():
         return trainer
     shown = f"{printable(str(settings))} names code to run: {printable(str(trainer))}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UntrustedTrainer(
-            f"{shown}. It is not run, as nobody has named that file.",
+            f"{shown}. The code was not run, because you did not name that file.",
             "If it is yours, name it: flo --config flo.toml …, FLO_CONFIG, or --trainer.",
         )
     if not typer.confirm(f"{shown}. Run it with your rights, now and later?", err=True):
@@ -60,7 +60,7 @@ def _require_trust(
 
 
 def _trusted() -> list[Any]:
-    """The pairs of a settings file and a trainer that a person has trusted."""
+    """The pairs of settings file and trainer that the user has trusted before."""
     try:
         with (expanded(HOME_DEFAULT) / _TRUSTED).open("rb") as file:
             entries = json.loads(file.read(_MOST_TRUSTED_BYTES))
@@ -70,7 +70,7 @@ def _trusted() -> list[Any]:
 
 
 def _trust(entry: list[str]) -> None:
-    """Remember an answer; without a home directory, or a writable one, it is asked again."""
+    """Store an answer. Without a writable home directory, the question is asked every time."""
     from fl_orchestrator.files import write_whole
     from fl_orchestrator.json_text import to_json
 
@@ -85,7 +85,7 @@ TrainerOption = Annotated[
     typer.Option(
         "--trainer",
         metavar="FILE.py:FUNCTION",
-        help="Your own code: a function for a trainer.",
+        help="Your own code: a function that returns a trainer.",
         callback=_require_trust,
     ),
 ]
@@ -93,9 +93,9 @@ TrainerOption = Annotated[
 
 @contextlib.contextmanager
 def loading(trainer: Path | str) -> Iterator[tuple[CheckedTrainer, Status]]:
-    """Load a trainer, with a status line that goes on meanwhile; raises what ``load_trainer`` does.
+    """Load a trainer below a status line, which the caller may change.
 
-    What it prints from now on goes to stderr.
+    From now on, what the trainer prints goes to stderr. Raises what ``load_trainer`` raises.
     """
     from fl_orchestrator.training.loading import load_trainer
 

@@ -44,7 +44,7 @@ class Options:
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
-                raise BadOptions(f"--{name} is {value}; it has to be {low} to {high}.")
+                raise BadOptions(f"--{name} is {value}; it must be {low} to {high}.")
 
     @property
     def drawn(self) -> int:

@@ -143,22 +143,22 @@ def test_a_dry_run_checks_everything_and_sends_nothing(site: Site) -> None:
 
 def test_terms_that_no_contract_takes_are_refused_before_anything_is_sent(site: Site) -> None:
     refusals = {
-        ("--parties", "0"): "0 is not 1 to",
-        ("--parties", "4294967296"): "4294967296 is not 1 to",
+        ("--parties", "0"): "0 is not in the range 1 to",
+        ("--parties", "4294967296"): "4294967296 is not in the range 1 to",
         ("--parties", "101"): "101 participants need room for 101 updates",
         ("--parties", "200", "--participants", "90"): "90 participants need room for 128",
         ("--participants", "3"): "3 of 2 parties cannot be drawn",
-        ("--participants", "0"): "0 is not 1 to",
+        ("--participants", "0"): "0 is not in the range 1 to",
         ("--min-updates", "3"): "3 updates cannot be required of 2 participants",
         ("--open-admission",): "Where anybody may register",
-        ("--commit-period", "0"): "0 is not 1 to",
-        ("--unbond-period", "2147483648"): "2147483648 is not 1 to",
+        ("--commit-period", "0"): "0 is not in the range 1 to",
+        ("--unbond-period", "2147483648"): "2147483648 is not in the range 1 to",
         ("--reward", "abc"): "'abc' is not an amount",
         ("--party-stake", "1e-19"): "1e-19 ETH cannot be paid",
         ("--aggregator-stake", "1e11"): "1e11 ETH cannot be paid",
-        ("--rule", "median"): "The manifest says the rule",
-        ("--trim", "0.1"): "The manifest says the rule",
-        ("--dataset", "digits"): "A federation has one model",
+        ("--rule", "median"): "The manifest already defines the rule",
+        ("--trim", "0.1"): "The manifest already defines the rule",
+        ("--dataset", "digits"): "A federation needs exactly one model",
     }
     site.key("owner")
     sent = sent_by(site, "owner")
@@ -204,7 +204,7 @@ def test_a_stake_below_the_minimum_and_a_false_beneficiary_are_refused(deployed:
     registered = flo(*register, "--stake", "0.25", "--beneficiary", beneficiary).succeeded().out
     assert registered == (
         f"{deployed.address('hospital')} is registered as party with 0.25 ETH. It counts from the "
-        f"next round that opens; withdrawals and rewards go to {beneficiary}.\n"
+        f"next round that opens; withdrawals and rewards are paid to {beneficiary}.\n"
     )
 
 

@@ -143,7 +143,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_command_goes_on(site: Site) -> None:
         assert stopped.code == 130
         assert stopped.out == ""
         assert stopped.err.endswith(
-            "Interrupted.\nNothing is lost: run the same command again to go on.\n"
+            "Interrupted.\nNothing is lost: run the same command again to continue.\n"
         )
         assert ("Traceback" in stopped.err) == (process is submitting)
         assert_no_secret(stopped.err)

@@ -188,7 +188,9 @@ def test_whoever_is_not_registered_is_told_to_register(site: Site) -> None:
 def test_waiting_ends_with_what_was_waited_for(site: Site) -> None:
     attestation = flo("aggregator", "attest", *site.working("university"), "--timeout", "2")
     attestation.refused(
-        3, "Nothing more happened within 2 s. Round 1: the commit phase ends in", "nothing is lost"
+        3,
+        "The round did not change within 2 s. Round 1: the commit phase ends in",
+        "nothing is lost",
     )
     never = flo(*site.submission("hospital", good(site)), "--timeout", "-1")
     never.refused(2, "--timeout")
@@ -243,5 +245,5 @@ def test_a_copy_of_anothers_update_is_told_that_it_does_not_count(
     ended = sorted((finish(process) for process in submitted), key=lambda one: one.code)
     assert [one.json["counted"] for one in ended] == [True, False]
     ended[0].succeeded()
-    ended[1].refused(3, "does not count: its numbers were revealed before")
+    ended[1].refused(3, "does not count: another update with the same numbers was revealed before")
     assert site.observe().current.phase is Phase.ATTEST

@@ -415,7 +415,7 @@ def test_an_option_that_an_attack_does_not_heed_is_refused(option: tuple[str, st
 
 
 def test_an_impossible_seed_is_refused() -> None:
-    flo("demo", "--attack", "copycat", "--seed", "-1").refused(2, "--seed is -1; it has to be 0 to")
+    flo("demo", "--attack", "copycat", "--seed", "-1").refused(2, "--seed is -1; it must be 0 to")
 
 
 def test_help_names_every_attack() -> None:

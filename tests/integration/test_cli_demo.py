@@ -324,12 +324,12 @@ def test_ctrl_c_leaves_a_readable_directory_and_the_demo_starts_over(
     stopped = finish(process)
     assert stopped.code == 130, "".join(said) + stopped.err
     assert stopped.err == (
-        f"Error: Interrupted.\n{out} has the record of the rounds so far: `flo verify {out}` "
-        "checks it. Running the demo again starts over.\n"
+        f"Error: Interrupted.\n{out} contains the record of the rounds so far: `flo verify {out}` "
+        "checks it. Running the demo again starts from the beginning.\n"
     )
     lines = flo("verify", out).succeeded().out.splitlines()
     assert lines[-1] == (
-        "The run was stopped before its end: it has no comparison and no final model."
+        "The run was stopped before its end, so it has no comparison and no final model."
     )
     # Another process, the same seed: the same bits.
     assert history_of(run)["rounds"][0] == history_of(out)["rounds"][0]

@@ -249,11 +249,11 @@ def test_a_stake_is_asked_back_and_paid_when_it_is_due(tmp_path: Path, node: Anv
     flo("party", "register", *key, *site.on_chain(), "--beneficiary", heir).succeeded()
     file = settings(site, "hospital")
     would = flo(*party(file, "withdraw", "--dry-run")).succeeded()
-    assert "Would ask 0.1 ETH back" in would.out
+    assert "Would request 0.1 ETH back" in would.out
     assert "due in 7 d" in would.out
     assert site.observe("hospital").party.unbond_at == 0
     asked = flo(*party(file, "withdraw")).succeeded()
-    assert "Asked 0.1 ETH back" in asked.out
+    assert "Requested 0.1 ETH back" in asked.out
     assert "in 7 d, on 20" in asked.out
     flo(*party(file, "withdraw")).refused(3, "0.1 ETH is due in", "Run the command again then")
     node.pass_time(604_900)

@@ -1,4 +1,4 @@
-"""`flo round` and `flo model`: what became of rounds, and their models computed again."""
+"""`flo round` and `flo model`: the outcome of rounds, and their models computed again."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_an_open_round_is_shown_as_far_as_it_is(
 ) -> None:
     federation = vector_federation(tmp_path / "new", updates=3)
     flo = on(federation)
-    assert flo("round", "list").succeeded().out == "No round was opened yet.\n"
+    assert flo("round", "list").succeeded().out == "No round has been opened yet.\n"
     flo("round", "show").refused(2, "There is no round 0", "None was opened yet")
     federation.send(federation.keeper_key, federation.federation.open_round())
     assert flo("round", "show", "--json").succeeded().json["outcome"] == "seeding"
@@ -274,7 +274,7 @@ def test_the_model_of_any_round_is_written_in_any_format(
         (["--format", "pickle"], 2, "There is no format 'pickle'"),
         (["--output", "model.txt"], 2, "There is no format 'txt'"),
         (["--output", "model.npz", "--format", "safetensors"], 2, "does not end in .safetensors"),
-        (["--format", "keras"], 2, "its layers are in your trainer"),
+        (["--format", "keras"], 2, "your trainer defines its layers"),
         (["--store", "nonsense"], 2, "'nonsense' is not understood"),
         (["--federation", "0x" + "11" * 20], 3, "no federation of this version"),
         (["--federation", "0x12"], 2, "'0x12' is not an address"),
@@ -300,15 +300,17 @@ def test_what_cannot_be_verified_is_refused(
 ) -> None:
     flo = on(history)
     flo("model", "verify", "--round", "4").refused(2, "Round 4 was revoked", "proven wrong")
-    flo("model", "verify", "--round", "0").refused(2, "Genesis follows from no updates")
-    flo("model", "verify", "--round", "1", "--all").refused(2, "Give --round or --all")
+    flo("model", "verify", "--round", "0").refused(2, "Genesis is not computed from updates")
+    flo("model", "verify", "--round", "1", "--all").refused(
+        2, "--round and --all exclude each other"
+    )
     empty = ["--store", f"file://{tmp_path}/empty"]
     flo("model", "verify", *empty).refused(4, "is not in the store")
     new = vector_federation(tmp_path / "new", updates=3)
     flo = on(new)
     for arguments in ([], ["--all"]):
         said = flo("model", "verify", *arguments).succeeded().out
-        assert said == "No round was accepted yet: there is only genesis.\n"
+        assert said == "No round has been accepted yet; the only model is genesis.\n"
     flo("model", "verify", "--round", "1").refused(2, "There is no round 1")
     assert json.loads(flo("model", "verify", "--all", "--json").out)["rounds"] == []
 
@@ -324,7 +326,7 @@ def test_a_trainer_without_a_keras_model_makes_no_keras_file(
         "def make_trainer(): return Mine()\n"
     )
     get = ["model", "get", "--output", tmp_path / "m.keras", "--trainer"]
-    on(history)(*get, trainer).refused(2, "makes a trainer that is no KerasTrainer")
+    on(history)(*get, trainer).refused(2, "returns a trainer that is not a KerasTrainer")
     on(history)(*get, tmp_path / "none.py").refused(2, "none.py does not exist")
 
 

@@ -109,7 +109,7 @@ def test_a_federation_is_started_stopped_and_goes_on(
     second.refused(6, "is in use by process", str(terminal.process.pid))
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.finish() == 0
-    assert "Stopped. Everything is in" in terminal.shown
+    assert "Stopped. All files are in" in terminal.shown
     assert leftovers(directory) == []
 
     went_on = run_one_round(options, environment).json

@@ -39,12 +39,12 @@ _FORMATS: Final = ("safetensors", "npz", "keras")
 
 RoundOption = Annotated[
     int | None,
-    typer.Option("--round", min=0, metavar="N", help="Of this round. Default: the last model."),
+    typer.Option("--round", min=0, metavar="N", help="The round. Default: that of the last model."),
 ]
 
 
 class NoArchitecture(InputError):
-    """A Keras model is wanted, and nobody says what its layers are."""
+    """A Keras model was requested without a trainer, which defines its layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def get(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="safetensors, npz or keras. Default: what --output ends in, or safetensors.",
+            help="safetensors, npz or keras. Default: the suffix of --output, or safetensors.",
         ),
     ] = "",
     output: Annotated[
@@ -80,7 +80,7 @@ def get(
         str,
         typer.Option(
             metavar="FILE.py[:FUNCTION]",
-            help="For keras: your trainer, a KerasTrainer, which knows the model's layers.",
+            help="For keras: your trainer, a KerasTrainer, which defines the model's layers.",
         ),
     ] = "",
     json_output: JsonOption = False,
@@ -127,20 +127,20 @@ def verify(
     site: Reader,
     round_number: RoundOption = None,
     all_rounds: Annotated[
-        bool, typer.Option("--all", help="The whole history, from genesis on.")
+        bool, typer.Option("--all", help="Every round of the history, from genesis on.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Compute a model again from its updates, and compare it with the one on-chain, bit for bit.
 
     Exits 1 and names the round and the first wrong coordinate if they differ; exits 1 too if an
-    update cannot be had. One round alone is checked against the model that it starts from; --all
-    leaves nothing to trust but the contract, and the node that tells its state.
+    update is not available. With --round, the check trusts the model that the round starts from;
+    with --all, it trusts only the contract, and the node that reports its state.
 
     Example: flo model verify --all --store kubo+http://127.0.0.1:5001
     """
     if all_rounds and round_number is not None:
-        raise InputError("There is one round, or all.", "Give --round or --all.")
+        raise InputError("--round and --all exclude each other.", "Give one of them.")
     with interruptible("Nothing was changed; run it again."), _workspace() as workspace:
         from fl_orchestrator.audit.model_audit import ModelAudit
         from fl_orchestrator.roles.context import ReadContext
@@ -185,7 +185,7 @@ def verify(
             }
         )
     elif not checked:
-        say("No round was accepted yet: there is only genesis.")
+        say("No round has been accepted yet; the only model is genesis.")
 
 
 @contextmanager
@@ -195,30 +195,32 @@ def _workspace() -> Iterator[Path]:
 
 
 def _format(named_one: str, output: Path | None, trainer: str) -> str:
-    """The format that is asked for."""
+    """The requested format. Raises InputError."""
     suffix = output.suffix.removeprefix(".") if output else ""
     kind = named_one or suffix or _FORMATS[0]
     if kind not in _FORMATS:
         raise InputError(f"There is no format {kind!r}.", f"Use {', '.join(_FORMATS)}.")
     if output is not None and suffix != kind:
-        raise InputError(f"{output} does not end in .{kind}.", "Whoever reads it goes by that.")
+        raise InputError(
+            f"{output} does not end in .{kind}.", "Programs choose the format by the suffix."
+        )
     if kind == "keras" and not trainer:
         raise NoArchitecture(
-            "A federation has a model's weights; its layers are in your trainer.",
-            "Give --trainer, or fetch safetensors or npz, and set them in your own model.",
+            "A federation stores only a model's weights; your trainer defines its layers.",
+            "Give --trainer, or fetch safetensors or npz and load them into your own model.",
         )
     return kind
 
 
 def _keras_model(trainer: str, tensors: list[WeightSpec]) -> KerasModel:
-    """The Keras model of a person's trainer, whose tensors are the manifest's."""
+    """The Keras model of the user's trainer; its tensors must match the manifest's."""
     with loading(trainer) as (loaded, _):
         loaded.require_model(tensors)
     model = loaded.keras_model
     if model is None:
         raise NoArchitecture(
-            f"{trainer} makes a trainer that is no KerasTrainer.",
-            "Fetch safetensors or npz, and set the weights in your own model.",
+            f"{trainer} returns a trainer that is not a KerasTrainer.",
+            "Fetch safetensors or npz, and load the weights into your own model.",
         )
     return model
 
@@ -230,6 +232,7 @@ def _model_to_check(chain: Federation, block: int, round_number: int | None) -> 
     model = chain.head() if round_number is None else model_of(chain, block, round_number)
     if model.height == 0:
         raise InputError(
-            "Genesis follows from no updates.", "Compare its root with what the owner published."
+            "Genesis is not computed from updates.",
+            "Compare its root with the one that the owner published.",
         )
     return model

@@ -1,4 +1,4 @@
-"""`flo round`: what became of a federation's rounds."""
+"""`flo round`: show the outcome of a federation's rounds."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.rounds import ResultRecord, RoundRecord
     from fl_orchestrator.chain.event_types import Answered, Demanded, RevealedUpdate, Slashed
 
-app = Noun("Look at rounds.")
+app = Noun("Show rounds and their outcomes.")
 
 
 @app.command("list")
 @with_options
 def list_rounds(
     site: Endpoint,
-    last: Annotated[int, typer.Option(min=1, metavar="N", help="So many, up to the last.")] = 20,
+    last: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many of the last rounds.")
+    ] = 20,
     json_output: JsonOption = False,
 ) -> None:
-    """List the last rounds: what became of each, its updates, its signers, its model.
+    """List the last rounds: the outcome, updates, signers and model of each.
 
     Example: flo round list --last 100
     """
@@ -58,20 +60,20 @@ def list_rounds(
     elif rounds:
         _print_table([_HEADS, *map(_line, rounds)])
     else:
-        say("No round was opened yet.")
+        say("No round has been opened yet.")
 
 
 @app.command()
 @with_options
 def show(
     site: Reader,
-    number: Annotated[int | None, typer.Argument(help="Its number. Default: the last.")] = None,
+    number: Annotated[int | None, typer.Argument(help="The round. Default: the last.")] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Show a round: who committed and what counted, who signed which result, and its disputes.
+    """Show a round: who committed, which updates counted, who signed which result, its disputes.
 
-    With a --store that has the round's model it also looks for tensors with values at the end of
-    their range, where training can move them no further.
+    With a --store that has the round's model, it also looks for tensors with values at the end of
+    their range, which training cannot move further.
 
     Example: flo round show 12
     """
@@ -273,7 +275,7 @@ def _tables(
 
 
 def _party_lines(record: RoundRecord) -> Iterator[tuple[str, ...]]:
-    """Those who revealed, in their order, then those who did not."""
+    """The parties that revealed, in the order of their reveals, then those that did not."""
     for update in record.updates:
         yield (short(update.party), _fate(record, update), str(update.weight), *_names(update))
     for copy in record.duplicates:
@@ -318,7 +320,7 @@ def _date(timestamp: int) -> str:
 
 
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    """Print columns; a long value is never broken."""
+    """Print columns; a long value is never wrapped."""
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

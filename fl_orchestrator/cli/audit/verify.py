@@ -23,26 +23,24 @@ from fl_orchestrator.errors import VerificationError
 
 
 class UnexpectedHead(VerificationError):
-    """The run is another one than the auditor expected."""
+    """The run's head is not the one that the auditor expected."""
 
 
 def verify(
     directory: Annotated[Path, typer.Argument(help="The --out directory of `flo demo`.")],
-    expect_head: Annotated[
-        str, typer.Option(help="The head's root that the run has to have.")
-    ] = "",
+    expect_head: Annotated[str, typer.Option(help="The root that the run's head must have.")] = "",
     json_output: JsonOption = False,
 ) -> None:
     """Check a recorded run: replay its transactions, recompute every model.
 
-    The signed transactions are sent to a fresh chain, which has to deploy this version's contract;
-    every root comes from there, every model is computed again from the stored updates. Exits 1 and
-    names the round and the first wrong coordinate if a model, an included update, a block or a root
-    was changed.
+    The signed transactions are sent to a new chain, and must deploy this version's contract. Every
+    root is read from that chain, and every model is computed again from the stored updates. Exits 1
+    and names the round and the first wrong coordinate if a model, an included update, a block or a
+    root was changed.
 
-    It shows that the run is what it says. Which run it is, you see by comparing the printed
-    addresses and roots with what somebody else told you (--expect-head). Accuracies and losses are
-    not checked: they need the data.
+    This shows that the record is consistent. To know that it is the run you mean, compare the
+    printed addresses and roots with those that you got elsewhere (--expect-head). Accuracies and
+    losses are not checked, because that needs the data.
 
     Example: flo verify flo-demo
     """
@@ -54,7 +52,7 @@ def verify(
         console = quiet_if(json_output)
         check_recorded(directory)
         with tempfile.TemporaryDirectory(prefix="flo-verify-") as workspace:
-            with console.status("Replaying the recorded transactions on a fresh chain …"):
+            with console.status("Replaying the recorded transactions on a new chain …"):
                 audit = Audit(directory, Path(workspace))
             rounds = 0
             for checked in audit.rounds():
@@ -86,7 +84,7 @@ def verify(
         f"[bold green]Verified:[/] {rounds} rounds, head {short(audit.head_root)}, "
         f"in {duration(seconds)}."
     )
-    # Short names, so that whole roots fit 80 columns.
+    # Short names, so that complete roots fit into 80 columns.
     print_pairs((name.partition("_")[0], value) for name, value in audit.identity.items())
     if not audit.history.complete:
-        say("The run was stopped before its end: it has no comparison and no final model.")
+        say("The run was stopped before its end, so it has no comparison and no final model.")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class OtherTerms(InputError):
-    """A federation is deployed already, and it is not the one described."""
+    """A federation is already deployed, with other terms or another model than given."""
 
 
 _MODEL: Final = "The model"
@@ -51,11 +51,11 @@ _MAX_PERIOD: Final = 2**31 - 1
 
 
 def _number(metavar: str, text: str, panel: str, least: int, most: int) -> Any:
-    """An option for a whole number. Unlike Typer's own range, it leaves the help readable."""
+    """An option for an integer. Unlike with Typer's range, the help shows no limits."""
 
     def check(value: int | None) -> int | None:
         if value is not None and not least <= value <= most:
-            raise typer.BadParameter(f"{value} is not {least:,} to {most:,}.")
+            raise typer.BadParameter(f"{value} is not in the range {least:,} to {most:,}.")
         return value
 
     return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, callback=check)
@@ -74,10 +74,10 @@ def _amount(text: str, panel: str) -> Any:
 
 
 def create(
-    parties: Annotated[int, _count("At most this many parties.")],
+    parties: Annotated[int, _count("The largest number of parties.")],
     dataset: Annotated[
         str,
-        typer.Option(help="Take it from this task of the package; or:", rich_help_panel=_MODEL),
+        typer.Option(help="The model of this task of the package; or:", rich_help_panel=_MODEL),
     ] = "",
     manifest: Annotated[
         Path | None,
@@ -97,7 +97,7 @@ def create(
         int | None,
         typer.Option(
             metavar="N",
-            help="With --dataset: draws the first weights. Default: 0.",
+            help="With --dataset: the seed of the first weights. Default: 0.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -112,8 +112,10 @@ def create(
             rich_help_panel=_MEMBERS,
         ),
     ] = False,
-    party_stake: Annotated[str, _amount("The least stake of a party.", _MEMBERS)] = "0.1",
-    aggregator_stake: Annotated[str, _amount("The least of an aggregator.", _MEMBERS)] = "1",
+    party_stake: Annotated[str, _amount("The minimum stake of a party.", _MEMBERS)] = "0.1",
+    aggregator_stake: Annotated[
+        str, _amount("The minimum stake of an aggregator.", _MEMBERS)
+    ] = "1",
     min_updates: Annotated[
         int | None, _count("Fewer updates make a round void. Default: half of the participants.")
     ] = None,
@@ -121,11 +123,11 @@ def create(
     reveal_period: Annotated[int, _period("For parties to reveal.")] = 600,
     attest_period: Annotated[int, _period("For aggregators to attest.")] = 600,
     challenge_period: Annotated[
-        int, _period("For anybody to challenge a result, after that.", least=2)
+        int, _period("For anybody to challenge a result.", least=2)
     ] = 86_400,
     answer_period: Annotated[int, _period("To answer in a dispute.")] = 3600,
-    unbond_period: Annotated[int, _period("From asking a stake back to having it.")] = 604_800,
-    reward: Annotated[str, _amount("What an accepted round pays.", _ROUNDS)] = "0.01",
+    unbond_period: Annotated[int, _period("From requesting a stake to its payout.")] = 604_800,
+    reward: Annotated[str, _amount("The reward of an accepted round.", _ROUNDS)] = "0.01",
     key: KeyOption = None,
     store: StoreOption = "",
     rpc: RpcOption = RPC_DEFAULT,
@@ -137,11 +139,11 @@ def create(
 ) -> None:
     """Create a federation; the key's account becomes its owner. Running it twice changes nothing.
 
-    Its terms never change. --dry-run tells what it takes.
+    Its terms cannot be changed later. --dry-run shows the gas that it needs.
 
     Example: flo federation create --manifest manifest.json --weights genesis.npz --parties 5
     """
-    with interruptible("Run the same command again: nothing is deployed twice."):
+    with interruptible("Run the same command again; it deploys nothing twice."):
         from fl_orchestrator.chain.contract.reverts import RevertDecoder
         from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
         from fl_orchestrator.chain.nodes.connect import connect
@@ -207,7 +209,7 @@ def _scratch_store() -> Iterator[ContentStore]:
 
 
 def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output: bool) -> None:
-    """Say what it would take."""
+    """Check the deployment without sending, and print the gas that it needs."""
     from fl_orchestrator.chain.deployment.migrate import gas_to_migrate
 
     gas = gas_to_migrate(sender, params, record)
@@ -230,7 +232,7 @@ def _compare_terms(web3: Web3, address: str, params: Params, record: DeploymentR
         raise OtherTerms(
             f"{record.path} records a federation on this chain with other terms or another "
             f"model, {address}.",
-            "Give the terms it has, or another --deployments directory for a second one.",
+            "Give the same terms, or another --deployments directory for a second federation.",
         )
 
 
@@ -245,12 +247,14 @@ def _model(
     """The manifest and the first weights, from a task of the package or from files."""
     if bool(dataset) == (manifest is not None) or (manifest is None) != (weights is None):
         raise InputError(
-            "A federation has one model.", "Give --dataset, or both --manifest and --weights."
+            "A federation needs exactly one model.",
+            "Give --dataset, or both --manifest and --weights.",
         )
     if manifest is not None and weights is not None:
         if (rule, trim, seed) != (None, None, None):
             raise InputError(
-                "The manifest says the rule.", "Give no --rule, --trim or --seed with it."
+                "The manifest already defines the rule.",
+                "Leave out --rule, --trim and --seed, or --manifest.",
             )
         return _model_in_files(manifest, weights)
     from fl_orchestrator.simulation.options import Options, manifest_for

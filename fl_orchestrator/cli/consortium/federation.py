@@ -1,4 +1,4 @@
-"""`flo federation`: what its owner and its sponsors do, and what anybody can look at."""
+"""`flo federation`: commands of its owner and sponsors, and one that shows its terms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import parse_ether
 
-app = Noun("Create a federation, admit accounts, fund rewards, look.")
+app = Noun("Create a federation, admit accounts, fund rewards, show its terms.")
 app.command()(create)
 
 
@@ -43,7 +43,7 @@ def admit(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Let accounts register in a role. Owner only; cannot be taken back.
+    """Let accounts register in a role. Only the owner can do this, and it cannot be undone.
 
     Example: flo federation admit 0x7099…79C8 --role party --key owner.json
     """
@@ -75,7 +75,7 @@ def fund(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Add to the reward pot. It cannot be taken out again.
+    """Add ETH to the reward pot. It cannot be withdrawn again.
 
     Example: flo federation fund 1.5 --key owner.json
     """
@@ -95,7 +95,7 @@ def fund(
 @app.command()
 @with_options
 def show(site: Endpoint, json_output: JsonOption = False) -> None:
-    """Show a federation's terms and where its round stands.
+    """Show a federation's terms and the state of its round.
 
     Example: flo federation show --rpc http://127.0.0.1:8545
     """

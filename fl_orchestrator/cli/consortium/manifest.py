@@ -26,12 +26,12 @@ app = Noun("Describe a federation's model.")
 
 _TRAINING: Final = "How every party trains"
 _MODEL: Final = "The model's arithmetic"
-# So that a site with ten times the rows still counts in proportion.
+# A site with ten times the rows still has a weight in proportion to them.
 _LARGER_SITES: Final = 10
 
 
 class Impossible(InputError):
-    """No federation can have what the options describe."""
+    """The options describe a model that no federation can have."""
 
 
 class Unwritable(ContentError):
@@ -41,29 +41,30 @@ class Unwritable(ContentError):
 @app.command()
 def create(
     trainer: TrainerOption,
-    name: Annotated[str, typer.Option(help="What the federation is called.")],
+    name: Annotated[str, typer.Option(help="The federation's name.")],
     loss: Annotated[str, typer.Option(help="The loss's name.", rich_help_panel=_TRAINING)],
     output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.json"),
     weights: Annotated[
         Path, typer.Option(help="The first weights to write: .safetensors or .npz.")
     ] = Path("genesis.safetensors"),
-    purpose: Annotated[str, typer.Option(help="What the model is for, in words.")] = "",
-    schema: Annotated[str, typer.Option(help="What a row is, in words.")] = "",
+    purpose: Annotated[str, typer.Option(help="The purpose of the model, as a text.")] = "",
+    schema: Annotated[str, typer.Option(help="The meaning of a row, as a text.")] = "",
     epochs: Annotated[
-        int, typer.Option(min=1, help="Passes over a party's rows.", rich_help_panel=_TRAINING)
+        int,
+        typer.Option(min=1, help="Epochs: passes over a party's rows.", rich_help_panel=_TRAINING),
     ] = 1,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Rows in a step.", rich_help_panel=_TRAINING)
+        int, typer.Option(min=1, help="Rows in a training step.", rich_help_panel=_TRAINING)
     ] = 32,
     learning_rate: Annotated[
-        float, typer.Option(help="The optimizer's step.", rich_help_panel=_TRAINING)
+        float, typer.Option(help="The optimizer's learning rate.", rich_help_panel=_TRAINING)
     ] = 0.01,
     optimizer: Annotated[
         str, typer.Option(help="The optimizer's name.", rich_help_panel=_TRAINING)
     ] = "sgd",
     report: Annotated[
         str,
-        typer.Option(help="Metrics to report, with commas.", rich_help_panel=_TRAINING),
+        typer.Option(help="Metrics to report, separated by commas.", rich_help_panel=_TRAINING),
     ] = "accuracy",
     rule: Annotated[str, rule_option(_MODEL)] = RULE_DEFAULT,
     trim: Annotated[float | None, trim_option(_MODEL)] = None,
@@ -81,7 +82,7 @@ def create(
         typer.Option(
             min=0,
             max=24,
-            help="Of an update's values, e. Default: measured.",
+            help="Fraction bits e of an update's values. Default: measured.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -90,7 +91,7 @@ def create(
         typer.Option(
             min=0,
             max=0.5,
-            help="The share of values that may be out of range.",
+            help="The fraction of values that may be out of range.",
             rich_help_panel=_MODEL,
         ),
     ] = 0.001,
@@ -98,10 +99,11 @@ def create(
 ) -> None:
     """Write a manifest and the first weights, by a rehearsal of one round on this site's data.
 
-    An update has 16 bits for each value, e of them after the point: more are finer, fewer reach
-    further. The rehearsal gives the most bits, up to 24, with which changes four times as large as
-    here stay in range but for --max-clipped of them. A tensor whose changes are far smaller than
-    the others' gets an offset, more bits of its own; one with large weights gets fewer.
+    An update's value is a 16-bit fixed-point number with e fraction bits: more fraction bits give a
+    finer resolution, fewer give a larger range. The rehearsal chooses the largest e, up to 24, with
+    which changes four times as large as here stay in range, except a fraction --max-clipped of
+    them. A tensor whose changes are much smaller than the others' gets an offset (more fraction
+    bits); a tensor with large weights gets fewer.
 
     The trainer needs initial_weights(). `flo federation create` takes both files.
 
@@ -131,7 +133,7 @@ def create(
     if json_output:
         print_json(_as_json(manifest, rehearsal, output, weights))
         return
-    say("One round, rehearsed from the trainer's own first weights:\n")
+    say("A rehearsal of one round, from the trainer's own first weights:\n")
     offsets = {tensor.name: tensor.offset for tensor in manifest.tensors if tensor.offset}
     shown = ", ".join(f"{tensor} {offset:+}" for tensor, offset in offsets.items())
     measured = [
@@ -150,7 +152,7 @@ def create(
 def _measured(
     trainer: str, described: dict[str, Any], max_clipped: float, fraction_bits: int | None
 ) -> tuple[Manifest, Rehearsal, list[FloatArray]]:
-    """The manifest by a rehearsal, what that did, and the weights that it began with."""
+    """The manifest measured by a rehearsal, the rehearsal, and the weights it started from."""
     from fl_orchestrator.model.fixed_point import genesis_state
     from fl_orchestrator.model.scaling import DEFAULT_FRACTION_BITS, Scaling, choose_scaling
     from fl_orchestrator.roles.party import rehearsal
@@ -162,11 +164,11 @@ def _measured(
         initial = loaded.initial_weights()
         if initial is None:
             raise NoInitialModel(
-                "The trainer does not say what its model is.",
-                "Give it initial_weights(), which returns arrays by their names.",
+                "The trainer does not describe its model.",
+                "Give it a method initial_weights() that returns arrays by name.",
             )
         first = list(initial.values())
-        # What is wrong with the description is said before a long training.
+        # Check the description before the training, which may take long.
         neutral = Scaling(DEFAULT_FRACTION_BITS, (0,) * len(first))
         draft = _describe(described, initial, neutral, samples=1)
         status.update("Training …")
@@ -230,7 +232,7 @@ def _describe(
 def _require_free(*files: Path) -> None:
     for file in files:
         if file.exists():
-            raise InputError(f"{file} exists already, and was left as it is.", "Name another file.")
+            raise InputError(f"{file} exists already and was not changed.", "Name another file.")
 
 
 def _write(manifest: Manifest, initial: list[FloatArray], output: Path, weights: Path) -> None:

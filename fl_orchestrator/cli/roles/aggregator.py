@@ -1,4 +1,4 @@
-"""`flo aggregator`: register, look, attest to the current round, and answer demands."""
+"""`flo aggregator`: register, show the status, attest to rounds, and answer demands."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def register(
     site: Payer,
     stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
     beneficiary: Annotated[
-        str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
+        str, typer.Option(help="Who is paid stake and rewards. Default: this account.")
     ] = "",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
@@ -72,7 +72,7 @@ def status(
     address: Annotated[str, typer.Argument(help="The account. Default: the key's.")] = "",
     json_output: JsonOption = False,
 ) -> None:
-    """Show what the chain knows of an aggregator and of the current round.
+    """Show the on-chain state of an aggregator and of the current round.
 
     Example: flo aggregator status 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
     """
@@ -87,7 +87,7 @@ def attest(
     """Aggregate the current round and attest to the result.
 
     Waits for the reveal phase to close, fetches and checks every update, computes the next global
-    model, stores it and sends the signature. Safe to interrupt and to repeat.
+    model, stores it and sends the signature. Idempotent: safe to interrupt and to repeat.
 
     Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
     """
@@ -129,7 +129,7 @@ def attest(
         seen, _ = follow(chain, sender.address, role, done, timeout)
         if not role.has_attested(first):
             raise NotAttesting(
-                f"There is nothing to attest to: round {seen.current.round} is "
+                f"There is no result to attest to: round {seen.current.round} is "
                 f"{seen.current.phase.name.lower()}.",
                 "Run it again when the next round is open.",
             )
@@ -163,9 +163,9 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
     """Attest to every round and answer every demand, until stopped.
 
     Fetches and checks the updates of each round, computes the next global model, stores it and
-    signs it; keeps what a dispute may need, and shows it to whoever demands it. Survives outages of
-    the node and of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and to
-    repeat.
+    signs it; keeps the data that a dispute may need, and answers demands with it. Survives outages
+    of the node and of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and
+    to start again.
 
     Example: flo aggregator run --key aggregator.json --store file:///srv/flo
     """
@@ -194,10 +194,11 @@ def answer(
     timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
-    """Show what is demanded of accepted models, until interrupted.
+    """Answer the demands for data of accepted models, until interrupted.
 
-    Whoever has signed a model owes this until it is final: unanswered, the model counts as wrong
-    and its signers are slashed. Anybody who can get the model may answer. Safe to repeat.
+    The signers of a model must answer until it is final: if a demand stays unanswered, the model
+    counts as wrong and its signers are slashed. Anybody who can fetch the model may answer. Safe to
+    repeat.
 
     Example: flo aggregator answer --key aggregator.json --store file:///srv/flo
     """
@@ -222,10 +223,10 @@ def withdraw(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Ask the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
+    """Request the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
 
-    What was asked back signs nothing in new rounds, and can be slashed until it is paid: go on
-    answering demands. The beneficiary may do this too, with a key of its own.
+    A requested stake does not count in new rounds, and can be slashed until it is paid: continue to
+    answer demands. The beneficiary may do this too, with a key of its own.
 
     Example: flo aggregator withdraw --key aggregator.json --dry-run
     """
@@ -243,7 +244,7 @@ def rewards(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Show what this account has earned, in all its roles, or have it paid to its beneficiary.
+    """Show this account's rewards from all its roles, or have them paid to its beneficiary.
 
     Example: flo aggregator rewards --key aggregator.json --collect
     """

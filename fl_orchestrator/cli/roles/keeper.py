@@ -1,4 +1,4 @@
-"""`flo keeper`: open rounds, carry messages, make rounds final and distribute rewards."""
+"""`flo keeper`: open rounds, relay messages, make rounds final and distribute rewards."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Mailbox
 
-app = Noun("Move rounds on. Anyone can.")
+app = Noun("Open rounds and bring them to their end. Anyone can.")
 
 ListenOption = Annotated[
     str,
     typer.Option(
         "--relay",
-        help="Take messages and updates of parties over HTTP there. Needs a --store.",
+        help="Accept messages and updates from parties over HTTP here. Needs a --store.",
         metavar="[HOST:]PORT",
         show_default=False,
     ),
@@ -37,7 +37,7 @@ ListenOption = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSite(ServiceSite):
-    """The options of a keeper: its relay is where it listens. It needs a store only for that."""
+    """The options of a keeper. Its --relay is the address to listen on; only that needs a store."""
 
     relay: ListenOption = ""
 
@@ -51,25 +51,25 @@ def run(
     site: KeeperSite,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after this many rounds. Default: go on for ever."),
+        typer.Option(min=1, help="Stop after this many rounds. Default: never."),
     ] = None,
     settle: Annotated[
         bool,
         typer.Option(
-            "--settle", help="With --rounds: stay until they are final and their rewards credited."
+            "--settle", help="With --rounds: stop when they are final and their rewards credited."
         ),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Open the next rounds, see them to their end, and distribute their rewards.
+    """Open the next rounds, bring them to their end, and distribute their rewards.
 
-    With --relay it also takes signed messages and updates, so that parties need no coin, and no
-    more than outbound HTTP. It listens on loopback unless a host is given, without TLS: put a
-    reverse proxy in front of it. Safe to interrupt and to repeat.
+    With --relay it also accepts signed messages and updates, so that parties need no coin and only
+    outbound HTTP. It listens on loopback unless a host is given, without TLS: put a reverse proxy
+    in front of it. Safe to interrupt and to repeat.
 
     Example: flo keeper run --key keeper.json --rounds 10
     """
-    sentence = "Any keeper can go on: run the same command again."
+    sentence = "Run the same command again to continue; any other keeper can continue too."
     with (
         interruptible(sentence),
         site.running("keeper") as process,
@@ -103,7 +103,7 @@ def run(
 
 @contextlib.contextmanager
 def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
-    """What waits for the keeper: in a file, and filled over HTTP, if it is to be a relay."""
+    """The mailbox of the relay's messages: in a file, and filled over HTTP if --relay is given."""
     from fl_orchestrator.roles.relay import Mailbox
 
     if not site.relay:
@@ -121,7 +121,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
     from fl_orchestrator.roles.manifests import fetch_manifest
     from fl_orchestrator.service.metrics import parse_listen
 
-    # Of its own: the service's threads do not wait for the keeper's requests.
+    # A connection of its own, so that the relay's threads do not wait for the keeper's requests.
     chain = site.open_federation()
     manifest = fetch_manifest(process.store, chain.params())
     with contextlib.closing(StoredMailbox(process.home / "relay" / "box.sqlite")) as box:

@@ -28,7 +28,7 @@ def register(
     site: Payer,
     stake: Annotated[str, typer.Option(help="The stake in ETH. Default: the minimum.")] = "",
     beneficiary: Annotated[
-        str, typer.Option(help="Who gets stake and rewards back. Default: this account.")
+        str, typer.Option(help="Who is paid stake and rewards. Default: this account.")
     ] = "",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
@@ -49,7 +49,7 @@ def status(
     address: Annotated[str, typer.Argument(help="The party's account. Default: the key's.")] = "",
     json_output: JsonOption = False,
 ) -> None:
-    """Show what the chain knows of a party and of the round, and what is in use here.
+    """Show the on-chain state of a party and of the round, and the model in use on this site.
 
     Example: flo party status 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
     """
@@ -57,7 +57,7 @@ def status(
 
 
 def _known_here(home: Path) -> dict[str, object]:
-    """Whether the party is paused, and its model; nothing where it never ran."""
+    """Whether the party is paused, and its model; empty if the party never ran here."""
     if not home.exists():
         return {}
     from fl_orchestrator.roles.party.adoption import in_use, last_evaluated
@@ -85,10 +85,10 @@ def withdraw(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Ask the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
+    """Request the stake back, or, once it is due, have it paid to the beneficiary. Run it twice.
 
-    What was asked back counts in no new round, and can be slashed until it is paid. The
-    beneficiary may do this too, with a key of its own: should the party's be lost, say.
+    A requested stake does not count in new rounds, and can be slashed until it is paid. The
+    beneficiary may do this too, with a key of its own, for example if the party's key is lost.
 
     Example: flo party withdraw --key party.json --dry-run
     """
@@ -106,7 +106,7 @@ def rewards(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Show what this account has earned, in all its roles, or have it paid to its beneficiary.
+    """Show this account's rewards from all its roles, or have them paid to its beneficiary.
 
     Example: flo party rewards --key party.json --collect
     """

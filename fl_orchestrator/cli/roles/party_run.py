@@ -48,11 +48,11 @@ def run(
     alert_below: Annotated[
         str,
         typer.Option(
-            metavar="METRIC=VALUE", help="Refuse a global model with less, on validation data."
+            metavar="METRIC=VALUE", help="Refuse a global model below this on validation data."
         ),
     ] = "",
     alert_above: Annotated[
-        str, typer.Option(metavar="METRIC=VALUE", help="Or with more: loss=1.0, say.")
+        str, typer.Option(metavar="METRIC=VALUE", help="Or above this, for example loss=1.0.")
     ] = "",
     current: Annotated[
         Path | None,
@@ -66,16 +66,16 @@ def run(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Of the training: the same gives the same. Default: random."),
+        typer.Option(min=0, help="The seed of the training. Default: random."),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Take part in every round that this account is drawn in, until stopped.
 
     Trains from the global model, commits, and reveals when the commit phase is over; with --relay
-    without coin and by outbound HTTPS alone. Evaluates every new global model; one that breaks a
-    bound is an alert in the log and is not taken into use, though rounds go on from it. Survives
-    outages of the node, the store and the relay. Safe to kill and to start again.
+    it needs no coin and only outbound HTTPS. Evaluates every new global model; one that breaks a
+    bound raises an alert in the log and is not adopted, although the next rounds start from it.
+    Survives outages of the node, the store and the relay. Safe to kill and to start again.
 
     Example: flo party run --trainer my_trainer.py:make_trainer --alert-below accuracy=0.7
     """
@@ -84,7 +84,7 @@ def run(
 
     bounds = Bound.parse(alert_below, above=False) + Bound.parse(alert_above, above=True)
     if current is not None and current.suffix not in _SUFFIXES:
-        raise InputError(f"{current} has another suffix.", f"Use {' or '.join(_SUFFIXES)}.")
+        raise InputError(f"{current} has an unknown suffix.", f"Use {' or '.join(_SUFFIXES)}.")
     with interruptible(SAFE_TO_STOP):
         with _logged_in_part(site.home), loading(trainer) as (loaded, _):
             pass
@@ -107,7 +107,7 @@ def run(
 
 @contextlib.contextmanager
 def _logged_in_part(home: Path) -> Iterator[None]:
-    """stderr of a service is its log: all of a trainer's error goes to a file instead."""
+    """Write a trainer's whole error to a file, because stderr of a service is its log."""
     from fl_orchestrator.errors import TrainingError
 
     try:
@@ -128,7 +128,7 @@ def _manifest_for(loaded: CheckedTrainer, process: Process) -> Manifest:
 
 
 def _require_registered(process: Process, site: ServiceSite) -> None:
-    """Refuse an account that is no party; warn of what will keep it from taking part."""
+    """Refuse an account that is not a party; warn if it is paused or cannot pay for gas."""
     from web3 import Web3
 
     account = process.sender.address
@@ -139,11 +139,11 @@ def _require_registered(process: Process, site: ServiceSite) -> None:
         )
     if not site.relay and not process.chain.web3.eth.get_balance(Web3.to_checksum_address(account)):
         err.print(
-            f"[yellow]{account} has no coin for gas:[/] send it some, or name a --relay.",
+            f"[yellow]{account} has no coin for gas:[/] send it some, or give --relay.",
             soft_wrap=True,
         )
     if (process.home / PAUSED).exists():
-        err.print("[yellow]Paused:[/] this party reveals, and commits to nothing.", soft_wrap=True)
+        err.print("[yellow]Paused:[/] this party reveals, but does not commit.", soft_wrap=True)
 
 
 def _party(context: Context, loaded: CheckedTrainer, seed: int | None, confirmations: int) -> Party:
@@ -169,8 +169,10 @@ def _adopter(
     from fl_orchestrator.roles.party.adoption import Adopter
 
     registry = metrics.registry
-    values = Gauge("flo_model", "The head's model, on local data.", ["metric"], registry=registry)
-    refused = Gauge("flo_model_refused", "1 while it is kept out of use.", registry=registry)
+    values = Gauge(
+        "flo_model", "A metric of the head's model on local data.", ["metric"], registry=registry
+    )
+    refused = Gauge("flo_model_refused", "1 while the head's model is refused.", registry=registry)
 
     def show(found: Evaluation) -> None:
         for metric, value in found.metrics.items():
@@ -187,7 +189,7 @@ def _adopter(
 
 
 def _after(rounds: int | None, chain: Federation, adopter: Adopter) -> Callable[[], bool]:
-    """Whether as many rounds have ended in which the party has revealed, and been evaluated."""
+    """Whether that many rounds have ended in which the party revealed, and are evaluated."""
     from fl_orchestrator.chain.types import Phase
 
     revealed: set[int] = set()
@@ -211,11 +213,11 @@ def pause(
     resume: Annotated[bool, typer.Option("--resume", help="Commit again.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Finish the open reveal, then commit to nothing more: before maintenance, or a longer leave.
+    """Reveal the update that is committed, then commit no more: before maintenance or an absence.
 
-    It holds for `flo party run` with this --home, now and when it is started again. Keep that
-    running until the reveal is done: an update that was committed and is not revealed costs stake.
-    The stake stays; `flo party withdraw` takes it back.
+    This applies to `flo party run` with this --home, now and when it is started again. Keep that
+    running until the reveal is done: an update that is committed but not revealed costs stake. The
+    stake stays in the contract; `flo party withdraw` requests it back.
 
     Example: flo party pause --key party.json
     """
@@ -239,7 +241,7 @@ def pause(
     if resume:
         say("Resumed: `flo party run` commits again in the next round that it is drawn in.")
         return
-    say(f"Paused ({safe(marker)}): `flo party run` commits to nothing more.")
+    say(f"Paused ({safe(marker)}): `flo party run` commits no more.")
     if owes:
         ends_in = phase_ends_in(seen)
         say(

@@ -1,4 +1,4 @@
-"""`flo party check`: one round on the real data, of which nothing leaves the site."""
+"""`flo party check`: a rehearsal of one round on the real data; nothing leaves the site."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 class NoInitialModel(InputError):
-    """There is no model to start the rehearsal from."""
+    """The trainer gives no model to start the rehearsal from."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What a rehearsal starts from: the global state as integers, and whose it is, in words."""
+    """The start of a rehearsal: the global state as integers, and a text that names its source."""
 
     manifest: Manifest
     state: Any
@@ -53,21 +53,21 @@ def check(
     trainer: TrainerOption,
     manifest: Annotated[
         Path | None,
-        typer.Option(help="A manifest file: no chain and no store are needed then."),
+        typer.Option(help="A manifest file; then no chain and no store are needed."),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="With --manifest: the weights to train from. Default: the trainer's."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Keep the update file here, to look into it.")
+        Path | None, typer.Option(help="Write the update file here, to inspect it.")
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Rehearse one round on the real data. Nothing is sent, nothing leaves this machine.
 
-    Trains from the federation's model as `flo party run` would, and shows what became of it and
-    exactly what a round would publish. What is wrong with the numbers is said on stderr; an update
+    Trains from the federation's model as `flo party run` would. Shows the result of the training,
+    and exactly what a round would publish. Prints warnings about the numbers on stderr; an update
     that is zero everywhere, or clipped in a tenth of its values or of a tensor's, makes the exit
     code 5.
 
@@ -97,7 +97,7 @@ def check(
     if json_output:
         print_json(_as_json(start, done))
     else:
-        say(f"One round, rehearsed from {start.words}. Nothing was sent.\n")
+        say(f"A rehearsal of one round, from {start.words}. Nothing was sent.\n")
         show_training(start.manifest, done)
         _show_what_leaves(start, done, output)
     warn_of(done)
@@ -135,7 +135,7 @@ def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) ->
     else:
         raise NoInitialModel(
             "The trainer has no first weights, so there is no model to train from.",
-            "Give --weights FILE, or give the trainer initial_weights().",
+            "Give --weights FILE, or add a method initial_weights() to the trainer.",
         )
     return _Start(described, genesis_state(described.layout, first), OFFLINE, words)
 
@@ -143,7 +143,7 @@ def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) ->
 def show_training(
     manifest: Manifest, done: Rehearsal, more: Sequence[tuple[str, str]] = ()
 ) -> None:
-    """Show what a rehearsed training did: shapes, changes, rows, seconds, loss and metrics."""
+    """Show a rehearsal's training: shapes, changes, rows, seconds, loss and metrics."""
     training = done.training
     rows = [
         (tensor.name, f"{_shape(tensor.shape):<12} changed by up to {change:.3g} of {limit:.3g}")
@@ -181,11 +181,11 @@ def _show_what_leaves(start: _Start, done: Rehearsal, output: Path | None) -> No
         ]
     )
     say(
-        "\nThe update is what training changed, rounded. Whoever reads it can compute this site's "
-        "trained weights from it; rows, labels and metrics are not in it."
+        "\nThe update is the rounded change of the weights by training. Whoever reads it can "
+        "compute this site's trained weights from it; rows, labels and metrics are not in it."
     )
     if start.meta.chain_id == 0:
-        say("The file names its federation and round, so in a real round its CID is another one.")
+        say("The file contains its federation and round, so its CID differs in a real round.")
 
 
 def _as_json(start: _Start, done: Rehearsal) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the commands share that run until they are stopped."""
+"""What the commands share that run as a service until they are stopped."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.service.stop import Stop
 
-OnceOption = Annotated[bool, typer.Option("--once", help="Do what there is to do now, and stop.")]
+OnceOption = Annotated[bool, typer.Option("--once", help="Do the work that is due now, then stop.")]
 BlockTimeoutOption = Annotated[
     float,
     typer.Option(
         "--timeout", min=0, metavar="SECONDS", help="With --once: how long to wait for a block."
     ),
 ]
-SAFE_TO_STOP: Final = "Nothing is lost: run the same command again to go on."
+SAFE_TO_STOP: Final = "Nothing is lost: run the same command again to continue."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class ServiceSite(Site):
 
     @contextlib.contextmanager
     def running(self, role: str) -> Iterator[Process]:
-        """A process in this role, which alone works with its account meanwhile.
+        """Open a process in this role, which holds the lock of its account meanwhile.
 
-        Raises AccountInUse, and whatever opening the federation and the key raises.
+        Raises AccountInUse, and the errors of opening the federation and the key.
         """
         from fl_orchestrator.cli.logs import log
         from fl_orchestrator.service.lock import account_lock
@@ -66,7 +66,7 @@ class ServiceSite(Site):
         log(self.log_level, self.log_format)
         chain = self.open_federation()
         periods = chain.params()
-        # One step trains, or aggregates: for at most a phase, if it is to be of use.
+        # One step trains or aggregates, and is useless if it takes longer than its phase.
         longest_step = max(periods.commit_period, periods.attest_period)
         metrics = Metrics(role, max(UNHEALTHY_SECONDS, longest_step))
         sender = self.open_sender(chain, metrics.sent)
@@ -90,7 +90,7 @@ class ServiceSite(Site):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a role of this process works with. ``home`` is its account's own directory."""
+    """The resources of a role's process. ``home`` is the directory of its account."""
 
     chain: Federation
     sender: Sender
@@ -102,13 +102,13 @@ class Process:
 
     @property
     def store(self) -> ContentStore:
-        """Opened when it is first needed. Raises whatever opening it raises."""
+        """The store, opened at its first use. Raises the errors of opening it."""
         return self.open_store()
 
     def context(
         self, manifest: Manifest, *, relay: Relay | None = None, retention: Retention | None = None
     ) -> Context:
-        """What a role works with whose directory is this process's. Raises what ``store`` does."""
+        """A role's context with this process's directory. Raises what ``store`` raises."""
         from fl_orchestrator.roles.context import Context
 
         return Context(
@@ -130,9 +130,9 @@ class Process:
         once: bool = False,
         timeout: float | None = None,
     ) -> Counter[str]:
-        """Give the workers steps until it is ``finished`` or a signal comes; what was done.
+        """Give the workers steps until ``finished()`` or a signal; return the count of each action.
 
-        No outage ends it, unless it is to be done ``once``, and then within ``timeout`` seconds.
+        Without ``once`` no outage ends it. ``timeout``: the seconds to wait for a block.
         """
         from fl_orchestrator.service.loop import Service
 

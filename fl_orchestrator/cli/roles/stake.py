@@ -1,4 +1,4 @@
-"""What parties and aggregators have in common: stake and rewards."""
+"""The stake and the rewards of parties and aggregators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OfOption = Annotated[
     str,
     typer.Option(
-        "--account", help="Of this account, whose beneficiary the key is. Default: the key's own."
+        "--account", help="The account, whose beneficiary the key is. Default: the key's own."
     ),
 ]
 
@@ -69,13 +69,13 @@ def register_role(
     else:
         say(
             f"{short(sender.address)} is registered as {name} with {ether(amount)}. It counts from "
-            "the next round that opens; withdrawals and rewards go to "
+            "the next round that opens; withdrawals and rewards are paid to "
             f"{'itself' if receiver == sender.address else short(receiver)}."
         )
 
 
 def withdraw_stake(role: Role, site: Payer, account: str, dry_run: bool, json_output: bool) -> None:
-    """Ask an account's stake back, or, when it is due, have it paid to its beneficiary."""
+    """Request an account's stake back, or, if it is due, have it paid to its beneficiary."""
     chain = site.open_federation()
     sender = site.open_sender(chain)
     owner = parse_address(account or sender.address)
@@ -120,13 +120,13 @@ def _say_asked(
     if dry_run:
         least = duration(chain.params().unbond_period)
         say(
-            f"Would ask {ether(view.stake)} back; {gas:,} gas. It would be due in {least} or "
-            "more, and count in no new round."
+            f"Would request {ether(view.stake)} back; {gas:,} gas. It would be due in {least} or "
+            "more, and would not count in new rounds."
         )
         return
     wait = view.unbond_at - seen.timestamp
     say(
-        f"Asked {ether(view.stake)} back. It counts in no new round, and is due "
+        f"Requested {ether(view.stake)} back. It does not count in new rounds, and is due "
         f"{_when(view.unbond_at, wait)}: run this command again then."
     )
     if seen.committed.round == seen.current.round and not seen.committed.revealed:
@@ -136,7 +136,7 @@ def _say_asked(
 def collect_rewards(
     site: Payer, account: str, collect: bool, dry_run: bool, json_output: bool
 ) -> None:
-    """Show what an account has earned; with ``collect`` have it paid to its beneficiary."""
+    """Show an account's rewards; with ``collect`` have them paid to its beneficiary."""
     chain = site.open_federation()
     owner = site.account(account)
     seen = chain.observe(owner)
@@ -146,7 +146,7 @@ def collect_rewards(
         if seen.credit == 0:
             raise NotYet(
                 f"{owner} has no rewards to collect.",
-                "They are credited when the keeper distributes those of a final round.",
+                "They are credited when a keeper distributes the rewards of a final round.",
             )
         sender = site.open_sender(chain)
         with site.alone_with(chain, sender.address):
@@ -174,7 +174,7 @@ def collect_rewards(
 
 
 def _send(sender: Sender, call: Call, dry_run: bool) -> int:
-    """Send, or with ``dry_run`` only check, a call; its gas. Raises NotYet."""
+    """Send a call, or with ``dry_run`` only check it; return its gas. Raises NotYet."""
     from fl_orchestrator.chain.contract.contract_errors import ContractError
     from fl_orchestrator.chain.contract.reverts import ContractReverted
 
@@ -191,7 +191,7 @@ def _send(sender: Sender, call: Call, dry_run: bool) -> int:
 
 
 def _receiver(seen: Observation, account: str) -> str:
-    """Who is paid: who never registered, itself."""
+    """The account that is paid: the beneficiary, or the account itself if it never registered."""
     return seen.beneficiary if int(seen.beneficiary, 16) else account
 
 
@@ -214,7 +214,7 @@ def show_account(
     json_output: bool,
     here: Callable[[Path], dict[str, object]] = lambda _home: {},
 ) -> None:
-    """Show what the chain knows of an account in a role, and what its home ``here`` does."""
+    """Show the on-chain state of an account in a role, and the values ``here`` from its home."""
     chain = site.open_federation()
     owner = site.account(account)
     seen = chain.observe(owner)

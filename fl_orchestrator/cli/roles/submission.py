@@ -31,7 +31,7 @@ def submit(
     samples: Annotated[int, typer.Option(min=1, help="How many samples it was trained on.")],
     base_root: Annotated[
         str,
-        typer.Option(help="The root of the model trained from. Default: the head's, now."),
+        typer.Option(help="The root of the model trained from. Default: the present head's."),
     ] = "",
     timeout: TimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
@@ -39,7 +39,7 @@ def submit(
     """Submit weights that were trained from the current global model.
 
     Encodes the difference to the global model, commits to it, waits for the commit phase to close,
-    stores the update and reveals it. Safe to interrupt: run it again and it goes on.
+    stores the update and reveals it. Safe to interrupt: run it again to continue.
 
     Example: flo party submit local.npz --samples 120 --key party.json --store file:///srv/flo
     """
@@ -74,7 +74,7 @@ def submit(
         start = chain.observe(sender.address)
         base = _base_of(start, base_root)
         if party.has_prepared(start.current.round):
-            err.print("Going on with the update that was prepared before; the file is not used.")
+            err.print("Continuing with the update that was prepared before; the file is ignored.")
         else:
             _require_nothing_owed(start, site.home)
 
@@ -93,7 +93,7 @@ def submit(
 
 
 class _Trained:
-    """A trainer that has trained already."""
+    """A trainer that returns weights which were trained elsewhere."""
 
     def __init__(self, weights: list[FloatArray], samples: int) -> None:
         self._weights = weights
@@ -126,19 +126,19 @@ def _base_of(seen: Observation, base_root: str) -> bytes:
 
 
 def _require_nothing_owed(seen: Observation, home: Path) -> None:
-    """Raises NotTakingPart when the chain has a commitment that cannot be revealed from here."""
+    """Raises NotTakingPart if the account has a commitment whose update is not in ``home``."""
     current, committed = seen.current, seen.committed
     if current.round > 0 and committed.round == current.round and not committed.revealed:
         raise NotTakingPart(
-            f"This account has committed in round {current.round}, and its update is not in "
+            f"This account has committed in round {current.round}, but its update is not in "
             f"{home}.",
-            "Give the --home that it was submitted with: an update that is not revealed costs "
+            "Give the --home that you submitted it with: an update that is not revealed costs "
             "stake.",
         )
 
 
 def _require_base(seen: Observation, base: bytes) -> None:
-    """Raises NotTakingPart when the round starts from another model than was trained from."""
+    """Raises NotTakingPart if the weights were not trained from the round's base model."""
     from fl_orchestrator.chain.types import Phase
 
     if seen.current.phase is Phase.COMMIT and seen.current.base_root != base:
@@ -149,9 +149,9 @@ def _require_base(seen: Observation, base: bytes) -> None:
 
 
 def _has_joined(seen: Observation) -> bool:
-    """Whether the party takes part in the current round. If not it has to wait for one.
+    """Whether the party takes part in the current round. If not, it has to wait for the next.
 
-    Raises NotTakingPart when waiting would not help.
+    Raises NotTakingPart if it cannot take part in this round, and waiting would not help.
     """
     from fl_orchestrator.chain.types import Phase
 
@@ -176,7 +176,7 @@ def _has_joined(seen: Observation) -> bool:
 
 
 def _is_over(seen: Observation, round_number: int) -> bool:
-    """Whether the party has nothing to do any more in the round it joined."""
+    """Whether the party has nothing left to do in the round that it joined."""
     from fl_orchestrator.chain.types import Phase
 
     if seen.current.round != round_number:
@@ -193,7 +193,7 @@ def _report(
     acted: bool,
     json_output: bool,
 ) -> None:
-    """Say what became of the update. Raises NotTakingPart when it does not count."""
+    """Print the outcome of the update. Raises NotTakingPart if it does not count."""
     round_number = joined.round
     revealed = seen.committed.round == round_number and seen.committed.revealed
     reveals = chain.revealed_updates(joined.seed_block, round_number=round_number)
@@ -203,13 +203,14 @@ def _report(
     if not revealed:
         raise NotTakingPart(
             f"The update was not revealed in round {round_number}: the round ended first.",
-            "If it was void for want of commits nothing is owed; otherwise see `flo party status`.",
+            "If the round is void because too few parties committed, no stake is lost; otherwise "
+            "see `flo party status`.",
         )
     if not counted:
         raise NotTakingPart(
-            f"The update was revealed in round {round_number} but does not count: its numbers "
-            "were revealed before.",
-            "Every update has to come from training of its own.",
+            f"The update was revealed in round {round_number} but does not count: another update "
+            "with the same numbers was revealed before.",
+            "Every party must submit an update that it trained itself.",
         )
     if json_output:
         return

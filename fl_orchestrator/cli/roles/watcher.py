@@ -1,4 +1,4 @@
-"""`flo watcher`: compute every model again, and undo the wrong ones."""
+"""`flo watcher`: compute every model again, and have wrong ones revoked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fl_orchestrator.units import parse_ether
 if TYPE_CHECKING:
     from fl_orchestrator.roles.watcher.alerts import Alert
 
-app = Noun("Check every model, and undo the wrong ones. Anyone can.")
+app = Noun("Check every model, and have wrong ones revoked. Anyone can.")
 
 
 @app.command()
@@ -34,15 +34,15 @@ def run(
         str,
         typer.Option(
             metavar="ETH",
-            help="The most to pay for one demand. It comes back if the model was wrong. "
-            "Default: what the account holds, less the gas for a proof.",
+            help="The largest bond for one demand. It is refunded if the model was wrong. "
+            "Default: the account's balance, less the gas for a proof.",
         ),
     ] = "",
     keep_all: Annotated[
         bool,
         typer.Option(
             "--keep-all",
-            help="Unpin nothing: an archive for auditors, who can check every round from it. "
+            help="Unpin nothing: keep an archive with which auditors can check every round. "
             "It needs a store that no other role unpins from.",
         ),
     ] = False,
@@ -52,10 +52,10 @@ def run(
 ) -> None:
     """Compute every accepted model again, from the first round on, and every new one.
 
-    A wrong one is proven to the contract, which revokes it; its signers are slashed, and half of
-    that is this account's. It needs coin for gas, and for bonds where nobody shows a model. What
-    cannot be checked is an alert, on stderr; with --once it also makes the exit code 1. Safe to
-    interrupt and to repeat.
+    If a model is wrong, proves it to the contract, which revokes the model and slashes its signers;
+    this account gets half of that stake. It needs coin for gas, and for bonds where nobody shows
+    a model. A model that cannot be checked raises an alert on stderr; with --once it also makes the
+    exit code 1. Safe to interrupt and to repeat.
 
     Example: flo watcher run --key watcher.json --store file:///srv/flo
     """
@@ -107,7 +107,7 @@ def _show(
     if unchecked:
         say(
             f"[yellow]Not checked:[/] {len(unchecked)} rounds that are final, the last of them "
-            f"round {unchecked[-1]}: their data is gone, and nobody has to keep it any more."
+            f"round {unchecked[-1]}: their data is no longer available, and nobody has to keep it."
         )
     if sent:
         say("Sent: " + ", ".join(f"{label} {count}" for label, count in sent.items()) + ".")

@@ -1,4 +1,4 @@
-"""`flo demo --attack`: people see an attack fail."""
+"""`flo demo --attack`: perform an attack and show how it fails."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ _BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ETH|wei|gas|bytes|s)\b|%)")
 
 
 class NotWithAttack(InputError):
-    """An attack sets its own scene."""
+    """An option does not apply to an attack, which has a federation of its own."""
 
 
 def refuse_other_options(context: typer.Context) -> None:
-    """Raises NotWithAttack where an option was given that an attack would not heed."""
+    """Raises NotWithAttack if an option was given that an attack would ignore."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         typed = source is not None and source.name == "COMMANDLINE"
         if typed and parameter.name not in _COMBINES:
             raise NotWithAttack(
-                f"{parameter.opts[0]} does not go with --attack, which sets its own scene.",
+                f"{parameter.opts[0]} does not go with --attack, which has its own federation.",
                 "Leave it out; --seed and --json go with it.",
             )
 
 
 def perform(name: str, seed: int, json_output: bool, debug: bool) -> None:
-    """Perform an attack, show it, and exit with 1 unless the protocol has won."""
+    """Perform an attack, show it, and exit with 1 unless the protocol has defeated it."""
     started = time.monotonic()
     console = quiet_if(json_output)
     if not debug:
-        # What the roles warn of is what the story tells.
+        # The story tells what the roles would log as warnings.
         from fl_orchestrator.cli.logs import silence
 
         silence()
@@ -73,7 +73,7 @@ def perform(name: str, seed: int, json_output: bool, debug: bool) -> None:
 
         def tell(who: str, what: str) -> None:
             _tell(console, who, what)
-            status.update("Going on …")
+            status.update("Continuing …")
 
         verdict = chosen.run(Path(workspace), seed, tell)
     seconds = time.monotonic() - started
@@ -98,7 +98,7 @@ def _tell(console: Console, who: str, what: str) -> None:
 
 
 def _hanging(console: Console, head: str, style: str, text: str) -> None:
-    """Print a text beside its head: a terminal breaks it between words, a pipe gets one line."""
+    """Print a text beside its head: wrapped between words on a terminal, one line in a pipe."""
     from rich.text import Text
 
     width = console.width - len(head) if console.is_terminal else max(1, len(text))

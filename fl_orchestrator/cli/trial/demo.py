@@ -65,13 +65,13 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="One seed gives one result, bit for bit.")] = 0,
     output: Annotated[
-        Path, typer.Option("--out", help="Where the record and the models go.")
+        Path, typer.Option("--out", help="The directory for the record and the models.")
     ] = Path("flo-demo"),
     attack: Annotated[
         str | None,
         typer.Option(
-            help="See an attack fail instead: wrong-model, withheld-model, copycat, poison, "
-            "absent-aggregator, late-party or junk-bytes. Exits 1 if the protocol does not win."
+            help="Show how an attack fails instead: wrong-model, withheld-model, copycat, poison, "
+            "absent-aggregator, late-party or junk-bytes. Exits 1 if the attack succeeds."
         ),
     ] = None,
     json_output: JsonOption = False,
@@ -89,7 +89,7 @@ def demo(
     started = time.monotonic()
     console = quiet_if(json_output)
     with (
-        interruptible("No round was run; run it again to start over."),
+        interruptible("No round was run. Run the same command again."),
         console.status("Loading TensorFlow, the data and the contracts …"),
     ):
         from fl_orchestrator.audit.run_directory import check_run_directory
@@ -111,8 +111,8 @@ def demo(
         )
         experiment = Experiment(options, output)
     with interruptible(
-        f"{output} has the record of the rounds so far: `flo verify {output}` checks it. "
-        "Running the demo again starts over."
+        f"{output} contains the record of the rounds so far: `flo verify {output}` checks it. "
+        "Running the demo again starts from the beginning."
     ):
         _introduce(console, experiment)
         entries = _run_rounds(console, experiment)
@@ -130,8 +130,8 @@ def _introduce(console: Console, experiment: Experiment) -> None:
     options, manifest = experiment.options, experiment.manifest
     rows = [len(party) for party in experiment.data.parties]
     say(
-        f"[bold]{options.dataset}[/]: {sum(rows)} rows dealt {experiment.partition} to "
-        f"{options.parties} parties ({min(rows)} to {max(rows)} rows each), "
+        f"[bold]{options.dataset}[/]: {sum(rows)} rows, partitioned {experiment.partition} "
+        f"among {options.parties} parties ({min(rows)} to {max(rows)} rows each), "
         f"{len(experiment.data.test)} test rows. {experiment.licence}",
         console,
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _DATASET: Final = "breast-cancer"
 _CLASSES: Final = 2
 _LOOK_SECONDS: Final = 1.0
-#: In the directory: up to which round the history was shown.
+#: A file in the directory: the round up to which the history was shown.
 _CURSOR: Final = "rounds-cursor.json"
 
 
@@ -47,15 +47,15 @@ def up(
     aggregators: Annotated[int, typer.Option(min=1, max=MAX_AGGREGATORS, help="Aggregators.")] = 4,
     watchers: Annotated[int, typer.Option(min=0, max=10, help="Watchers.")] = 1,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many rounds. Default: go on.")
+        int | None, typer.Option(min=1, help="Stop after this many rounds. Default: never.")
     ] = None,
     directory: Annotated[
-        Path, typer.Option(help="Where everything is kept; started again, it goes on.")
+        Path, typer.Option(help="The directory for all files; started again, it continues.")
     ] = Path("flo-up"),
     partition: Annotated[
-        str, typer.Option(help="How the rows are dealt, as for `flo demo`.")
+        str, typer.Option(help="The partition of the rows, as for `flo demo`.")
     ] = "dirichlet:0.5",
-    seed: Annotated[int, typer.Option(min=0, help="Deals the rows, and seeds the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds the partition and the training.")] = 0,
     store: Annotated[
         str, typer.Option(help="kubo, file, or auto: Kubo where `ipfs` is installed.")
     ] = "auto",
@@ -69,9 +69,9 @@ def up(
 ) -> None:
     """Start a whole local federation: a chain, a store, and a process for each role.
 
-    Each role has a directory with its key, its flo.toml, its data and its log, and runs the command
-    that it would run anywhere else. The parties share a data set of breast tumours. Ctrl-C stops
-    everything after its current step; the same command goes on from there.
+    Each role has a directory with its key, its flo.toml, its data and its log, and runs the same
+    command as in a real federation. The data set, breast tumours, is partitioned among the parties.
+    Ctrl-C stops each process after its current step; the same command continues from there.
 
     Example: flo up --parties 5 --aggregators 4 --rounds 10
     """
@@ -84,7 +84,7 @@ def up(
     log("warning", "text")
     programs = _find_programs(anvil, ipfs, store)
     options = Options(_DATASET, parties, aggregators, partition=partition, seed=seed)
-    with err.status("Dealing the data …"):
+    with err.status("Partitioning the data …"):
         model, evaluator = _model(options)
     with contextlib.ExitStack() as stack:
         local = LocalFederation(directory, Plan(parties, aggregators, watchers, seed))
@@ -98,7 +98,7 @@ def up(
     if json_output:
         print_json({"federation": chain.address, "directory": str(directory), "rounds": shown})
     else:
-        say(f"Stopped. Everything is in {safe(directory)}: run the same command to go on.")
+        say(f"Stopped. All files are in {safe(directory)}: run the same command to continue.")
 
 
 def _find_programs(anvil: Path | None, ipfs: Path | None, store: str) -> _Programs:
@@ -119,7 +119,7 @@ def _find_programs(anvil: Path | None, ipfs: Path | None, store: str) -> _Progra
 
 
 def _model(options: Options) -> tuple[Model, NumpyLogistic]:
-    """Logistic regression on the task's rows, and who evaluates it on the test rows."""
+    """Logistic regression on the task's rows, and a trainer that evaluates it on the test rows."""
     from fl_orchestrator.service.local.federation import Model
     from fl_orchestrator.simulation.options import manifest_for
     from fl_orchestrator.training import datasets
@@ -143,7 +143,7 @@ def _model(options: Options) -> tuple[Model, NumpyLogistic]:
 
 
 def _terms(parties: int) -> Terms:
-    """Phases end when everybody is done; these are for those who are not there."""
+    """The terms. A phase ends once everybody has acted; its period limits the wait for them."""
     from fl_orchestrator.roles.setup import Terms
 
     return Terms(
@@ -195,7 +195,7 @@ def _run(
     rounds: int | None,
     json_output: bool,
 ) -> list[dict[str, Any]]:
-    """Run the processes until it is time to stop; the rounds that were accepted meanwhile."""
+    """Run the processes until it is time to stop; return the rounds accepted meanwhile."""
     from fl_orchestrator.chain.contract.history import HistoryFollower
     from fl_orchestrator.service.local.supervisor import Supervisor
     from fl_orchestrator.service.local.view import ENDED, RoundReporter
@@ -232,7 +232,7 @@ def _run(
 
 
 class _Show:
-    """What a person sees: a line for each accepted round, and below a table of who did what."""
+    """The display: a line for each accepted round, and below them a table of the processes."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -250,14 +250,14 @@ class _Show:
             yield
 
     def round(self, found: dict[str, Any]) -> None:
-        """Print what became of a round, as RoundReporter has it."""
+        """Print the outcome of a round, in the form that RoundReporter gives it."""
         if self._quiet:
             return
         root, seconds = short(found["root"]), time.monotonic() - self._began
         if found["revoked"]:
             line = f"[yellow]Round {found['round']} revoked[/]: root {root}"
         elif found["loss"] is None:
-            line = f"Round {found['round']} accepted: root {root}; its model is not kept any more"
+            line = f"Round {found['round']} accepted: root {root}; its model has been pruned"
         else:
             line = (
                 f"Round {found['round']} accepted: root {root}, accuracy "

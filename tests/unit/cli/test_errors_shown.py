@@ -88,7 +88,7 @@ def test_a_defect_is_called_one(raised: list[BaseException]) -> None:
     assert shown.code == 70
     assert shown.err == (
         "Unexpected error: ZeroDivisionError: [1/0]\n"
-        "This is a defect of flo; run it again with `flo --debug …` for the details.\n"
+        "This is a defect of flo. Run it again with `flo --debug …` for the details.\n"
     )
     assert "ZeroDivisionError: [1/0]\n" in flo("--debug", "fail").err
 

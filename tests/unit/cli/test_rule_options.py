@@ -50,12 +50,12 @@ def test_a_trim_is_taken_as_it_is_written(trim_bps: int) -> None:
 
 @pytest.mark.parametrize("trim", [0.5, -0.1, 20.0, float("nan"), float("inf")])
 def test_a_trim_that_leaves_nothing_is_refused(trim: float) -> None:
-    with pytest.raises(InputError, match=r"it has to be 0 to 0\.4999"):
+    with pytest.raises(InputError, match=r"it must be 0 to 0\.4999"):
         chosen_rule("trimmed-mean", trim=trim)
 
 
 def test_a_trim_finer_than_the_contract_has_it_is_refused() -> None:
-    with pytest.raises(InputError, match=r"no multiple of 0\.0001"):
+    with pytest.raises(InputError, match=r"not a multiple of 0\.0001"):
         chosen_rule("trimmed-mean", trim=0.12345)
 
 

@@ -126,7 +126,7 @@ def test_a_description_of_something_impossible_is_refused_before_training(
 
 
 def test_a_trainer_that_does_not_say_its_model_cannot_describe_a_federation() -> None:
-    create(trainer="mine.py:Silent").refused(2, "does not say what its model is")
+    create(trainer="mine.py:Silent").refused(2, "does not describe its model")
 
 
 def test_a_training_that_changes_nothing_leaves_the_default_scales() -> None:
