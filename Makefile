@@ -1,5 +1,5 @@
-# `make demo` and `make test` set up everything they need inside the checkout. Each set-up step
-# leaves a stamp, so that it runs again only when its input has changed.
+# `make demo` and `make test` install everything they need inside the checkout. Each set-up step
+# touches a file, so that it runs again only when its input has changed.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,9 +13,9 @@ UV_VERSION := 0.13.9
 SLITHER := .tools/slither
 HALMOS := .tools/halmos
 NODE_MODULES := node_modules/.package-lock.json
-# Of the Python tests; each process may hold TensorFlow (600 MB).
+# Processes of the Python tests; each may load TensorFlow (600 MB).
 JOBS := 2
-# With --python: uv would otherwise choose an environment that happens to be active.
+# --python is needed: otherwise uv uses the active environment, if there is one.
 INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet --python
 
 # Runs a program and shows the last line of its output, or all of it if the program fails.
@@ -45,10 +45,10 @@ forge-test: .venv/.dev $(NODE_MODULES)
 	@echo "Testing the contracts ..."
 	@$(call concisely,scripts/forge test)
 
-# Any finding fails. slither.config.json leaves out what is there by design everywhere: phases end
-# at absolute times (timestamp), pull payments use call (low-level-calls), and hashing and bubbling
-# up reverts use a few lines of assembly. Other exceptions stand in the code, with their reason.
-# Without the IR, so that all contracts are one compilation. The build has a place of its own,
+# Any finding fails. slither.config.json excludes detectors for what is used by design: phases end
+# at absolute times (timestamp), pull payments use call (low-level-calls), and hashing and the
+# forwarding of reverts use a few lines of assembly. Other exceptions are in the code, with their
+# reason. The IR is off, so that all contracts are one compilation. The build directory is separate,
 # because Slither cleans it first.
 slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@echo "Analysing the contracts ..."
@@ -61,7 +61,7 @@ pytest: .venv/.dev $(NODE_MODULES) kubo geth
 
 ASSURE := PYTHONPATH=tests $(BIN)/python -m assurance
 
-# See docs/assurance.md. The last two take hours; each goes on where it was stopped.
+# See docs/assurance.md. The last two take hours; after an interruption, each continues.
 assure: slither symbolic ## Check the contracts thoroughly (hours; can be stopped and resumed)
 	@echo "Comparing the rules in Solidity with those in Python ..."
 	@$(ASSURE).differential
@@ -75,8 +75,8 @@ assure: slither symbolic ## Check the contracts thoroughly (hours; can be stoppe
 	@$(ASSURE).mutation
 	@$(ASSURE).mutation --sample 300
 
-# Without Python's garbage collector: run by a thread of a solver, it frees what Z3 is using, and
-# halmos dies of that now and then.
+# Python's garbage collector is off: when a solver's thread runs it, it may free objects that Z3 is
+# using, which sometimes crashes halmos.
 HALMOS_MAIN := import gc; gc.disable(); from halmos.__main__ import main; raise SystemExit(main())
 
 symbolic: .venv/.dev $(NODE_MODULES) $(HALMOS)/.installed
@@ -101,7 +101,7 @@ bench: .venv/.dev ## Run every benchmark
 contracts: .venv/.dev $(NODE_MODULES) ## Compile the contracts into the package
 	@$(BIN)/flo contracts build
 
-# Nothing of this machine may get into the lock files: no address, no local directory.
+# Keep addresses and local directories of this machine out of the lock files.
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 

@@ -1,9 +1,9 @@
 """Times Flower's own aggregation functions; run by aggregate.py in Flower's own environment.
 
-Protocol: arguments are the number of updates, of tensors and of values in each; every line on stdin
-is a name, answered by the CPU seconds of one call. Flower gets what it is made for: float32 arrays
-in memory, of the values that the integer updates stand for. For FedAvg both of its functions are
-timed: the plain one on arrays, and that of its current API on messages.
+Protocol: the arguments are the numbers of updates, of tensors, and of values in each tensor. Every
+line on stdin is a function's name; the response is the CPU seconds of one call. Flower gets the
+input that it is made for: float32 arrays in memory, with the values of the integer updates. For
+FedAvg, two functions are timed: the plain one on arrays, and that of the current API on messages.
 """
 
 import sys
@@ -23,7 +23,7 @@ from flwr.serverapp.strategy.strategy_utils import (  # type: ignore[import-not-
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     updates, tensors, size = (int(argument) for argument in sys.argv[1:4])
     results = []
     for update in range(updates):

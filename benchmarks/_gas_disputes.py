@@ -1,4 +1,4 @@
-"""A federation whose accepted model is wrong, and what disputing it costs."""
+"""A federation whose accepted model is wrong, and the cost of disputing it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COORDINATE: Final = 77
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A vector of one chunk, and padding, in a tree of any depth."""
+    """A vector of one chunk in a tree of any depth; the rest is padding."""
 
     layout: Layout
     values: NDArray[Any]
@@ -59,8 +59,8 @@ class Vector:
 class Disputed(Bench):
     """A federation whose aggregators sign a model that is wrong by one unit in one coordinate.
 
-    Its vectors are random: next to no byte of a proof is a zero, which would be cheaper. Of trained
-    updates, 15 to 30 bytes in a hundred are.
+    Its vectors are random, so that almost no byte of a proof is zero; zero bytes cost less gas. In
+    trained updates, 15 to 30 % of the bytes are zero.
     """
 
     def __init__(self, parties: int, depth: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN) -> None:
@@ -85,7 +85,7 @@ class Disputed(Bench):
             [WEIGHT] * len(self._updates),
             self.params.update_fraction_bits,
         )
-        # Where a coordinate is saturated, there is one unit more below it only.
+        # Change towards zero, because the coordinate may be at a limit of int32.
         state[COORDINATE] += 1 if state[COORDINATE] < 0 else -1
         return Vector.of(self.params.depth, state)
 
@@ -98,7 +98,7 @@ class Disputed(Bench):
     # ------------------------------------------------------------------ disputes
 
     def challenge(self) -> tuple[Cost, Cost]:
-        """Register a challenge and prove the fraud; return what both cost."""
+        """Register a challenge and prove the fraud; return both costs."""
         federation, result = self.federation, self.done.result
         salt = random_bytes("challenge")
         registered = challenge_hash(
@@ -125,7 +125,7 @@ class Disputed(Bench):
         return [self.send(self.watcher, call, SLASH) for call in calls]
 
     def descend(self) -> Iterator[tuple[Cost, Cost]]:
-        """Demand and answer from the root to the chunk; yield what both cost at each step."""
+        """Demand and answer from the root to the chunk; yield both costs of each step."""
         federation, tree = self.federation, self.wrong.tree
         level, bond = self.params.depth, self.params.demand_bond
         call = federation.demand(self.done.result.round, level, 0, bond)

@@ -1,4 +1,4 @@
-"""A federation that runs rounds without training, and what each of its transactions costs."""
+"""A federation that runs rounds without training, and the cost of each of its transactions."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ PARTIES: Final = 10
 AGGREGATORS: Final = 4
 PERIOD: Final = 600
 CHALLENGE_PERIOD: Final = 3600
-# Of every transaction, in Osaka (EIP-7825).
+# The limit of every transaction since Osaka (EIP-7825).
 GAS_LIMIT: Final = 2**24
 MAX_FEE: Final = 10**10
-# Fewer registrations are over before anyone wonders.
+# From this many registrations on, a progress bar is shown.
 MANY: Final = 500
 PROGRESS: Final = Console(stderr=True)
 
 
 @dataclass(slots=True)
 class Round:
-    """The costs of a round's transactions, and what it takes to distribute its rewards."""
+    """The costs of a round's transactions, and the arguments to distribute its rewards."""
 
     result: Result
     updates: list[Update]
@@ -74,7 +74,7 @@ class Round:
 
 
 def random_bytes(*name: object) -> bytes:
-    """Return 32 bytes that are the same on every run."""
+    """Return 32 pseudorandom bytes that are the same in every run."""
     return hashlib.sha256(repr(name).encode()).digest()
 
 
@@ -90,7 +90,7 @@ def parameters(parties: int, crowd: bool) -> Params:
         max_parties=2**32 - 1 if crowd else parties,
         participants=PARTIES if crowd else parties,
         min_updates=1,
-        # Room for four standard deviations above the ten of a draw.
+        # The ten expected parties of a draw, and four standard deviations more.
         max_updates=PARTIES + 13 if crowd else parties,
         open_admission=crowd,
         commit_period=PERIOD,
@@ -115,9 +115,9 @@ def parameters(parties: int, crowd: bool) -> Params:
 
 
 class Bench:
-    """A federation on a chain of its own, with everybody registered.
+    """A federation on its own chain, with all parties and aggregators registered.
 
-    ``changes`` are made to its parameters.
+    ``changes`` replace some of its parameters.
     """
 
     def __init__(self, parties: int, aggregators: int, crowd: bool = False, **changes: Any) -> None:
@@ -152,7 +152,7 @@ class Bench:
         return costs
 
     def _register(self) -> dict[Role, Cost]:
-        """Register everybody; return what the last of each role paid."""
+        """Register everybody; return the cost of the last registration of each role."""
         costs = {}
         self.send(self.owner, self.federation.fund_rewards(ETHER), Work("changes the pot"))
         stakes = {
@@ -174,7 +174,7 @@ class Bench:
         return costs
 
     def send(self, key: LocalSigner, call: Call, work: Work) -> Cost:
-        """Mine a call; raise where it reverts."""
+        """Mine a call. Raises RuntimeError if it reverts."""
         web3 = self.chain.web3
         raw = key.sign_transaction(
             {
@@ -206,7 +206,7 @@ class Bench:
         updates = [self._update(number, key) for key in drawn_parties]
         commits = self._commit(number, drawn_parties, updates, relayed)
         if self.params.open_admission:
-            # A crowd waits: others might have been drawn, too.
+            # A crowd waits for the phase to end: other parties may have been drawn.
             self.chain.mine(PERIOD)
         reveals = self._reveal(drawn_parties, updates, relayed)
         seen = self._observe()
@@ -257,7 +257,7 @@ class Bench:
         ]
 
     def finish(self, done: Round) -> tuple[Cost, Cost]:
-        """Make the next accepted round final and credit it; return the costs of the two calls."""
+        """Finalize the next accepted round and distribute its rewards; return both costs."""
         self.chain.mine(PERIOD + CHALLENGE_PERIOD)
         finalize = self.send(self.keeper, self.federation.finalize(), FINALIZE)
         counted = [
@@ -272,7 +272,7 @@ class Bench:
         return self.federation.observe(self.keeper.address).current
 
     def _drawn(self) -> list[LocalSigner]:
-        """Return the parties of the round, as many as it takes."""
+        """Return the drawn parties of the round, up to the number that it accepts."""
         if not self.params.open_admission:
             return self.parties
         seen, stake = self._observe(), self.params.min_party_stake

@@ -11,7 +11,7 @@ from fl_orchestrator.chain.types import Role
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a transaction cannot do without: cold slots, and signatures; and why."""
+    """The unavoidable work of a transaction: cold storage slots and signatures; and the reason."""
 
     why: str
     new: int = 0
@@ -68,7 +68,7 @@ ANSWER: Final = Work(
 
 
 def deploy_work(contract: str, creation_code: bytes, runtime_code: bytes) -> Work:
-    """Return the work of leaving a contract's code."""
+    """Return the work of storing a contract's code."""
     words = -(-len(creation_code) // 32)
     code_gas = 32_000 + 2 * words + 200 * len(runtime_code)
     slots = 4 if contract == "Federation" else 0
@@ -77,7 +77,7 @@ def deploy_work(contract: str, creation_code: bytes, runtime_code: bytes) -> Wor
 
 
 def commit_work(commits: int, signed: bool, sampled: bool) -> Work:
-    """Return the work of ``commits`` in one transaction; of a sampled party, with its draw."""
+    """Return the work of ``commits`` in one transaction; ``sampled`` adds the check of the draw."""
     why = (
         "commit: for each, changes its slot, reads its stake, recovers its signature if relayed; "
         "changes the counter; reads the seed and the total stake if sampled"
@@ -93,7 +93,8 @@ def reveal_work(reveals: int) -> Work:
 
 
 def attest_work(signatures: int) -> Work:
-    """Return the work of an attestation that makes its result the head."""
+    """Return the work of an attestation that completes the quorum, so that its result becomes the
+    head."""
     why = (
         "attest: for each signature, recovers it and reads a stake; adds root, CID, tally and the "
         "round's record; changes the round; reads updates' hash, base root, frozen stake and pot"
@@ -102,7 +103,7 @@ def attest_work(signatures: int) -> Work:
 
 
 def distribute_work(updates: int, signers: int) -> Work:
-    """Return the work of crediting a round's rewards."""
+    """Return the work of distributing a round's rewards."""
     why = (
         "distribute: changes every credit, the pot and a flag; reads tally, record, last sum, and "
         "the seat and stake of each signer"
@@ -112,7 +113,7 @@ def distribute_work(updates: int, signers: int) -> Work:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Gas used, and the least possible, of one transaction; or, without its work, of several.
+    """The gas used and the least possible gas, of one transaction, or without ``work`` of several.
 
     ``size`` is that of the signed transaction, in bytes.
     """
@@ -129,7 +130,7 @@ class Cost:
 
     @classmethod
     def median(cls, costs: Sequence[Cost]) -> Cost:
-        """Return the one in the middle."""
+        """Return the median by gas."""
         return sorted(costs, key=lambda cost: cost.gas)[len(costs) // 2]
 
 

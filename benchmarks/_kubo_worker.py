@@ -1,8 +1,8 @@
-"""Fetches updates from a store and aggregates them, as an aggregator does; prints what it took.
+"""Fetches updates from a store and aggregates them, as an aggregator does; prints time and memory.
 
     python benchmarks/_kubo_worker.py < task.json
 
-A process of its own, so that its peak memory is that of this work.
+It is a separate process, so that its peak memory is that of this work alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
 
 
 def peak_bytes(pid: int | str = "self") -> int:
-    """The most memory that a process has had, its program and libraries included; 0 at its end."""
+    """The peak memory of a process in bytes, with program and libraries; 0 if it has ended."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -48,7 +48,7 @@ def work(task: dict[str, Any], directory: Path) -> dict[str, float]:
     fetched = time.perf_counter()
     held = [file for file in files if isinstance(file, VectorFile)]
     if len(held) != len(reveals):
-        raise RuntimeError(f"not all updates were had: {files}")
+        raise RuntimeError(f"not all updates could be fetched: {files}")
     weighted = [(file, reveal.weight) for file, reveal in zip(held, reveals, strict=True)]
     state = vectors.aggregate(base, weighted, origin.state(1))
     with state.path.open("rb") as stream:
@@ -56,7 +56,7 @@ def work(task: dict[str, Any], directory: Path) -> dict[str, float]:
     aggregated = time.perf_counter()
     with state.path.open("rb") as stream:
         if store.put(stream) != cid:
-            raise RuntimeError("the store has another CID")
+            raise RuntimeError("the store returned a wrong CID")
     return {
         "bytes": sum(file.path.stat().st_size for file in (base, *held)),
         "fetch_s": fetched - start,

@@ -1,8 +1,8 @@
 """Accuracy through the whole system: contracts, stores, integer aggregation, real training.
 
-Breast cancer: ten parties, Dirichlet 0.5, ten rounds, four aggregators; beside it the average party
-alone and all data pooled. Heart disease: the four hospitals in FLamby's setting, 15 rounds; the
-mean of the four accuracies. Five seeds each.
+Breast cancer: ten parties, Dirichlet 0.5, ten rounds, four aggregators, compared with the average
+party alone and with all data pooled. Heart disease: the four hospitals in FLamby's setting, 15
+rounds; the mean of the four accuracies. Five seeds each.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def heart_disease(seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print both tables, or with --json one object."""
+    """Print both tables, or with --json one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

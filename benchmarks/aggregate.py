@@ -1,13 +1,13 @@
-"""How fast the exact rules are: beside the memory they read, and beside Flower's float rules.
+"""The speed of the exact rules, compared with reading memory and with Flower's float rules.
 
     python benchmarks/aggregate.py [--json] [--runs 5] [--parameters 25000000] [--updates 10]
 
-Everything is one thread, in CPU seconds, the median of several runs, compilation excluded. The two
-sides alternate within one run, so that a busy machine slows both. Ours reads int16 updates from
-warm memory and stores the int16 result; Flower 1.41 aggregates the same values as the float32
-arrays it works on, without its network or its deserialization (the faster of its two functions
-counts for FedAvg). Figures from files are separate, with the peak memory of a fresh process: ten
-updates and the base model in, the next model and its root out.
+All times are CPU seconds of one thread, the median of several runs, without compilation. The two
+sides alternate within one run, so that load on the machine slows both. Our side reads int16 updates
+from memory that was touched before, and stores the int16 result. Flower 1.41 aggregates the same
+values as float32 arrays, without its network or its deserialization (for FedAvg, the faster of its
+two functions counts). Figures from files are separate, with the peak memory of a new process: it
+reads ten updates and the base model, and writes the next model and its root.
 """
 
 import argparse
@@ -50,13 +50,13 @@ from fl_orchestrator.model.vector_file import (
 
 FLOWER: Final = "1.41.0"
 TENSORS: Final = 25
-# The rules that Flower has too, each by the name that _flower_worker.py gives it.
+# The rules that Flower also has, by their names in _flower_worker.py.
 RULES: Final[dict[str, Rule]] = {
     "mean": WeightedMean(),
     "median": Median(),
     "trimmed": TrimmedMean(1000),
 }
-# key, what it says, goal, whether more is better
+# key, label, goal, whether more is better
 GOALS: Final = (
     ("mean_vs_bandwidth", "WeightedMean, of a memory read", 0.3, True),
     ("mean_vs_flower", "WeightedMean, times Flower's FedAvg", 4.0, True),
@@ -70,7 +70,7 @@ Updates = list[NDArray[np.int16]]
 
 
 def update(number: int, parameters: int) -> NDArray[np.int16]:
-    """Return an update of random values; the Flower worker makes the same ones."""
+    """Return an update of random values; the Flower worker generates the same values."""
     return np.random.default_rng(number).integers(-32_768, 32_768, parameters, np.int16)
 
 
@@ -87,7 +87,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def run_rule(rule: Rule, updates: Updates, out: NDArray[np.int16]) -> None:
-    """Aggregate from memory into ``out``; the weights are those that Flower gets."""
+    """Aggregate from memory into ``out``, with the same weights as Flower."""
     position = 0
     weights = list(range(1, len(updates) + 1))
     for block in rule.aggregate([in_blocks(vector) for vector in updates], weights):
@@ -96,12 +96,12 @@ def run_rule(rule: Rule, updates: Updates, out: NDArray[np.int16]) -> None:
 
 
 def read_all(updates: Updates) -> int:
-    """Read every byte once: the fastest reduction that NumPy has."""
+    """Read every byte once, by the fastest reduction that NumPy has."""
     return sum(int(np.max(vector.view(np.int64))) for vector in updates)
 
 
 class Flower:
-    """Flower's aggregation functions in a process and an environment of their own."""
+    """Flower's aggregation functions, in a separate process and environment."""
 
     def __init__(self, updates: int, parameters: int) -> None:
         script = Path(__file__).with_name("_flower_worker.py")
@@ -134,7 +134,7 @@ class Flower:
 
 
 def flower_python() -> Path:
-    """Return the interpreter of Flower's environment, which is made once, outside the checkout."""
+    """Return the interpreter of Flower's environment, created once, outside the checkout."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = cache / "fl-orchestrator" / "flower-1.41"
     python = home / "bin" / "python"
@@ -146,7 +146,7 @@ def flower_python() -> Path:
 
 
 def from_memory(count: int, parameters: int, runs: int) -> dict[str, list[float]]:
-    """Time both sides and the memory read, in turns; one round to warm up is not counted."""
+    """Time both sides and the memory read in turns, after one warm-up that is not counted."""
     updates = [update(i, parameters) for i in range(count)]
     out = np.empty(parameters, np.int16)
     layout = layout_of(parameters)
@@ -203,7 +203,7 @@ def from_files(directory: Path, rule: str, count: int, parameters: int) -> dict[
 
 
 def in_fresh_process(directory: Path, rule: str, count: int, parameters: int) -> dict[str, float]:
-    """Run from_files in a process whose memory nothing else has used."""
+    """Run from_files in a new process, so that its peak memory is that of this work alone."""
     found = subprocess.run(
         [sys.executable, __file__, "--files", directory, rule, str(count), str(parameters)],
         check=True,
@@ -215,7 +215,10 @@ def in_fresh_process(directory: Path, rule: str, count: int, parameters: int) ->
 
 
 def measure(count: int, parameters: int, runs: int) -> dict[str, Any]:
-    """Return all figures. Files first: a child's peak memory includes its parent's at the fork."""
+    """Return all figures.
+
+    Files come first, because a child's peak memory includes its parent's memory at the fork.
+    """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         subprocess.run(
@@ -245,7 +248,7 @@ def measure(count: int, parameters: int, runs: int) -> dict[str, Any]:
 
 
 def show(figures: dict[str, Any], count: int, parameters: int) -> None:
-    """Print the ratios and goals, and what they are made of."""
+    """Print the ratios and goals, and the figures behind them."""
     console = Console()
     table = Table(title=f"{count} updates of {parameters:,} int16 parameters, one thread")
     for heading in ("measure", "value", "goal", "met"):

@@ -1,29 +1,30 @@
-"""What each operation costs in gas, from receipts, beside the least that it could cost.
+"""The gas of each operation, from receipts, compared with the least possible gas.
 
     python benchmarks/gas.py [--json] [--parties 10000] [--rounds 100]
 
 Everything runs on the deterministic development chain (Prague's gas rules), without any training:
-parties commit to random roots. Most of the time, about three minutes, goes into registering 10,000
-parties; fewer with ``--parties``.
+parties commit to random roots. Most of the time, about three minutes, is spent on registering
+10,000 parties; ``--parties`` changes this number.
 
-A round goes from the first ``openRound`` to acceptance, with ten parties and four aggregators.
-Direct: every party sends its own ``commit`` and its own ``reveal``. Relayed: a keeper sends all
-commits, signed by their parties, in one batch and all reveals in another. In both, the four
-signatures come in one ``attest``. Figures are those of the steady state, in which the slots that
-rounds share have been written before; the first round is listed too. Of what a round repeats, the
-median counts (the last commit, for one, also ends a phase).
+A round is measured from the first ``openRound`` to acceptance, with ten parties and four
+aggregators. Direct: every party sends its own ``commit`` and its own ``reveal``. Relayed: a keeper
+sends all commits, signed by their parties, in one batch and all reveals in another. In both cases,
+one ``attest`` has all four signatures. Figures are for the steady state, in which the storage slots
+that rounds reuse were written before; the first round is listed too. For transactions that repeat
+in a round, the median is shown (for example, because the last commit also ends a phase).
 
 Disputes are about a model that is wrong by one unit in one coordinate, with trees of depth 17. Its
-vectors are random: next to no byte of a proof is a zero, which costs a quarter of another. A
-challenge costs its calldata (at EIP-7623's 40 a byte) and nothing else where its gas is the floor.
+vectors are random, so that almost no byte of a proof is zero; a zero byte costs a quarter of
+another byte. Where the gas of a challenge equals the floor, it pays only for its calldata (40 a
+byte by EIP-7623).
 
-The floor of a transaction is what no contract with the same guarantees, calldata and events could
-avoid: 21,000; its calldata (4 a zero byte, 16 any other, EIP-2028; in all at least 10 and 40,
-EIP-7623); its events (375, and 375 a topic, 8 a byte); 3,000 a signature; and the slots that it has
-to touch, each cold (EIP-2929): 22,100 a new one, 5,000 a changed one, 2,100 one that is only read.
-The table counts them, and the lines below it say which they are. A deployment pays 32,000, 2 a word
-of creation code (EIP-3860) and 200 a byte of the code that it leaves. No computation is in any
-floor, and no memory.
+The floor of a transaction is the gas that no contract with the same guarantees, calldata and events
+could avoid. It is the sum of: 21,000; calldata (4 per zero byte, 16 per other byte, EIP-2028; in
+total at least 10 and 40, EIP-7623); events (375, plus 375 per topic and 8 per byte); 3,000 per
+signature; and the storage slots that it must touch, all cold (EIP-2929): 22,100 for a new one,
+5,000 for a changed one, 2,100 for one that is only read. The table has the numbers of slots, and
+the lines below it name them. A deployment pays 32,000, 2 per word of creation code (EIP-3860) and
+200 per byte of deployed code. A floor contains no computation and no memory.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ from rich.table import Table
 
 from fl_orchestrator.chain.types import Role
 
-# These rounds of the main federation are direct, and the last one; all others are relayed.
+# These rounds of the main federation, and the last one, are direct; all others are relayed.
 FIRST, SECOND, STEADY = 1, 2, 3
 RELAYED: Final = 4
 DEPTH: Final = 17
 DEEP: Final = 19
 MANY_UPDATES: Final = 100
-# The last one is what a transaction may take (EIP-7825: 2^24).
+# The last goal is the limit of a transaction (EIP-7825: 2^24).
 GAS_GOALS: Final = {
     "round_10_direct": 1_450_000,
     "round_10_relayed": 900_000,
@@ -58,20 +59,20 @@ GAS_GOALS: Final = {
     f"challenge_{MANY_UPDATES}": 4_900_000,
     f"challenge_{MANY_UPDATES}_depth_{DEEP}": 16_700_000,
 }
-# What nodes take: 4 slots of 32 KiB.
+# The largest transaction that nodes accept: 4 slots of 32 KiB.
 MAX_TRANSACTION_BYTES: Final = 131_072
 OPEN_GOAL: Final = 1.02
 LATE_GOAL: Final = 1.01
-# A direct round of ten parties before there were disputes, and how many times as much it may cost.
+# The cost of a direct round of ten parties before disputes existed, and the allowed ratio to it.
 BEFORE_DISPUTES: Final = Cost(1_362_908, 0)
 DISPUTES_GOAL: Final = 1.02
-# The table's, also where the output is no terminal.
+# The width of the table, also if the output is not a terminal.
 WIDTH: Final = 96
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An operation: its key in the JSON, what the table calls it, and its cost."""
+    """An operation: its key in the JSON, its label in the table, and its cost."""
 
     key: str
     words: str
@@ -80,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as much as ``before`` ``cost`` is, and how many times it may be."""
+    """The ratio of ``cost`` to ``before``, and the largest allowed ratio, ``goal``."""
 
     key: str
     words: str
@@ -94,7 +95,7 @@ class Ratio:
 
 
 def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
-    """Run everything: a crowd of ``parties``, and a consortium for so many rounds."""
+    """Run everything: a crowd of ``parties``, and a consortium for ``rounds`` rounds."""
     main = Bench(PARTIES, AGGREGATORS)
     direct = (FIRST, SECOND, STEADY, rounds)
     done = {
@@ -158,7 +159,7 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
 
 
 def disputes() -> list[Row]:
-    """Challenge wrong models, slash their signers, and walk down the tree of a withheld one."""
+    """Challenge wrong models, slash their signers, and descend the tree of a withheld model."""
     few, many, deep = (
         Disputed(parties, depth)
         for parties, depth in ((PARTIES, DEPTH), (MANY_UPDATES, DEPTH), (MANY_UPDATES, DEEP))
@@ -175,14 +176,14 @@ def disputes() -> list[Row]:
         Row("slash_signer", "slashSigner", Cost.median(few.slash())),
         Row("demand", "demand, the first of a round", demands[0]),
         Row("descend", "descend", demands[1]),
-        # The second has the longest path of those that show 64 nodes.
+        # The second answer has the longest path among those with 64 nodes.
         Row("answer", "answer, 6 levels below", answers[1]),
         Row("answer_chunk", "answer, a chunk", answers[-1]),
     ]
 
 
 def crowd_round(parties: int) -> Round:
-    """Return the second round of a crowd, of which about ten are drawn."""
+    """Return the second round of a crowd in which about ten parties are drawn."""
     crowd = Bench(parties, AGGREGATORS, crowd=True)
     crowd.run_round(relayed=True)
     return crowd.run_round()
@@ -194,12 +195,12 @@ def opening(done: Round) -> Cost:
 
 
 def without_floor(done: Round) -> Cost:
-    """Return the cost of a first round: its floor would count the slots that it adds as changed."""
+    """Return the cost of a first round without a floor, which would count new slots as changed."""
     return Cost(done.cost.gas, 0)
 
 
 def attest(signatures: int) -> Cost:
-    """Return the cost of the attestation that all of that many aggregators have signed."""
+    """Return the cost of an attestation in a federation of that many aggregators, all signing."""
     return Bench(PARTIES, signatures).run_round(relayed=True).attest
 
 
@@ -209,7 +210,7 @@ def short(number: int) -> str:
 
 
 def show(rows: Sequence[Row], ratios: Sequence[Ratio]) -> None:
-    """Print the table, and what its floors are made of."""
+    """Print the table, and the parts of its floors."""
     console = Console(width=max(WIDTH, PROGRESS.width))
     table = Table("operation", title="Gas, from receipts", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("gas", "floor", "ratio", "goal"):
@@ -250,7 +251,7 @@ def verdict(met: bool) -> str:
 
 
 def as_json(rows: Sequence[Row], ratios: Sequence[Ratio]) -> str:
-    """Return gas by operation and the ratios; floors and the sizes of transactions apart."""
+    """Return gas by operation and the ratios; floors and transaction sizes are separate objects."""
     figures: dict[str, Any] = {row.key: row.cost.gas for row in rows}
     figures |= {ratio.key: ratio.value for ratio in ratios}
     figures["floors"] = {row.key: row.cost.floor for row in rows if row.cost.floor}

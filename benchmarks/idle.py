@@ -1,7 +1,7 @@
-"""What a waiting process costs: its share of a core, requests per block, and memory, by role.
+"""The cost of a waiting process: its share of a core, requests per block, and memory, by role.
 
-The real processes, on Anvil with a block a second, in a commit phase that waits for a party that
-never comes. The goal is under 1 % of a core and at most two requests per block.
+It runs the real processes on Anvil with one block per second, in a commit phase in which one party
+never commits. The goal is under 1 % of a core and at most two requests per block.
 
     python benchmarks/idle.py [--seconds 60]
 """

@@ -1,12 +1,12 @@
-"""What a model of 25 million parameters costs through IPFS nodes: seconds, bytes and memory.
+"""The cost of a model of 25 million parameters with IPFS nodes: seconds, bytes and memory.
 
     python benchmarks/kubo.py [--json] [--parameters 25000000] [--updates 5] [--only transfer|round]
 
-Two nodes (Kubo) of a private swarm on this machine. *transfer*: one takes the updates and the base
-model, then a process of its own fetches all of it through the other one, aggregates it and stores
-the next model; beside it, in turn, the same from a directory. *round*: a federation of real
-processes on Anvil, `flo party run` and so on, in which the parties use one node, the aggregator and
-the watcher the other. The parties add noise to the model instead of training.
+It uses two nodes (Kubo) of a private swarm on this machine. *transfer*: the updates and the base
+model are put into one node; then a separate process fetches them through the other node, aggregates
+them and stores the next model. The same is measured with a directory, in turns. *round*: a
+federation of real processes on Anvil (`flo party run` and so on); the parties use one node, the
+aggregator and the watcher the other. The parties add noise to the model instead of training.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def zeros(model: Manifest) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
 
 @contextlib.contextmanager
 def swarm(directory: Path) -> Iterator[tuple[KuboNode, KuboNode]]:
-    """Two nodes with one key, connected to each other and to nobody else."""
+    """Two nodes with the same swarm key, connected only to each other."""
     program, key = find_kubo(), secrets.token_bytes(32)
     if program is None:
         raise SystemExit("There is no IPFS node program: run scripts/build_kubo.sh.")
@@ -116,11 +116,12 @@ def swarm(directory: Path) -> Iterator[tuple[KuboNode, KuboNode]]:
         yield one, other
 
 
-# ---------------------------------------------------------------------- updates from hand to hand
+# ---------------------------------------------------------------------- transfer of updates
 
 
 def offer(store_url: str, model: Manifest, updates: int, directory: Path) -> dict[str, Any]:
-    """Put the base model and random updates into a store; the worker's task but for its store."""
+    """Put the base model and random updates into a store; return the worker's task, without a
+    store."""
     store, origin = open_store(store_url), Origin(31337, "0x" + "ab" * 20)
     genesis = publish(store, model, zeros(model))
     vectors = VectorCache(directory, model)
@@ -146,7 +147,7 @@ def offer(store_url: str, model: Manifest, updates: int, directory: Path) -> dic
 
 
 def fetch(task: dict[str, Any], store_url: str) -> dict[str, float]:
-    """Have another process do a task."""
+    """Run a task in another process; return its figures."""
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("_kubo_worker.py")],
         input=json.dumps({**task, "store": store_url}),
@@ -160,7 +161,7 @@ def fetch(task: dict[str, Any], store_url: str) -> dict[str, float]:
 
 
 def transfer(parameters: int, updates: int) -> dict[str, Any]:
-    """The figures of both stores. A worker runs once before, so that the rule is compiled."""
+    """The figures of both stores. A worker runs once before, to compile the rule."""
     model, small = manifest(parameters), manifest(TENSORS * 256)
     with tempfile.TemporaryDirectory() as name, swarm(Path(name)) as (one, other):
         directory = Path(name)
@@ -178,7 +179,7 @@ def transfer(parameters: int, updates: int) -> dict[str, Any]:
 
 
 def federation_round(parameters: int, parties: int) -> dict[str, Any]:
-    """One round, until its model is accepted and a watcher has computed it again."""
+    """Run one round, until its model is accepted and a watcher has recomputed it."""
     program = find_program("anvil") or find_program("anvil", ROOT / "node_modules/.bin/anvil")
     if program is None:
         raise SystemExit("There is no Anvil: install Foundry, or run npm ci.")
@@ -201,7 +202,7 @@ def federation_round(parameters: int, parties: int) -> dict[str, Any]:
 
 
 def measure(local: LocalFederation, chain: Federation) -> dict[str, Any]:
-    """Run everybody's process; when each phase began, and the memory that each process took."""
+    """Run all processes; return the time of each phase's start and each process's memory."""
     members: Sequence[Member] = list(local.members())
     children = [
         member.child(*(["--rounds", "1"] if member.role == "keeper" else [])) for member in members

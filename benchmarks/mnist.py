@@ -1,11 +1,11 @@
-"""MNIST through the whole system: rounds until 97 % of the test set is right.
+"""MNIST through the whole system: the number of rounds until 97 % accuracy on the test set.
 
     python benchmarks/mnist.py [--json] [--seed 0] [--rounds 40] [--target 0.97]
 
-A hundred parties hold 600 pictures each (IID); every round draws 10 of them by stake, on the
+A hundred parties have 600 images each (IID); every round draws 10 parties by stake, on the
 development chain. The model is the 2NN of McMahan et al. 2017 (784-200-200-10), trained with E = 1,
-B = 10 and SGD at a rate of 0.2. The paper needs 87 rounds at its best rate; float FedAvg with ten
-parties in every round needs 30 here (35 with pixels that are not centred). The run stops at the
+B = 10 and SGD with a learning rate of 0.2. The paper needs 87 rounds at its best rate. Float FedAvg
+with ten parties in every round needs 30 here (35 without centred pixels). The run stops at the
 target, or after ``--rounds`` accepted rounds.
 """
 
@@ -27,13 +27,13 @@ from fl_orchestrator.simulation.options import Options
 
 PROGRESS = Console(stderr=True)
 PARTIES, PARTICIPANTS = 100, 10
-# A draw may fall short of ``minUpdates``, so a few more rounds than accepted ones are opened.
+# A draw may have fewer parties than ``minUpdates``, so allow for a few rounds that are void.
 SPARE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Accuracy after every accepted round; ``rounds_to_target`` is None if it was not reached."""
+    """Accuracy after every accepted round; ``rounds_to_target`` is None if it was missed."""
 
     rounds_to_target: int | None
     accuracy: float

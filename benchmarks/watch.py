@@ -1,13 +1,13 @@
-"""What watching costs beside aggregating: CPU and bytes, from files, in one run.
+"""The cost of watching compared with aggregating: CPU and bytes, from files, in one run.
 
     python benchmarks/watch.py [--json] [--runs 3] [--parameters 5000000] [--updates 10]
 
 A federation on the development chain runs several rounds. In each, one aggregator fetches the
-updates, computes the next model, stores and signs it; then one watcher, in the same process and
-with a directory of its own, fetches the updates, computes the model again and compares. The figures
-are of these two steps alone, the median of the rounds; the first one, in which the rules are
-compiled, is not counted. The chain's own work (both read it, the aggregator sends a transaction) is
-part of them, as it is part of the roles.
+updates, computes the next model, stores and signs it. Then one watcher, in the same process but
+with its own directory, fetches the updates, recomputes the model and compares. The figures cover
+only these two steps and are the median of the rounds, without the first one, in which the rules are
+compiled. They include the work of the chain in this process (both roles read it, and the aggregator
+sends a transaction).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RULES: Final = {kind.label: RuleSpec.of(kind) for kind in RuleKind}
 
 
 class NoiseTrainer:
-    """Trains nothing: it adds noise of its own to the weights."""
+    """Adds random noise to the weights instead of training."""
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ class NoiseTrainer:
 
 
 class CountingStore(LocalStore):
-    """Counts what is read from it and written to it."""
+    """Counts the bytes that are read from it and written to it."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -87,7 +87,7 @@ class CountingStore(LocalStore):
 
 
 class Measured:
-    """A role whose steps that do something are timed."""
+    """Times those steps of a role in which it acts."""
 
     def __init__(self, role: Worker, store: CountingStore, counts: str) -> None:
         self._role = role
@@ -126,7 +126,7 @@ def manifest(parameters: int, rule: str) -> Manifest:
 def measure(
     directory: Path, rule: str, parameters: int, updates: int, runs: int
 ) -> dict[str, dict[str, float]]:
-    """The median figures of both roles."""
+    """Return the median figures of both roles."""
     simulation = Simulation(
         directory,
         manifest(parameters, rule),
@@ -154,7 +154,7 @@ def measure(
 
         simulation.run_until(checked)
     if simulation.observe().current.phase is not Phase.ACCEPTED or watcher.alerts:
-        raise RuntimeError("the rounds of the benchmark are not right")
+        raise RuntimeError("the rounds of the benchmark are wrong")
     return {name: middle(role.samples[1:]) for name, role in measured.items()}
 
 
@@ -163,7 +163,7 @@ def middle(samples: list[dict[str, float]]) -> dict[str, float]:
 
 
 def ratios(found: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Watching over aggregating; bytes are those fetched and those stored together."""
+    """The ratios of watching to aggregating; bytes are the fetched and the stored ones together."""
     watching, aggregating = found["watching"], found["aggregating"]
     moved = [side["fetched"] + side["stored"] for side in (watching, aggregating)]
     return {

@@ -1,4 +1,4 @@
-"""Deploys the library that federations link: disputes. All federations of a chain may share it."""
+"""Deploys the dispute library that federations link. All federations of a chain may share it."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ CONTRACT = "DisputeLogic"
 
 
 def constructor_arguments(_params: tuple[Any, ...]) -> list[Any]:
-    """A library takes none."""
+    """A library has no constructor arguments."""
     return []

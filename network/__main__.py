@@ -1,9 +1,9 @@
-"""Makes and runs a private chain of four geth validators on 127.0.0.1.
+"""Creates and runs a private chain of four geth validators on 127.0.0.1.
 
-    python -m network DIRECTORY --fund ADDRESS      make it if it is new, and run all validators
-    python -m network DIRECTORY --only 2            run validator 2, for instance again
+    python -m network DIRECTORY --fund ADDRESS      create it if it is new, and run all validators
+    python -m network DIRECTORY --only 2            run only validator 2, for example after a crash
 
-Runs until it is interrupted, and then stops what it started. See docs/network.md.
+It runs until it is interrupted, and then stops the validators it started. See docs/network.md.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _BUILD: Final = Path(__file__).resolve().parents[1] / "scripts" / "build_geth.sh
 
 def main() -> int:
     options = _options()
-    # SIGTERM, as from systemd, and SIGHUP, of a terminal that is closed, end it like Ctrl-C.
+    # End on SIGTERM (from systemd) and on SIGHUP (the terminal was closed) as on Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, signal.default_int_handler)
     program = Path(
         subprocess.run([_BUILD], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--chain-id", type=int, default=1337, help="of a new network (1337)")
     parser.add_argument("--period", type=int, default=2, help="seconds between its blocks (2)")
     parser.add_argument(
-        "--only", type=int, action="append", metavar="N", help="run validator N only; repeatable"
+        "--only", type=int, action="append", metavar="N", help="run only validator N; repeatable"
     )
     return parser.parse_args()
 
@@ -85,10 +85,10 @@ def _network(options: argparse.Namespace) -> Network:
     """The network in the directory, or a new one."""
     if (options.directory / "network.json").exists():
         if options.fund:
-            sys.exit(f"{options.directory} has a network already: --fund is for a new one.")
+            sys.exit(f"{options.directory} already has a network: --fund is only for a new one.")
         return load(options.directory)
     if not options.fund:
-        sys.exit("A new network needs somebody who has coin: --fund ADDRESS.")
+        sys.exit("A new network needs an account that gets coin: --fund ADDRESS.")
     return create(
         options.directory, dict.fromkeys(options.fund, _FUNDS), options.chain_id, options.period
     )
@@ -103,7 +103,7 @@ def _show(network: Network, validators: Validators, chosen: Sequence[Validator])
 
 
 def _watch(validators: Validators, chosen: Sequence[Validator]) -> None:
-    """Until interrupted, or until nobody runs any more."""
+    """Report validators that end; return when none is running. Ends on an interrupt."""
     alive = list(chosen)
     while alive:
         for validator in [v for v in alive if not validators.is_running(v)]:

@@ -15,9 +15,9 @@ from eth_account import Account
 from eth_keys.datatypes import PrivateKey
 
 VALIDATORS: Final = 4
-# What geth keeps to by default; six times the largest challenge of a model (benchmarks/gas.py).
+# geth's default; six times the gas of the largest challenge of a model (benchmarks/gas.py).
 _GAS_LIMIT: Final = 30_000_000
-# Both files of a validator's key lie side by side, so that a slow derivation would protect nothing.
+# Few iterations: the password is stored beside the key, so a slow derivation would protect nothing.
 _KDF_ITERATIONS: Final = 10_000
 _FORKS: Final = (
     "homesteadBlock",
@@ -34,12 +34,12 @@ _FORKS: Final = (
 
 
 class NetworkExists(Exception):
-    """There is a network in the directory already; its keys are not overwritten."""
+    """The directory already has a network; its keys are not overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """One validator: its account, its identity among the nodes, its ports on 127.0.0.1."""
+    """One validator: its account, its node key, and its ports on 127.0.0.1."""
 
     number: int
     address: str
@@ -54,7 +54,7 @@ class Validator:
 
     @property
     def enode(self) -> str:
-        """What another node reaches it by."""
+        """The URL by which other nodes connect to it."""
         return f"enode://{self.node_id}@127.0.0.1:{self.p2p_port}?discport=0"
 
 
@@ -94,12 +94,12 @@ def load(directory: Path) -> Network:
 
 
 def create(directory: Path, balances: Mapping[str, int], chain_id: int, period: int) -> Network:
-    """Make keys, genesis and settings of a new network in a directory.
+    """Create the keys, the genesis block and the settings of a new network in a directory.
 
-    ``balances`` is all the coin there will ever be: wei by address. Raises NetworkExists.
+    ``balances`` has the wei of each address; no other coin will ever exist. Raises NetworkExists.
     """
     if (directory / "network.json").exists():
-        raise NetworkExists(f"There is a network in {directory} already.")
+        raise NetworkExists(f"{directory} already has a network.")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(16)
     _write_private(directory / "password", password + "\n")
@@ -117,7 +117,7 @@ def create(directory: Path, balances: Mapping[str, int], chain_id: int, period: 
         "period": period,
         "validators": [asdict(validator) for validator in validators],
     }
-    # Last: only a network that has everything is one.
+    # Write this file last: a directory without it is not a complete network.
     (directory / "network.json").write_text(json.dumps(described, indent=2) + "\n")
     return network
 
@@ -143,16 +143,16 @@ def _genesis(network: Network, balances: Mapping[str, int]) -> dict[str, Any]:
         },
         "difficulty": "0x1",
         "gasLimit": hex(_GAS_LIMIT),
-        # 32 bytes of vanity, the signers in ascending order, 65 bytes for a signature.
+        # EIP-225: 32 free bytes, the signers in ascending order, 65 bytes for a signature.
         "extraData": "0x" + "00" * 32 + "".join(signers) + "00" * 65,
         "alloc": {address: {"balance": hex(wei)} for address, wei in balances.items()},
     }
 
 
 def _settings(network: Network, validator: Validator) -> str:
-    """geth.toml: peered with the other validators and with nobody else.
+    """The content of geth.toml: the node connects only to the other validators.
 
-    Without ``DialRatio`` a node dials a third of its peers only.
+    ``DialRatio`` is needed because by default a node dials only a third of its peers.
     """
     others = json.dumps([other.enode for other in network.validators if other != validator])
     return f"""[Node.P2P]

@@ -24,7 +24,7 @@ _TAIL_CHARACTERS: Final = 2000
 
 
 class GethFailed(Exception):
-    """geth did not start, or has ended by itself."""
+    """geth did not start, or ended unexpectedly."""
 
 
 def rpc(validator: Validator, method: str, *params: Any) -> Any:
@@ -38,7 +38,7 @@ def rpc(validator: Validator, method: str, *params: Any) -> Any:
 
 
 class Validators:
-    """Those validators of a network that run here; each may be stopped and started again."""
+    """The validators of a network that this process runs; each can be stopped and restarted."""
 
     def __init__(self, network: Network, program: Path) -> None:
         self.network = network
@@ -46,9 +46,9 @@ class Validators:
         self._processes: dict[Validator, subprocess.Popen[bytes]] = {}
 
     def start(self, validators: Sequence[Validator]) -> None:
-        """Start validators, and wait until each answers.
+        """Start validators, and wait until each answers requests.
 
-        Raises GethFailed, with the end of its log, when one does not.
+        Raises GethFailed, with the end of its log, if one does not.
         """
         for validator in validators:
             self._processes[validator] = self._spawn(validator)
@@ -64,7 +64,7 @@ class Validators:
         return process is not None and process.poll() is None
 
     def pid(self, validator: Validator) -> int:
-        """The process of a validator that was started here."""
+        """The process id of a validator that was started here."""
         return self._processes[validator].pid
 
     def kill(self, validator: Validator) -> None:
@@ -74,7 +74,7 @@ class Validators:
         process.wait()
 
     def stop(self, validators: Collection[Validator]) -> None:
-        """Let validators end cleanly; whoever does not in time is killed."""
+        """Stop validators cleanly; kill those that do not end in time."""
         for validator in validators:
             self._processes[validator].terminate()
         deadline = time.monotonic() + STOP_SECONDS
@@ -87,7 +87,7 @@ class Validators:
                 del self._processes[validator]
 
     def stop_all(self) -> None:
-        """Let everybody end cleanly."""
+        """Stop all validators cleanly."""
         self.stop(list(self._processes))
 
     def _spawn(self, validator: Validator) -> subprocess.Popen[bytes]:
@@ -100,7 +100,7 @@ class Validators:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal is for whoever started this, who ends them in order.
+                # Ctrl-C must reach only the parent process, which then stops the validators.
                 start_new_session=True,
             )
 
@@ -123,7 +123,7 @@ class Validators:
 
 @contextmanager
 def running(network: Network, program: Path) -> Iterator[Validators]:
-    """All validators of a network, until the block ends."""
+    """Run all validators of a network until the ``with`` block ends."""
     validators = Validators(network, program)
     try:
         validators.start(network.validators)
@@ -148,8 +148,8 @@ def _options(network: Network, validator: Validator) -> list[str]:
         *("--nodekey", str(home / "nodekey")),
         *("--networkid", str(network.chain_id)),
         *("--nat", "none"),
-        # Every block's state goes to disk: a killed validator would otherwise go back to the last
-        # state that it had written, which on a young chain is genesis.
+        # Write every block's state to disk. Otherwise a killed validator restarts from the last
+        # state that it wrote, which on a new chain is genesis.
         *("--syncmode", "full", "--gcmode", "archive", "--history.transactions", "0"),
         *("--cache", "128"),
         *("--http", "--http.addr", "127.0.0.1", "--http.port", str(validator.rpc_port)),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Print the path of a geth that can seal Clique blocks: the one on the PATH if its version is 1.13,
-# the one in the cache, or, failing both, one built through Go into the cache, which takes some
-# minutes once. 1.13.15 is the last version with Clique.
+# else the one in the cache. If there is none, build it with Go into the cache, which takes some
+# minutes. 1.13.15 is the last version with Clique.
 set -eu
 
 version=v1.13.15
@@ -25,8 +25,8 @@ work="$(mktemp -d "$cache/build.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# As in build_kubo.sh: the module by its exact version, checked against the sums below, and built as
-# it is, with its own go.mod.
+# As in build_kubo.sh: download the module by its exact version, check it against the sums below,
+# and build it with its own go.mod.
 cat >"$work/go.mod" <<EOF
 module geth
 go 1.20
@@ -39,12 +39,12 @@ EOF
 
 echo "Building geth $version into $cache (once; some minutes)" >&2
 (cd "$work" && GOWORK=off go mod download github.com/ethereum/go-ethereum) >&2
-# checklinkname: a dependency reaches into Go's runtime, which Go refuses by default since 1.23.
-# One package at a time, so that the machine stays usable.
+# checklinkname: a dependency uses internals of Go's runtime, which Go refuses since 1.23.
+# Build one package at a time (-p 1), so that the machine stays usable.
 (cd "$(go env GOMODCACHE)/github.com/ethereum/go-ethereum@$version" &&
     GOWORK=off CGO_ENABLED=0 nice -n 15 go build -p 1 -mod=readonly -trimpath \
         -ldflags=-checklinkname=0 -o "$work/geth" ./cmd/geth) >&2
 "$work/geth" version >&2
-# Builders that run at the same time each rename a whole program into place.
+# Rename is atomic: if several builds run at the same time, each installs a complete program.
 mv "$work/geth" "$cache/geth"
 echo "$cache/geth"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Print the path of an IPFS node program (Kubo): the `ipfs` on the PATH, the one in the cache, or,
-# failing both, one built through Go into the cache, which takes a few minutes once.
+# Print the path of an IPFS node program (Kubo): the `ipfs` on the PATH, else the one in the cache.
+# If there is none, build it with Go into the cache, which takes a few minutes.
 set -eu
 
 version=v0.39.0
@@ -23,9 +23,9 @@ work="$(mktemp -d "$cache/build.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# Not `go install package@version`: it asks the proxy for the list of all versions, which not every
-# proxy gives, and a newer Kubo's go.mod has directives it refuses. So the module is downloaded by
-# its exact version, checked against the sums below, and built as it is, with its own go.mod.
+# `go install package@version` cannot be used: it requests the list of all versions, which not every
+# proxy has, and it refuses directives in a newer Kubo's go.mod. So download the module by its exact
+# version, check it against the sums below, and build it with its own go.mod.
 cat >"$work/go.mod" <<EOF
 module kubo
 go 1.25
@@ -43,6 +43,6 @@ echo "Building Kubo $version into $cache (once; a few minutes)" >&2
     GOWORK=off CGO_ENABLED=0 nice go build -mod=readonly -trimpath -tags untested_go_version \
         -o "$work/ipfs" ./cmd/ipfs) >&2
 "$work/ipfs" version >&2
-# Builders that run at the same time each rename a whole program into place.
+# Rename is atomic: if several builds run at the same time, each installs a complete program.
 mv "$work/ipfs" "$cache/ipfs"
 echo "$cache/ipfs"

@@ -1,4 +1,5 @@
-"""The same model in Keras: its tensors have the same names and shapes, so both may take part."""
+"""The same model in Keras. Its tensors have the same names and shapes as in numpy_trainer.py, so
+hospitals may use either trainer."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from fl_orchestrator.training.keras import KerasModel, KerasTrainer
 
 
 def build() -> Any:
-    """A compiled model. Every layer has a name: tensors are called by it, here output/kernel."""
+    """Build the compiled model. Every layer needs a name: it names the tensors (output/kernel)."""
     import keras
 
     model = keras.Sequential(
@@ -23,6 +24,6 @@ def build() -> Any:
 
 
 def make_trainer() -> KerasTrainer:
-    """What `--trainer keras_trainer.py:make_trainer` calls."""
+    """Called for `--trainer keras_trainer.py:make_trainer`."""
     train, test = hospital.load()
     return KerasTrainer(KerasModel(build), Rows(*train), Rows(*test))

@@ -1,4 +1,4 @@
-"""A trainer in NumPy: logistic regression. A hospital needs nothing else, and no framework."""
+"""A trainer in NumPy: logistic regression. It needs no machine-learning framework."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LogisticRegression:
         self.test = test
 
     def initial_weights(self) -> dict[str, NDArray[np.float32]]:
-        """The model: the names of its tensors, in order, and what a new federation starts from."""
+        """The names of the model's tensors, in order, and a new federation's initial values."""
         features = self.train[0].shape[1]
         return {
             "output/kernel": np.zeros((features, 1), np.float32),
@@ -29,7 +29,7 @@ class LogisticRegression:
     def fit(
         self, weights: Weights, config: dict[str, Any]
     ) -> tuple[Weights, int, dict[str, float]]:
-        """Start from the global weights; return the new ones, the number of rows, and metrics."""
+        """Train from the global weights; return the new ones, the number of rows, and metrics."""
         kernel, bias = (array.astype(np.float64) for array in weights)
         x, y = self.train
         draw = np.random.default_rng(config["seed"])
@@ -65,5 +65,5 @@ def loss(x: NDArray[Any], y: NDArray[Any], weights: Weights) -> float:
 
 
 def make_trainer() -> LogisticRegression:
-    """What `--trainer numpy_trainer.py:make_trainer` calls."""
+    """Called for `--trainer numpy_trainer.py:make_trainer`."""
     return LogisticRegression(*hospital.load())
