@@ -1,4 +1,4 @@
-"""A mailbox in a file: what was posted is still there after a crash."""
+"""A mailbox in a file, which keeps posted messages across a crash."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ANY: Final[TypeAdapter[AnyMessage]] = TypeAdapter(AnyMessage)
 
 
 class BoxUnusable(ContentError):
-    """The file of what waits cannot be read or written."""
+    """The file of the waiting messages cannot be read or written."""
 
 
 class StoredMailbox(Mailbox):
-    """A mailbox whose file has everything that waits, written before a post returns.
+    """A mailbox that writes each message to its file before the post returns.
 
     Raises BoxUnusable.
     """
@@ -38,12 +38,12 @@ class StoredMailbox(Mailbox):
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._translated_errors():
-            # Threads share it under the mailbox's lock.
+            # Threads share the connection, below the mailbox's lock.
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._database.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
             rows = self._database.execute("SELECT round, message FROM messages ORDER BY rowid")
             for round_number, text in rows.fetchall():
-                with contextlib.suppress(ValidationError):  # whoever posted it posts it again
+                with contextlib.suppress(ValidationError):  # its author will post it again
                     message = _ANY.validate_json(text).value()
                     super()._keep(round_number, name_of(message), message)
 
@@ -76,5 +76,5 @@ class StoredMailbox(Mailbox):
         except (sqlite3.Error, OSError) as error:
             raise BoxUnusable(
                 f"The relay's file {self._path} cannot be used: {error}.",
-                "Free some space; if the file is damaged, remove it: whoever posted posts again.",
+                "Free some space. If the file is damaged, remove it: the authors post again.",
             ) from error

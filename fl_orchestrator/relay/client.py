@@ -27,14 +27,14 @@ from fl_orchestrator.transport import http
 from fl_orchestrator.transport.connections import Session
 from fl_orchestrator.transport.deadline import Deadline
 
-#: How long a message may take, whatever the relay does meanwhile.
+#: The deadline of a message, in seconds, including all retries.
 MESSAGE_SECONDS: Final = 20.0
 
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 1.0
 _MAX_ANSWER_BYTES: Final = 4096
 _MAX_SHOWN: Final = 200
-# Too early, too many, not now: worth another try at once.
+# The statuses for too early, too many requests and unavailable, after which a retry may succeed.
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
 
 _Send = Callable[[Deadline], tuple[int, dict[str, Any]]]
@@ -47,8 +47,8 @@ class RelayUrlError(InputError):
 class HttpRelay:
     """The relay at a URL, such as ``https://keeper.example``; it may have a path.
 
-    Every call ends in time, or with RelayFailed: a relay that dribbles its answer holds nobody
-    up. Nothing that it answers is believed: its caller looks at the chain.
+    Every call has a deadline and raises RelayFailed after it, even if the relay answers byte by
+    byte. The relay's answers are not trusted: the caller reads the chain.
     """
 
     def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -93,7 +93,7 @@ class HttpRelay:
     def _send(
         self, deadline: Deadline, method: str, path: str, kind: str, body: bytes | BinaryIO
     ) -> tuple[int, dict[str, Any]]:
-        """The status, and a short JSON object; an empty one where the status says enough."""
+        """The status, and a short JSON object, or an empty one if the status needs no body."""
         url, headers = f"{self.url}/v1/{path}", {"Content-Type": f"application/{kind}"}
         with http.send(
             self._session, deadline, method, url, data=body, headers=headers
@@ -109,7 +109,7 @@ class HttpRelay:
             return response.status_code, {}
 
     def _ask(self, send: _Send, end: float) -> dict[str, Any]:
-        """Send a request, a few times if need be, until a time; the answer. Raises RelayFailed."""
+        """Send a request, with retries until the time ``end``. Raises RelayFailed."""
         failure = "does not answer in time"
         for pause in (0.0, *[_PAUSE_SECONDS] * (_TRIES - 1)):
             if time.monotonic() + pause >= end:

@@ -1,7 +1,7 @@
-"""What a relay takes, as JSON: the same on the wire and in the file of what waits.
+"""The messages that a relay accepts, as JSON: the same over HTTP and in the mailbox's file.
 
-Everything is bounded, so that what is well-formed here the contract can decode.
-Hashes are 0x and lower-case hexadecimal digits, CIDs their base32 text.
+Every value has a limit, so that the contract can decode every well-formed message. Hashes are 0x
+and lower-case hexadecimal digits, CIDs their base32 text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.protocol import ADDRESS, MAX_WEIGHT
 from fl_orchestrator.roles.relay import Message, SignedResult
 
-#: No message is longer, as JSON.
+#: The largest size of a message as JSON, in bytes.
 MAX_MESSAGE_BYTES: Final = 2048
 
 _WORD: Final = re.compile(r"0x[0-9a-f]{64}", re.ASCII)
@@ -155,7 +155,7 @@ AnyMessage = CommitMessage | RevealMessage | AttestationMessage
 
 
 def message_of(round_number: int, message: Message) -> AnyMessage:
-    """A message as it is written."""
+    """A message in its JSON form."""
     if isinstance(message, SignedCommit):
         return CommitMessage.of(round_number, message)
     if isinstance(message, Update):

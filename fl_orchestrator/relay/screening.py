@@ -1,4 +1,4 @@
-"""What a relay takes: only what the contract would take now, so that no gas is spent on junk."""
+"""A relay's checks: it accepts only what the contract would accept now, to waste no gas."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AFTER_COMMIT: Final = (Phase.REVEAL, Phase.ATTEST)
 
 
 class Refused(Exception):
-    """A message that is not taken: the HTTP status and a sentence that say why."""
+    """A message that is refused, with an HTTP status and a sentence that gives the reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 
 class TooEarly(Refused):
-    """What may be taken soon: this relay's node may be a block behind its author's."""
+    """A message to retry soon: this relay's node may be a block behind the author's."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(425, reason)
@@ -54,10 +54,10 @@ class _Cached:
 
 
 class Screen:
-    """Checks messages against the contract's view, which is asked once a second for an account.
+    """Checks messages against the contract's state, which is cached for a second per account.
 
-    One check at a time asks the node, whatever comes in, and none waits for ever. Every check
-    raises Refused.
+    Only one check at a time sends a request to the node, and the others wait for it with a timeout.
+    Every check raises Refused.
     """
 
     def __init__(self, federation: Federation, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,7 +70,7 @@ class Screen:
         self._lock = threading.Lock()
 
     def current(self) -> Observation:
-        """The chain as nobody in particular sees it."""
+        """The chain's state, without that of any account."""
         return self._observe(_NOBODY)
 
     def commit(self, round_number: int, commit: SignedCommit) -> None:
@@ -95,9 +95,9 @@ class Screen:
             raise Refused(409, f"{update.party} has revealed in this round.")
 
     def upload(self, round_number: int, update: Update) -> Observation:
-        """Whether an update's bytes may come: not before the commit phase has closed.
+        """Check that an update's bytes may be uploaded: not before the commit phase has closed.
 
-        They are as welcome when somebody has revealed the update already.
+        They are accepted also after the update was revealed.
         """
         return self._require_opening(round_number, update, "upload", *_AFTER_COMMIT)
 
@@ -140,7 +140,7 @@ class Screen:
     def _require_opening(
         self, round_number: int, update: Update, what: str, *phases: Phase
     ) -> Observation:
-        """Require the preimage of what the party's slot holds for the round."""
+        """Require the preimage of the party's commitment in the round."""
         self._require(round_number, what, *phases)
         seen = self._observe(update.party)
         _require_phase(seen.current, round_number, what, *phases)
@@ -162,9 +162,9 @@ class Screen:
         return seen
 
     def _count(self, signer: str, signed: SignedResult) -> None:
-        """Take only so many signatures of one signer in a round.
+        """Limit the signatures of one signer in a round.
 
-        A result may cost a transaction, and whoever has the key can sign it in any number of ways.
+        Each result may cost a transaction, and one key can make any number of valid signatures.
         """
         round_number = signed.result.round
         with self._alone():
@@ -191,9 +191,9 @@ class Screen:
 
 @contextlib.contextmanager
 def patiently(lock: threading.Lock, what: str) -> Iterator[None]:
-    """Hold a lock, but do not wait for ever for whoever holds it while ``what`` is slow.
+    """Hold a lock, but wait for it only with a timeout, because ``what`` may be slow.
 
-    Everybody who waits takes one of the service's threads. Raises Refused.
+    Each waiting request occupies one of the service's threads. Raises Refused.
     """
     if not lock.acquire(timeout=_PATIENCE_SECONDS):
         raise Refused(503, f"The relay's {what} does not answer at the moment.")

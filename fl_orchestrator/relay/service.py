@@ -1,18 +1,18 @@
-"""A keeper's relay over HTTP: signed messages and updates in, content out.
+"""A keeper's relay over HTTP: accepts signed messages and updates, and serves content.
 
     POST /v1/commits, /v1/reveals, /v1/attestations    a message, for the keeper to send
     POST /v1/uploads                                   a preimage, before its update's bytes
     PUT  /v1/uploads/{cid}                             the bytes, once the commit phase has closed
     GET  /ipfs/{cid}                                   content that the keeper holds
-    GET  /v1/status, /healthz                          what it sees of the chain
+    GET  /v1/status, /healthz                          the chain's state as the relay sees it
 
-Nobody has to trust it: it cannot forge a message, change a byte, or look at an update early. What
-it leaves out, its author sees to be missing from the chain.
+Nobody has to trust the relay: it cannot forge a message, change a byte, or read an update early. If
+it drops a message, the author sees that the message is missing on the chain.
 
-Content goes to whoever knows its CID. A CID is a hash: nobody has it before the file was announced,
-and an update's bytes are not let in before the commit phase has closed, so in a commit phase there
-is nothing here of the open round. Only what the keeper's own store holds is given; what the relay
-fetches from elsewhere for strangers is the manifest, and the models that a party starts from.
+The relay serves content to everybody who knows its CID. A CID is a hash, so nobody knows it before
+the file is announced. An update's bytes are refused until the commit phase has closed, so during
+that phase the relay has no update of the open round. It serves only what the keeper's own store
+has; only the manifest, and the models that a party starts from, are also fetched from elsewhere.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _Message = TypeVar("_Message", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class RelayServer:
-    """What the service works on."""
+    """The objects that the service uses."""
 
     federation: Federation
     store: ContentStore
@@ -87,7 +87,7 @@ class RelayServer:
         throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> RelayServer:
-        """A relay of a federation; ``directory`` is for what is underway."""
+        """A relay of a federation; ``directory`` is for unfinished uploads."""
         update_bytes = max_file_bytes(manifest.layout, VectorKind.UPDATE)
         params = federation.params()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -109,7 +109,7 @@ class RelayServer:
         )
 
     def gives(self, cid: Cid) -> bool:
-        """Whether content goes out: what is here, and what every party begins with."""
+        """Whether to serve content: all that the store has, and what every party starts from."""
         if self.store.has(cid) or cid in self.begins_with:
             return True
         seen = self.screen.current()
@@ -217,10 +217,10 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
 
 
 class _Download(StreamingResponse):
-    """Sends a file, and says when it is done, however it ends."""
+    """Sends a file, and calls ``done`` at the end, also after an error."""
 
     def __init__(self, blocks: Iterator[bytes], done: Callable[[], None]) -> None:
-        # The bytes of a CID never change, and a browser is not to run them.
+        # The bytes of a CID never change, so they can be cached; a browser must not execute them.
         headers = {
             "Cache-Control": "public, max-age=31536000, immutable",
             "X-Content-Type-Options": "nosniff",
@@ -233,14 +233,14 @@ class _Download(StreamingResponse):
             async with asyncio.timeout(_DOWNLOAD_SECONDS):
                 await super().__call__(scope, receive, send)
         except (FloError, OSError) as error:
-            # It has begun, so there is no other answer: the connection is closed in the middle.
+            # The status is already sent, so an error can only close the connection early.
             _log.warning("download broke off", error=type(error).__name__, reason=str(error))
         finally:
             self._done()
 
 
 def _body(kind: type[_Message]) -> Callable[[Request], Awaitable[_Message]]:
-    """What reads a message from a request; no more of it than a message can have."""
+    """A function that reads a message from a request, up to the size limit of a message."""
 
     async def read(request: Request) -> _Message:
         body = bytearray()
@@ -278,7 +278,7 @@ def _host(request: Request) -> str:
 
 
 def _explain(_: Request, error: Exception) -> Response:
-    """Every failure is one sentence; what is wrong here is not told to strangers."""
+    """Answer every failure with one sentence, without details of errors on this side."""
     if isinstance(error, Refused):
         wait = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(error, TooEarly) else {}
         return JSONResponse({"error": error.reason}, error.status, wait)

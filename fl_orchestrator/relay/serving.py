@@ -26,16 +26,16 @@ _HEADER_BYTES: Final = 16 << 10
 
 
 class CannotListen(InputError):
-    """The address to listen on is not this machine's, or is taken."""
+    """The address to listen on does not belong to this machine, or is in use."""
 
 
 @contextmanager
 def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
-    """Serve an application meanwhile; its URL. Port 0 is any free one. Raises CannotListen.
+    """Serve an application and yield its URL. Port 0 is any free port. Raises CannotListen.
 
-    It speaks plain HTTP. TLS, and defence against clients that are slow on purpose, belong into a
-    reverse proxy on this machine, which is believed what it says of its clients' addresses
-    (X-Forwarded-For).
+    It uses plain HTTP. TLS, and protection against deliberately slow clients, belong into a reverse
+    proxy on this machine. The clients' addresses that such a proxy reports (X-Forwarded-For) are
+    trusted.
     """
     _log_by_structlog(logging.getLogger("uvicorn"))
     with closing(_listen(host, port)) as listener:
@@ -65,14 +65,14 @@ def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
 
 
 class _Forward(logging.Handler):
-    """Makes what another library logs a line of this process's own log."""
+    """Forwards the log of another library to this process's own log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _log.error("relay failed", reason=record.getMessage().strip(), exc_info=record.exc_info)
 
 
 def _log_by_structlog(logger: logging.Logger) -> None:
-    """Log defects, and not what strangers do: each of their malformed requests would be a line."""
+    """Log defects only: with warnings, each malformed request of a client would be a line."""
     logger.handlers = [_Forward()]
     logger.setLevel(logging.ERROR)
     logger.propagate = False
@@ -82,10 +82,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except (OSError, UnicodeError) as error:  # the latter of a name that can be none
+    except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
         reason = getattr(error, "strerror", None) or error
         raise CannotListen(
-            f"Nothing can listen on {_shown(host)}:{port}: {reason}.",
+            f"Cannot listen on {_shown(host)}:{port}: {reason}.",
             "Choose another address.",
         ) from error
 
@@ -94,7 +94,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> Non
     deadline = time.monotonic() + _START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise ChainError("The relay's HTTP service did not start.", "Look into its log.")
+            raise ChainError("The relay's HTTP service did not start.", "See its log.")
         time.sleep(0.01)
 
 

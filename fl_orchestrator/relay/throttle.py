@@ -1,4 +1,4 @@
-"""How much anybody may ask of a relay."""
+"""Rate limits of a relay."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from limits.strategies import FixedWindowRateLimiter
 
 from fl_orchestrator.relay.screening import Refused
 
-#: A hundred parties behind one address post three messages each in a round.
+#: Per client address. A hundred parties behind one address post three messages each in a round.
 REQUESTS_PER_MINUTE: Final = 600
-#: Of one account, whose signature or preimage was right.
+#: Per account, counted after its signature or preimage was verified.
 MESSAGES_PER_MINUTE: Final = 30
-#: Files being sent at once, to everybody and to one address; each may take one of 40 threads.
+#: Concurrent downloads in total and per client address; each may occupy one of 40 threads.
 DOWNLOADS: Final = 32
 DOWNLOADS_PER_CLIENT: Final = 8
 
 
 class Throttle:
-    """Counts by client address, and by account once it is proven whose a message is."""
+    """Counts requests by client address, and valid messages by account."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Throttle:
 
 
 def _network(host: str) -> str:
-    """What one client has: an IPv4 address, or a /64 of IPv6."""
+    """The addresses of one client: an IPv4 address, or an IPv6 /64 network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

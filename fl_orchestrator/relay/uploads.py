@@ -1,4 +1,4 @@
-"""Updates' bytes on their way into a keeper's store."""
+"""Uploads of updates into a keeper's store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fl_orchestrator.roles.vectors import Origin
 
 _log = structlog.get_logger(__name__)
 
-#: What uploads may take in the store until the disputes about them are over.
+#: The space, in bytes, for uploads that may still be needed in disputes.
 MAX_STORED_BYTES: Final = 100 << 30
 
 _CHUNK_SECONDS: Final = 30.0
@@ -39,10 +39,10 @@ class _Expected:
 
 
 class Uploads:
-    """Takes the content that was announced by the preimage of a commitment, and nothing else.
+    """Accepts only content that was announced by the preimage of a commitment.
 
-    It is kept for as long as the ``retention`` says. ``max_bytes``: that no update of the model
-    exceeds. ``directory`` is for what is underway.
+    The content is kept as long as ``retention`` requires. ``max_bytes`` is the largest size of an
+    update; ``directory`` is for unfinished uploads.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Uploads:
         self.max_bytes = max_bytes
         self._max_stored_bytes = max_stored_bytes
         self._expected: dict[Cid, _Expected] = {}
-        self._receiving: set[Cid] = set()  # of the event loop, which takes no lock
+        self._receiving: set[Cid] = set()  # used by the event loop only, so it needs no lock
         self._lock = threading.Lock()
 
     def expect(self, seen: Observation, party: str, cid: Cid) -> bool:
-        """Let content come for the current round; whether it is here already. Raises Refused."""
+        """Expect content for the current round; return whether the store has it. Raises Refused."""
         round_number = seen.current.round
         with patiently(self._lock, "store"):
             self._retention.release(seen)
             if self._store.has(cid):
-                # A party can commit to any file's CID, such as a model's. What did not come by this
-                # way is others' to keep: from what is noted here the pin is taken one day.
+                # A party can commit to any file's CID, such as a model's. Pin only what was
+                # uploaded here: noted content is unpinned later, and other files are not ours.
                 if cid in self._retention:
                     self._store.pin(cid)
                 return True
@@ -87,7 +87,7 @@ class Uploads:
     async def receive(self, cid: Cid, chunks: AsyncIterator[bytes]) -> None:
         """Read announced content to its end, check it, and store it. Raises Refused.
 
-        What the store has already is not read again.
+        If the store already has the content, the upload is not read.
         """
         expected = self._expected.get(cid)
         if expected is None and await run_sync(self._store.has, cid):
@@ -95,10 +95,10 @@ class Uploads:
         if expected is None:
             raise Refused(404, f"{cid} was not announced: post its preimage first.")
         if cid in self._receiving:
-            raise Refused(429, f"{cid} is just being received.")
+            raise Refused(429, f"{cid} is being received now.")
         self._receiving.add(cid)
         try:
-            # It has no name, so nothing is left of it after a crash.
+            # The file has no name, so the operating system removes it after a crash.
             with _translated_errors(), tempfile.TemporaryFile(dir=self._directory) as file:
                 size = await self._copy(cid, chunks, file)
                 file.seek(0)
@@ -119,11 +119,11 @@ class Uploads:
         except TimeoutError:
             raise Refused(408, "The upload took too long.") from None
         if hasher.cid() != cid:
-            raise Refused(422, f"The {size} bytes that came are not those of {cid}.")
+            raise Refused(422, f"The {size} bytes received are not those of {cid}.")
         return size
 
     def _keep(self, cid: Cid, expected: _Expected, size: int, file: BinaryIO) -> None:
-        # Noted first: what a crash leaves in the store is let go of in its time.
+        # Note it first, so that content is unpinned later even if the process crashes here.
         with self._lock:
             self._retention.note([(cid, self._origin.update(expected.round))])
         self._store.put(file)
@@ -133,11 +133,11 @@ class Uploads:
 
 
 def too_large(max_bytes: int) -> Refused:
-    return Refused(413, f"No more than {max_bytes} bytes are taken here.")
+    return Refused(413, f"At most {max_bytes} bytes are accepted here.")
 
 
 async def _paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, unless one takes too long. Raises TimeoutError."""
+    """The chunks, with a timeout for each. Raises TimeoutError."""
     iterator = aiter(chunks)
     while True:
         async with asyncio.timeout(_CHUNK_SECONDS):

@@ -1,4 +1,4 @@
-"""One process for each account: two would send with the same nonces and the same journal."""
+"""One process per account: two would use the same nonces and write the same journal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AccountInUse(KeyStoreError):
 
 @contextlib.contextmanager
 def account_lock(home: Path, account: str) -> Iterator[None]:
-    """Hold the lock of an account's directory; the operating system releases it at any death.
+    """Hold the lock of an account's directory. The operating system releases it at process end.
 
     Raises AccountInUse, which names the process that holds it.
     """
@@ -49,7 +49,7 @@ def account_lock(home: Path, account: str) -> Iterator[None]:
 
 
 def _holder(home: Path) -> str:
-    """Who wrote down that it has the lock; it may not have done so yet."""
+    """The process that holds the lock, in words; it may not have written its id yet."""
     try:
         with (home / _HOLDER).open("rb") as file:
             holder = json.loads(file.read(_MAX_HOLDER_BYTES))

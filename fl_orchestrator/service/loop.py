@@ -1,7 +1,7 @@
-"""Gives roles steps at the pace of blocks, through every outage, until they are asked to stop.
+"""The loop of a process: gives its roles steps as blocks arrive, and retries after outages.
 
-Nothing here is needed for a role to be right: it may be killed at any moment. It decides when to
-look at the chain again, so that waiting costs next to nothing.
+A role is correct without it, and may be killed at any moment. The loop only decides when to read
+the chain again, so that an idle process sends few requests.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ from fl_orchestrator.service.stop import Stop
 
 _log = structlog.get_logger(__name__)
 
-# What ends by itself, when a node, a store or a peer comes back: requests' errors are OSErrors.
+# Errors to retry: they end when a node, a store or a peer is available again. The errors of
+# `requests` are OSErrors.
 _PASSING: Final = (
     *(ChainError, ContentError, VerificationError, UnusableBudget, HookFailed),
     *(OSError, Web3Exception),
 )
-# What does not: somebody has to change something at this site.
+# Errors that a retry cannot fix: somebody has to change something on this site.
 _LASTING: Final = (WrongChain, NoFederation, DamagedJournal)
 _NO_COIN: Final = (InsufficientFunds, BudgetExceeded)
 _NO_COIN_SECONDS: Final = 60.0
 
 
 class NoBlock(ChainError):
-    """The chain has mined no block for too long."""
+    """The chain has mined no block within the timeout."""
 
 
 @dataclass(slots=True)
@@ -57,10 +58,10 @@ class _Member:
 
 
 class Service:
-    """The roles of one account in one process, over one view of the chain.
+    """The roles of one account in one process, which share their view of the chain.
 
-    With ``retry`` no outage ends `run`; without it the first one does. ``timeout`` is how many
-    seconds the chain may take for a block.
+    With ``retry`` no outage ends `run`; without it the first one does. ``timeout`` is the longest
+    time, in seconds, to wait for a block.
     """
 
     def __init__(
@@ -91,9 +92,10 @@ class Service:
         self.done: Counter[str] = Counter()
 
     def run(self, finished: Callable[[], bool] = lambda: False) -> Counter[str]:
-        """Give steps until the end is requested, or all rest and it is ``finished``; what was done.
+        """Give steps until a stop is requested, or until all roles are idle and ``finished()``.
 
-        Raises whatever does not pass by itself, and NoBlock where there is a ``timeout``.
+        Returns how often each action was done. Raises errors that a retry cannot fix, any error
+        without ``retry``, and NoBlock after the ``timeout``.
         """
         while not self._stop.requested:
             for member in self._members:
@@ -107,7 +109,7 @@ class Service:
         return self.done
 
     def _give_turn(self, member: _Member) -> None:
-        """Give a worker steps, if it is due, until it rests or fails."""
+        """Give a worker steps, if it is due, until it has nothing to do or fails."""
         began, member.rests = self._now(), False
         try:
             seen = self._act(member)
@@ -125,7 +127,7 @@ class Service:
         member.rests, member.refusal = True, ""
 
     def _act(self, member: _Member) -> Observation | None:
-        """Let a worker act for as long as it is due; what was seen before, if it had to be."""
+        """Give a worker steps while it is due; return the observation, if one was necessary."""
         schedule, seen = member.schedule, None
         if not schedule.wait.any_time:
             seen = self._chain.observe(self._account)
@@ -142,7 +144,7 @@ class Service:
         return seen
 
     def _learn(self) -> None:
-        """Learn from what was observed last."""
+        """Update the pace and the metrics from the last observation."""
         seen = self._chain.last_seen
         if seen is None:
             return
@@ -166,9 +168,9 @@ class Service:
         member.refusal = reason
 
     def _known_delay(self, error: Exception) -> float | None:
-        """Seconds after which it may pass: what a contract refuses, it may take in the next block.
+        """Seconds until a retry may succeed, or None if that is unknown.
 
-        None: nobody knows.
+        A contract may accept in the next block what it refuses now.
         """
         if isinstance(error, ContractReverted):
             return self._pace.seconds
@@ -180,5 +182,5 @@ class Service:
         if self._timeout is not None and self._now() - self._block_at > self._timeout:
             raise NoBlock(
                 f"The chain mined no block within {self._timeout:.0f} s.",
-                "Run the command again to go on; nothing is lost.",
+                "Run the command again to continue; nothing is lost.",
             )

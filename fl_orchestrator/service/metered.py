@@ -1,4 +1,4 @@
-"""A content store whose traffic is counted."""
+"""A content store that counts the bytes read and written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Count = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class MeteredStore:
-    """Passes everything on to ``store``; ``read`` and ``wrote`` are told of the bytes."""
+    """Forwards all calls to ``store``; ``read`` and ``wrote`` are called with counts of bytes."""
 
     store: ContentStore
     read: Count
@@ -40,7 +40,7 @@ class MeteredStore:
 
 
 class _Counted(io.RawIOBase):
-    """Reads from a ``source``, which is closed with it if it is ``owned``."""
+    """A stream that reads from ``source`` and closes it at its own end if it is ``owned``."""
 
     def __init__(self, source: BinaryIO | io.BufferedReader, count: Count, owned: bool = False):
         super().__init__()
@@ -55,7 +55,7 @@ class _Counted(io.RawIOBase):
         return self._source.seekable()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """For a store that puts the same content again after an interruption."""
+        """Needed by a store that retries a put after an interruption."""
         return self._source.seek(offset, whence)
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]

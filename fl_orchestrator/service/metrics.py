@@ -1,4 +1,4 @@
-"""What a process tells Prometheus and whoever asks for its health, over HTTP."""
+"""A process's metrics for Prometheus, and its health, over HTTP."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.errors import InputError
 
 _HOST: Final = "127.0.0.1"
-#: Long enough for most of what a role does in one step.
+#: Longer than most steps of a role take.
 UNHEALTHY_SECONDS: Final = 900.0
 #: A party that could not train in so many rounds in a row needs somebody to look.
 UNHEALTHY_ROUNDS: Final = 3
 
 
 class BadListenAddress(InputError):
-    """The address to listen on is misspelt or taken."""
+    """The address to listen on is malformed or in use."""
 
 
 class Metrics:
-    """The figures of one process; ``role`` is the label of all of them.
+    """The metrics of one process, all with the label ``role``. A `roles.monitor.Monitor`.
 
-    It is unhealthy when no step has succeeded for ``unhealthy_seconds``, and while training has
-    failed in `UNHEALTHY_ROUNDS` rounds in a row or more. A `roles.monitor.Monitor`.
+    The process is unhealthy if no step has succeeded for ``unhealthy_seconds``, or if training has
+    failed in the last `UNHEALTHY_ROUNDS` rounds or more.
     """
 
     def __init__(self, role: str, unhealthy_seconds: float = UNHEALTHY_SECONDS) -> None:
@@ -49,12 +49,12 @@ class Metrics:
             return Gauge(f"flo_{name}", help_, ("role", *labels), registry=self.registry)
 
         self._role = role
-        self._actions = counter("actions", "What the role did.", "action")
-        self._errors = counter("errors", "What failed.", "kind")
+        self._actions = counter("actions", "Actions of the role.", "action")
+        self._errors = counter("errors", "Failed steps.", "kind")
         self._bytes_in = counter("bytes_in", "Bytes read from the content store.").labels(role)
         self._bytes_out = counter("bytes_out", "Bytes put into the content store.").labels(role)
         self._gas = counter("gas_used", "Gas of the transactions mined.", "call")
-        self._fees = counter("fees_wei", "What the gas cost, in wei.", "call")
+        self._fees = counter("fees_wei", "Fees paid for that gas, in wei.", "call")
         self._round = gauge("round", "The current round.").labels(role)
         self._phase = gauge("phase", "1 for the current phase of the round.", "phase")
         self._commits = gauge("round_commits", "Commits of the current round.").labels(role)
@@ -80,7 +80,7 @@ class Metrics:
         stepped.labels(role).set_function(lambda: self._stepped_at)
 
     def saw(self, seen: Observation) -> None:
-        """What was observed last."""
+        """Set the metrics from the last observation."""
         self._block_time = seen.timestamp
         self._block.set(seen.block_number)
         self._round.set(seen.current.round)
@@ -104,7 +104,7 @@ class Metrics:
         self._errors.labels(self._role, type(error).__name__).inc()
 
     def sent(self, receipt: Receipt) -> None:
-        """Count a mined transaction; what a Sender calls with each receipt."""
+        """Count a mined transaction. A Sender calls this with each receipt."""
         self._gas.labels(self._role, receipt.label).inc(receipt.gas_used)
         self._fees.labels(self._role, receipt.label).inc(receipt.fee)
 
@@ -147,7 +147,7 @@ class Metrics:
 
     @contextlib.contextmanager
     def served(self, listen: str) -> Iterator[str]:
-        """Serve /metrics and /healthz on ``[HOST:]PORT`` meanwhile, loopback by default; the URL.
+        """Serve /metrics and /healthz on ``[HOST:]PORT``, by default on loopback; yields the URL.
 
         Raises BadListenAddress.
         """
@@ -157,7 +157,7 @@ class Metrics:
         class Handler(MetricsHandler):
             registry = self.registry
 
-            timeout = 10  # seconds, for a client that says nothing
+            timeout = 10  # seconds, for a client that sends nothing
 
             def do_GET(self) -> None:  # noqa: N802
                 if self.path.partition("?")[0] == "/metrics":
@@ -182,10 +182,10 @@ class Metrics:
 
         try:
             server = Server((host, port), Handler)
-        except (OSError, UnicodeError) as error:  # the latter of a name that can be none
+        except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             reason = getattr(error, "strerror", None) or error
             raise BadListenAddress(
-                f"Nothing can listen on {listen}: {reason}.", "Choose another address."
+                f"Cannot listen on {listen}: {reason}.", "Choose another address."
             ) from error
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()

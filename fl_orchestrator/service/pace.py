@@ -1,4 +1,4 @@
-"""When the roles of a process are asked, by this machine's clock."""
+"""When a process gives its roles steps, by this machine's clock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.roles.base import Step, Worker
 from fl_orchestrator.roles.schedule import Schedule
 
-#: After how many blocks a role looks for events, which takes several requests; and after how many
-#: one that waits for something else looks again at what it did, which a reorganisation may have
-#: dropped.
+#: Every so many blocks, a role looks for events, which takes several requests. A role that waits
+#: for something else then also checks its earlier transactions, which a reorg may have dropped.
 LOOK_EVERY: Final = 8
 
-# An estimate outside of these seconds comes from a chain whose clock was moved.
+# Limits of the estimate, in seconds: a test chain's clock may have been moved.
 _SHORTEST: Final = 0.25
 _LONGEST: Final = 15.0
 _GAPS: Final = 9
@@ -25,9 +24,9 @@ _LONGEST_DELAY: Final = 30.0
 
 
 class Pace:
-    """The chain's block time in seconds, learnt from the blocks that were seen.
+    """An estimate of the chain's block time, in seconds, from the blocks that were seen.
 
-    The median, so that a jump of the chain's clock does not count.
+    It is the median, which a single jump of the chain's clock does not change.
     """
 
     def __init__(self, unknown: float = 1.0) -> None:
@@ -36,7 +35,7 @@ class Pace:
         self._last: tuple[int, int] | None = None
 
     def saw(self, number: int, timestamp: int) -> None:
-        """Take in a block. One that is not later than the last one starts anew after a reorg."""
+        """Add a block. After a reorg its number may not be higher; then no gap is counted."""
         if self._last is not None and number > self._last[0]:
             self._gaps.append((timestamp - self._last[1]) / (number - self._last[0]))
         self._last = (number, timestamp)
@@ -49,11 +48,12 @@ class Pace:
 
 
 class ProcessSchedule(Schedule):
-    """A worker's schedule in a process: ``next_at`` is when to look whether it is due.
+    """A worker's schedule in a process: ``next_at`` is the time to check whether it is due.
 
-    It is looked at each block, or later where only a known number of blocks or seconds can make it
-    due. After a failure the delay doubles from one block on, up to 30 seconds. It is cut at random
-    to between a half and the whole, so that those whom one outage hit do not all come back at once.
+    That is at each block, or later if the worker waits for a known number of blocks or seconds.
+    After a failure, the retry delay starts at one block time and doubles up to 30 seconds. It is
+    multiplied by a random factor from 0.5 to 1 (jitter), so that the processes that one outage
+    stopped do not all retry at the same time.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class ProcessSchedule(Schedule):
         self._failures = 0
 
     def ask(self, seen: Observation | None) -> Step:
-        """As `Schedule.ask`; an answer ends the delays of earlier failures."""
+        """As `Schedule.ask`; a success resets the retry delay."""
         step = super().ask(seen)
         self._failures = 0
         return step
 
     def rest(self, seen: Observation | None, since: float) -> None:
-        """Look again when the worker may be due: so long after ``since`` as the pace tells."""
+        """Check again when the worker may be due, counted from the time ``since``."""
         self.next_at = since + self._seconds_left(seen)
 
     def retry(self, delay: float | None = None) -> float:
-        """Ask again after a failure, in ``delay`` seconds if it is known; the delay."""
+        """Retry after a failure, in ``delay`` seconds if given; return the delay in seconds."""
         if delay is None:
             first = self._pace.seconds
             delay = min(_LONGEST_DELAY, first * 2.0 ** min(self._failures, 32))
@@ -91,7 +91,7 @@ class ProcessSchedule(Schedule):
         return delay
 
     def _seconds_left(self, seen: Observation | None) -> float:
-        """The seconds in which the worker will not be due."""
+        """The seconds for which the worker is certainly not due."""
         block = self._pace.seconds
         if seen is None or self.wait.any_time or self.wait.phases:
             return block

@@ -1,4 +1,4 @@
-"""How a process is asked to end."""
+"""A request to stop a process, by a signal or by its own code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from types import FrameType
 
 
 class Stop:
-    """A request to end after the current step, and the sleep that it cuts short."""
+    """A request to stop after the current step, and a sleep that the request interrupts."""
 
     def __init__(self) -> None:
         self.requested = False
-        # Unlike an Event, it may be used in a signal handler.
+        # Unlike an Event, it is safe in a signal handler.
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def request(self) -> None:
@@ -22,7 +22,7 @@ class Stop:
         self._wake.put(None)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, or return at once when the end is requested."""
+        """Sleep, but return at once when a stop is requested."""
         if not self.requested:
             with contextlib.suppress(queue.Empty):
                 self._wake.get(timeout=max(0.0, seconds))
@@ -32,7 +32,7 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Turn SIGTERM, SIGINT and SIGHUP into a request to stop; a second raises KeyboardInterrupt.
 
-    A terminal that is closed sends SIGHUP, which `nohup` has ignored. For the main thread only.
+    A closed terminal sends SIGHUP, which stays ignored below `nohup`. For the main thread only.
     """
     stop = Stop()
 

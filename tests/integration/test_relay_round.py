@@ -190,7 +190,7 @@ def assert_a_relay_needs_a_store_and_an_address(site: Site, taken: str) -> None:
     flo(*keeper, "--relay", "127.0.0.1:0").refused(2, "--store")
     stored = [*keeper, "--store", site.store_url]
     flo(*stored, "--relay", "https://keeper.example").refused(2, "HOST:]PORT")
-    flo(*stored, "--relay", taken.removeprefix("http://")).refused(2, "Nothing can listen")
+    flo(*stored, "--relay", taken.removeprefix("http://")).refused(2, "Cannot listen")
 
 
 class Liar(BaseHTTPRequestHandler):

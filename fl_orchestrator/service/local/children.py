@@ -1,4 +1,4 @@
-"""Processes that this one starts, and stops."""
+"""Child processes: start, stop, logs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ChildFailed(ToolchainError):
 
 
 class Child:
-    """A program with its output in a log file. It may be started again after its end.
+    """A program that writes to a log file. It may be started again after its end.
 
-    It has a session of its own: Ctrl-C at the terminal reaches this process alone, which then
-    decides in what order to stop its children.
+    It runs in a session of its own, so that Ctrl-C at the terminal reaches only this process, which
+    then stops its children in the right order.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the running process. Raises ChildFailed."""
+        """The id of the running process. Raises ChildFailed."""
         if self._process is None:
             raise ChildFailed(f"{self.name} was not started.")
         return self._process.pid
 
     def start(self, log_mode: str = "ab") -> None:
-        """Start it; its output is added to its log. Raises ChildFailed."""
+        """Start it and append its output to its log. Raises ChildFailed."""
         try:
             with self.log.open(log_mode) as output:
                 self._process = subprocess.Popen(
@@ -76,18 +76,18 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing if it has ended."""
+        """Send a signal, or do nothing if the process has ended."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, and wait until it is gone."""
+        """Kill it at once, and wait for its end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def wait(self, seconds: float = _STOP_SECONDS) -> None:
-        """Wait for its end, and enforce it after so many seconds."""
+        """Wait for its end, and kill it after ``seconds``."""
         if self._process is None:
             return
         try:
@@ -96,7 +96,7 @@ class Child:
             self.kill()
 
     def wait_for(self, text: Callable[[str], str | None], seconds: float) -> str:
-        """Wait until ``text`` finds what it looks for in the log. Raises ChildFailed."""
+        """Wait up to ``seconds`` until ``text`` finds a value in the log. Raises ChildFailed."""
         deadline = time.monotonic() + seconds
         while (found := text(self.log.read_text(errors="replace"))) is None:
             if not self.runs or time.monotonic() > deadline:
@@ -113,7 +113,7 @@ class Child:
 
 
 def stop_all(children: Sequence[Child]) -> None:
-    """Ask all to end after their current step, and wait."""
+    """Ask all processes to stop after their current step, and wait for their end."""
     for child in children:
         if child.runs:
             child.signal(signal.SIGTERM)

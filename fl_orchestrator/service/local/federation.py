@@ -1,7 +1,7 @@
-"""The files, the keys and the contract of a local federation; each step may be repeated.
+"""The files, the keys and the contract of a local federation. Each step is idempotent.
 
-A directory has a ``plan.json``, a ``password`` of its keystores, and a directory for each account
-with its ``key.json``, its ``flo.toml`` and what its process keeps.
+The directory contains ``plan.json``, the ``password`` of all keystores, and a directory for each
+account with its ``key.json``, its ``flo.toml`` and the files of its process.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def make_trainer() -> NumpyLogistic:
 
 
 class OtherPlan(InputError):
-    """The directory has another federation, or something else."""
+    """The directory contains another federation, or other files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many take part, and the seed of whatever is drawn."""
+    """The numbers of parties, aggregators and watchers, and the seed of all random choices."""
 
     parties: int
     aggregators: int
@@ -95,7 +95,7 @@ class Member:
         return self.signer.address
 
     def child(self, *options: str, environment: Mapping[str, str] | None = None) -> Child:
-        """The process of this role, by the settings in its directory."""
+        """The process of this role, which uses the settings in its directory."""
         flo = [sys.executable, "-m", "fl_orchestrator", "--config", "flo.toml"]
         command = [*flo, self.role, "run", *options]
         return Child(self.name, command, self.directory, environment)
@@ -105,8 +105,8 @@ class Member:
 class Model:
     """What a federation trains: its manifest, the first weights, and each party's rows.
 
-    ``trainer`` is the Python source of a trainer for the rows in the ``data.npz`` beside it;
-    logistic regression unless it is given.
+    ``trainer`` is the Python source of a trainer for the rows in the ``data.npz`` beside it. The
+    default is logistic regression.
     """
 
     manifest: Manifest
@@ -117,10 +117,10 @@ class Model:
 
 
 class LocalFederation:
-    """The federation in a directory, which is made if there is none.
+    """The federation in a directory, which is created if it does not exist.
 
-    ``secret_of`` gives the private key of a member by its name; a random one unless it is given.
-    Raises OtherPlan when the directory is of another plan.
+    ``secret_of`` returns the private key of a member by its name; by default it is random. Raises
+    OtherPlan if the directory was made for another plan.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class LocalFederation:
         self.watchers = [self._member("watcher", i) for i in range(plan.watchers)]
 
     def members(self) -> Iterator[Member]:
-        """Everybody with a process, in the order in which to start them."""
+        """All members that have a process, in the order in which to start them."""
         yield from (*self.watchers, *self.aggregators, *self.parties, self.keeper)
 
     @property
@@ -158,9 +158,9 @@ class LocalFederation:
         return Member(role, number, directory, load_keystore(key, self._password))
 
     def deploy(self, web3: Web3, store_url: str, model: Model, terms: Terms) -> Federation:
-        """Give everybody coin, deploy the contracts, admit and register everybody.
+        """Set all balances, deploy the contracts, admit and register all members.
 
-        Anvil only: it gives coin for nothing. Raises what Sender and the store raise.
+        Only for Anvil, which can set balances. Raises what Sender and the store raise.
         """
         for member in (self.owner, *self.members()):
             if web3.eth.get_balance(Web3.to_checksum_address(member.address)) < _COIN // 2:
@@ -196,9 +196,9 @@ class LocalFederation:
             yield chain.fund_rewards(1000 * terms.reward)
 
     def write_sites(self, chain: Federation, rpc: str, stores: Sequence[str], model: Model) -> None:
-        """Write everybody's settings, and the parties' data and trainers.
+        """Write all members' settings, and the parties' data and trainers.
 
-        One after the other, they use the ``stores``. What a person has changed stays.
+        The members use the ``stores`` in turn. A user's changes to the files are kept.
         """
         for member, store_url in zip(self.members(), itertools.cycle(stores), strict=False):
             settings: dict[str, Any] = {
@@ -237,12 +237,12 @@ def _set_balance(web3: Web3, address: str, wei: int) -> None:
 
 
 def _claim(directory: Path, plan: Plan) -> None:
-    """Make the directory, or check that it is this plan's. Raises OtherPlan."""
+    """Create the directory, or check that it was made for this plan. Raises OtherPlan."""
     file = directory / _PLAN
     if not file.exists():
         if directory.exists() and any(directory.iterdir()):
             raise OtherPlan(
-                f"{directory} has files in it, and no federation.", "Choose an empty directory."
+                f"{directory} contains files, but no federation.", "Choose an empty directory."
             )
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(file, to_json(asdict(plan)) + "\n")
@@ -255,12 +255,12 @@ def _claim(directory: Path, plan: Plan) -> None:
         raise OtherPlan(
             f"{directory} has a federation of {found.parties} parties, {found.aggregators} "
             f"aggregators, {found.watchers} watchers and seed {found.seed}.",
-            "Give these numbers to go on with it, or another directory.",
+            "Give these numbers to continue with it, or choose another directory.",
         )
 
 
 def _kept_password(file: Path) -> str:
-    """The password of all keystores, drawn once; only the owner of the file can read it."""
+    """The password of all keystores, generated once; only the file's owner can read it."""
     if not file.exists():
         new = file.with_name(f".{file.name}.new")
         new.unlink(missing_ok=True)

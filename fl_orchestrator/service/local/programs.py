@@ -27,9 +27,9 @@ class ProgramMissing(ToolchainError):
 
 
 def find_program(name: str, given: Path | None = None) -> Path | None:
-    """A program that was named, or one on the PATH or in the working directory's node_modules.
+    """The ``given`` program, or one on the PATH or in the working directory's node_modules.
 
-    Raises ProgramMissing where the one that was named is not there.
+    Returns None if there is none. Raises ProgramMissing if the given one does not exist.
     """
     if given is not None:
         if (found := shutil.which(given)) is None:
@@ -41,10 +41,9 @@ def find_program(name: str, given: Path | None = None) -> Path | None:
 
 @contextlib.contextmanager
 def anvil(program: Path, directory: Path, block_seconds: int = 1) -> Iterator[str]:
-    """Run a chain whose state is kept in ``directory``; its URL.
+    """Run a chain whose state is stored in ``directory``; yields its URL.
 
-    Its clock stands still while it is not running, so that no phase ends meanwhile. Raises
-    ChildFailed.
+    Its clock stops while it is not running, so that no phase ends meanwhile. Raises ChildFailed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     child = Child(
@@ -52,7 +51,7 @@ def anvil(program: Path, directory: Path, block_seconds: int = 1) -> Iterator[st
         [
             *(program, "--port", "0", "--chain-id", str(CHAIN_ID)),
             *("--no-mining", "--accounts", "0"),
-            # Written now and then, and at the end.
+            # Anvil writes the state at intervals, and at its end.
             *("--state", directory / "state.json", "--state-interval", "10"),
         ],
         directory,
@@ -68,7 +67,7 @@ def anvil(program: Path, directory: Path, block_seconds: int = 1) -> Iterator[st
 
 @contextlib.contextmanager
 def kubo(program: Path, repository: Path) -> Iterator[str]:
-    """Run an IPFS node of its own, connected to nobody, with its repository; the store's URL.
+    """Run an IPFS node with its own repository and without peers; yields the store's URL.
 
     Raises ChildFailed.
     """
@@ -92,7 +91,7 @@ def _port(log: str) -> str | None:
 
 @contextlib.contextmanager
 def _running(child: Child, ready: Callable[[str], str | None]) -> Iterator[str]:
-    """What ``ready`` finds in the log of a program that runs meanwhile."""
+    """Run a program; yields the value that ``ready`` finds in its log."""
     child.start("wb")
     try:
         yield child.wait_for(ready, _START_SECONDS)

@@ -1,6 +1,6 @@
-"""The files of a local federation's processes, which a person may edit.
+"""The files of a local federation's processes, which the user may edit.
 
-A second start writes them again, since ports change; what a person has changed in them stays.
+Each start writes them again, because ports change, but keeps the user's changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RECORD: Final = ".written.json"
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What was written here before: lines of settings, and the sha256 of whole files."""
+    """The record of what was written before: lines of settings, and the sha256 of whole files."""
 
     lines: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -36,22 +36,23 @@ def write_site(
 ) -> None:
     """Write ``flo.toml``, with ``settings`` above a section, and whole files beside it.
 
-    Where there is a ``flo.toml`` already, only the settings that stand in it as they were written
-    are brought up to date; another file that was changed is left as it is. Deleted ones are written
-    anew. A ``flo.toml`` from before there was a record of what was written is moved aside, and a
-    warning says so. Raises OSError.
+    In an existing ``flo.toml``, only the settings that the user has not changed are updated. Any
+    other file that the user has changed is kept; a deleted file is written again. A ``flo.toml``
+    that is older than the record of written lines is renamed, and a warning is logged. Raises
+    OSError.
     """
     before = _read(directory / _RECORD)
     new = {key: f"{key} = {to_json(value)}" for key, value in settings.items()}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     ours = _Written(tuple(new.values()), tuple(digests.values()))
-    # Whoever is killed before the end finds both what was there and what was to come.
+    # Record the old and the new lines first: a process that is killed in between can still tell its
+    # own lines from the user's.
     both = _Written((*before.lines, *ours.lines), (*before.files, *ours.files))
     write_whole(directory / _RECORD, _to_json(both))
     for name, data in files.items():
         path = directory / name
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() in both.files:
-            # In one step: half a file would pass for an edited one.
+            # Atomically, because a half-written file would look like an edited one.
             unfinished = path.with_name(f".{name}.new")
             unfinished.write_bytes(data)
             unfinished.replace(path)

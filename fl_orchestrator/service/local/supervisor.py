@@ -17,7 +17,7 @@ _MAX_RESTARTS: Final = 5
 
 
 class Supervisor:
-    """Starts processes, and starts those again that end by themselves with an error."""
+    """Starts processes, and restarts those that end with an error."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self.children = list(children)
@@ -28,7 +28,7 @@ class Supervisor:
             child.start()
 
     def watch(self) -> None:
-        """Restart what has died. Raises ChildFailed when one does not stay alive."""
+        """Restart processes that have ended. Raises ChildFailed if one ends again and again."""
         now = time.monotonic()
         for child in self.children:
             if child.runs or child.exit_code == 0:
@@ -46,5 +46,5 @@ class Supervisor:
                 child.start()
 
     def stop(self) -> None:
-        """Ask all to end, and wait until they have."""
+        """Ask all processes to stop, and wait for their end."""
         stop_all(self.children)

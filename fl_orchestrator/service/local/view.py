@@ -1,4 +1,4 @@
-"""What there is to see of a local federation: who has done what in the current round."""
+"""The view of a local federation: what each member has done in the current round."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ENDED = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What was seen at one block; ``did`` has the last thing each member did in the round."""
+    """The state at one block; ``did`` has the last action of each member in the round."""
 
     seen: Observation
     did: dict[str, str]
 
 
 class Monitor:
-    """Looks at a federation as anybody can: at the contract and at the store."""
+    """Reads a federation's public state: the contract and the store."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Monitor:
         self._rounds = RoundIndex(chain, 0)
 
     def look(self, parties: Sequence[Member], aggregators: Sequence[Member]) -> View:
-        """Who has committed, revealed and signed."""
+        """The view: who has committed, revealed and signed."""
         did: dict[str, str] = {}
         seen = self._chain.observe(aggregators[0].address)
         for party in parties:
@@ -79,8 +79,8 @@ class Monitor:
     def measure(self, model: ModelView, seen: Observation) -> dict[str, Any]:
         """How many updates an accepted model includes, and its loss and accuracy on the test set.
 
-        These are None where it is not the head, and not to be had any more. Raises ContentError,
-        VerificationError and ChainError.
+        Loss and accuracy are None if it is not the head and is no longer in the store. Raises
+        ContentError, VerificationError and ChainError.
         """
         accepted = self._rounds.accepted(model.round, seen.block_number)
         measured: dict[str, Any] = {
@@ -102,14 +102,14 @@ class Monitor:
 
 
 class RoundReporter(HistoryHook):
-    """Measures each accepted round and shows it, once, whatever is revoked and started again.
+    """Measures each accepted round and shows it once, also across revocations and restarts.
 
-    ``rounds`` has what was shown of the accepted ones: their ``round`` and ``root``, what
-    `Monitor.measure` finds, and whether they were ``revoked`` since. ``show`` is called with each,
+    ``rounds`` has the accepted rounds that were shown: their ``round`` and ``root``, the result of
+    `Monitor.measure`, and whether they were ``revoked`` since. ``show`` is called with each round,
     and again when it is revoked.
     """
 
-    # Set by each look, for what the history reports in it.
+    # Set at the start of each look, for the hooks that it calls.
     _seen: Observation
 
     def __init__(
@@ -121,7 +121,7 @@ class RoundReporter(HistoryHook):
         self._show = show
 
     def look(self, seen: Observation) -> None:
-        """Show what is new. Raises what the store and the chain raise."""
+        """Show new rounds. Raises what the store and the chain raise."""
         self._seen = seen
         self._follower.deliver(self, seen)
 

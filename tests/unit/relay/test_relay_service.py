@@ -148,7 +148,7 @@ def test_a_body_that_is_no_message_is_refused(committing: SmallFederation, tmp_p
     with client_of(open_relay(committing, tmp_path)) as client:
         for body in (b"", b"[]", b"{", b"\xff", b"[" * MAX_MESSAGE_BYTES, b"null"):
             refused(client.post("/v1/commits", content=body), 400, "Malformed message")
-        refused(client.post("/v1/commits", content=b" " * (MAX_MESSAGE_BYTES + 1)), 413, "No more")
+        refused(client.post("/v1/commits", content=b" " * (MAX_MESSAGE_BYTES + 1)), 413, "At most")
         assert client.get("/v1/commits").status_code == 405
         assert client.get("/docs").status_code == 404
 
