@@ -40,7 +40,8 @@ class Terms:
     """The conditions of a federation that its manifest does not fix.
 
     Periods in seconds, amounts in wei. ``participants`` is how many parties a round draws; all of
-    them when it equals ``max_parties``. ``min_updates`` 0 stands for half of the participants.
+    them when it equals ``max_parties``. ``min_updates`` 0 stands for half of the participants,
+    and for 2 at least where there are more than two and 2 can be required.
     """
 
     max_parties: int
@@ -87,8 +88,8 @@ def federation_params(manifest: Manifest, genesis: Genesis, terms: Terms) -> Par
     """
     max_updates = _max_updates(terms)
     drawn = min(terms.participants, terms.max_parties)
-    min_updates = terms.min_updates or max(1, drawn // 2)
     most = drawn // 2 if _is_sampled(terms) else drawn
+    min_updates = terms.min_updates or max(1, min(most, max(2, drawn // 2) if drawn > 2 else 1))
     if min_updates > most:
         raise ImpossibleFederation(
             f"{min_updates} updates cannot be required of {drawn} participants.",

@@ -85,8 +85,9 @@ def signer(name: str) -> LocalSigner:
 
 
 def consortium(parties: int, **changes: Any) -> Terms:
-    """Terms under which everybody is drawn."""
-    settings = {"max_parties": parties, "participants": parties, **changes}
+    """Terms under which everybody is drawn, and few have to take part."""
+    few = {"min_updates": max(1, parties // 2)}
+    settings = {"max_parties": parties, "participants": parties, **few, **changes}
     return Terms(**settings)
 
 
@@ -237,13 +238,19 @@ class SmallFederation:
         """The directory of one of the ``parties`` or ``aggregators``."""
         return self.directory / role / str(number)
 
-    def keeper(self, last_round: int = 1_000_000, sender: Sender | None = None) -> Keeper:
+    def keeper(
+        self,
+        last_round: int = 1_000_000,
+        sender: Sender | None = None,
+        monitor: Monitor | None = None,
+    ) -> Keeper:
         return Keeper(
             self.federation,
             sender or self.sender(self.keeper_key),
             self.mailbox,
             self.deployment.block,
             lambda round_number: round_number <= last_round,
+            monitor,
         )
 
     def everybody(self, relay: Relay | None = None) -> list[base.Worker]:

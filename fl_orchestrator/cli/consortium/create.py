@@ -117,7 +117,10 @@ def create(
         str, _amount("The minimum stake of an aggregator.", _MEMBERS)
     ] = "1",
     min_updates: Annotated[
-        int | None, _count("Fewer updates make a round void. Default: half of the participants.")
+        int | None,
+        _count(
+            "Fewer updates make a round void. Default: half of the participants, 2 at least of 3."
+        ),
     ] = None,
     commit_period: Annotated[int, _period("For parties to train and commit.")] = 600,
     reveal_period: Annotated[int, _period("For parties to reveal.")] = 600,

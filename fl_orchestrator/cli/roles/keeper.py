@@ -88,6 +88,7 @@ def run(
             mailbox,
             process.deployed_at,
             lambda round_number: last is None or round_number <= last,
+            process.metrics,
         )
 
         def finished() -> bool:

@@ -96,7 +96,7 @@ def run(
         )
     else:
         _show(checked, unchecked, done, alerts)
-    if alerts:
+    if any(alert.is_doubt for alert in alerts):
         raise typer.Exit(VerificationError.exit_code)
 
 
@@ -116,5 +116,5 @@ def _show(
         for signer in alert.signers:
             seat = "has left" if signer.seat is None else f"seat {signer.seat}"
             out.print(f"  signed by {signer.address} ({seat})", soft_wrap=True)
-    if not alerts:
+    if not any(alert.is_doubt for alert in alerts):
         say(f"[green]Every model that {'was checked' if unchecked else 'stands'} is right.[/]")

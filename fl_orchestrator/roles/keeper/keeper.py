@@ -28,6 +28,8 @@ from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import ANY_TIME, Step, at
+from fl_orchestrator.roles.keeper.outcomes import Outcomes
+from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
 
 _log = structlog.get_logger(__name__)
@@ -109,11 +111,13 @@ class Keeper:
         mailbox: Mailbox,
         deployed_at: int,
         wants_round: Callable[[int], bool] = lambda _round: True,
+        monitor: Monitor | None = None,
     ) -> None:
         self._federation = federation
         self._sender = sender
         self._mailbox = mailbox
         self._rounds = RoundIndex(federation, deployed_at)
+        self._outcomes = Outcomes(self._rounds, monitor or NoMonitor())
         self._wants_round = wants_round
         self._params = federation.params()
         self._gathering: _Gathering | None = None
@@ -123,6 +127,7 @@ class Keeper:
     def step(self) -> Step:
         seen = self._federation.observe(self._sender.address)
         self._mailbox.forget_before(seen.current.round)
+        self._outcomes.look(seen)
         for duty in self._duties(seen):
             try:
                 receipt = self._sender.send(duty.call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,8 +12,10 @@ import structlog
 from fl_orchestrator.chain.contract.events import signers_of
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +29,7 @@ class AlertKind(StrEnum):
     TOO_LATE = "too late"
     WRONG_CID = "wrong CID"
     REFUSED = "refused"
+    LEFT_OUT = "updates left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class Alert:
     party: str | None = None
     cid: str | None = None
 
+    @property
+    def is_doubt(self) -> bool:
+        """Whether a model may be wrong, or cannot be checked or used."""
+        return self.kind is not AlertKind.LEFT_OUT
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return {**asdict(self), "kind": self.kind.value, "digest": "0x" + self.digest.hex()}
@@ -60,8 +69,11 @@ class Alert:
 class Alerts:
     """The alerts of one watcher: each is logged, as an error, when it is raised."""
 
-    def __init__(self, federation: Federation, deployed_at: int) -> None:
+    def __init__(
+        self, federation: Federation, deployed_at: int, monitor: Monitor | None = None
+    ) -> None:
         self._federation = federation
+        self._monitor = monitor or NoMonitor()
         self._deployed_at = deployed_at
         self._alerts: dict[tuple[AlertKind, bytes, str | None], Alert] = {}
 
@@ -83,6 +95,37 @@ class Alerts:
             "round without it; its signers said that they hold it.",
             reveal.party,
             str(reveal.cid),
+        )
+
+    def accepted(
+        self, digest: bytes, result: Result, right_cid: str, reveals: Sequence[RevealedUpdate]
+    ) -> None:
+        """Say what is not as it should be about an accepted result whose numbers are right."""
+        if str(result.global_cid) != right_cid:
+            self.wrong_cid(digest, result, right_cid)
+        included = result.included.bit_count()
+        seen = self._federation.last_seen
+        if seen is not None and seen.head.round == result.round:
+            self._monitor.accepted(included, len(reveals))
+        if included < len(reveals) and not self._is_final(result.round):
+            self.left_out(digest, result, reveals)
+
+    def _is_final(self, round_number: int) -> bool:
+        seen = self._federation.last_seen
+        final = 0 if seen is None else self._federation.model(seen.final_height).round
+        return round_number <= final
+
+    def left_out(self, digest: bytes, result: Result, reveals: Sequence[RevealedUpdate]) -> None:
+        """Say that a right model does not have all that was revealed for it."""
+        included = set(included_indices(result.included))
+        parties = [reveal.party for reveal in reveals if reveal.index not in included]
+        self.add(
+            AlertKind.LEFT_OUT,
+            result.round,
+            digest,
+            f"The model of round {result.round} includes {len(included)} of {len(reveals)} "
+            f"revealed updates; without those of {', '.join(parties)}. Either they cannot be had "
+            "or are malformed, or the aggregators' stores do not reach each other.",
         )
 
     def wrong_cid(self, digest: bytes, result: Result, right_cid: str) -> None:

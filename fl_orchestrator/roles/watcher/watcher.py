@@ -87,7 +87,7 @@ class Watcher:
         self._deployed_at = context.deployed_at
         self._settings = settings or WatcherSettings()
         self._secret = self._settings.secret or kept_secret(context.home / "private")
-        self._alerts = Alerts(context.federation, context.deployed_at)
+        self._alerts = Alerts(context.federation, context.deployed_at, context.monitor)
         self._misread = 0
         self._begin(context.round_index())
 
@@ -288,8 +288,9 @@ class Watcher:
             _log.error("wrong result", round=result.round, digest=case.digest.hex())
             case.state, case.attempts, case.retry_at = State.WRONG, 0, 0
             return
-        if self._is_accepted(case) and result.global_cid != right.cid:
-            self._alerts.wrong_cid(case.digest, result, str(right.cid))
+        if self._is_accepted(case):
+            reveals = self._rounds.updates(result.round)
+            self._alerts.accepted(case.digest, result, str(right.cid), reveals)
 
     def _forget_files(self, checked: Case) -> None:
         """Delete what no later round and no pending proof needs."""

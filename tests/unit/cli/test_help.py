@@ -60,7 +60,12 @@ COMMON = {
     *("fl_orchestrator.cli", "fl_orchestrator.cli.config", "fl_orchestrator.cli.groups"),
     *("fl_orchestrator.cli.main", "fl_orchestrator.cli.passwords", "fl_orchestrator.cli.site"),
     *("fl_orchestrator.cli.streams", "fl_orchestrator.errors", "fl_orchestrator.printable"),
-    *("fl_orchestrator.units", "fl_orchestrator.model", "fl_orchestrator.model.protocol"),
+    *(
+        "fl_orchestrator.files",
+        "fl_orchestrator.units",
+        "fl_orchestrator.model",
+        "fl_orchestrator.model.protocol",
+    ),
 }
 
 

@@ -51,8 +51,11 @@ def check(sender: Sender, params: Params) -> None:
     ("terms", "min_updates", "max_updates"),
     [
         ({"max_parties": 1, "participants": 1}, 1, 1),
-        ({"max_parties": 3, "participants": 3}, 1, 3),
-        ({"max_parties": 3, "participants": 5}, 1, 5),
+        ({"max_parties": 2, "participants": 2}, 1, 2),
+        ({"max_parties": 3, "participants": 3}, 2, 3),
+        ({"max_parties": 3, "participants": 5}, 2, 5),
+        ({"max_parties": 5, "participants": 5}, 2, 5),
+        ({"max_parties": 9, "participants": 3}, 1, 10),
         ({"max_parties": 10, "participants": 10}, 5, 10),
         ({"max_parties": 10, "participants": 10, "min_updates": 10}, 10, 10),
         ({"max_parties": 100, "participants": 100}, 50, 100),

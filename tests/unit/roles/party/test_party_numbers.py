@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from structlog.testing import capture_logs
 from support.federation import SmallFederation, small_manifest
+from support.told import Told
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.errors import TrainingError
@@ -18,28 +18,6 @@ from fl_orchestrator.model.fixed_point import encode_update
 from fl_orchestrator.model.manifest import TensorSpec
 from fl_orchestrator.roles.numbers import update_findings, weights_finding
 from fl_orchestrator.training.trainer import FloatArray, Metrics
-
-
-@dataclass
-class Told:
-    """What a role has told its monitor."""
-
-    tensors: list[tuple[str, ...]] = field(default_factory=list)
-    trainings: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
-    failures: list[int] = field(default_factory=list)
-    rounds: list[tuple[int, int]] = field(default_factory=list)
-
-    def saturated(self, tensors: Sequence[str]) -> None:
-        self.tensors.append(tuple(tensors))
-
-    def trained(self, clipped: float, coarse: Sequence[str]) -> None:
-        self.trainings.append((clipped, tuple(coarse)))
-
-    def sat_out(self, rounds: int) -> None:
-        self.failures.append(rounds)
-
-    def accepted(self, included: int, revealed: int) -> None:
-        self.rounds.append((included, revealed))
 
 
 class Adds:
