@@ -67,6 +67,7 @@ def _in_lines(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_on_one_line)]
 Text = Annotated[str, Field(max_length=65_536), AfterValidator(_in_lines)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -183,6 +184,7 @@ class Manifest(_Part):
     samples_per_weight: Annotated[int, Field(ge=1, le=_MAX_SAFE_INTEGER)] = 1
     training: TrainingSpec
     features: Features | None = None
+    architecture: Digest | None = None
     data_schema: Annotated[Text, Field(alias="schema")] = ""
 
     @model_validator(mode="wrap")

@@ -41,6 +41,7 @@ class Metrics:
         self._stepped_at = time.time()
         self._block_time = 0
         self._sat_out = 0
+        self._waits_for: str | None = None
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
             return Counter(f"flo_{name}", help_, ("role", *labels), registry=self.registry)
@@ -129,9 +130,15 @@ class Metrics:
         self._numbers["round_included"].set(included)
         self._numbers["round_revealed"].set(revealed)
 
+    def waits_for(self, what: str | None) -> None:
+        """What the process waits for before it can begin; None when it has it."""
+        self._waits_for = what
+
     @property
     def illness(self) -> str | None:
         """Why the process is unhealthy; None of a healthy one."""
+        if self._waits_for is not None:
+            return f"waiting for {self._waits_for}"
         if time.time() - self._stepped_at >= self._unhealthy_seconds:
             return "no step"
         if self._sat_out >= UNHEALTHY_ROUNDS:

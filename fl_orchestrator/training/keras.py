@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.training.architecture import architecture_of
 from fl_orchestrator.training.data import Indices, Labels, Rows
 from fl_orchestrator.training.trainer import (
     BadTrainingConfig,
@@ -315,6 +316,10 @@ class KerasTrainer:
         """The initial weights of the model, by their names."""
         names = [tensor.name for tensor in self.keras_model.tensors]
         return dict(zip(names, self.keras_model.initial_weights, strict=True))
+
+    def architecture(self) -> str:
+        """A digest of the model's layers and settings, for the manifest."""
+        return architecture_of(self.keras_model.model)
 
 
 def federated_variables(model: Any) -> list[Any]:

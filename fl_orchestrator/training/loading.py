@@ -36,6 +36,7 @@ _HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has
 # colon or digit, because a value of the data may follow.
 _MOST_LOGGED: Final = 80
 _VALUES: Final = re.compile(r"""['"`‘“\[({<:=|\n\r\t0-9]""")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _T = TypeVar("_T")
 
 
@@ -130,12 +131,38 @@ class CheckedTrainer:
         arrays = self._arrays("initial_weights", list(initial.values()), None)
         return dict(zip(initial, arrays, strict=True))
 
-    def require_model(self, tensors: Sequence[WeightSpec]) -> None:
-        """Check that the trainer's model has these tensors, if the trainer describes its model.
+    def architecture(self) -> str | None:
+        """The hex sha256 of what the model computes, if the trainer has one.
+
+        Raises:
+            TrainerFailed: whatever the trainer raises, and what it should not return.
+        """
+        method: Any = getattr(self._trainer, "architecture", None)
+        if not callable(method):
+            return None
+        digest = self._call("architecture", method)
+        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            raise self._wrong("architecture", _shown(digest), "64 hexadecimal digits")
+        return digest
+
+    def require_model(self, tensors: Sequence[WeightSpec], architecture: str | None = None) -> None:
+        """Check that the trainer's model is this one, if the trainer describes its model.
+
+        ``architecture`` is the digest of the manifest, if it has one.
 
         Raises:
             BadTrainerFile: the tensors differ; the message has the first difference.
         """
+        self._require_tensors(tensors)
+        own = self.architecture() if architecture else None
+        if own != architecture and own is not None:
+            raise BadTrainerFile(
+                "The trainer's model has the federation's tensors, but computes something else: "
+                f"its architecture is {own[:12]}…, the manifest's {(architecture or '')[:12]}….",
+                "Compare layers, activations and their settings with what the others run.",
+            )
+
+    def _require_tensors(self, tensors: Sequence[WeightSpec]) -> None:
         initial = self.initial_weights()
         if initial is None:
             return

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,8 @@ from support.flo import flo
 from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import TensorSpec as Tensor
+from fl_orchestrator.model.manifest import read_manifest
+from fl_orchestrator.training.architecture import architecture_of
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
 from fl_orchestrator.training.loading import load_trainer
@@ -371,3 +374,68 @@ def test_the_example_in_keras_trains_the_model_of_the_one_in_numpy(
     assert found[1] == other[1] == 202
     assert found[2] == pytest.approx(other[2], abs=1e-5)
     assert found[4]["accuracy"] == pytest.approx(other[4]["accuracy"])
+
+
+def digest_of(activation: str = "relu", units: int = 4, *, named: bool = True) -> str:
+    layers = keras.layers
+    inputs = keras.Input((6,))
+    x = layers.Dense(units, name="hidden" if named else None)(inputs)
+    x = layers.Activation(activation)(layers.Dropout(0.1, seed=units)(x))
+    outputs = layers.Dense(1, "sigmoid", name="output" if named else None)(layers.Add()([x, x]))
+    return architecture_of(keras.Model(inputs, outputs))
+
+
+def test_an_architecture_has_no_names_and_no_first_values() -> None:
+    assert digest_of() == digest_of() == digest_of(named=False)
+    sequential = [architecture_of(build(dropout=0.1)) for _ in range(2)]
+    assert sequential[0] == sequential[1] != digest_of()
+
+
+def test_another_activation_or_setting_is_another_architecture() -> None:
+    found = [digest_of(), digest_of("tanh"), digest_of(units=5), architecture_of(build())]
+    found.append(architecture_of(build(dropout=0.2)))
+    assert len(set(found)) == len(found)
+
+
+def test_the_same_architecture_has_the_same_digest_in_another_process() -> None:
+    script = (
+        "from integration.test_keras import KerasModel, build, architecture_of, keras\n"
+        "keras.layers.Dropout(0.1); keras.Sequential([])\n"
+        "print(architecture_of(KerasModel(build).model))"
+    )
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split()[-1] == architecture_of(build()), done.stderr
+
+
+TANH = """
+import numpy as np
+from integration.test_keras import KerasModel, KerasTrainer, build, keras, rows
+
+def changed(activation):
+    model = build()
+    model.layers[0].activation = keras.activations.get(activation)
+    return KerasTrainer(KerasModel(lambda: model), rows(24))
+
+def relu(): return changed("relu")
+def tanh(): return changed("tanh")
+"""
+
+
+def test_a_manifest_names_the_architecture_and_another_activation_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(TANH)
+    described = ["--name", "k", "--loss", "binary_crossentropy", "--optimizer", "adam"]
+    flo("manifest", "create", "--trainer", "mine.py:relu", *described).succeeded()
+    manifest = read_manifest(Path("manifest.json"))
+    assert manifest.architecture == architecture_of(build())
+    check = ["party", "check", "--manifest", "manifest.json"]
+    flo(*check, "--trainer", "mine.py:relu").succeeded()
+    flo(*check, "--trainer", "mine.py:tanh").refused(2, "computes something else")

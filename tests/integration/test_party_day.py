@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from integration.anvil_node import AnvilNode, anvil_node
 from integration.anvil_site import Site
 from safetensors.numpy import load_file
 from support.accounts import balance_of
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
+from support.rpc import rpc_endpoint
 
 from fl_orchestrator.chain.types import Phase
 
@@ -315,11 +318,11 @@ def test_what_is_wrong_with_a_site_is_said_before_anything_is_sent(
     run("--chain-id", "1").refused(3, "serves chain 31337, not 1")
     run("--federation", "0x" + "12" * 20).refused(3, "no federation of this version at")
     run("--federation", "0x12").refused(2, "is not an address")
-    run("--store", f"file://{tmp_path}/empty").refused(4, "is not in the store")
+    run("--strict", "--store", f"file://{tmp_path}/empty").refused(4, "is not in the store")
     run("--store", "").refused(2, "needs --store", "FLO_STORE", "flo.toml")
     (tmp_path / "pw").write_text("wrong")
     run("--password-file", f"{tmp_path}/pw").refused(6, "The password does not open")
-    run("--rpc", "http://127.0.0.1:1").refused(3, "http://127.0.0.1:1 does not answer")
+    run("--strict", "--rpc", "http://127.0.0.1:1").refused(3, "http://127.0.0.1:1 does not answer")
     outsider = settings(joined, "outsider")
     (joined.directory / "outsider.py").write_text(TRAINER.format(seed=3))
     flo(*party(outsider, "run")).refused(3, "is not registered as a party", "flo party register")
@@ -362,3 +365,33 @@ def test_the_same_seed_prepares_the_same_update(joined: Site) -> None:
     roots = {flo(*party(file, "check", "--json")).succeeded().json["root"] for _ in range(2)}
     assert len(roots) == 1
     assert np.frombuffer(bytes.fromhex(roots.pop()[2:]), np.uint8).any()
+
+
+def test_a_party_that_starts_before_the_chain_and_the_store_waits_for_them(
+    joined: Site, tmp_path: Path
+) -> None:
+    late, port = tmp_path / "late", free_port()
+    with rpc_endpoint() as endpoint:
+        endpoint.status = 503
+        file = settings(joined, "hospital", rpc=endpoint.url, store=f"file://{late}")
+        with running(*party(file, "run", "--metrics", str(port))) as process:
+            wait_until(lambda: endpoint.requests > 2)
+            assert process.poll() is None
+            endpoint.forwards_to = joined.node.url
+            wait_until(lambda: health(port) == "waiting for the manifest\n")
+            shutil.copytree(joined.directory / "store", late, dirs_exist_ok=True)
+            wait_until(lambda: 'action="evaluate model"' in figures(port))
+            assert health(port) == "ok\n"
+            ended = stopped(process).succeeded()
+        endpoint.forwards_to, before = "", endpoint.requests
+        with running(*party(file, "run")) as process:
+            wait_until(lambda: endpoint.requests > before + 2)
+            assert "waiting for the chain" in stopped(process).succeeded().err
+    assert ended.err.count("waiting for the manifest") == 1
+
+
+def health(port: int) -> str:
+    """The body of /healthz, or nothing."""
+    with contextlib.suppress(OSError):
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).text
+    return ""

@@ -168,6 +168,7 @@ def _measured(
                 "Give it a method initial_weights() that returns arrays by name.",
             )
         first = list(initial.values())
+        described = {**described, "architecture": loaded.architecture()}
         # Check the description before the training, which may take long.
         neutral = Scaling(DEFAULT_FRACTION_BITS, (0,) * len(first))
         draft = _describe(described, initial, neutral, samples=1)

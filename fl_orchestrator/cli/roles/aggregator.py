@@ -172,12 +172,11 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
     with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
         from fl_orchestrator.roles.aggregator.responder import Responder
-        from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.retention import Retention
 
         chain, store = process.chain, process.store
         context = process.context(
-            fetch_manifest(store, chain.params()),
+            process.manifest(),
             relay=site.open_relay(),
             retention=Retention(chain, store, process.home / "kept-as-aggregator.json"),
         )
@@ -202,11 +201,10 @@ def answer(
 
     Example: flo aggregator answer --key aggregator.json --store file:///srv/flo
     """
-    with interruptible(SAFE_TO_STOP), site.running("answerer") as process:
+    with interruptible(SAFE_TO_STOP), site.running("answerer", once=once) as process:
         from fl_orchestrator.roles.aggregator.responder import Responder
-        from fl_orchestrator.roles.manifests import fetch_manifest
 
-        context = process.context(fetch_manifest(process.store, process.chain.params()))
+        context = process.context(process.manifest())
         role = Responder(context, context.round_index())
         sent = process.serve(role, finished=lambda: once, once=once, timeout=timeout)
     if json_output:

@@ -79,7 +79,7 @@ def run(
         from fl_orchestrator.roles.keeper.keeper import Keeper
 
         ended = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
-        current = process.chain.observe(process.sender.address).current
+        current = process.observe().current
         begun = 0 if current.phase in ended else 1
         last = None if rounds is None else current.round + rounds - begun
         keeper = Keeper(
@@ -119,12 +119,11 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
             f"A relay needs the Python package {error.name}, which is not installed.",
             "Install it with: pip install 'fl-orchestrator[relay]'.",
         ) from error
-    from fl_orchestrator.roles.manifests import fetch_manifest
     from fl_orchestrator.service.metrics import parse_listen
 
     # A connection of its own, so that the relay's threads do not wait for the keeper's requests.
-    chain = site.open_federation()
-    manifest = fetch_manifest(process.store, chain.params())
+    chain = process.waiting.until_had("the chain", site.open_federation)
+    manifest = process.manifest()
     with contextlib.closing(StoredMailbox(process.home / "relay" / "box.sqlite")) as box:
         relay = RelayServer.of(chain, process.store, manifest, box, process.home / "relay")
         with serving(relay_app(relay), *parse_listen(site.relay)) as url:

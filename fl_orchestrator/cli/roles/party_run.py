@@ -119,11 +119,11 @@ def _logged_in_part(home: Path) -> Iterator[None]:
 
 
 def _manifest_for(loaded: CheckedTrainer, process: Process) -> Manifest:
-    from fl_orchestrator.roles.manifests import fetch_manifest
     from fl_orchestrator.training.trainer import WeightSpec
 
-    manifest = fetch_manifest(process.store, process.chain.params())
-    loaded.require_model([WeightSpec(t.name, t.shape) for t in manifest.tensors])
+    manifest = process.manifest()
+    tensors = [WeightSpec(t.name, t.shape) for t in manifest.tensors]
+    loaded.require_model(tensors, manifest.architecture)
     return manifest
 
 
@@ -132,12 +132,15 @@ def _require_registered(process: Process, site: ServiceSite) -> None:
     from web3 import Web3
 
     account = process.sender.address
-    if process.chain.observe(account).party.stake == 0:
+    if process.observe().party.stake == 0:
         raise NotTakingPart(
             f"{account} is not registered as a party of this federation.",
             "Run `flo party register` first.",
         )
-    if not site.relay and not process.chain.web3.eth.get_balance(Web3.to_checksum_address(account)):
+    eth, address = process.chain.web3.eth, Web3.to_checksum_address(account)
+    if not site.relay and not process.waiting.until_had(
+        "the chain", lambda: eth.get_balance(address)
+    ):
         err.print(
             f"[yellow]{account} has no coin for gas:[/] send it some, or give --relay.",
             soft_wrap=True,

@@ -85,7 +85,7 @@ def check(
                 else _from_file(manifest, weights, loaded)
             )
             tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in start.manifest.tensors]
-            loaded.require_model(tensors)
+            loaded.require_model(tensors, start.manifest.architecture)
             status.update("Training …")
             config = rehearsal.training_config(start.manifest, 0)
             base = float_view(start.manifest.layout, start.state)

@@ -24,6 +24,7 @@ from fl_orchestrator.cli.site import (
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.sending.send import Sender
+    from fl_orchestrator.chain.types import Observation, Params
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.model.manifest import Manifest
     from fl_orchestrator.roles.base import Worker
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.retention import Retention
     from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.service.stop import Stop
+    from fl_orchestrator.service.waiting import Waiting
 
 OnceOption = Annotated[bool, typer.Option("--once", help="Do the work that is due now, then stop.")]
 BlockTimeoutOption = Annotated[
@@ -51,41 +53,68 @@ class ServiceSite(Site):
     log_format: LogFormatOption = "text"
     log_level: LogLevelOption = "info"
 
-    @contextlib.contextmanager
-    def running(self, role: str) -> Iterator[Process]:
-        """Open a process in this role, which holds the lock of its account meanwhile.
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="End at once, if chain, store or manifest cannot be had at the start."
+        ),
+    ] = False
 
-        Raises AccountInUse, and the errors of opening the federation and the key.
+    @contextlib.contextmanager
+    def running(self, role: str, *, once: bool = False) -> Iterator[Process]:
+        """A process in this role, which alone works with its account meanwhile.
+
+        It waits for a chain that does not answer, unless it is ``strict`` or to run ``once``.
+        Raises AccountInUse, and whatever opening the federation and the key raises besides.
         """
+        from fl_orchestrator.service.stop import stop_on_signals
+        from fl_orchestrator.service.waiting import StoppedWaiting, Waiting
+
+        with contextlib.ExitStack() as stack:
+            waiting = Waiting(stop := stack.enter_context(stop_on_signals()), self.strict or once)
+            try:
+                yield self._process(role, stack, stop, waiting)
+            except StoppedWaiting:
+                raise typer.Exit(0) from None
+
+    def _process(
+        self, role: str, stack: contextlib.ExitStack, stop: Stop, waiting: Waiting
+    ) -> Process:
         from fl_orchestrator.cli.logs import log
         from fl_orchestrator.service.lock import account_lock
         from fl_orchestrator.service.metered import MeteredStore
         from fl_orchestrator.service.metrics import UNHEALTHY_SECONDS, Metrics
-        from fl_orchestrator.service.stop import stop_on_signals
 
         log(self.log_level, self.log_format)
-        chain = self.open_federation()
-        periods = chain.params()
+        chain, periods = waiting.until_had("the chain", self._chain_and_params)
         # One step trains or aggregates, and is useless if it takes longer than its phase.
         longest_step = max(periods.commit_period, periods.attest_period)
         metrics = Metrics(role, max(UNHEALTHY_SECONDS, longest_step))
-        sender = self.open_sender(chain, metrics.sent)
+        waiting.on_wait = metrics.waits_for
+        sender = waiting.until_had("the key", lambda: self.open_sender(chain, metrics.sent))
         home = self.role_home(chain, sender.address)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(account_lock(home, sender.address))
-            if self.metrics:
-                stack.enter_context(metrics.served(self.metrics))
-            yield Process(
-                chain,
-                sender,
-                functools.cache(
-                    lambda: MeteredStore(self.open_store(), metrics.read, metrics.wrote)
-                ),
-                home,
-                deployed_at(chain, self.deployments),
-                metrics,
-                stack.enter_context(stop_on_signals()),
-            )
+        stack.enter_context(account_lock(home, sender.address))
+        if self.metrics:
+            stack.enter_context(metrics.served(self.metrics))
+
+        def store() -> ContentStore:
+            opened = waiting.until_had("the store", self.open_store)
+            return MeteredStore(opened, metrics.read, metrics.wrote)
+
+        return Process(
+            chain,
+            sender,
+            functools.cache(store),
+            home,
+            deployed_at(chain, self.deployments),
+            metrics,
+            stop,
+            waiting,
+        )
+
+    def _chain_and_params(self) -> tuple[Federation, Params]:
+        chain = self.open_federation()
+        return chain, chain.params()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +128,24 @@ class Process:
     deployed_at: int
     metrics: Metrics
     stop: Stop
+    waiting: Waiting
 
     @property
     def store(self) -> ContentStore:
-        """The store, opened at its first use. Raises the errors of opening it."""
+        """Opened when it is first needed, and waited for. Raises what opening it raises besides."""
         return self.open_store()
+
+    def manifest(self) -> Manifest:
+        """The federation's manifest, waited for. Raises ManifestError and ManifestMismatch."""
+        from fl_orchestrator.roles.manifests import fetch_manifest
+
+        store, params = self.store, self.chain.params()
+        return self.waiting.until_had("the manifest", lambda: fetch_manifest(store, params))
+
+    def observe(self) -> Observation:
+        """What the chain says of the account now, waited for."""
+        address = self.sender.address
+        return self.waiting.until_had("the chain", lambda: self.chain.observe(address))
 
     def context(
         self, manifest: Manifest, *, relay: Relay | None = None, retention: Retention | None = None

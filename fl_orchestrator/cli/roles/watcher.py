@@ -59,15 +59,14 @@ def run(
 
     Example: flo watcher run --key watcher.json --store file:///srv/flo
     """
-    with interruptible(SAFE_TO_STOP), site.running("watcher") as process:
-        from fl_orchestrator.roles.manifests import fetch_manifest
+    with interruptible(SAFE_TO_STOP), site.running("watcher", once=once) as process:
         from fl_orchestrator.roles.retention import FOREVER, Retention
         from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 
         home = process.home / "watcher"
         margin = FOREVER if keep_all else None
         context = process.context(
-            fetch_manifest(process.store, process.chain.params()),
+            process.manifest(),
             retention=Retention(process.chain, process.store, home / "kept.json", margin),
         )
         role = Watcher(

@@ -323,3 +323,32 @@ def test_a_log_has_the_kind_and_the_place_of_an_error_and_no_value_of_the_data(
     assert not [word for word in ("Smith", "John", "1954", "positive") if word in logged]
     assert "\n" not in logged
     assert len(logged) < 300
+
+
+ARCHITECTURE = """
+class Trainer:
+    def fit(self, weights, config): return weights, 1, {{}}
+    def evaluate(self, weights, config): return 0.0, 1, {{}}
+    def architecture(self): return {digest!r}
+
+def make_trainer(): return Trainer()
+"""
+
+
+def test_a_trainer_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(ARCHITECTURE.format(digest="ab" * 32))
+    trainer = load_trainer(str(path))
+    trainer.require_model([], "ab" * 32)
+    trainer.require_model([])
+    with pytest.raises(BadTrainerFile, match="computes something else: its architecture is abab"):
+        trainer.require_model([], "cd" * 32)
+
+
+def test_a_digest_that_is_none_is_refused_and_a_trainer_need_not_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(ARCHITECTURE.format(digest="tanh"))
+    with pytest.raises(TrainerFailed, match="64 hexadecimal digits"):
+        load_trainer(str(path)).architecture()
+    path.write_text(ARCHITECTURE.format(digest=None))
+    load_trainer(str(path)).require_model([], "cd" * 32)

@@ -1,0 +1,77 @@
+"""A digest of a Keras model's architecture, equal at every site that builds the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+# What says nothing of what the model computes, or differs between processes, files or versions:
+# where a class is defined, how a layer is built and compiled, addresses, and first values, which
+# the federation's model replaces.
+_LEFT_OUT: Final = frozenset(
+    {
+        *("module", "registered_name", "build_config", "compile_config", "shared_object_id"),
+        *("seed", "trainable", "code"),
+    }
+)
+_FIRST_VALUES: Final = "_initializer"
+# Where a config refers to layers by their names.
+_REFERENCES: Final = frozenset({"keras_history", "input_layers", "output_layers"})
+
+
+def architecture_of(model: Any) -> str:
+    """The hex sha256 of a Keras model's configuration.
+
+    It covers the classes of the layers, their order, connections and settings, and names no layer:
+    unnamed ones get other names in every process. Settings that are None are left out, so that a
+    newer Keras may add some. Raises NotImplementedError for a model without a configuration.
+    """
+    whole = {"class_name": type(model).__name__, "config": model.get_config()}
+    numbers = {name: f"layer {number}" for number, name in enumerate(dict.fromkeys(_names(whole)))}
+    config = _canonical(whole, numbers)
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names of all layers in a configuration, those of inner models too, in their order."""
+    if isinstance(value, Mapping):
+        config = value.get("config")
+        is_type = str(value.get("class_name", "")).endswith("DTypePolicy")  # its name is the type's
+        if isinstance(config, Mapping) and isinstance(config.get("name"), str) and not is_type:
+            yield config["name"]
+        for item in value.values():
+            yield from _names(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _names(item)
+
+
+def _canonical(value: Any, numbers: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key): _renamed(item, numbers)
+            if key in _REFERENCES
+            else numbers.get(item, item)
+            if key == "name" and isinstance(item, str)
+            else _canonical(item, numbers)
+            for key, item in value.items()
+            if _counts(key, item)
+        }
+    if isinstance(value, list | tuple):
+        return [_canonical(item, numbers) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return type(value).__name__
+
+
+def _counts(key: Any, item: Any) -> bool:
+    return item is not None and key not in _LEFT_OUT and not str(key).endswith(_FIRST_VALUES)
+
+
+def _renamed(value: Any, numbers: Mapping[str, str]) -> Any:
+    """References to layers, whose names may stand at any depth of lists."""
+    if isinstance(value, list | tuple):
+        return [_renamed(item, numbers) for item in value]
+    return numbers.get(value, value) if isinstance(value, str) else _canonical(value, numbers)
