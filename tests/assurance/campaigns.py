@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python -m assurance.campaigns
 
-The campaigns of forge's profile `assure`, repeated with one seed after another until there are
-enough calls. What is done is kept in .tools/assurance/campaigns: a run that was stopped goes on
+It repeats the campaigns of forge's profile `assure` with one seed after another, until there are
+enough calls. Results are stored in .tools/assurance/campaigns, so that an interrupted run continues
 with the next seed. Exits 1 if an invariant does not hold.
 """
 
@@ -21,11 +21,14 @@ PASSED: Final = re.compile(r"\[PASS\] invariant_\w+\(\) \(runs: \d+, calls: (\d+
 
 
 class BrokenInvariantError(RuntimeError):
-    """A campaign failed: forge's report."""
+    """A campaign failed; the message is forge's report."""
 
 
 def campaign(seed: int) -> int:
-    """Run every campaign with this seed; the calls made. Raises BrokenInvariantError."""
+    """Run every campaign with this seed; return the number of calls.
+
+    Raises BrokenInvariantError.
+    """
     work = WORK / "campaigns"
     places = {"FOUNDRY_OUT": str(work / "out"), "FOUNDRY_CACHE_PATH": str(work / "cache")}
     settings = {"FOUNDRY_PROFILE": "assure", "FOUNDRY_FUZZ_SEED": hex(seed)}
@@ -43,7 +46,7 @@ def campaign(seed: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is missing, report, and return the exit code."""
+    """Run the missing campaigns, report, and return the exit code."""
     parser = argparse.ArgumentParser(description="The invariants under many calls.")
     parser.add_argument("--calls", type=int, default=CALLS)
     options = parser.parse_args(arguments)

@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m assurance.coverage
 
-Prints what no test reaches. Exits 1 below a threshold.
+Prints the lines and branches that no test reaches. Exits 1 if a threshold is missed.
 """
 
 import os
@@ -21,16 +21,16 @@ BRANCHES: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How often each line and each branch (line, block, branch) of a file was taken."""
+    """How often each line and each branch (line, block, branch) of a file was executed."""
 
     lines: dict[int, int] = field(default_factory=dict)
     branches: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
 
 def measure() -> str:
-    """Run the tests on code without optimisation; the report in lcov's format.
+    """Run the tests on code without optimisation; return the report in lcov's format.
 
-    Without the campaigns (too slow like that) and without what measures gas.
+    The campaigns are left out, because they would be too slow, and so are the tests of gas.
     """
     report = PLACE / "lcov.info"
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def parse(report: str) -> dict[str, Coverage]:
 
 
 def tallies(files: dict[str, Coverage]) -> tuple[list[bool], list[bool]]:
-    """For every line, and for every branch, whether it was taken."""
+    """Whether each line, and whether each branch, was executed."""
     lines = [taken > 0 for file in files.values() for taken in file.lines.values()]
     branches = [taken > 0 for file in files.values() for taken in file.branches.values()]
     if not lines or not branches:
@@ -76,7 +76,7 @@ def tallies(files: dict[str, Coverage]) -> tuple[list[bool], list[bool]]:
 
 
 def is_enough(lines: list[bool], branches: list[bool]) -> bool:
-    """Whether both are at their thresholds."""
+    """Whether both reach their thresholds."""
     return sum(lines) >= LINES * len(lines) and sum(branches) >= BRANCHES * len(branches)
 
 

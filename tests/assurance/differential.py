@@ -1,10 +1,10 @@
-"""The rules in Solidity against the rules in Python, at many coordinates, to the bit.
+"""Compares the rules in Solidity with the rules in Python, at many coordinates, bit for bit.
 
     PYTHONPATH=tests python -m assurance.differential --coordinates 100000
 
-Both are what a dispute compares: contracts/libraries (ModelRule, ChunkTree) on the one side,
-fl_orchestrator.aggregation.rules with its kernels on the other. The Solidity runs on Anvil, in
-calls of many coordinates. 100,000 take every trimBps once. Exits 1 if anything differs.
+It uses the code that a dispute uses: contracts/libraries (ModelRule, ChunkTree) on one side, and
+fl_orchestrator.aggregation.rules with its kernels on the other. Solidity runs on Anvil, with many
+coordinates in a call. 100,000 coordinates use every trimBps once. Exits 1 on any difference.
 """
 
 import argparse
@@ -30,10 +30,10 @@ from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 from fl_orchestrator.model.rules import TRIM, RuleKind
 
 HARNESS: Final = Path("tests", "assurance", "RuleHarness.sol")
-#: Coordinates in an aggregation, and aggregations in a call.
+#: The numbers of coordinates in an aggregation, and of aggregations in a call.
 COORDINATES: Final = 8
 CALL: Final = 64
-#: The rules of as many aggregations in a row: the trimmed mean, with its parameter, more often.
+#: The order of the rules. The trimmed mean, which has a parameter, comes more often.
 TURNS: Final = tuple(kind for kind in RuleKind for _ in range(4 if kind.parameters else 3))
 INT16: Final = np.iinfo(np.int16)
 INT32: Final = np.iinfo(np.int32)
@@ -53,14 +53,14 @@ class Aggregation:
     base: NDArray[np.int32]
 
     def in_python(self) -> Integers:
-        """For each coordinate the rule's step and the next state, one after the other."""
+        """The rule's step and the next state of each coordinate, alternating."""
         rule, updates = rule_for(self.rule), [[row] for row in self.updates]
         (step,) = rule.aggregate(updates, self.weights)
         (state,) = next_global(rule, [self.base], updates, self.weights, self.fraction_bits)
         return np.stack([step.astype(np.int64), state.astype(np.int64)], axis=1).reshape(-1)
 
     def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
-        """As the harness takes it."""
+        """The arguments of the harness."""
         return (
             int(self.rule.kind),
             self.rule.trim_bps,
@@ -72,9 +72,9 @@ class Aggregation:
 
 
 def aggregations(count: int, seed: int) -> Iterator[Aggregation]:
-    """Random ones, of the rules in turns.
+    """Yield random aggregations, of all rules in turns.
 
-    Each rule goes through all numbers of updates, and the trimmed mean through every trimBps.
+    Each rule is used with all numbers of updates, and the trimmed mean with every trimBps.
     """
     rng = np.random.default_rng(seed)
     trims = rng.permutation(TRIM.most + 1)
@@ -104,7 +104,7 @@ def _weights(rng: np.random.Generator, updates: int) -> Integers:
 
 
 def _values(rng: np.random.Generator, weights: Integers) -> Integers:
-    """The updates' values at a coordinate: anything, extremes, ties, or a mean near a half."""
+    """The updates' values at a coordinate: random, extremes, ties, or a mean close to a half."""
     size = weights.size
     match rng.integers(5):
         case 0:
@@ -121,7 +121,7 @@ def _values(rng: np.random.Generator, weights: Integers) -> Integers:
 
 
 def _near_a_half(rng: np.random.Generator, weights: Integers) -> Integers:
-    """Values whose weighted sum is half of the weights, or one beside it, where a weight is 1."""
+    """Values whose weighted sum is half of the weights, or, if a weight is 1, one beside it."""
     values = rng.integers(INT16.min, INT16.max + 1, weights.size)
     k, total = int(np.argmin(weights)), int(weights.sum())
     values[k] += (total // 2 + rng.integers(-1, 2) - values @ weights) % total
@@ -131,7 +131,7 @@ def _near_a_half(rng: np.random.Generator, weights: Integers) -> Integers:
 
 
 def _base(rng: np.random.Generator, moves: Integers) -> NDArray[np.int32]:
-    """Anything, small values, and what the moves take to a limit of 32 bits or one beside it."""
+    """Base values: random, small, or such that the next state is at or next to an int32 limit."""
     choices = [
         rng.integers(INT32.min, INT32.max + 1, moves.size),
         rng.integers(-2, 3, moves.size),
@@ -145,8 +145,8 @@ def _base(rng: np.random.Generator, moves: Integers) -> NDArray[np.int32]:
 def harness_code(replaced: dict[str, tuple[str, str]] | None = None) -> str:
     """The runtime code of the harness, in hex.
 
-    ``replaced``: for a file, a text that occurs once in it and what to put there, for a test that
-    has to see a difference.
+    ``replaced`` has, for a file, a text that occurs once in it and its replacement; tests use it to
+    check that a difference is found.
     """
     from solcx.main import compile_standard
 
@@ -170,7 +170,7 @@ def harness_code(replaced: dict[str, tuple[str, str]] | None = None) -> str:
 
 @contextmanager
 def in_solidity(code: str) -> Iterator[Evaluate]:
-    """What evaluates aggregations with the harness, on an Anvil of its own."""
+    """Start an Anvil; yield a function that evaluates aggregations with the harness on it."""
     signature = "(uint8,uint256,uint256,uint256[],bytes,bytes)[]"
     selector = keccak_256(f"evaluate({signature})".encode()).digest()[:4]
     to = "0x" + "11" * 20
@@ -190,7 +190,7 @@ def in_solidity(code: str) -> Iterator[Evaluate]:
 
 
 def differences(evaluate: Evaluate, cases: list[Aggregation]) -> list[str]:
-    """Every coordinate at which Solidity and Python differ, in words."""
+    """Describe every coordinate at which Solidity and Python differ."""
     found = []
     for start in range(0, len(cases), CALL):
         batch = cases[start : start + CALL]

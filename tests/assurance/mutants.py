@@ -1,9 +1,9 @@
-"""Small faults, one at a time, in Solidity files: what mutation testing puts into the contracts.
+"""Generates the mutants of mutation testing: copies of Solidity files with one small fault each.
 
-They are made from the compiler's syntax tree, so that every place is found and every fault is one
-expression or statement. Operators: relational replacement in the reduced form that subsumes the
+The faults are made from the compiler's syntax tree, so that every place is found and every fault is
+one expression or statement. Operators: relational replacement in the reduced form that subsumes the
 others (Kaminski, Ammann and Offutt 2013, "Improving logic-based testing"); arithmetic, logical,
-assignment and unary replacement; conditions negated; constants moved by one; enum members, and
+assignment and unary replacement; conditions negated; constants changed by one; enum members, and
 neighbouring arguments of one type, exchanged; statements, initial values and modifiers removed.
 """
 
@@ -18,7 +18,7 @@ from fl_orchestrator.chain.deployment.compile import Project
 
 Node = dict[str, Any]
 
-#: What a comparison becomes.
+#: The replacements of each comparison.
 _RELATIONS: Final = {
     "<": ("<=", "!=", "false"),
     ">": (">=", "!=", "false"),
@@ -27,7 +27,7 @@ _RELATIONS: Final = {
     "==": ("<=", ">=", "false"),
     "!=": ("<", ">", "true"),
 }
-#: What an unsigned `x ? 0` would become without changing anything.
+#: Replacements that change nothing in a comparison of an unsigned number with 0.
 _SAME_AT_ZERO: Final = {">": "!=", "==": "<=", "!=": ">"}
 _MIRRORED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _ARITHMETIC: Final = {
@@ -66,7 +66,7 @@ class Mutant:
         return source[: self.start] + self.replacement.encode() + source[self.end :]
 
     def diff(self, source: bytes) -> str:
-        """What changes, as a unified diff without context."""
+        """The change as a unified diff without context."""
         old, new = source.decode().splitlines(), self.apply(source).decode().splitlines()
         lines = list(difflib.unified_diff(old, new, self.file, self.file, n=0, lineterm=""))
         return "\n".join(lines[2:])
@@ -104,7 +104,7 @@ def _syntax_trees(project: Project, texts: dict[str, str]) -> dict[str, Node]:
 
 
 def _enums(trees: dict[str, Node]) -> dict[int, str]:
-    """For each member of an enum, by its declaration, the name of the next one."""
+    """The name of the next member of an enum, by the declaration of each member."""
     return {
         member["id"]: members[(i + 1) % len(members)]["name"]
         for tree in trees.values()
@@ -120,7 +120,7 @@ class _File:
 
     def __init__(self, name: str, source: bytes, tree: Node, enums: dict[int, str]) -> None:
         self.name, self.source, self.tree, self.enums = name, source, tree, enums
-        #: Conditions of counting loops: in steps of one, `i < n` is `i != n`.
+        #: Conditions of counting loops. With steps of one, `i < n` is equivalent to `i != n`.
         self.loops = {
             _span(node["condition"])
             for node in _walk(tree)
@@ -128,7 +128,7 @@ class _File:
         }
 
     def mutants(self) -> Iterator[Mutant]:
-        """In the order of the tree, some more than once."""
+        """Yield mutants in the order of the tree; some occur more than once."""
         for node in _walk(self.tree):
             if rule := getattr(self, f"_{node['nodeType']}", None):
                 yield from rule(node)

@@ -1,11 +1,11 @@
 """Mutation testing of the contracts: does some fast test fail for every small fault?
 
     PYTHONPATH=tests python -m assurance.mutation            every mutant of the libraries
-    PYTHONPATH=tests python -m assurance.mutation --sample 300   so many of the other contracts
+    PYTHONPATH=tests python -m assurance.mutation --sample 300   300 mutants of the other contracts
 
-A library that has a test file of its own is judged by that alone. Verdicts are kept in
-.tools/assurance/mutation, by a hash of everything that they depend on: a run that was stopped goes
-on where it was, and only what has changed is tried again. Exits 1 below the threshold.
+A library that has its own test file is tested only with that file. Verdicts are stored in
+.tools/assurance/mutation, under a hash of everything that they depend on. So an interrupted run
+continues, and only mutants of changed code are tested again. Exits 1 below the threshold.
 """
 
 import argparse
@@ -32,11 +32,12 @@ from fl_orchestrator.chain.deployment.compile import Project
 
 LIBRARIES: Final = Path("contracts", "libraries")
 TESTS: Final = Path("tests", "contracts")
-#: Slow; compiled anew with every mutant, because it imports the contract; not about the contract;
-#: not run by forge.
+#: Test files that are left out: slow; compiled again with every mutant, because it imports the
+#: contract; not about the contract; not run by forge.
 LEFT_OUT: Final = ("Invariants.t.sol", "Smoke.t.sol", "libraries", "symbolic")
 THRESHOLD: Final = 0.9
-#: Of each process: the first compilation takes two minutes, an endless loop all gas in seconds.
+#: Limit of each process. The first compilation takes two minutes; an endless loop uses up all gas
+#: within seconds.
 CPU_SECONDS: Final = 600
 
 KILLED, SURVIVED, INVALID = "killed", "survived", "does not compile"
@@ -44,12 +45,12 @@ ENDLESS: Final = "endless"
 
 
 class UnclearOutcomeError(RuntimeError):
-    """Forge neither passed, nor failed a test, nor refused the code."""
+    """Forge neither passed all tests, nor failed a test, nor refused the code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What one kind of mutant is judged by: a private copy of these files of the checkout."""
+    """The tests for one group of mutants, in a private copy of these files of the checkout."""
 
     name: str
     files: tuple[Path, ...]
@@ -59,9 +60,9 @@ class Suite:
         return WORK / "mutation" / self.name
 
     def prepare(self) -> str:
-        """Make the copy what the checkout is now, leaving what forge has built.
+        """Update the copy from the checkout, but keep forge's build output.
 
-        Returns the hash of everything that a verdict depends on beside the mutant.
+        Returns the hash of everything besides the mutant that a verdict depends on.
         """
         for stale in (self.tree / top for top in ("contracts", "tests")):
             for file in stale.rglob("*.sol"):
@@ -79,11 +80,11 @@ class Suite:
         return digest(self.tree, self.files, self.name)
 
     def verdict(self) -> str:
-        """What the tests say about the copy as it is. Raises UnclearOutcomeError."""
-        # Counterexamples of earlier mutants would be tried first.
+        """Run the tests on the copy; return the verdict. Raises UnclearOutcomeError."""
+        # Delete the counterexamples of earlier mutants, which forge would try first.
         shutil.rmtree(self.tree / "cache" / "fuzz", ignore_errors=True)
         command = [str(CHECKOUT / "scripts" / "forge"), "test", "--fail-fast"]
-        # Compiling takes most of the time.
+        # Turn off the optimizer: compilation takes most of the time.
         settings = {"FOUNDRY_PROFILE": "legacy", "FOUNDRY_OPTIMIZER": "false"}
         result = subprocess.run(
             command,
@@ -109,7 +110,7 @@ def _limit() -> None:
 
 
 def suite_for(file: Path) -> Suite:
-    """What judges the mutants of a file."""
+    """The suite that tests the mutants of a file."""
     own = CHECKOUT / TESTS / "libraries" / f"{file.stem}.t.sol"
     if file.parent == LIBRARIES and own.exists():
         return _suite(file.stem, [own])
@@ -128,9 +129,9 @@ def _suite(name: str, files: list[Path]) -> Suite:
 
 @contextmanager
 def warm_compiler() -> Iterator[None]:
-    """Let forge ask one compiler that keeps running: it is three times faster once it is warm.
+    """Let forge use one compiler process that keeps running: it is three times faster once warm.
 
-    A compiler that is a program of its own (FOUNDRY_SOLC) is left as it is.
+    A native compiler (FOUNDRY_SOLC) is used unchanged.
     """
     compiler = Project.read(CHECKOUT).compiler()
     os.environ["FOUNDRY_SOLC"] = str(compiler)
@@ -165,7 +166,7 @@ def select(sample: int, seed: int, only: str) -> list[Mutant]:
 
 
 def judge(mutants: list[Mutant], records: Records) -> Iterator[tuple[Mutant, Suite, str]]:
-    """Each mutant, its suite, and the verdict: a recorded one or a new one."""
+    """Yield each mutant, its suite, and its verdict, from the records or by a new test run."""
     suites = {file: suite_for(Path(file)) for file in dict.fromkeys(m.file for m in mutants)}
     states = {suite: suite.prepare() for suite in suites.values()}
     for mutant in mutants:
@@ -189,7 +190,7 @@ def judge(mutants: list[Mutant], records: Records) -> Iterator[tuple[Mutant, Sui
 
 
 def _count(mutants: list[Mutant], records: Records) -> Counter[str]:
-    """The verdicts; shows survivors on stdout, and on stderr how far it is."""
+    """Count the verdicts; print survivors to stdout, and progress to stderr."""
     started, count = time.monotonic(), Counter[str]()
     for i, (mutant, suite, verdict) in enumerate(judge(mutants, records), 1):
         count[verdict] += 1

@@ -1,4 +1,4 @@
-"""Results that outlive an interruption, under a hash of everything that they depend on."""
+"""Stores results across interruptions, under a hash of everything that they depend on."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ class Records:
     def __init__(self, file: Path) -> None:
         self.file = file
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        # A kill may have cut a line short.
+        # Ignore a line that is incomplete because the process was killed.
         complete = [line for line in lines if line.endswith("}")]
         self.known: dict[str, Any] = {
             row["key"]: row["result"] for row in map(json.loads, complete)
         }
 
     def add(self, key: str, result: Any, **about: str) -> None:
-        """Keep a result; ``about`` is for who reads the file."""
+        """Store a result; ``about`` is information for people who read the file."""
         self.known[key] = result
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as out:
@@ -33,7 +33,7 @@ class Records:
 
 
 def needed_by(files: Iterable[Path]) -> tuple[Path, ...]:
-    """These Solidity files, what they import from the checkout, and what forge reads.
+    """These Solidity files, their imports from the checkout, and the other files that forge reads.
 
     All paths are relative to the checkout.
     """

@@ -1,4 +1,4 @@
-"""The thresholds of coverage: what is read from a report, and what is too little."""
+"""Coverage: the parser of a report, and the thresholds."""
 
 import pytest
 

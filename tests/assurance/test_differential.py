@@ -1,4 +1,4 @@
-"""The short form of the differential fuzz, and that it can fail."""
+"""A short run of the differential fuzz test, and proof that it detects faults."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_a_fault_is_found(right: str, wrong: str) -> None:
 
 
 class OfTheNextRule(Aggregation):
-    """By a rule that only the enum in Solidity has."""
+    """An aggregation by a rule that exists only in Solidity's enum."""
 
     def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
         return (len(RuleKind), *super().encoded()[1:])

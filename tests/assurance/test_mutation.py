@@ -1,4 +1,4 @@
-"""That faults are made, that tests kill them, and that a run goes on where it was stopped."""
+"""Mutation testing: faults are generated, tests find them, an interrupted run continues."""
 
 import itertools
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_every_kind_of_fault_is_made(project: Path) -> None:
         "external  returns",
     ]:
         assert any(fault in text for text in mutated), fault
-    # What would change nothing: a loop in steps of one, and no unsigned number is below zero.
+    # These would change nothing: the loop has steps of one, and no unsigned number is below zero.
     for same in ["i != by", "by <= 0"]:
         assert not any(same in text for text in mutated), same
 

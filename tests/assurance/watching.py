@@ -1,10 +1,10 @@
-"""A large model that is wrong by one unit in one coordinate is undone: the long form of the tests.
+"""A large model that is wrong by one unit in one coordinate is revoked: the long form of the tests.
 
     PYTHONPATH=tests python -m assurance.watching [--parameters 25000000] [--updates 10]
 
-Once with the wrong model in the store, once withheld and shown by answers. Prints what the watcher
-did, its CPU seconds and how much memory it took at its peak, and exits 1 unless the model was
-revoked and every signer slashed.
+It runs once with the wrong model in the store, and once with the model withheld, so that answers
+must show it. Prints the watcher's steps, its CPU seconds and its peak memory. Exits 1 unless the
+model was revoked and every signer slashed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_STEPS = 60
 
 
 class PeakMemory:
-    """How much more memory this process has had than at the start; Linux alone can tell."""
+    """The growth of this process's peak memory since the start; only known on Linux."""
 
     def __init__(self) -> None:
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ class PeakMemory:
 
 
 def undo(federation: SmallFederation, role: Watcher, withheld: bool) -> None:
-    """Let the watcher work, the signers answering, and say what each of its steps cost."""
+    """Run the watcher, while the signers answer, and print the cost of each of its steps."""
     signer = answerer(federation) if withheld else None
     for _ in range(MAX_STEPS):
         started = time.process_time()
@@ -73,7 +73,7 @@ def undo(federation: SmallFederation, role: Watcher, withheld: bool) -> None:
 
 
 def run(parameters: int, updates: int, aggregators: int, withheld: bool) -> bool:
-    """Whether the wrong model was undone."""
+    """Return whether the wrong model was revoked and its signers slashed."""
     with tempfile.TemporaryDirectory() as name:
         federation = vector_federation(
             Path(name), parameters=parameters, updates=updates, aggregators=aggregators

@@ -1,4 +1,4 @@
-"""The long form: `make chaos`. Prints the table of the faults, and what was checked after them."""
+"""The long form: `make chaos`. Prints a table of the faults, and the result of the final checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAN = Plan(parties=4, aggregators=4)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--faults", type=int, help="only the first so many")
+    parser.add_argument("--faults", type=int, help="cause only this many faults")
     arguments = parser.parse_args()
     silence()
     kubo = find_kubo()

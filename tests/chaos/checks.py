@@ -1,4 +1,4 @@
-"""What has to be so after any faults: nothing is lost, and every model is right."""
+"""The checks after any faults: nothing is lost, and every model is correct."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BPS = 10_000
 
 
 def settle(world: World) -> None:
-    """Let every challenge window pass, make all rounds final and distribute their rewards."""
+    """Wait until every challenge window is over, finalize all rounds, distribute their rewards."""
     chain, keeper = world.federation.chain, world.federation.local.keeper
     params = chain.params()
     world.rpc("evm_increaseTime", params.attest_period + params.challenge_period + 1)
@@ -35,7 +35,7 @@ def settle(world: World) -> None:
 
 
 def check(world: World, scratch: Path) -> str:
-    """Check a world that was ended; what was checked, in words."""
+    """Check a world that was ended; return a description of what was checked."""
     assert not world.unexpected, "\n".join(world.unexpected)
     no_defects(world)
     settle(world)
@@ -45,7 +45,7 @@ def check(world: World, scratch: Path) -> str:
 
 
 def no_defects(world: World) -> None:
-    """No process has met with anything that its code does not expect."""
+    """No process had an unexpected error."""
     for child in world.children.values():
         log = child.log.read_text(errors="replace")
         assert "Traceback" not in log, log[-3000:]
@@ -53,7 +53,7 @@ def no_defects(world: World) -> None:
 
 
 def every_model_is_right(world: World, scratch: Path) -> int:
-    """Compute every accepted model again, from what is in the store; how many there are."""
+    """Recompute every accepted model from the content of the store; return their number."""
     chain, store = world.federation.chain, world.federation.store
     seen = world.observe()
     context = ReadContext(federation=chain, store=store, manifest=world.manifest, home=scratch)
@@ -70,7 +70,7 @@ def every_model_is_right(world: World, scratch: Path) -> int:
 
 
 def nothing_is_lost(world: World) -> None:
-    """Every stake is what it was; every round has paid everybody; the balance covers all of it."""
+    """Stakes are unchanged, every round has paid everybody, and the balance covers all of it."""
     federation = world.federation
     chain, local = federation.chain, federation.local
     params, seen = chain.params(), world.observe()
@@ -93,7 +93,7 @@ def nothing_is_lost(world: World) -> None:
 
 
 def expected_credits(world: World, params: Params) -> dict[str, int]:
-    """What the rounds of the history have paid, by section 7 of the protocol."""
+    """The rewards that the rounds of the history pay, by section 7 of the protocol."""
     chain, local = world.federation.chain, world.federation.local
     seats = {chain.observe(m.address).aggregator.seat: m.address for m in local.aggregators}
     seen = world.observe()

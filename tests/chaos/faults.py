@@ -1,4 +1,4 @@
-"""What can go wrong. Every fault is a function of the world, whom it hits and how long it lasts."""
+"""The faults. Each is a function of the world, the target process, and the duration in seconds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fl_orchestrator.chain.types import Observation, Phase
 
 EVERYBODY: Final = "everybody"
 _SECONDS: Final = 240.0
-# Enough for what is open already; no file can grow over it.
+# The file size limit that simulates a full disk: no file can grow beyond it.
 _FULL_BYTES: Final = 64
 _SKEW_SECONDS: Final = 60
 
-# A clock that is a minute ahead, for one process, before anything else is imported.
+# Sets the clock of one process a minute ahead, before anything else is imported.
 _SKEWED: Final = f"""
 import time
 _real = time.time
@@ -40,13 +40,13 @@ def targets(world: World, target: str) -> list[str]:
 
 
 def kill(world: World, target: str, seconds: float) -> None:
-    """SIGKILL; the service manager starts it again."""
+    """Kill the process (SIGKILL); the service manager restarts it."""
     for name in targets(world, target):
         world.children[name].kill()
 
 
 def freeze(world: World, target: str, seconds: float) -> None:
-    """SIGSTOP, and SIGCONT later: a machine that swaps, or a paused container."""
+    """Send SIGSTOP, and later SIGCONT, like a machine that swaps or a paused container."""
     stopped = [world.children[name] for name in targets(world, target)]
     for child in stopped:
         child.signal(signal.SIGSTOP)
@@ -58,7 +58,7 @@ def freeze(world: World, target: str, seconds: float) -> None:
 
 
 def endpoint(mode: Mode) -> Fault:
-    """The RPC endpoint drops connections, refuses, is slow, or answers garbage."""
+    """The RPC endpoint drops connections, refuses requests, is slow, or returns garbage."""
 
     def fault(world: World, target: str, seconds: float) -> None:
         proxies = [world.proxies[name] for name in targets(world, target)]
@@ -74,7 +74,7 @@ def endpoint(mode: Mode) -> Fault:
 
 
 def store_down(world: World, target: str, seconds: float) -> None:
-    """The IPFS node is killed, and comes back."""
+    """The IPFS node is killed, and restarted later."""
     assert world.store is not None, "there is no IPFS node in this world"
     world.store.kill()
     try:
@@ -94,13 +94,13 @@ def disk_full(world: World, target: str, seconds: float) -> None:
 
 
 def chain_ahead(world: World, target: str, seconds: float) -> None:
-    """The clock of whoever makes the blocks is a minute ahead from now on."""
+    """From now on, the clock of the block producer is a minute ahead."""
     world.rpc("evm_increaseTime", _SKEW_SECONDS)
     world.hold(seconds)
 
 
 def clock_ahead(world: World, target: str, seconds: float) -> None:
-    """The process comes back on a machine whose clock is a minute ahead, for a while."""
+    """For a while, the process runs on a machine whose clock is a minute ahead."""
     child = world.children[target]
     right = child.command
     child.kill()
@@ -111,9 +111,9 @@ def clock_ahead(world: World, target: str, seconds: float) -> None:
 
 
 def reorganise(event: str, undone: Callable[[Observation, Observation], bool]) -> Fault:
-    """The chain is reorganised from the block of the next such event on.
+    """A reorg replaces the chain from the block of the next such event on.
 
-    ``undone`` says whether what was seen before and after shows it.
+    ``undone`` tells from the observations before and after whether the event was removed.
     """
 
     def fault(world: World, target: str, seconds: float) -> None:
@@ -128,7 +128,7 @@ def reorganise(event: str, undone: Callable[[Observation, Observation], bool]) -
 
         before = world.wait(happened, _SECONDS, event)
         depth = before.block_number - found[0]["blockNumber"] + 1
-        # A block may have come meanwhile: one more does no harm.
+        # Go one block deeper, because a block may have been mined in between.
         world.rpc("anvil_reorg", depth + 1, [])
         after = world.observe()
         assert undone(before, after), f"{event} is still there: {before.current}, {after.current}"
@@ -145,7 +145,7 @@ def _reveals_fewer(before: Observation, after: Observation) -> bool:
 
 
 def _attests_again(before: Observation, after: Observation) -> bool:
-    # Before the acceptance, no view shows who has signed.
+    # Before acceptance, no view function returns the signers.
     return _earlier(before, after) or after.current.phase is Phase.ATTEST
 
 
@@ -154,7 +154,7 @@ def _head_lower(before: Observation, after: Observation) -> bool:
 
 
 def _earlier(before: Observation, after: Observation) -> bool:
-    """Whether the round is at an earlier phase."""
+    """Whether the round is in an earlier phase."""
     order = (Phase.IDLE, Phase.SEEDING, Phase.COMMIT, Phase.REVEAL, Phase.ATTEST, Phase.ACCEPTED)
     now, then = after.current, before.current
     return (now.round, order.index(now.phase)) < (then.round, order.index(then.phase))

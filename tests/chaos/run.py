@@ -1,4 +1,4 @@
-"""A seeded sequence of faults, and the table of what became of each."""
+"""A seeded sequence of faults, and the table of their outcomes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _RECOVERY_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A fault, whom it hits, how many seconds it lasts, and when: as a phase begins, or after a
-    ``delay`` in seconds."""
+    """A fault, its target, its duration in seconds, and its time: at the start of a phase, or after
+    a ``delay`` in seconds."""
 
     fault: str
     target: str
@@ -30,7 +30,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fault that was survived: where the round was, and when it moved on after that."""
+    """A fault that was survived: the state of the round, and when it made progress afterwards."""
 
     planned: Planned
     at: float
@@ -55,7 +55,7 @@ HEADER = (
 
 
 def run(world: World, plan: Iterable[Planned], tell: Callable[[str], None]) -> list[Done]:
-    """Cause the faults one after the other; the federation goes on after each. Raises Stuck."""
+    """Cause the faults one after the other; wait for progress after each. Raises Stuck."""
     tell(HEADER)
     done: list[Done] = []
     for planned in plan:
@@ -84,7 +84,7 @@ def _cause(world: World, planned: Planned) -> Done:
 
 
 def _wait_for_beginning(world: World, phase: Phase) -> None:
-    """Wait until a phase begins: not for one that has been there already."""
+    """Wait until a phase begins; if the round is in it already, wait for its next beginning."""
     world.wait(lambda seen: seen.current.phase is not phase, _TRIGGER_SECONDS, f"end of {phase}")
     world.wait(lambda seen: seen.current.phase is phase, _TRIGGER_SECONDS, phase.name)
 
@@ -108,7 +108,8 @@ _BOUNDARIES = (Phase.COMMIT, Phase.REVEAL, Phase.ATTEST, Phase.ACCEPTED)
 
 
 def long_plan(seed: int, shape: Plan) -> list[Planned]:
-    """Every role killed at every boundary and at random times, and all else a few times."""
+    """Kill every role at every phase boundary and at random times; add each other fault a few
+    times."""
     draw = _Draw(random.Random(seed), shape)
     faults = [*_deaths(draw), *_machines(draw), *_networks(draw), *_reorgs(draw)]
     draw.chance.shuffle(faults)
@@ -116,7 +117,7 @@ def long_plan(seed: int, shape: Plan) -> list[Planned]:
 
 
 class _Draw:
-    """Draws whom a fault hits, and for how long."""
+    """Draws the target and the duration of each fault."""
 
     def __init__(self, chance: random.Random, shape: Plan) -> None:
         self.chance = chance

@@ -1,4 +1,4 @@
-"""An IPFS node that a test may stop, and start again where it was."""
+"""An IPFS node that a test can kill, and restart on the same port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _START_SECONDS = 60.0
 
 
 class Store:
-    """A Kubo daemon, connected to nobody, whose API keeps its port."""
+    """A Kubo daemon without peers, whose API keeps its port across restarts."""
 
     def __init__(self, program: Path, repository: Path) -> None:
         environment = {"IPFS_PATH": str(repository), "IPFS_TELEMETRY": "off"}
@@ -56,7 +56,7 @@ class Store:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Six faults, after which nothing is lost and rounds go on. `make chaos` has many more."""
+"""After six faults, nothing is lost and rounds continue. `make chaos` has many more faults."""
 
 from __future__ import annotations
 

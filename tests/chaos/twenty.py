@@ -1,5 +1,7 @@
-"""Twenty parties, four aggregators and a watcher, a process each, on Anvil and two IPFS nodes: ten
-rounds of training with Keras, with the same bits as in a single process. A part of `make chaos`.
+"""Ten rounds of training with Keras in many processes give the same bits as in a single process.
+
+Twenty parties, four aggregators and a watcher are one process each, on Anvil and two IPFS nodes. It
+is a part of `make chaos`.
 """
 
 from __future__ import annotations

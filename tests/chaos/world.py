@@ -1,4 +1,4 @@
-"""A federation of real processes that a test may kill, cut off and confuse, and that comes back."""
+"""A federation of real processes that a test can kill, disconnect and disturb; it restarts them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fl_orchestrator.service.local.federation import Member, Plan
 
 _TICK_SECONDS = 0.05
 _RESTART_SECONDS = 1.0
-# What a process that was killed, stopped or started during an outage may end with.
+# The exit codes of a process that was killed, stopped, or started during an outage.
 _EXPECTED_EXITS = {0, 3, 4, -signal.SIGKILL}
 
 
 class Stuck(AssertionError):
-    """The federation does not go on."""
+    """The federation makes no progress."""
 
 
 class World:
-    """Everybody's process, each with a way to the chain of its own, restarted when it has died.
+    """All processes. Each has its own proxy to the chain, and is restarted when it has ended.
 
-    Every other party sends by the keeper's relay. ``store`` is None where the content is in a
+    Every second party sends through the keeper's relay. ``store`` is None if the content store is a
     directory.
     """
 
@@ -77,7 +77,7 @@ class World:
         stop_all(chosen)
 
     def observe(self) -> Observation:
-        """What the keeper would see, by a way that nothing breaks."""
+        """Observe the chain as the keeper, but directly, so that no fault disturbs it."""
         return self.federation.observe()
 
     def rpc(self, method: str, *parameters: Any) -> Any:
@@ -87,7 +87,7 @@ class World:
         return answer["result"]
 
     def tick(self) -> None:
-        """Do what a service manager does: start again what has ended."""
+        """Act as a service manager: restart the processes that have ended."""
         time.sleep(_TICK_SECONDS)
         now = time.monotonic()
         for name, child in self.children.items():
@@ -103,7 +103,7 @@ class World:
                 child.start()
 
     def wait(self, until: Callable[[Observation], bool], seconds: float, what: str) -> Observation:
-        """Let time pass until something is seen. Raises Stuck."""
+        """Wait until an observation meets a condition. Raises Stuck after ``seconds``."""
         deadline = time.monotonic() + seconds
         while not until(seen := self.observe()):
             if time.monotonic() > deadline:
@@ -121,18 +121,18 @@ class World:
             self.tick()
 
     def wait_for_rounds(self, rounds: int, seconds: float) -> None:
-        """Wait until so many more rounds were accepted."""
+        """Wait until ``rounds`` more rounds were accepted."""
         height = self.observe().head.height + rounds
         self.wait(lambda seen: seen.head.height >= height, seconds, f"{rounds} more rounds")
 
     def end(self, seconds: float) -> Observation:
-        """Stop everybody when a round has ended and no other one was opened."""
+        """Stop all processes after a round has ended, before another one is opened."""
         open_phases = (Phase.COMMIT, Phase.REVEAL)
         self.wait(lambda seen: seen.current.phase in open_phases, seconds, "open round")
         self.stop(["keeper-0"])
         ended = (Phase.ACCEPTED, Phase.VOID)
         seen = self.wait(lambda seen: seen.current.phase in ended, seconds, "end of the round")
-        # The slower aggregators are paid for their signatures too; the watcher checks the round.
+        # Give slower aggregators time to sign, and the watcher time to check the round.
         self.hold(5)
         self.stop()
         return seen
@@ -143,7 +143,7 @@ class World:
 
 @contextmanager
 def world(directory: Path, anvil: Path, plan: Plan, kubo: Path | None = None) -> Iterator[World]:
-    """Run a world until the block ends, on Kubo if it is given."""
+    """Run a world until the ``with`` block ends, with a Kubo node if ``kubo`` is given."""
     model, terms = small_model(plan.parties), unhurried(plan.parties)
     with ExitStack() as stack:
         store = stack.enter_context(Store.running(kubo, directory / "ipfs")) if kubo else None

@@ -1,4 +1,4 @@
-"""What accounts have."""
+"""The coin of accounts."""
 
 from web3 import Web3
 

@@ -1,4 +1,4 @@
-"""A party that sends what it likes, and stores and relays that fail."""
+"""A party that sends arbitrary transactions, and stores and relays that fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.federation import SmallFederation
 
 
 class Adversary(adversary.Adversary):
-    """The account of one of a small federation's parties, used by hand."""
+    """The account of one of a small federation's parties, controlled by the test."""
 
     def __init__(self, federation: SmallFederation, number: int) -> None:
         sender = federation.sender(federation.parties[number])
@@ -23,7 +23,7 @@ class Adversary(adversary.Adversary):
 
 
 class DeafRelay:
-    """Takes every message and forwards none."""
+    """Accepts every message and forwards none."""
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
@@ -42,7 +42,7 @@ class DeafRelay:
 
 
 class PartialStore(LocalStore):
-    """Cannot give certain files, or, while it is down, anything."""
+    """Does not have certain files, and has nothing while it is down."""
 
     def __init__(self, federation: SmallFederation) -> None:
         super().__init__(federation.directory / "store")
@@ -58,7 +58,7 @@ class PartialStore(LocalStore):
 
 
 def run_to_attest(federation: SmallFederation) -> tuple[Observation, list[Cid]]:
-    """Run until the updates are revealed; the CIDs of the updates in the parties' order."""
+    """Run until the updates are revealed; return their CIDs in the parties' order."""
     parties = [federation.party(i) for i in range(len(federation.parties))]
     seen = federation.run_to(Phase.ATTEST, [*parties, federation.keeper(1)], 1)
     cids = {update.party: update.cid for update in federation.federation.revealed_updates(0)}
@@ -68,7 +68,7 @@ def run_to_attest(federation: SmallFederation) -> tuple[Observation, list[Cid]]:
 def aggregators_without(
     federation: SmallFederation, denied: list[set[Cid]]
 ) -> tuple[list[Aggregator], list[PartialStore]]:
-    """Aggregators, one for each set, who cannot get the files in it; and their stores."""
+    """Aggregators, one for each set, that cannot get the files in it; and their stores."""
     stores = [PartialStore(federation) for _ in denied]
     for store, cids in zip(stores, denied, strict=True):
         store.denied = cids

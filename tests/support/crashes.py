@@ -1,4 +1,4 @@
-"""Processes that die: once at every point where they touch the chain, the store or the relay."""
+"""Processes that crash once at every point where they use the chain, the store or the relay."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fl_orchestrator.roles.relay import Relay
 
 
 class Killed(BaseException):
-    """Kill -9: no handler of the role under test may catch it."""
+    """Simulates SIGKILL: a BaseException, which no handler of the role under test catches."""
 
 
 class CrashPoints:
-    """Raises Killed the first time that each point is passed."""
+    """Raises Killed the first time that each point is reached."""
 
     def __init__(self) -> None:
         self.passed: list[str] = []
@@ -31,7 +31,7 @@ class CrashPoints:
             raise Killed(point)
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function with a crash point before and one after it."""
+        """Wrap a function with a crash point before it and one after it."""
 
         def mortal(*arguments: Any, **keywords: Any) -> Any:
             self.at(f"before {name}")
@@ -43,7 +43,7 @@ class CrashPoints:
 
 
 class MortalSender(Sender):
-    """Dies before and after each kind of transaction."""
+    """Crashes before and after each kind of transaction."""
 
     def __init__(self, inner: Sender, points: CrashPoints) -> None:
         super().__init__(inner.web3, inner.signer, inner._reverts, on_receipt=inner._on_receipt)
@@ -57,7 +57,7 @@ class MortalSender(Sender):
 
 
 class MortalStore(LocalStore):
-    """Dies before and after each put and get."""
+    """Crashes before and after each put and get."""
 
     def __init__(self, directory: Any, points: CrashPoints) -> None:
         super().__init__(directory)
@@ -77,7 +77,7 @@ class MortalStore(LocalStore):
 
 
 class MortalRelay:
-    """Dies before and after each message."""
+    """Crashes before and after each message."""
 
     def __init__(self, inner: Relay, points: CrashPoints) -> None:
         self.post_commit = points.around("post_commit", inner.post_commit)
@@ -87,7 +87,7 @@ class MortalRelay:
 
 
 class Restarted:
-    """A role that is built anew for every step, and again when it has died in one."""
+    """A role that is restarted before every step, and after every crash."""
 
     def __init__(self, build: Callable[[], base.Worker]) -> None:
         self._build = build

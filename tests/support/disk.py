@@ -1,4 +1,4 @@
-"""A disk that is full, without a disk."""
+"""Simulates a full disk by a limit on the file size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def disk_with_room_for(size: int) -> Iterator[None]:
-    """Let this process write no file longer than ``size`` bytes: writing on fails with EFBIG."""
+    """Limit the files of this process to ``size`` bytes; longer writes fail with EFBIG."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -1,6 +1,6 @@
-"""Aggregators that sign wrong models or hide them, and those who watch them.
+"""Aggregators that sign wrong models or withhold them, and watchers.
 
-The updates are vectors made here, not trained: only their number and their size matter.
+The updates are generated here and not trained: only their number and their size matter.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def off_by_one(position: int = 0, unit: int = 1) -> Lie:
 
 
 def vector_manifest(parameters: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN) -> Manifest:
-    """A model of two tensors, the second one of seven values: its chunk ends in padding."""
+    """A model of two tensors; the second one has seven values, so its chunk ends with padding."""
     shapes = (("body", (parameters - 7,)), ("tail", (7,)))
     return small_manifest(
         tensors=tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes),
@@ -92,7 +92,7 @@ def update_vector(federation: SmallFederation, party: int, round_number: int) ->
 
 
 def submit_updates(federation: SmallFederation, round_number: int = 1) -> Observation:
-    """Open a round and have every party commit to and reveal a random update."""
+    """Open a round, and let every party commit and reveal a random update."""
     parties = range(len(federation.parties))
     vectors = (update_vector(federation, party, round_number) for party in parties)
     return submit_vectors(federation, round_number, vectors, [1 + p % 255 for p in parties])
@@ -104,7 +104,7 @@ def submit_vectors(
     vectors: Iterable[NDArray[np.int16]],
     weights: Sequence[int],
 ) -> Observation:
-    """Open a round and have the first parties commit and reveal, in one transaction each."""
+    """Open a round, and let the first parties commit and reveal, in one transaction each."""
     layout, contract = federation.manifest.layout, federation.federation
     origin = Origin(contract.chain_id, contract.address)
     seen = federation.open_round()
@@ -136,11 +136,11 @@ def submit_vectors(
     return seen
 
 
-# ------------------------------------------------------------------ those who lie
+# ------------------------------------------------------------------ dishonest aggregators
 
 
 class LyingAggregator(Aggregator):
-    """Signs the model that a lie makes of the right one, and stores it like an honest one."""
+    """Signs and stores a wrong model: the right one, changed by the function ``lie``."""
 
     lie: Lie
 
@@ -155,7 +155,7 @@ class LyingAggregator(Aggregator):
 
 
 class SilentStore(LocalStore):
-    """A store that takes everything and keeps nothing of it."""
+    """A store that accepts all content and keeps nothing."""
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         return cid_of(stream)
@@ -169,7 +169,7 @@ def liar(
     withhold: bool = False,
     relay: Relay | None = None,
 ) -> LyingAggregator:
-    """One of the aggregators, run by somebody else."""
+    """One of the federation's aggregators, but dishonest."""
     store = SilentStore(federation.directory / "store") if withhold else federation.store
     key, home = federation.aggregators[number], federation.home("aggregators", number)
     aggregator = LyingAggregator(federation.context(key, home, store=store, relay=relay))
@@ -180,7 +180,7 @@ def liar(
 def accept_a_lie(
     federation: SmallFederation, lie: Lie | None = None, *, withhold: bool = False
 ) -> Result:
-    """Let the first aggregator compute a wrong model, and all of them sign it."""
+    """Let the first aggregator compute a wrong model, and let all aggregators sign it."""
     mailbox = Mailbox()
     step = liar(federation, 0, lie, withhold=withhold, relay=mailbox).step()
     assert step.action == "post attestation"
@@ -190,7 +190,7 @@ def accept_a_lie(
 
 
 def sign_and_accept(federation: SmallFederation, result: Result) -> None:
-    """Have all aggregators sign a result, whatever it is."""
+    """Let all aggregators sign a result, without checking it."""
     contract = federation.federation
     signatures = [contract.sign_result(key, result) for key in federation.aggregators]
     federation.send(federation.keeper_key, contract.attest(result, signatures))
@@ -210,14 +210,14 @@ def posted_result(mailbox: Mailbox, federation: SmallFederation) -> Result:
 
 
 def answerer(federation: SmallFederation, number: int = 0) -> Responder:
-    """Answers with the files of an aggregator, right or wrong."""
+    """A responder with the files of an aggregator, right or wrong."""
     home = federation.home("aggregators", number)
     context = federation.context(federation.aggregators[number], home)
     return Responder(context, context.round_index())
 
 
 def flood(federation: SmallFederation, count: int, round_number: int = 1) -> None:
-    """Have the keeper's account demand one node of a round's model so many times."""
+    """Demand the same node of a round's model ``count`` times, from the keeper's account."""
     contract = federation.federation
     for _ in range(count):
         open_ones = contract.window(round_number).open_descents
@@ -225,7 +225,7 @@ def flood(federation: SmallFederation, count: int, round_number: int = 1) -> Non
         federation.send(federation.keeper_key, contract.demand(round_number, 1, 0, bond))
 
 
-# ------------------------------------------------------------------ those who watch
+# ------------------------------------------------------------------ watchers
 
 
 def watcher(
@@ -237,7 +237,7 @@ def watcher(
     settings: WatcherSettings | None = None,
     home: str = "0",
 ) -> Watcher:
-    """A watcher; called again with the same home, it is a restart of that process."""
+    """A watcher. A second call with the same home acts as a restart of its process."""
     context = federation.context(
         key or federation.outsider,
         federation.directory / "watchers" / home,
@@ -248,7 +248,7 @@ def watcher(
 
 
 def run_watchers(federation: SmallFederation, *roles: base.Worker, steps: int = 300) -> list[str]:
-    """Give these roles turns until nothing is left for the watchers among them; what they did."""
+    """Step these roles in turns until the watchers among them are done; return their actions."""
     done: list[str] = []
     watchers = [role for role in roles if isinstance(role, Watcher)]
     for _ in range(steps):

@@ -1,7 +1,7 @@
-"""A small federation in this process, whose every part a test can hold, replace and start anew.
+"""A small federation in this process; a test can stop, replace and restart every part of it.
 
 The chain, the contract, the stores and the roles are the real ones; only the model is tiny. Unlike
-`Simulation`, which runs everybody, this steps those roles that a test hands to it.
+`Simulation`, which runs all roles, it runs only the roles that a test passes to it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ENDED = (Phase.ACCEPTED, Phase.VOID)
 
 
 def small_manifest(**changes: Any) -> Manifest:
-    """A logistic regression of ten parameters: two tensors, so two chunks that end in padding."""
+    """A logistic regression of ten parameters: two tensors, so two chunks that end with padding."""
     specs = tensors(FEATURES, CLASSES)
     settings: dict[str, Any] = {
         "name": "small",
@@ -69,7 +69,7 @@ def small_manifest(**changes: Any) -> Manifest:
 
 
 def rows_of(party: int) -> Rows:
-    """A party's own rows: two separable classes, other ones for every party."""
+    """A party's own rows: two separable classes, different for each party."""
     generator = np.random.Generator(np.random.PCG64(party))
     y = (np.arange(ROWS) % CLASSES).astype(np.int32)
     x = generator.normal(0.0, 0.5, (ROWS, FEATURES)) + y[:, None]
@@ -85,7 +85,7 @@ def signer(name: str) -> LocalSigner:
 
 
 def consortium(parties: int, **changes: Any) -> Terms:
-    """Terms under which everybody is drawn, and few have to take part."""
+    """Terms by which every party is drawn, and half of them are enough for a round."""
     few = {"min_updates": max(1, parties // 2)}
     settings = {"max_parties": parties, "participants": parties, **few, **changes}
     return Terms(**settings)
@@ -94,8 +94,8 @@ def consortium(parties: int, **changes: Any) -> Terms:
 class SmallFederation:
     """A deployed federation with everybody registered, before its first round.
 
-    `party`, `aggregator` and `keeper` make new objects over the same files: calling one again is a
-    restart of that process.
+    `party`, `aggregator` and `keeper` create new objects with the same files, so a second call acts
+    as a restart of that process.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class SmallFederation:
         retention: Retention | None = None,
         monitor: Monitor | None = None,
     ) -> Context:
-        """What a role of this account works with."""
+        """The context of a role of this account."""
         return Context(
             federation=self.federation,
             sender=sender or self.sender(key),
@@ -274,7 +274,7 @@ class SmallFederation:
         return {number for number, key in enumerate(self.parties) if key.address in parties}
 
     def run(self, roles: Iterable[base.Worker], done: Callable[[Observation], bool]) -> Observation:
-        """Give the roles turns, letting time pass when none of them acts, until `done`."""
+        """Step the roles in turns until `done`; advance time when none of them acts."""
         return run_until(self.chain, self.observe, [Schedule(role) for role in roles], done)
 
     def run_to(self, phase: Phase, roles: Iterable[base.Worker], round_number: int) -> Observation:
@@ -289,7 +289,7 @@ class SmallFederation:
         round_number: int = 1,
         keeper: base.Worker | None = None,
     ) -> Observation:
-        """Run a round to its end, with a keeper who opens no other round."""
+        """Run a round to its end, with a keeper that opens no other round."""
         return self.run(
             [*roles, keeper or self.keeper(round_number)],
             lambda o: o.current.round == round_number and o.current.phase in ENDED,
@@ -309,9 +309,9 @@ class SmallFederation:
         return min(time for time in times if time is not None)
 
     def pass_until(self, timestamp: int) -> None:
-        """Mine one block at a time."""
+        """Advance time to a timestamp, one block at a time."""
         self.chain.mine(timestamp - self.chain.now)
 
 
-#: Makes a federation in a directory of its own; the other arguments are SmallFederation's.
+#: Creates a federation in its own directory; the other arguments are those of SmallFederation.
 Build = Callable[..., SmallFederation]

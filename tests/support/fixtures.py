@@ -1,4 +1,4 @@
-"""Fixtures that several directories of tests have in their conftest.py."""
+"""Fixtures that the conftest.py of several test directories import."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from support.federation import Build, SmallFederation
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    """Builds federations (see SmallFederation), each in a directory of its own."""
+    """Builds federations (see SmallFederation), each in its own directory."""
     count = 0
 
     def build(*arguments: Any, **keywords: Any) -> SmallFederation:

@@ -1,4 +1,4 @@
-"""Runs `flo` for a test: in this process, which is fast, or as a process that takes signals."""
+"""Runs `flo` for a test: in this process, which is fast, or in a process that can get signals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Finished:
         return self
 
     def refused(self, code: int, *words: str) -> Finished:
-        """Check that it failed as a user should see it: a code, one sentence, no traceback."""
+        """Check that it failed with this exit code, a sentence with these words, no traceback."""
         assert self.code == code, self.out + self.err
         assert "Traceback" not in self.err
         assert "Unexpected" not in self.err
@@ -48,7 +48,7 @@ class Finished:
 
 
 def flo(*arguments: object, typed: str = "") -> Finished:
-    """Run `flo` in this process, with output as into a pipe; ``typed`` is its input."""
+    """Run `flo` in this process, with its output in a pipe; ``typed`` is its standard input."""
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["flo", *map(str, arguments)]),
@@ -67,7 +67,7 @@ def flo(*arguments: object, typed: str = "") -> Finished:
 def start_flo(
     *arguments: str | Path, env: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
-    """Start `flo` as a process of its own, with pipes for its output and nobody at its keyboard."""
+    """Start `flo` in a separate process, with pipes for its output and no standard input."""
     return subprocess.Popen(
         [Path(sys.executable).parent / "flo", *map(str, arguments)],
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""IPFS gateways for tests: one that serves a store, and some that do worse."""
+"""IPFS gateways for tests: one that serves a store, and some that are faulty."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass(slots=True)
 class RunningGateway:
-    """``requests`` has the path and the ``Range`` of each.
+    """``requests`` has the path and the ``Range`` header of each request.
 
-    ``gone`` is set when a client hangs up before its answer is complete.
+    ``gone`` is set when a client closes the connection before the response is complete.
     """
 
     url: str
@@ -30,7 +30,7 @@ class RunningGateway:
 
 @contextmanager
 def gateway(answer: Answer) -> Iterator[RunningGateway]:
-    """A server on a free port of 127.0.0.1 that answers every GET request like this."""
+    """Run a server on a free port of 127.0.0.1 that answers every GET request with ``answer``."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -56,7 +56,7 @@ def gateway(answer: Answer) -> Iterator[RunningGateway]:
 
 
 def serving(store: ContentStore) -> Answer:
-    """Answers with what a store has."""
+    """Answers with the content of a store."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         try:
@@ -72,7 +72,7 @@ def serving(store: ContentStore) -> Answer:
 
 
 def giving(content: bytes, status: int = 200, promised: int | None = None) -> Answer:
-    """Answers with these bytes, whatever is asked for; ``promised`` is the length it announces."""
+    """Answers every request with these bytes; ``promised`` is the Content-Length that it sends."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)

@@ -1,7 +1,7 @@
-"""Servers that hold their clients for as long as they can, or fill their memory.
+"""Servers that keep their clients waiting for as long as they can, or fill their memory.
 
-Each behaviour is what a server does on one connection once it has read a request, until the client
-hangs up or the test ends. Everything is on 127.0.0.1.
+A behaviour is what a server does on one connection after it has read a request, until the client
+closes the connection or the test ends. All servers are on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
-#: What a server does with a connection; ``wait`` sleeps, and tells when the test has ended.
+#: Handles a connection; ``wait`` sleeps, and returns whether the test has ended.
 Behaviour = Callable[[socket.socket, Callable[[float], bool]], None]
 
-#: Shorter than any deadline, so that no single wait is ever too long.
+#: Shorter than any timeout of a single read.
 DRIP_SECONDS: Final = 0.02
 _MANY: Final = 10**10
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def _drip(start: bytes, forever: bytes) -> Behaviour:
-    """Send a start at once, and then the same bytes again and again."""
+    """Send a start at once, and then the same bytes repeatedly, with pauses."""
 
     def behave(client: socket.socket, wait: Callable[[float], bool]) -> None:
         client.sendall(start)
@@ -69,7 +69,7 @@ def _silence(client: socket.socket, wait: Callable[[float], bool]) -> None:
 _CHUNKED: Final = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 _MIB: Final = bytes(1 << 20)
 
-#: Those that hold a client who waits for each byte only.
+#: Behaviours that block a client that has only a timeout for each read.
 ENDLESS: Final[dict[str, Behaviour]] = {
     "says nothing": _silence,
     "drips a status line": _drip(b"HTTP/1.1 200 ", b"O"),
@@ -80,7 +80,7 @@ ENDLESS: Final[dict[str, Behaviour]] = {
     "drips a body": _drip(_HEAD + b"Content-Length: 100000\r\n\r\n", b"{"),
     "drips a body without length": _drip(_HEAD + b"\r\n", b"{"),
 }
-#: Those that end, or would fill the memory.
+#: Behaviours that end, or that would fill the client's memory.
 WRONG: Final[dict[str, Behaviour]] = {
     "promises 10 GB": _pour(_HEAD + b"Content-Length: %d\r\n\r\n" % _MANY, _MIB),
     "sends 10 GB in chunks": _pour(_CHUNKED, b"100000\r\n" + _MIB + b"\r\n"),
@@ -96,7 +96,7 @@ WRONG: Final[dict[str, Behaviour]] = {
     "hangs up": _say(b""),
     "speaks no HTTP": _say(b"\x00\x01 no HTTP\r\n\r\n"),
 }
-#: What a server does to a client who begins TLS.
+#: Behaviours towards a client that starts TLS.
 TLS: Final[dict[str, Behaviour]] = {
     "never answers the TLS handshake": _silence,
     # The header of a handshake record of 16 KB, which then comes byte by byte.
@@ -106,7 +106,7 @@ TLS: Final[dict[str, Behaviour]] = {
 
 @contextlib.contextmanager
 def hostile_server(behave: Behaviour, *, reads: bool = True) -> Iterator[int]:
-    """The port of a server that behaves like this; it may leave requests unread."""
+    """Run a server with this behaviour; yield its port. ``reads``: it reads requests first."""
     ended = threading.Event()
 
     def serve(client: socket.socket) -> None:
@@ -115,7 +115,7 @@ def hostile_server(behave: Behaviour, *, reads: bool = True) -> Iterator[int]:
             if reads:
                 client.recv(1 << 16)
             behave(client, ended.wait)
-            # What was not read would make the system reset the connection.
+            # Shut down first: closing a socket with unread data resets the connection.
             client.shutdown(socket.SHUT_WR)
             while client.recv(1 << 16):
                 pass

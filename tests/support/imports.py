@@ -1,4 +1,4 @@
-"""Which module of the product imports which, as its source says."""
+"""Finds the imports between the product's modules, from their source."""
 
 import ast
 import importlib.util
@@ -18,7 +18,7 @@ PRODUCT = (
 
 
 class Import(NamedTuple):
-    """That a module imports another, and in which line."""
+    """An import of one module by another, with its line."""
 
     importer: str
     line: int
@@ -39,7 +39,7 @@ def modules_of(checkout: Path) -> dict[str, Path]:
 
 
 def _names(node: ast.AST, package: str) -> Iterator[tuple[str, ...]]:
-    """What a statement imports: each as the names it may mean, the most exact first."""
+    """The imports of a statement, each as the module names it may mean, the most specific first."""
     if isinstance(node, ast.Import):
         yield from ((alias.name,) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -48,9 +48,9 @@ def _names(node: ast.AST, package: str) -> Iterator[tuple[str, ...]]:
 
 
 def imports_of(modules: dict[str, Path]) -> list[Import]:
-    """All imports of one module from another: also in functions and for the type checker only.
+    """All imports between modules, also inside functions and only for the type checker.
 
-    Those decide too what a reader has to know, and what can be moved.
+    These count as well, because they are dependencies for a reader and when a module is moved.
     """
     found = []
     for module, path in modules.items():
@@ -66,7 +66,7 @@ def imports_of(modules: dict[str, Path]) -> list[Import]:
 
 
 def reached_from(module: str, imports: Iterable[Import]) -> set[str]:
-    """A module, and all that it imports, and all that these import."""
+    """A module and everything that it imports, directly or indirectly."""
     graph: dict[str, set[str]] = {}
     for found in imports:
         graph.setdefault(found.importer, set()).add(found.imported)

@@ -1,7 +1,6 @@
-"""Events that a node invents: changed, moved, dropped, repeated and made up ones.
+"""Generates the events of a node that lies: changed, moved, dropped, repeated and made up ones.
 
-All are of a federation's own kinds and decode; only their content is the node's. What does not even
-decode is among them too.
+Most are events of a federation that can be decoded, with false content. Some cannot be decoded.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.digests import Result, result_digest
 
 Log = dict[str, Any]
-#: Makes other logs of those that the chain has.
+#: Returns false logs, made from those of the chain.
 Invention = Callable[[list[Log]], list[Log]]
 
 _EVENTS: Final[dict[str, Any]] = {
     item["name"]: item for item in load_artifact("Federation").abi if item["type"] == "event"
 }
-# Those that somebody's code reads; what disputes are about comes more often.
+# The events that the product reads; those of disputes are more frequent.
 _READ: Final = (
     *("Demanded", "Answered", "Demanded", "Answered", "ResultProposed"),
     *("UpdateRevealed", "ResultProposed", "RoundAccepted", "Attested", "Demanded", "Answered"),
@@ -38,7 +37,7 @@ _READ: Final = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Known:
-    """True values of a federation, which make an invention plausible."""
+    """True values of a federation, which make false events plausible."""
 
     chain_id: int
     address: str
@@ -49,7 +48,7 @@ class Known:
 
 
 def inventions(known: Known) -> st.SearchStrategy[Invention]:
-    """One to three lies, one after the other."""
+    """One to three changes, applied one after the other."""
     one = st.one_of(_dropped(), _repeated(), _moved(), _garbled(), _changed(known), _made_up(known))
 
     def chained(lies: Sequence[Invention]) -> Invention:
@@ -63,7 +62,7 @@ def inventions(known: Known) -> st.SearchStrategy[Invention]:
     return st.lists(one, min_size=1, max_size=3).map(chained)
 
 
-# ------------------------------------------------------------------ of what the chain has
+# ------------------------------------------------------------------ changes of real events
 
 
 def _place() -> st.SearchStrategy[int]:
@@ -108,7 +107,7 @@ def _garbled() -> st.SearchStrategy[Invention]:
 
 
 def _changed(known: Known) -> st.SearchStrategy[Invention]:
-    """One word of a log's topics or data is another."""
+    """Replace one word of a log's topics or data."""
 
     def lie(place: int, word: int, value: bytes) -> Invention:
         def change(log: Log) -> list[Log]:
@@ -125,7 +124,7 @@ def _changed(known: Known) -> st.SearchStrategy[Invention]:
     return st.builds(lie, _place(), st.integers(1, 40), _word(known))
 
 
-# ------------------------------------------------------------------ made up
+# ------------------------------------------------------------------ made up events
 
 
 def _word(known: Known) -> st.SearchStrategy[bytes]:
@@ -139,7 +138,7 @@ def _number(bits: int) -> st.SearchStrategy[int]:
     return (st.integers(0, 8) | edges | st.just(2**bits - 1)).map(lambda n: n % 2**bits)
 
 
-# Nothing looks at an event of a round that never was, or at a demand that is over.
+# Keep rounds and demands plausible: the product ignores events of unknown rounds.
 _PLAUSIBLE: Final = {
     "round": st.sampled_from([1, 1, 2, 2, 3]),
     "height": st.integers(1, 3),
@@ -170,7 +169,7 @@ def _value(known: Known, argument: Any) -> st.SearchStrategy[Any]:
 
 
 def _made_up(known: Known) -> st.SearchStrategy[Invention]:
-    """An event that decodes; a result has its digest, so that nothing shows it to be a lie."""
+    """An event that can be decoded. A made up result has its correct digest, so it looks true."""
 
     def of(name: str) -> st.SearchStrategy[tuple[str, list[Any]]]:
         if name == "ResultProposed":
@@ -211,7 +210,7 @@ def _proposed(known: Known) -> st.SearchStrategy[list[Any]]:
 
 
 def encoded(name: str, values: Sequence[Any]) -> Log:
-    """The topics and the data of an event with these arguments, in the order of the ABI."""
+    """Encode an event with these arguments, in the order of the ABI, as topics and data."""
     abi = _EVENTS[name]
     pairs = list(zip(abi["inputs"], values, strict=True))
     topics = [HexBytes(event_abi_to_log_topic(abi))]
@@ -222,7 +221,7 @@ def encoded(name: str, values: Sequence[Any]) -> Log:
 
 
 def lying(get_logs: Callable[[Any], Any], invention: Invention) -> Callable[[Any], list[Any]]:
-    """``eth_getLogs`` of a node that invents, and filters its inventions as it was asked to."""
+    """``eth_getLogs`` of a node that lies; it applies the requested filter to its false events."""
 
     def lie(wanted: Any) -> list[Any]:
         logs = [dict(log) for log in get_logs(wanted)]

@@ -1,4 +1,4 @@
-"""Starts and stops a real IPFS node (Kubo) for a test, cut off from every other node."""
+"""Starts and stops a real IPFS node (Kubo) for a test, isolated from all other nodes."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ class KuboNode:
 
     @property
     def url(self) -> str:
-        """The URL that ``open_store`` takes."""
+        """The URL of the node for ``open_store``."""
         return f"kubo+http://127.0.0.1:{self.port}"
 
     @property
@@ -51,7 +51,7 @@ class KuboNode:
 
 
 def find_kubo() -> Path | None:
-    """Return the program that scripts/build_kubo.sh finds or has built, if there is one."""
+    """Return the program that scripts/build_kubo.sh has found or built; None if there is none."""
     on_path = shutil.which("ipfs")
     if on_path:
         return Path(on_path)
@@ -71,10 +71,10 @@ def kubo_daemon(
 ) -> Iterator[KuboNode]:
     """Run a node with a new repository, on free ports of 127.0.0.1, until the block ends.
 
-    An ``online`` node listens for peers on 127.0.0.1 and waits for content that it does not have;
-    otherwise it says at once that it has not. With a ``swarm_key`` of 32 bytes it speaks only to
-    nodes that have the same one, and announces to them what it has. ``config`` holds further
-    settings, as JSON by key.
+    An ``online`` node listens for peers on 127.0.0.1, and waits for content that it does not have;
+    any other node reports at once that it does not have it. With a ``swarm_key`` of 32 bytes, it
+    connects only to nodes with the same key, and announces its content to them. ``config`` has
+    further settings, as JSON by key.
     """
     # The profile leaves out bootstrap nodes, MDNS and every fixed port.
     _run(program, repository, "init", "--profile", "test")
@@ -89,7 +89,7 @@ def kubo_daemon(
     with log.open("wb") as output:
         process = subprocess.Popen(
             [program, "daemon", *([] if online else ["--offline"])],
-            # With this set, a node without a key does not start rather than speak to everybody.
+            # With this set, a node without a swarm key refuses to start, so it stays private.
             env=_environment(repository) | ({"LIBP2P_FORCE_PNET": "1"} if swarm_key else {}),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,4 +1,4 @@
-"""Observations made by hand, for the pure decisions of the roles."""
+"""Builds observations for tests of the roles' decisions, which are pure functions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def seen(
     current: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Observation:
-    """A party and aggregator's view in some phase of round 5; ``current`` changes the round's."""
+    """The view of a party and aggregator in round 5; ``current`` changes fields of the round."""
     round_view = dataclasses.replace(_ROUND, phase=phase, **(current or {}))
     return dataclasses.replace(_SEEN, current=round_view, **changes)
 

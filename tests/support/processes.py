@@ -1,4 +1,4 @@
-"""A federation of real processes, for tests that compare it with another, or break it."""
+"""A federation of real processes, for tests that compare it with another one, or disturb it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_trainer():
 
 
 def keras_model(dataset: str, parties: int, seed: int) -> tuple[Model, list[Trainer]]:
-    """A task of the package, dealt evenly; and the trainers of all parties in this process."""
+    """A task of the package with an even partition, and the trainers of all parties."""
     task = task_named(dataset)
     keras = task.keras_model(seed)
     rows = partition_dataset(task, datasets.load(dataset), "iid", parties, seed).parties
@@ -67,7 +67,7 @@ def keras_model(dataset: str, parties: int, seed: int) -> tuple[Model, list[Trai
 
 
 def unhurried(parties: int, **changes: Any) -> Terms:
-    """Terms under which everybody is drawn; phases end when all are done, not by the clock."""
+    """Terms by which every party is drawn, and phases end when all are done, not by their time."""
     settings = {
         "max_parties": parties,
         "participants": parties,
@@ -105,7 +105,7 @@ def deployed(
     stores: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[Deployed]:
-    """Run Anvil with a federation on it; further options are LocalFederation's."""
+    """Run Anvil with a federation on it; further options are those of LocalFederation."""
     with ExitStack() as stack:
         local = LocalFederation(directory, plan, **options)
         rpc = stack.enter_context(anvil(program, directory / "chain"))
@@ -126,9 +126,9 @@ def simulated(
     rounds: int,
     trainers: Sequence[Trainer] = (),
 ) -> tuple[list[bytes], Callable[[str], bytes]]:
-    """The roots of so many rounds of the same federation in this process, and its private keys.
+    """The roots of ``rounds`` rounds of the same federation in this process, and its private keys.
 
-    In every round everybody is included. ``trainers`` are logistic regressions unless given.
+    Every round includes all parties. ``trainers`` are logistic regressions unless given.
     """
     trainers = trainers or [NumpyLogistic(rows, CLASSES) for rows in model.rows]
     shape = Shape(plan.aggregators, rounds, plan.seed, terms)
@@ -155,7 +155,7 @@ def roots(federation: Deployed) -> list[bytes]:
 
 
 def run_rounds(federation: Deployed, rounds: int, seconds: float) -> Observation:
-    """Run all processes until so many rounds have ended; what is seen then."""
+    """Run all processes until ``rounds`` rounds have ended; return the last observation."""
     local = federation.local
     last = federation.observe().current.round + rounds
     children = [

@@ -1,4 +1,4 @@
-"""JSON-RPC nodes that answer as providers, proxies and other clients do."""
+"""JSON-RPC nodes that imitate the responses of providers, proxies and other clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 HEAD: Final = 3000
 CHAIN: Final = 31_337
 GWEI: Final = 10**9
-#: What a method answers: a result, ``{"error": …}``, or an HTTP status and a body.
+#: The response to a method: a result, ``{"error": …}``, or an HTTP status and a body.
 Answer = Any
 _BLOCK: Final = {
     "number": hex(HEAD),
@@ -34,7 +34,7 @@ def status(number: int, body: bytes = b"<html>no JSON</html>") -> Answer:
 
 @dataclass
 class Provider:
-    """A node, of which ``special`` answers some methods by their parameters in its own way."""
+    """A node; ``special`` has functions for the responses of some methods, by their parameters."""
 
     special: dict[str, Callable[[list[Any]], Answer]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,7 @@ class Provider:
 
 
 def wider_than(blocks: int, refusal: Answer) -> Callable[[list[Any]], Answer]:
-    """A search that is refused when it is over more than so many blocks."""
+    """Refuse a search over more than ``blocks`` blocks."""
 
     def answer(params: list[Any]) -> Answer:
         first, last = (int(params[0][name], 16) for name in ("fromBlock", "toBlock"))
@@ -67,7 +67,7 @@ def wider_than(blocks: int, refusal: Answer) -> Callable[[list[Any]], Answer]:
 
 
 def before(block: int, refusal: Answer) -> Callable[[list[Any]], Answer]:
-    """A search that is refused when it begins before a block."""
+    """Refuse a search that begins before ``block``."""
     return lambda params: refusal if int(params[0]["fromBlock"], 16) < block else []
 
 
@@ -77,7 +77,7 @@ def always(answer: Answer) -> Callable[[list[Any]], Answer]:
 
 @contextlib.contextmanager
 def provider(**special: Callable[[list[Any]], Answer]) -> Iterator[Provider]:
-    """A node on 127.0.0.1; what is ``every`` answers every method but ``eth_chainId``."""
+    """Run a node on 127.0.0.1; the key ``every`` is for all methods but ``eth_chainId``."""
     node = Provider({("*" if name == "every" else name): f for name, f in special.items()})
 
     class Handler(BaseHTTPRequestHandler):

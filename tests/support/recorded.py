@@ -1,4 +1,4 @@
-"""A run with its record, as `flo demo` leaves one, but trained with NumPy."""
+"""Creates a recorded run like `flo demo`, but trained with NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay's HTTP service over a small federation, and what parties and aggregators send to it."""
+"""A relay's HTTP service for a small federation, and the messages that roles send to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fl_orchestrator.roles.relay import Mailbox, SignedResult
 from support.accounts import balance_of
 from support.federation import SmallFederation
 
-#: A clock for which every look at the chain is old.
+#: A clock by which every cached observation of the chain is too old.
 HASTY: Callable[[], float] = itertools.count(0.0, 100.0).__next__
 
 
@@ -33,7 +33,7 @@ def open_relay(
     throttle: Throttle | None = None,
     clock: Callable[[], float] = HASTY,
 ) -> RelayServer:
-    """A relay whose files are in a directory; opening one again is a restart."""
+    """A relay with its files in a directory; a second call acts as a restart."""
     return RelayServer.of(
         federation.federation,
         store or federation.store,
@@ -46,7 +46,7 @@ def open_relay(
 
 
 def client_of(relay: RelayServer, host: str = "192.0.2.1") -> TestClient:
-    """A client at an address."""
+    """A client with this IP address."""
     return TestClient(relay_app(relay), client=(host, 50_000))
 
 
@@ -58,7 +58,7 @@ def entry_of(federation: SmallFederation, number: int, round_number: int = 1) ->
 
 
 class RecordingRelay(Mailbox):
-    """Takes messages like a mailbox, and says what it was asked."""
+    """Accepts messages like a mailbox, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class RecordingRelay(Mailbox):
 
 
 def signed_result(federation: SmallFederation, number: int = 0) -> SignedResult:
-    """What an aggregator signs in the current round."""
+    """The result that an aggregator signs in the current round, with its signature."""
     mailbox = Mailbox()
     assert federation.aggregator(number, relay=mailbox).step().action == "post attestation"
     (signed,) = mailbox.waiting(federation.observe().current.round, SignedResult)
@@ -85,7 +85,7 @@ def sign(federation: SmallFederation, result: Result, number: int = 0) -> Signat
 
 
 def drain(federation: SmallFederation, key: LocalSigner) -> None:
-    """Leave an account no coin to send anything with."""
+    """Take all coin from an account, so that it cannot send transactions."""
     web3 = federation.chain.web3
     address = web3.to_checksum_address(federation.owner.address)
     fee = 2 * web3.eth.get_block("latest")["baseFeePerGas"] + web3.eth.max_priority_fee

@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that gives the answers that a test wants of an RPC endpoint."""
+"""A local HTTP server that acts as an RPC endpoint, with responses set by the test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import requests
 
 
 class Endpoint:
-    """What it answers: an HTTP status and a body, or what ``results`` has for a method.
+    """The responses: an HTTP status and a body, or the entry of ``results`` for a method.
 
-    ``endless`` follows the body, again and again, with a pause of ``pause`` seconds before each.
-    With ``forwards_to`` it passes requests on to a node instead. ``requests`` counts what came.
+    After the body, ``endless`` is sent repeatedly, each time after ``pause`` seconds. With
+    ``forwards_to``, requests are forwarded to a node instead. ``requests`` counts the requests.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Endpoint:
         self.body = _response(result)
 
     def serves(self, chain_id: int, **results: Any) -> None:
-        """Answer as a node of a chain does, with these results by their methods."""
+        """Respond as a node of this chain, with these results by their methods."""
         self.results = {"eth_chainId": hex(chain_id), **results}
 
     def answer_to(self, request: bytes) -> bytes:

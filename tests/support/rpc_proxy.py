@@ -1,4 +1,4 @@
-"""A way to a JSON-RPC node that counts what passes, and that a test can break."""
+"""A proxy for a JSON-RPC node that counts the requests, and that a test can disturb."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ GARBAGE: Final = (
 
 
 class RpcProxy:
-    """Passes requests on to a node on this machine, in a ``mode`` that can be changed at any time.
+    """Forwards requests to a node on this machine; its ``mode`` can be changed at any time.
 
-    ``methods`` counts what was asked; a batch is one request.
+    ``methods`` counts the calls of each method; a batch is one request.
     """
 
     def __init__(self, node_port: int) -> None:
@@ -103,7 +103,7 @@ def rpc_proxy(node_port: int) -> Iterator[RpcProxy]:
 
         def setup(self) -> None:
             super().setup()
-            # Headers and body are two packets.
+            # Headers and body are two packets: without this, the second one is delayed.
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
         def log_message(self, *_: Any) -> None:
@@ -113,7 +113,7 @@ def rpc_proxy(node_port: int) -> Iterator[RpcProxy]:
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            """A client that went away is nothing to tell."""
+            """Do not report that a client has closed its connection."""
 
     server = Server(("127.0.0.1", 0), Handler)
     proxy.port = server.server_port

@@ -41,7 +41,7 @@ _POLL_SECONDS = 0.2
 
 
 def find_geth() -> Path | None:
-    """Return the program that scripts/build_geth.sh finds or has built, if there is one."""
+    """Return the program that scripts/build_geth.sh has found or built; None if there is none."""
     if on_path := shutil.which("geth"):
         version = subprocess.run([on_path, "version"], capture_output=True, text=True).stdout
         if _CLIQUE.search(version):
@@ -52,9 +52,9 @@ def find_geth() -> Path | None:
 
 
 class Consortium:
-    """The accounts of a federation on a living chain, and everything that they share.
+    """The accounts of a federation on a running chain, and everything that they share.
 
-    Each account reaches the chain by all endpoints, beginning with another one.
+    Each account uses all endpoints of the chain, and each starts with a different one.
     """
 
     def __init__(self, directory: Path, parties: int, aggregators: int) -> None:
@@ -75,7 +75,7 @@ class Consortium:
         return {account.address: 100 * ETHER for account in self.accounts}
 
     def deploy(self, urls: Sequence[str]) -> None:
-        """Deploy the federation; everybody registers, all at the same time."""
+        """Deploy the federation, and register all accounts at the same time."""
         self._urls = urls
         terms = consortium(
             len(self.parties),
@@ -101,16 +101,16 @@ class Consortium:
             members += [(a, chain.register(role, a.address, stake)) for a in accounts]
         with ThreadPoolExecutor() as pool:
             list(pool.map(owner.send, admissions))
-            # By the owner's endpoint: another one may know of the admissions a moment later.
+            # Use the owner's endpoint: another node may not have the admissions yet.
             list(pool.map(lambda member: self._sender(member[0], chain).send(member[1]), members))
 
     def federation(self, *urls: str) -> Federation:
-        """A view of the federation, by way of these endpoints or of all."""
+        """A view of the federation through these endpoints, or through all."""
         return Federation(connect(urls or self._urls), self.deployment.address)
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Run every role until the block ends; what a role raised is raised then."""
+        """Run every role until the ``with`` block ends; then raise the error of a role, if any."""
         roles = [self._keeper(), *map(self._party, range(len(self.parties)))]
         roles += map(self._aggregator, range(len(self.aggregators)))
         stops = [Stop() for _ in roles]
@@ -128,7 +128,7 @@ class Consortium:
             done.result()
 
     def recomputed_roots(self, chain: Federation) -> list[bytes]:
-        """The root of every accepted model, in their order, computed again from the updates."""
+        """The root of every accepted model, in order, recomputed from the updates."""
         seen = chain.observe(self.owner.address)
         context = ReadContext(
             federation=chain,
@@ -182,7 +182,7 @@ class Consortium:
 def wait_for(
     observe: Callable[[], Observation], done: Callable[[Observation], bool], seconds: float
 ) -> Observation:
-    """Look at the chain until it is ``done``; what was seen then. Fails after some seconds."""
+    """Observe the chain until ``done``, and return the observation. Fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not done(seen := observe()):
         assert time.monotonic() < deadline, f"nothing came of it in {seconds} s: {seen}"

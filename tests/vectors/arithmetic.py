@@ -1,6 +1,6 @@
 """The arithmetic of docs/protocol.md, section 3, in plain integers and fractions.
 
-The reference of golden.json and of the property tests; it shares no code with the product.
+It is the reference for golden.json and for the property tests, and shares no code with the product.
 """
 
 import struct
@@ -26,7 +26,7 @@ def trimmed_mean(values: list[int], trim_bps: int) -> int:
 
 
 def rounded(total: int, count: int) -> int:
-    """floor((2S + N) / 2N): Python's // is towards minus infinity."""
+    """floor((2S + N) / 2N). Python's // rounds towards minus infinity."""
     return (2 * total + count) // (2 * count)
 
 
@@ -39,7 +39,7 @@ def next_state(state: int, step: int, fraction_bits: int) -> int:
 
 
 def genesis(weight: float, offset: int) -> int:
-    """Python rounds a Fraction half to even."""
+    """Round to the nearest integer, half to even, as Python rounds a Fraction."""
     return sat32(round(Fraction(weight) * Fraction(2) ** (F + offset)))
 
 

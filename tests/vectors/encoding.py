@@ -1,4 +1,4 @@
-"""Small things that every group of golden vectors uses."""
+"""Helpers for all groups of golden vectors."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def keccak(data: bytes) -> bytes:
 
 
 def some(label: str) -> bytes:
-    """32 bytes that look random."""
+    """32 pseudorandom bytes."""
     return keccak(label.encode())
 
 

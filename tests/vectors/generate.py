@@ -1,8 +1,8 @@
-"""Writes golden.json: the numbers that pin the Python and the Solidity code to one another.
+"""Writes golden.json: test vectors that the Python code and the Solidity code must both reproduce.
 
-Everything is computed as docs/protocol.md, section 10, says it, with Python's integers and
-fractions and with libraries that the product does not use for it; nothing is imported from
-fl_orchestrator. From the checkout:
+Everything is computed as specified in docs/protocol.md, section 10, with Python's integers and
+fractions, and with libraries that the product does not use for this purpose. Nothing is imported
+from fl_orchestrator. Run it in the checkout:
 
     PYTHONPATH=tests python -m vectors.generate
 
@@ -43,7 +43,7 @@ def golden() -> dict[str, list[Json]]:
 
 
 def to_text() -> str:
-    """One row per line, so that a change of the vectors can be read in a diff."""
+    """Write one row per line, so that a diff shows which vectors changed."""
     groups = (
         f"{json.dumps(name)}: [\n"
         + ",\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)

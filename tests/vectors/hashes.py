@@ -129,7 +129,7 @@ def results() -> list[Json]:
 
 
 def challenges() -> list[Json]:
-    """What registers a challenge; ``result`` is the row of ``results`` that it is about."""
+    """The hashes that register challenges; ``result`` is the challenged row of ``results``."""
     rows = []
     types = ["address", "uint64", "bytes32", "uint256", "bytes32"]
     coordinates = (0, 1_000_003, 256 * 2**21 - 1, 2**256 - 1)

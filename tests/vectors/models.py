@@ -17,7 +17,7 @@ def rules() -> list[Json]:
     """``kind``: 0 weighted mean, 1 median, 2 trimmed mean; one coordinate in each row."""
     cases: list[tuple[list[int], list[int]]] = [
         ([5], [1]),
-        ([-1, 0], [1, 1]),  # a half: up, towards plus infinity
+        ([-1, 0], [1, 1]),  # a half rounds up, towards plus infinity
         ([-2, -1], [1, 1]),
         ([1, 2], [1, 1]),
         ([-3, -2, -2], [1, 1, 2]),
@@ -37,7 +37,7 @@ def rules() -> list[Json]:
         for kind in range(3):
             trim = (1000, 4999, 0, 2500)[number % 4] if kind == 2 else 0
             rows.append(rule_row(number, kind, values, weights, trim))
-    # Just below and just above one value of three.
+    # trimBps just below and just above one value of three.
     rows += [rule_row(0, 2, [-100, 0, 7], [1, 1, 1], trim) for trim in (3333, 3334)]
     return rows
 
@@ -115,7 +115,7 @@ def conversions() -> list[Json]:
     return rows
 
 
-# The model of the golden files, as the manifest below has it: name, shape, o_l.
+# The model of the golden files, the same as in the manifest below: name, shape, o_l.
 TENSORS: tuple[tuple[str, list[int], int], ...] = (
     ("dense/kernel", [3, 100], 0),
     ("dense/bias", [3], 2),

@@ -1,4 +1,4 @@
-"""Golden vectors of the chunk tree (sections 4 and 10), with every chunk materialised."""
+"""Golden vectors of the chunk tree (sections 4 and 10); the reference stores every chunk."""
 
 from vectors.encoding import Json, hexed, keccak, some_int
 
@@ -22,7 +22,7 @@ def levels(leaves: list[bytes]) -> list[list[bytes]]:
 
 
 def models() -> list[tuple[int, list[list[int]], int]]:
-    """(bits, tensors, depth) of small vectors: partial chunks, extremes, room left over."""
+    """(bits, tensors, depth) of small vectors: partial chunks, extremes, unused chunks."""
     made = []
     for bits in (16, 32):
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
@@ -52,7 +52,7 @@ def vectors() -> list[Json]:
 
 
 def proofs() -> list[Json]:
-    """Paths of single chunks; ``vector`` is the row of ``vectors`` that they belong to."""
+    """Paths of single chunks; ``vector`` is the index of their row in ``vectors``."""
     rows = []
     for vector, (bits, tensors, depth) in enumerate(models()):
         leaves = chunks(bits, tensors, depth)
