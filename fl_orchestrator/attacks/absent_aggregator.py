@@ -1,4 +1,4 @@
-"""An aggregator that never appears, and one that dies in the middle of a round."""
+"""An aggregator that never starts, and one whose process is killed in the middle of a round."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ROUNDS = 3
 
 
 class _Killed(BaseException):
-    """The process is gone: no handler of the role may catch it."""
+    """Stands for the kill of a process, so no handler of the role may catch it."""
 
 
 class _FatalRelay:
-    """Kills whoever posts to it, before the message is out."""
+    """A relay that kills the role that posts to it, before the message is sent."""
 
     def _kill(self, *_: Any) -> None:
         raise _Killed
@@ -30,7 +30,7 @@ class _FatalRelay:
 
 
 class _Mortal:
-    """A role that does nothing once it was killed."""
+    """A role that does nothing after it was killed."""
 
     def __init__(self, role: base.Worker) -> None:
         self._role: base.Worker | None = role
@@ -51,13 +51,13 @@ class _Mortal:
 
 @dataclass(frozen=True, slots=True)
 class AbsentAggregator(Attack):
-    """One of several aggregators with equal stakes is not there."""
+    """One of several aggregators with equal stakes does not take part."""
 
     name: ClassVar[str] = "absent-aggregator"
-    summary: ClassVar[str] = "One of four aggregators never signs, so that no round can end."
+    summary: ClassVar[str] = "One of four aggregators never signs, to prevent a quorum."
     remains: ClassVar[str] = (
-        "With a third of the stake or more absent, rounds are void until the owner admits others; "
-        "nobody is slashed for absence."
+        "If a third of the stake or more is absent, rounds are void until the owner admits other "
+        "aggregators; nobody is slashed for absence."
     )
 
     aggregators: int = 4
@@ -68,11 +68,11 @@ class AbsentAggregator(Attack):
         simulation, absent = scene.simulation, scene.aggregators[-1]
         funded = simulation.observe().free_pot
         tell(HEADING, "Round 1")
-        tell(ATTACKER, f"Aggregator {self.aggregators} has registered, and does not appear.")
+        tell(ATTACKER, f"Aggregator {self.aggregators} has registered, but does not run.")
         simulation.replace(absent, None)
         _run_round(scene, tell)
         tell(HEADING, "Round 2")
-        tell(ATTACKER, "It starts at last.")
+        tell(ATTACKER, "It starts now.")
         mortal = _Mortal(simulation.aggregator(self.aggregators - 1, relay=_FatalRelay()))
         simulation.replace(absent, mortal)
         _run_round(scene, tell, mortal)
@@ -91,21 +91,21 @@ class AbsentAggregator(Attack):
         facts = (
             Fact("Round 1 was accepted without it.", signers[1] == others),
             Fact(
-                "It died in round 2 before it had signed, and the round was accepted without it.",
+                "It was killed in round 2 before it signed, and the round was accepted without it.",
                 mortal.is_dead and signers[2] == others,
             ),
             Fact(
-                f"Those who signed held {len(others)} of {self.aggregators} equal stakes, more "
-                "than two thirds.",
+                f"The signers held {len(others)} of {self.aggregators} equal stakes, more than two "
+                "thirds.",
                 3 * scene.frozen_stake(others) > 2 * scene.frozen_stake(scene.aggregators),
             ),
-            Fact("Started again, it signed round 3.", signers[3] == set(scene.aggregators)),
+            Fact("After a restart it signed round 3.", signers[3] == set(scene.aggregators)),
             Fact(
                 f"It was paid for one round of three: {ether(scene.reward(absent))}.",
                 scene.reward(absent) == round_share > 0,
             ),
             Fact(
-                f"What it did not earn stayed in the pot: {ether(in_pot)}.",
+                f"The reward that it did not earn stayed in the pot: {ether(in_pot)}.",
                 in_pot == funded - credited >= 2 * round_share,
             ),
         )
@@ -124,9 +124,9 @@ def _run_round(scene: Scene, tell: Tell, mortal: _Mortal | None = None) -> None:
     number = simulation.open_round().current.round
     if mortal is not None:
         simulation.run_until(lambda o: mortal.is_dead or o.current.phase is Phase.VOID)
-        tell(ATTACKER, "It fetches the updates, computes the model, and dies before it signs.")
+        tell(ATTACKER, "It fetches the updates, computes the model, and is killed before it signs.")
     report = simulation.finish_round()
-    # So long that nobody can sign this round any more.
+    # Wait until nobody can sign this round any more.
     simulation.settle()
     if not report.accepted:
         tell(PROTOCOL, "No quorum: the round is void, and the next one opens.")

@@ -1,4 +1,4 @@
-"""A party's account used by hand: it sends what it likes."""
+"""A party's account without our software, which can send any transaction."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Adversary:
         return stream.getvalue(), tree.root
 
     def update(self, content: bytes, root: bytes, weight: int = 1, salt: int = 1) -> Update:
-        """An update whose CID is that of ``content`` and whose root is anything."""
+        """An update with the CID of ``content`` and any root."""
         return self.claim(root, cid_of(io.BytesIO(content)), weight, bytes([salt]) * 32)
 
     def claim(self, root: bytes, cid: Cid, weight: int, salt: bytes) -> Update:
-        """An update under this account's name, whoever made it."""
+        """An update in this account's name, even if another party made it."""
         return Update(self.address, weight, root, cid, salt)
 
     def commitment(self, update: Update, round_number: int = 1) -> bytes:
@@ -67,9 +67,9 @@ class Adversary:
         return self._sender.send(self.federation.reveal([update]))
 
     def attempt(self, call: Call) -> ContractError | None:
-        """Send a call; the error that the contract refuses it with, None if it does not.
+        """Send a call; return the error with which the contract refuses it, or None.
 
-        A node says so before anything is spent.
+        A refusal costs no gas, because the node simulates the call first.
         """
         try:
             self._sender.send(call)
@@ -81,5 +81,5 @@ class Adversary:
 
 
 def in_words(refusal: ContractError | None) -> str:
-    """What an attempt led to."""
+    """The result of an attempt, for the story."""
     return refusal.name if refusal else "Accepted"

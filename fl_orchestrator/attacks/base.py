@@ -1,4 +1,4 @@
-"""What all attacks have in common: a story that is told, and a verdict that is measured."""
+"""The base of all attacks: a story for the user, and a verdict that is measured on the chain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 Tell = Callable[[str, str], None]
-"""Takes a line of the story: who acts, and what they do; or what else the line is."""
+"""Prints a line of the story: the actor, or the kind of line, and the text."""
 
 ATTACKER: Final = "attacker"
 PROTOCOL: Final = "protocol"
@@ -21,7 +21,7 @@ TABLE: Final = "table"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What has to be true for the protocol to have won, and whether it is."""
+    """A condition for the protocol to have won, and whether it holds."""
 
     text: str
     holds: bool
@@ -29,7 +29,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an attack cost somebody, in wei. What is forgone is what others in that role earned."""
+    """The cost for one account, in wei. Forgone: the reward that others in its role got."""
 
     who: str
     stake_lost: int
@@ -40,7 +40,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an attack ended: every fact decides, the figures are for whoever wants to look closer."""
+    """The outcome of an attack: all facts must hold; the figures are details for readers."""
 
     facts: tuple[Fact, ...]
     costs: tuple[Cost, ...]
@@ -53,14 +53,14 @@ class Verdict:
 
 
 class Attack(ABC):
-    """An attack on a federation of its own. Its fields are what a test may want otherwise."""
+    """An attack on a federation of its own. Its fields are parameters that a test may change."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    """One sentence: what the attacker does, and what for."""
+    """One sentence: what the attacker does, and for which purpose."""
     remains: ClassVar[str]
-    """What an attacker of this kind can still do, said honestly."""
+    """What an attacker of this kind can still do."""
 
     @abstractmethod
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
-        """Perform the attack with files in ``directory``, which is empty, and measure the end."""
+        """Perform the attack with files in the empty ``directory``, and measure the outcome."""

@@ -1,4 +1,4 @@
-"""All aggregators sign the same wrong model, and one watcher undoes it."""
+"""All aggregators sign the same wrong model, and one watcher has it revoked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fl_orchestrator.units import ether
 
 
 class Colluder(Aggregator):
-    """Signs the right model but for one unit, which it adds at a position of the flat vector."""
+    """Signs the correct model plus one unit, which it adds at a position of the flat vector."""
 
     position: int = 0
 
@@ -43,7 +43,7 @@ class Colluder(Aggregator):
 
 
 class SecretStore(LocalStore):
-    """The store that everybody shares, for one who puts nothing there."""
+    """The shared store for a member that reads from it but writes nothing to it."""
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:  # noqa: ARG002
         return cid_of(stream)
@@ -51,10 +51,10 @@ class SecretStore(LocalStore):
 
 @dataclass(frozen=True, slots=True)
 class AcceptedFraud:
-    """A wrong model that was accepted, and what the chain said of it then.
+    """A wrong model that was accepted, and the chain's state at that time.
 
-    ``coordinate``: where it is wrong. ``stakes``: of those who signed it, in wei, by address;
-    ``all_stakes`` is everybody's that counted.
+    ``coordinate`` is the wrong one. ``stakes`` has the stakes of its signers, in wei, by address;
+    ``all_stakes`` those of all aggregators that counted.
     """
 
     round: int
@@ -71,11 +71,11 @@ class AcceptedFraud:
         return (self.wrong.round, self.wrong.height) == (self.round, self.base.height + 1)
 
 
-# ---------------------------------------------------------------------- what they do
+# ---------------------------------------------------------------------- the actions
 
 
 def run_honest_round(scene: Scene, tell: Tell) -> None:
-    """The first round, in which nobody has anything to hide."""
+    """The first round, in which everybody is honest."""
     tell(HEADING, "Round 1")
     scene.simulation.run_round()
     signed, seats = len(scene.signers(1)), len(scene.aggregators)
@@ -96,13 +96,13 @@ def corrupt(scene: Scene, number: int, *, hide: bool = False, answer: bool = Fal
 
 
 def _position(scene: Scene) -> int:
-    """Where the model is made wrong: anywhere, but the same for one seed."""
+    """The position of the wrong value: random, but the same for one seed."""
     generator = np.random.Generator(np.random.PCG64(scene.simulation.shape.seed))
     return int(generator.integers(scene.simulation.manifest.layout.parameters))
 
 
 def run_fraudulent_round(scene: Scene) -> AcceptedFraud:
-    """Run a round to its end, in which everybody who can sign colludes."""
+    """Run a round, in which all aggregators collude, to its end."""
     simulation = scene.simulation
     base = scene.federation.head()
     number = simulation.run_round().round
@@ -119,7 +119,7 @@ def run_fraudulent_round(scene: Scene) -> AcceptedFraud:
 
 
 def await_judgement(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> bool:
-    """Let everybody act until the wrong model is undone and paid for, or final; whether undone."""
+    """Run until the wrong model is revoked and its signers slashed, or final; whether revoked."""
     watcher = scene.watchers[0]
 
     def is_over(seen: Observation) -> bool:
@@ -134,14 +134,14 @@ def await_judgement(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> bool:
         )
 
     simulation = scene.simulation
-    # Where nobody does what is still due, the facts will say what is missing.
+    # If nobody does what is still due, the facts show what is missing.
     with contextlib.suppress(StuckFederation):
         simulation.run_until(is_over)
     undone = simulation.observe().head.height < fraud.wrong.height
     if undone:
         tell(WATCHER, "Computes the round again from its updates: the model has another root.")
     else:
-        tell(PROTOCOL, "Makes it final: the challenge period is over, and nobody has objected.")
+        tell(PROTOCOL, "Makes it final: the challenge period is over without a challenge.")
     return undone
 
 
@@ -160,13 +160,12 @@ def go_on(scene: Scene, tell: Tell) -> str:
     base = scene.base_round(report.round)
     tell(PROTOCOL, f"Accepts its model, made from that of round {base}, and makes it final.")
     if is_right(scene, report.round):
-        tell(WATCHER, "Computes this one again, too: it is right.")
+        tell(WATCHER, "Computes this model again too: it is correct.")
     return newcomer
 
 
 def is_right(scene: Scene, round_number: int) -> bool:
-    """Whether an accepted model is the rule applied to its updates, computed anew from the chain
-    and the store."""
+    """Whether an accepted model is the rule's result, computed again from the chain and store."""
     accepted = scene.accepted(round_number)
     if accepted is None:
         return False
@@ -181,7 +180,7 @@ def is_right(scene: Scene, round_number: int) -> bool:
     return recomputation.compute(accepted.result).root == accepted.result.global_root
 
 
-# ---------------------------------------------------------------------- how it is told
+# ---------------------------------------------------------------------- the story
 
 
 def _tell_proof(scene: Scene, log: Any, tell: Tell) -> None:
@@ -190,20 +189,20 @@ def _tell_proof(scene: Scene, log: Any, tell: Tell) -> None:
     where = "the padding" if place is None else f"{place[0]}[{','.join(map(str, place[1]))}]"
     tell(
         WATCHER,
-        f"The first wrong value is coordinate {proven['coordinate']}, {where}: registers a "
-        "challenge, and a block later proves it with one chunk of each update and of both models, "
-        f"{len(proofs):,} bytes with their paths.",
+        f"The first wrong value is coordinate {proven['coordinate']}, {where}. Registers a "
+        "challenge, and one block later proves it with one chunk of each update and of both "
+        f"models, {len(proofs):,} bytes with their Merkle paths.",
     )
     receipt = scene.federation.web3.eth.get_transaction_receipt(log["transactionHash"])
     tell(
         PROTOCOL,
-        f"Applies the rule to this one coordinate, for {receipt['gasUsed']:,} gas: it gives "
-        f"{proven['expected']:,}; signed was {proven['claimed']:,}.",
+        f"Applies the rule to this one coordinate, for {receipt['gasUsed']:,} gas: the result is "
+        f"{proven['expected']:,}, but {proven['claimed']:,} was signed.",
     )
 
 
 def tell_judgement(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> None:
-    """Tell how the watcher proved where the model is wrong, if it did, and what followed."""
+    """Tell how the watcher proved the wrong value, if it did, and the consequences."""
     for log in scene.events("ChallengeProven", digest=fraud.digest):
         _tell_proof(scene, log, tell)
     tell(
@@ -214,32 +213,32 @@ def tell_judgement(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> None:
     lost, burnt = (sum(slash[what] for slash in slashes) for what in ("amount", "burnt"))
     tell(
         PROTOCOL,
-        f"Slashes the {len(slashes)} signers by {ether(lost)} in all: {ether(burnt)} is burnt, "
-        f"{ether(lost - burnt)} goes to the watcher.",
+        f"Slashes the {len(slashes)} signers by {ether(lost)} in total: {ether(burnt)} is burnt, "
+        f"{ether(lost - burnt)} is paid to the watcher.",
     )
 
 
-# ---------------------------------------------------------------------- what has to be true
+# ---------------------------------------------------------------------- the facts
 
 
 def proof_fact(scene: Scene, fraud: AcceptedFraud) -> Fact:
-    """That the watcher proved exactly what the colluders did."""
+    """The fact that the watcher proved exactly the change that the colluders made."""
     logs = scene.events("ChallengeProven", digest=fraud.digest)
     if not logs:
-        return Fact(f"It was proven where the model of round {fraud.round} is wrong.", False)
+        return Fact(f"The wrong value in the model of round {fraud.round} was proven.", False)
     proven = logs[0]["args"]
     coordinate, expected, claimed = (proven[w] for w in ("coordinate", "expected", "claimed"))
     return Fact(
         f"The proof names the coordinate, {coordinate}, and both values there: {claimed:,} was "
-        f"signed, {expected:,} is right.",
+        f"signed, {expected:,} is correct.",
         coordinate == fraud.coordinate and claimed == expected + 1,
     )
 
 
 def facts_of(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> tuple[Fact, ...]:
-    """What has to be true of every wrong model, its signers, the watcher and the round after.
+    """The facts about every wrong model, its signers, the watcher and the round after.
 
-    ``newcomer`` is the aggregator of that round; "" if there was none.
+    ``newcomer`` is the aggregator of that round, or "" if there was none.
     """
     base, last = frauds[0].base, frauds[-1].round + 1
     which = " and ".join(str(fraud.round) for fraud in frauds)
@@ -258,7 +257,7 @@ def facts_of(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> tu
         ),
         *_facts_of_money(scene, frauds, f"round{plural} {which}"),
         Fact(
-            f"Round {last} was accepted from the same base, with the right model, and is final.",
+            f"Round {last} was accepted from the same base, with the correct model, and is final.",
             scene.base_round(last) == base.round
             and scene.signers(last) == {newcomer}
             and is_right(scene, last)
@@ -284,24 +283,24 @@ def _facts_of_money(scene: Scene, frauds: Sequence[AcceptedFraud], which: str) -
     paid_to = {log["args"]["account"] for logs in credited for log in logs}
     return (
         Fact(
-            f"Every signer lost {100 * bps // BPS} % of its stake, {ether(lost)} in all, and "
+            f"Every signer lost {100 * bps // BPS} % of its stake, {ether(lost)} in total, and "
             "half of that is burnt.",
             2 * burnt == lost > 0 and all(_is_punished(scene, fraud, bps) for fraud in frauds),
         ),
         Fact(
-            f"The watcher got the other half, {ether(reward)}; it is {ether(gain)} richer, with "
-            "its gas paid.",
+            f"The watcher got the other half, {ether(reward)}: a gain of {ether(gain)} after the "
+            "gas that it paid.",
             reward == lost - burnt and gain == reward - scene.gas_paid(watcher) > 0,
         ),
         Fact(
-            f"Nobody was rewarded for {which}.",
+            f"Nobody got a reward for {which}.",
             not any(paid) and paid_to <= {watcher},
         ),
     )
 
 
 def _is_punished(scene: Scene, fraud: AcceptedFraud, bps: int) -> bool:
-    """Whether each signer was slashed as it should be, and has what is left."""
+    """Whether each signer lost the right part of its stake, and still has the rest."""
     taken = {slash["account"]: slash["amount"] for slash in scene.slashes(fraud.round)}
     left = {a: scene.simulation.observe(a).aggregator.stake for a in fraud.stakes}
     due = {address: -(-stake * bps // BPS) for address, stake in fraud.stakes.items()}
@@ -309,7 +308,7 @@ def _is_punished(scene: Scene, fraud: AcceptedFraud, bps: int) -> bool:
 
 
 def figures_of(scene: Scene, frauds: Sequence[AcceptedFraud]) -> dict[str, Any]:
-    """What became of each wrong model, for whoever wants to look closer."""
+    """The figures of each wrong model, for readers who want details."""
     return {"frauds": [_figures(scene, fraud) for fraud in frauds]}
 
 

@@ -24,13 +24,13 @@ _MAX_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Copycat(Attack):
-    """Copies a commitment, then a revealed root, then one that is being revealed."""
+    """Copies a commitment, then a root of an earlier round, then one that is just revealed."""
 
     name: ClassVar[str] = "copycat"
-    summary: ClassVar[str] = "A party without data replays another party's update, to be paid."
+    summary: ClassVar[str] = "A party without data copies another party's update, to be paid."
     remains: ClassVar[str] = (
-        "A copy that is changed by one unit has another root and counts: nothing here can tell an "
-        "update that was trained from one that was made up."
+        "A copy that is changed by one unit has another root and counts: the protocol cannot tell "
+        "a trained update from an invented one."
     )
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
@@ -46,19 +46,19 @@ class Copycat(Attack):
         lost = scene.stake_lost(thief.address)
         facts = (
             Fact(
-                "Its copy of a commitment could not be opened.",
+                "Its copy of a commitment could not be revealed.",
                 unopened is ContractError.CommitmentMismatch,
             ),
             Fact(
-                f"It lost {ether(lost)} of its stake for it, all of it burnt.",
+                f"It lost {ether(lost)} of its stake for that, all of it burnt.",
                 lost == expected == scene.burnt(thief.address),
             ),
             Fact(
-                "Its copy of a root was a duplicate: opened, and not counted.",
+                "Its copy of a root was a duplicate: it was revealed, but not counted.",
                 _is_duplicate(scene, thief.address, 2),
             ),
             Fact(
-                "Its copy of a fresh root came too late to be committed.",
+                "Its copy of a new root was too late for a commitment.",
                 late is ContractError.WrongPhase,
             ),
             Fact(
@@ -81,7 +81,7 @@ class Copycat(Attack):
 
 
 def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> ContractError | None:
-    """The first round; the error that the copy could not be opened with."""
+    """Run the first round; return the error with which the copy's reveal was refused."""
     simulation, federation = scene.simulation, scene.federation
     simulation.open_round()
     simulation.run_until(lambda o: o.current.commits == _PARTIES - 1)
@@ -94,11 +94,11 @@ def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> Contract
     refused = thief.attempt(federation.commit(1, copied))
     tell(ATTACKER, "Sees party 1's commitment on the chain and sends the same one as its own.")
     if not refused:
-        tell(PROTOCOL, "Takes it: a commitment is a hash, and any could be anybody's.")
+        tell(PROTOCOL, "Accepts it: a commitment is a hash, which does not show its author.")
     simulation.run_until(lambda o: o.current.reveals == _PARTIES - 1)
     update, salt = _revealed(scene, 1)
     tell(
-        ATTACKER, "Waits until party 1 has opened its commitment, and opens its own with the same."
+        ATTACKER, "Waits until party 1 has revealed, and reveals the same update for its own copy."
     )
     stolen = thief.claim(update.root, update.cid, update.weight, salt)
     refused = thief.attempt(federation.reveal([stolen]))
@@ -107,7 +107,7 @@ def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> Contract
     tell(
         PROTOCOL,
         f"Waits for the missing reveal until its deadline, {ended.reveal_end - ended.commit_end} "
-        "s, and goes on.",
+        "s, then continues.",
     )
     simulation.finish_round()
     tell(PROTOCOL, f"Accepts the round with {len(scene.included(1))} updates, not the copycat's.")
@@ -115,7 +115,7 @@ def _copy_the_commitment(scene: Scene, thief: Adversary, tell: Tell) -> Contract
 
 
 def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> ContractError | None:
-    """The second round; the error that a commit after the phase was refused with."""
+    """Run the second round; return the error with which a commit after the phase was refused."""
     simulation, federation = scene.simulation, scene.federation
     update, _ = _revealed(scene, 1)
     simulation.open_round()
@@ -130,25 +130,25 @@ def _replay_the_root(scene: Scene, thief: Adversary, tell: Tell) -> ContractErro
     thief.commit(replayed, 2)
     tell(
         PROTOCOL,
-        f"Takes the commitment, and {ether(scene.burnt(thief.address))} of its stake for "
-        "the one of round 1 that it never opened.",
+        f"Accepts the commitment, and slashes {ether(scene.burnt(thief.address))} of its stake "
+        "for the one of round 1 that it never revealed.",
     )
     simulation.run_until(lambda o: o.current.reveals == _PARTIES - 1)
     fresh, _ = _revealed(scene, 2)
     tell(ATTACKER, "Sees party 1 reveal a new update, and wants to commit to that one instead.")
     again = thief.claim(fresh.root, fresh.cid, fresh.weight, salt=bytes(32))
     refused = thief.attempt(federation.commit(2, thief.commitment(again, 2)))
-    tell(PROTOCOL, f"{in_words(refused)}: reveals begin when commits have ended.")
-    tell(ATTACKER, "Opens its commitment to the update of round 1.")
+    tell(PROTOCOL, f"{in_words(refused)}: reveals begin only after commits have ended.")
+    tell(ATTACKER, "Reveals its copy of the update of round 1.")
     thief.reveal(replayed)
     if _is_duplicate(scene, thief.address, 2):
-        tell(PROTOCOL, "DuplicateUpdate: a root counts once, for ever, for who revealed it first.")
+        tell(PROTOCOL, "DuplicateUpdate: a root counts only once, for the party that revealed it.")
     simulation.finish_round()
     return refused
 
 
 def _revealed(scene: Scene, round_number: int) -> tuple[RevealedUpdate, bytes]:
-    """The victim's update of a round, and its salt, which opening it has made public."""
+    """The victim's update of a round, and its salt, which the reveal has made public."""
     victim = scene.parties[_VICTIM]
     updates = scene.federation.revealed_updates(0, round_number=round_number)
     (update,) = (update for update in updates if update.party == victim)

@@ -1,4 +1,4 @@
-"""A party whose committed CIDs lead to junk."""
+"""A party whose committed CIDs lead to malformed files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXCESS_BYTES: Final = 1 << 20
 _HOMES: Final = ("store", "deployments", "parties", "aggregators", "models")
 
 Junk = Callable[[bytes, Path], bytes]
-"""Makes junk of a well-formed file; whoever is taken in by it writes the file at the path."""
+"""Makes junk from a well-formed file; a reader that unpickles it writes the file at the path."""
 
 
 def truncated(content: bytes, _: Path) -> bytes:
@@ -36,7 +36,7 @@ def oversized(content: bytes, _: Path) -> bytes:
 
 
 def wrong_dtype(content: bytes, _: Path) -> bytes:
-    """The same bytes, but they are said to be floats."""
+    """The same bytes, with a header that declares floats."""
     return content.replace(b'"I16"', b'"F16"')
 
 
@@ -69,17 +69,18 @@ class JunkBytes(Attack):
 
     name: ClassVar[str] = "junk-bytes"
     summary: ClassVar[str] = (
-        "A party reveals updates that are no models, to stop whoever reads them, or to enter there."
+        "A party reveals malformed files as updates, to stop or to take over the programs that "
+        "read them."
     )
     remains: ClassVar[str] = (
-        "Junk costs its sender gas and the reward, no stake: else a dishonest quorum could take "
-        "the stake of honest parties by calling their updates junk."
+        "Junk costs its sender gas and the reward, but no stake: otherwise a dishonest quorum "
+        "could have honest parties slashed by calling their updates junk."
     )
 
     kinds: Mapping[str, Junk] = field(default_factory=lambda: KINDS)
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
-        # So deep that a path which climbs out of it still arrives in `directory`.
+        # Deep enough that a path with many ".." still ends inside `directory`.
         canary, run = directory / "canary", directory.joinpath(*"0123", "run")
         scene = Scene(run, Options(parties=_PARTIES, rounds=len(self.kinds), seed=seed))
         junker = scene.adversary(_JUNKER)
@@ -113,7 +114,7 @@ class JunkBytes(Attack):
                 all(scene.included(number) == honest for number in rounds),
             ),
             Fact(
-                "Every aggregator signed that, in every round.",
+                "Every aggregator signed these results, in every round.",
                 all(scene.signers(number) == set(scene.aggregators) for number in rounds),
             ),
             Fact(
@@ -137,7 +138,7 @@ def _files(*directories: Path) -> set[Path]:
 
 
 def _play_round(scene: Scene, junker: Adversary, bad: bytes, root: bytes, number: int) -> Cid:
-    """A round in which a commitment to ``root`` leads to ``bad``, whose CID this is."""
+    """Run a round with a commitment to ``root`` whose CID is that of ``bad``; return the CID."""
     simulation = scene.simulation
     update = junker.update(bad, root, salt=number)
     simulation.open_round()
@@ -150,7 +151,7 @@ def _play_round(scene: Scene, junker: Adversary, bad: bytes, root: bytes, number
 
 
 def _refusal(scene: Scene, home: Path, cid: Cid, root: bytes, number: int) -> str:
-    """What an aggregator reads of the junk: why it is refused, or "" where it is not."""
+    """The reason why an aggregator's reader refuses the junk, or "" if it accepts it."""
     origin = Origin(scene.federation.chain_id, scene.federation.address)
     try:
         cache = VectorCache(home, scene.simulation.manifest)

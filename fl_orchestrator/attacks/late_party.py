@@ -22,15 +22,15 @@ _PARTIES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class LateParty(Attack):
-    """One party is killed after its commit, another one trains for too long."""
+    """One party is killed after its commit; another one trains for too long."""
 
     name: ClassVar[str] = "late-party"
     summary: ClassVar[str] = (
-        "A party commits and never reveals, another one commits too late: the round has to wait."
+        "A party commits and never reveals, another one commits too late, to delay the round."
     )
     remains: ClassVar[str] = (
-        "A party that does not answer delays a round to the ends of its phases, not further; and a "
-        "slash cannot tell a broken machine from bad will."
+        "A silent party can delay a round until the deadlines of its phases, not longer. The "
+        "contract slashes a broken machine like a malicious one: it cannot tell them apart."
     )
 
     def run(self, directory: Path, seed: int, tell: Tell) -> Verdict:
@@ -39,18 +39,18 @@ class LateParty(Attack):
         tell(HEADING, "Round 1")
         refused, on_time = _miss_a_round(scene, tell)
         tell(HEADING, "Round 2")
-        tell(ATTACKER, "Both parties are started again, with the files they had.")
+        tell(ATTACKER, "Both parties are restarted with the files that they had.")
         scene.simulation.replace(killed, scene.simulation.party(_KILLED))
         scene.simulation.replace(late, scene.simulation.party(_LATE))
         scene.simulation.run_round()
         lost, burnt = scene.stake_lost(killed), scene.burnt(killed)
-        tell(PROTOCOL, f"Takes {ether(lost)} of the silent party's stake at its next commit.")
+        tell(PROTOCOL, f"Slashes {ether(lost)} of the silent party's stake at its next commit.")
         tell(PROTOCOL, f"Accepts the round with {len(scene.included(2))} updates.")
         scene.simulation.settle()
         expected = 2 * scene.terms.min_party_stake * scene.terms.unrevealed_slash_bps // BPS
         facts = (
             Fact("The late commit was refused.", refused is ContractError.WrongPhase),
-            Fact("Round 1 went on at the deadlines that it opened with.", on_time),
+            Fact("Round 1 kept the deadlines that were set when it opened.", on_time),
             Fact(
                 "Round 1 was accepted with the two parties that were in time.",
                 scene.included(1) == set(scene.parties) - {killed, late},
@@ -59,7 +59,7 @@ class LateParty(Attack):
                 f"The silent party lost {ether(lost)} of its stake, all of it burnt.",
                 lost == burnt == expected > 0,
             ),
-            Fact("The late one lost no stake.", scene.stake_lost(late) == 0),
+            Fact("The late party lost no stake.", scene.stake_lost(late) == 0),
             Fact("Round 2 included everybody.", scene.included(2) == set(scene.parties)),
         )
         named = {
@@ -79,16 +79,16 @@ def _miss_a_round(scene: Scene, tell: Tell) -> tuple[ContractError | None, bool]
     simulation.run_until(lambda o: o.current.commits == _PARTIES - 1)
     simulation.replace(scene.parties[_KILLED], None)
     tell(ATTACKER, "Party 1 commits to its update, and its process is killed.")
-    tell(ATTACKER, "Party 2 trains, and trains.")
+    tell(ATTACKER, "Party 2 trains for too long.")
     simulation.run_until(lambda o: o.current.phase is Phase.REVEAL)
     tell(PROTOCOL, f"Ends the commit phase at its deadline: {scene.terms.commit_period} s.")
     update = late.update(*late.file())
     refused = late.attempt(scene.federation.commit(1, late.commitment(update)))
     tell(ATTACKER, "Party 2 sends its commit.")
-    tell(PROTOCOL, f"{in_words(refused)}: it cannot take part any more.")
+    tell(PROTOCOL, f"{in_words(refused)}: it can no longer take part in this round.")
     ended = simulation.run_until(lambda o: o.current.phase is not Phase.REVEAL).current
     period = ended.reveal_end - ended.commit_end
-    tell(PROTOCOL, f"Waits for party 1's reveal until its deadline, {period} s, and goes on.")
+    tell(PROTOCOL, f"Waits for party 1's reveal until its deadline, {period} s, then continues.")
     simulation.finish_round()
     tell(PROTOCOL, f"Accepts the round with {len(scene.included(1))} updates.")
     on_time = (ended.commit_end, ended.reveal_end) == (opened.commit_end, opened.reveal_end)

@@ -1,4 +1,4 @@
-"""Parties that send updates against what their data say."""
+"""Parties that send the opposite of the updates that they trained."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _COLUMNS: Final = "  {:>5}  {:>9}  {:>9}  {:>13}"
 
 
 class SignFlipping:
-    """A trainer whose updates go the other way, and further: scaled sign flipping (Li et al. 2019).
+    """A trainer whose updates are negated and scaled: sign flipping (Li et al. 2019).
 
-    What is then out of an update's range is clipped, as for everybody.
+    Values that are then out of an update's range are clipped, as for every party.
     """
 
     def __init__(self, honest: Trainer) -> None:
@@ -54,7 +54,7 @@ class SignFlipping:
 
 @dataclass(frozen=True, slots=True)
 class Poison(Attack):
-    """A fifth of the parties poison three federations, of which one has a ``defence``."""
+    """A fifth of the parties attack; three federations are compared, one with a ``defence``."""
 
     name: ClassVar[str] = "poison"
     summary: ClassVar[str] = (
@@ -62,7 +62,7 @@ class Poison(Attack):
     )
     remains: ClassVar[str] = (
         "This is robustness by rule, not detection: the attackers keep their stakes and are paid. "
-        "The weighted mean has no defence, and where parties' data differ a lot, trimming costs "
+        "The weighted mean has no defence, and if the parties' data differ a lot, trimming costs "
         "accuracy."
     )
 
@@ -80,10 +80,10 @@ class Poison(Attack):
         defended = self._scene(directory / "defended", seed, self.defence, poisoned=True)
         tell(
             ATTACKER,
-            f"{self.attackers} of {self.parties} parties train like the others, and send "
-            f"{-_FACTOR:.0f} times what they have learnt.",
+            f"{self.attackers} of {self.parties} parties train like the others, but send their "
+            f"updates times {-_FACTOR:.0f}.",
         )
-        tell(PROTOCOL, "Takes the updates: nothing about them is malformed.")
+        tell(PROTOCOL, "Accepts the updates, because they are well-formed.")
         tell(HEADING, "Accuracy on the same test pictures of digits")
         names = ("no attack", "mean", self.defence.kind.label.replace("-", " "))
         tell(TABLE, _COLUMNS.format("round", *names))
@@ -96,7 +96,7 @@ class Poison(Attack):
             tell(TABLE, _COLUMNS.format(number, *map("{:.3f}".format, curves[-1])))
         defended.simulation.settle()
         lost = _POINTS * (curves[-1][0] - curves[-1][1])
-        tell(PROTOCOL, f"The mean has no defence: it ends {lost:.0f} points below no attack.")
+        tell(PROTOCOL, f"The mean has no defence: it ends {lost:.0f} points lower than unattacked.")
         return self._verdict(defended, dict(zip(names, curves[-1], strict=True)), accepted)
 
     def _scene(self, directory: Path, seed: int, rule: RuleSpec, *, poisoned: bool) -> Scene:
@@ -111,7 +111,7 @@ class Poison(Attack):
             Fact("All rounds of the three federations were accepted.", accepted),
             Fact(
                 f"Attacked, the {rule} ends at {robust:.3f}: at most {_MAX_POINTS_LOST:.0f} points "
-                f"below the {clean:.3f} without an attack.",
+                f"lower than without an attack ({clean:.3f}).",
                 _POINTS * (clean - robust) <= _MAX_POINTS_LOST,
             ),
         )

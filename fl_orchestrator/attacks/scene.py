@@ -1,4 +1,4 @@
-"""Where an attack takes place: a federation with real data, and what its chain says of everybody.
+"""The scene of an attack: a federation with real data, and queries of its chain.
 
 The model is a softmax regression in NumPy, so that an attack starts in seconds.
 """
@@ -35,18 +35,18 @@ from fl_orchestrator.training.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class _Holdings:
-    """What an account has, in wei: coin, and both stakes."""
+    """The coin and both stakes of an account, in wei."""
 
     balance: int
     stake: int
 
 
 class Scene:
-    """A federation before its first round, its rows dealt evenly.
+    """A federation before its first round, whose rows are partitioned evenly.
 
     Every party's stake is twice the minimum, so that a slashed party still counts. ``hostile``
-    gives some parties, by number from 0, another trainer than their honest one. ``depth`` is that
-    of the tree, if it is to be higher than the model needs.
+    replaces the trainers of some parties, by number from 0. ``depth`` is the depth of the chunk
+    tree, if it must be larger than the model needs.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class Scene:
         self._gas.clear()
 
     def adversary(self, number: int) -> Adversary:
-        """The account of a party whose process runs no more: it is used by hand."""
+        """Stop a party's process, and return its account for use without our software."""
         signer = self.simulation.accounts.parties[number]
         self.simulation.replace(signer.address, None)
         sender = self.simulation.sender(signer)
         return Adversary(self.federation, sender, self.simulation.manifest.layout)
 
     def admit_aggregator(self) -> str:
-        """A new aggregator: admitted, registered with the least stake, running; its address."""
+        """Admit, register (with the minimum stake) and run a new aggregator; return its address."""
         simulation, stake = self.simulation, self.terms.min_aggregator_stake
         known = simulation.accounts.aggregators
         secret = f"fl-orchestrator development key\n{simulation.shape.seed}\nlater {len(known)}"
@@ -133,20 +133,20 @@ class Scene:
         """Accuracy of the head's model on the test rows."""
         return self._evaluator.evaluate(self.simulation.head_weights(), {})[2]["accuracy"]
 
-    # ------------------------------------------------------------------ what the chain says
+    # ------------------------------------------------------------------ queries of the chain
 
     def events(self, name: str, **values: Any) -> list[Any]:
-        """The events of one kind that have these values: the logs, with all values in ``args``."""
+        """The logs of an event with these values; ``args`` of each has all its values."""
         self._read_blocks()
         return [log for log in self._logs.get(name, ()) if values.items() <= log["args"].items()]
 
     def gas_paid(self, address: str) -> int:
-        """What an account has paid for gas since the beginning, in wei."""
+        """The fees that an account has paid for gas since the start, in wei."""
         self._read_blocks()
         return self._gas[address]
 
     def _read_blocks(self) -> None:
-        """Read what is new since the last time."""
+        """Read the blocks since the last call."""
         eth = self.federation.web3.eth
         first, last = self._next_block, eth.block_number
         self._next_block = last + 1
@@ -160,7 +160,7 @@ class Scene:
                         self._logs.setdefault(event.event_name, []).append(event.process_log(log))
 
     def calldata(self, log: Any) -> dict[str, Any]:
-        """The arguments of the call that an event came from: everybody can read them."""
+        """The public arguments of the call that emitted an event."""
         transaction = self.federation.web3.eth.get_transaction(log["transactionHash"])
         return dict(self._contract.decode_function_input(transaction["input"])[1])
 
@@ -194,7 +194,7 @@ class Scene:
         return next((m.round for m in models if m.root == accepted.result.base_root), None)
 
     def slashes(self, round_number: int) -> list[Any]:
-        """What the signers of a round's fraudulent results lost: the values of the events."""
+        """The values of the slash events for the signers of a round's fraudulent results."""
         logs = self.events("Slashed", round=round_number, role=Role.AGGREGATOR)
         return [log["args"] for log in logs]
 
@@ -207,12 +207,12 @@ class Scene:
             return None
 
     def reward(self, address: str) -> int:
-        """What an account has been credited with, in wei, besides its own bonds."""
+        """The credit of an account, in wei, without the refunds of its own bonds."""
         credited = self._sum("Credited", "amount", account=address)
         return credited - self.bonds(address)[1]
 
     def bonds(self, address: str) -> tuple[int, int]:
-        """What an account has paid for demands, and what it got back of that, in wei."""
+        """The bonds that an account has paid for demands, and their refunds, in wei."""
         made = {log["args"]["id"] for log in self.events("Demanded", demander=address)}
         settled = (log["args"] for log in self.events("BondSettled", to=address))
         returned = sum(bond["paid"] for bond in settled if bond["id"] in made)
@@ -231,11 +231,11 @@ class Scene:
         return self._holdings(address).balance - self._before[address].balance
 
     def frozen_stake(self, aggregators: Iterable[str]) -> int:
-        """What these aggregators' votes weigh together in the current round, in wei."""
+        """The total weight of these aggregators' votes in the current round, in wei."""
         return sum(self.simulation.observe(a).aggregator.frozen_stake for a in aggregators)
 
     def costs(self, named: Mapping[str, str]) -> tuple[Cost, ...]:
-        """What some accounts, by their names in the story, paid and earned since the beginning."""
+        """The costs and rewards of accounts, by their names in the story, since the start."""
         return tuple(self._cost(who, address) for who, address in named.items())
 
     def _cost(self, who: str, address: str) -> Cost:

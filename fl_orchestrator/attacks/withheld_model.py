@@ -1,4 +1,4 @@
-"""All aggregators sign a wrong model, and nobody shows it."""
+"""All aggregators sign a wrong model and withhold its file."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ _PARTIES: Final = 3
 _AGGREGATORS: Final = 3
 _SUCCESSORS: Final = 2
 _ROUNDS: Final = 4
-# Higher than this small model needs, so that there is a way down to go.
+# Larger than this small model needs, so that a descent has several steps.
 _DEPTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class WithheldModel(Attack):
-    """Two cartels, one after the other: the first is silent, the second answers every demand."""
+    """Two cartels in turn: the first stays silent, the second answers every demand."""
 
     name: ClassVar[str] = "withheld-model"
     summary: ClassVar[str] = (
-        "All aggregators sign a wrong model, and nobody puts its file anywhere: there is nothing "
-        "that could be checked."
+        "All aggregators sign a wrong model and publish its file nowhere, so that nobody can check "
+        "it."
     )
     remains: ClassVar[str] = (
-        "A withheld model stops the training until it is revoked, for an answer period at each "
-        "step of a descent. Updates that a dishonest quorum withholds are another matter: they "
-        "raise an alert, and prove nothing."
+        "A withheld model stops the training until it is revoked, for one answer period at each "
+        "step of a descent. If a dishonest quorum withholds updates instead, that raises an alert, "
+        "but proves nothing."
     )
 
     watched: bool = True
@@ -81,7 +81,7 @@ class WithheldModel(Attack):
 
 
 def _judge(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> bool:
-    """Let the watcher find out, and tell of it; whether the model was undone."""
+    """Let the watcher act, and tell the story; return whether the model was revoked."""
     undone = await_judgement(scene, fraud, tell)
     if undone:
         _tell_descent(scene, fraud, tell)
@@ -96,7 +96,7 @@ def _sign_a_hidden_model(scene: Scene, who: range, tell: Tell, *, answer: bool) 
     signed = len(fraud.stakes)
     tell(
         ATTACKER,
-        f"The {len(who)} aggregators all sign a wrong model, and keep its file to themselves.",
+        f"All {len(who)} aggregators sign a wrong model, and publish its file nowhere.",
     )
     tell(
         PROTOCOL,
@@ -118,18 +118,18 @@ def _tell_descent(scene: Scene, fraud: AcceptedFraud, tell: Tell) -> None:
         level, index = demanded["level"], demanded["index"]
         if demanded["previous"] == 0:
             bond = ether(demanded["bond"])
-            tell(WATCHER, f"Demands what is below the root on the chain, for a bond of {bond}.")
+            tell(WATCHER, f"Demands the nodes below the root on the chain, for a bond of {bond}.")
         else:
             node = f"node {index} of level {level}" if level else f"chunk {index}"
-            tell(WATCHER, f"Demands the first one that differs from the right tree: {node}.")
+            tell(WATCHER, f"Demands the first node that differs from the correct tree: {node}.")
         if answered is None:
             tell(ATTACKER, f"They stay silent, for {scene.terms.answer_period} s.")
-            tell(PROTOCOL, "Finds them guilty for that alone.")
+            tell(PROTOCOL, "Convicts them, because a demand without an answer proves the fraud.")
         elif level:
             below = len(answered["content"]) // HASH_BYTES
             tell(ATTACKER, f"They show the {below} nodes {levels_shown(level)} levels below it.")
         else:
-            tell(ATTACKER, f"They show it, {len(answered['content']):,} bytes.")
+            tell(ATTACKER, f"They show this chunk, {len(answered['content']):,} bytes.")
 
 
 def _descent(scene: Scene, fraud: AcceptedFraud) -> list[tuple[Any, Any | None]]:
@@ -146,10 +146,10 @@ def _verdict(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> Ve
     facts = (
         accepted,
         Fact(
-            "The store never had a file of theirs.",
+            "The store never had their models' files.",
             not any(store.has(fraud.wrong.cid) for fraud in frauds),
         ),
-        Fact("Silence was proof enough in round 2.", _is_expired(scene, frauds[0])),
+        Fact("In round 2, the silence was sufficient proof.", _is_expired(scene, frauds[0])),
         Fact(
             "In round 3, every demand was answered, from the root down to a chunk.",
             len(frauds) == 2 and _reaches_a_chunk(scene, frauds[1]),
@@ -157,7 +157,7 @@ def _verdict(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> Ve
         proof_fact(scene, frauds[-1]),
         *others,
         Fact(
-            f"All of the {ether(locked)} that the watcher paid for bonds came back.",
+            f"All bonds that the watcher paid, {ether(locked)}, were refunded.",
             locked == returned > 0,
         ),
         went_on,

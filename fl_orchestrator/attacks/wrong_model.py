@@ -29,15 +29,15 @@ _ROUNDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class WrongModel(Attack):
-    """Every aggregator colludes, and stores the wrong model like an honest one."""
+    """Every aggregator colludes, and publishes the wrong model's file as an honest one would."""
 
     name: ClassVar[str] = "wrong-model"
     summary: ClassVar[str] = (
         "All aggregators collude, and sign a model that is off by one unit in one coordinate."
     )
     remains: ClassVar[str] = (
-        "Somebody has to watch. Until the proof, parties may train on the wrong model, and that "
-        "work is lost; where nobody proves it within the challenge period, it is final."
+        "At least one honest watcher must run. Until its proof, parties may train from the wrong "
+        "model, and that work is lost. Without a proof in the challenge period, it becomes final."
     )
 
     watched: bool = True
@@ -66,7 +66,7 @@ def _sign_a_wrong_model(scene: Scene, tell: Tell) -> AcceptedFraud:
     tell(
         ATTACKER,
         f"All {_AGGREGATORS} aggregators add one unit, 2^-24, to one of the {size} values of the "
-        "right model, and sign that.",
+        "correct model, and sign the result.",
     )
     tell(
         PROTOCOL,

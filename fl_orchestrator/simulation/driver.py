@@ -1,6 +1,6 @@
-"""Drives roles on a development chain: gives them turns, and lets time pass when none acts.
+"""Drives roles on a development chain: gives them steps in turn, and advances the time when idle.
 
-Only this mines blocks and moves time; roles never do.
+Only this module mines blocks and moves the chain's clock; roles never do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_TURNS: Final = 10_000
 
 
 class StuckFederation(ChainError):
-    """No role has anything to do and time does not help."""
+    """No role has anything to do, and no deadline is left that would change this."""
 
 
 def run_until(
@@ -27,7 +27,7 @@ def run_until(
     schedules: Collection[Schedule],
     done: Callable[[Observation], bool],
 ) -> Observation:
-    """Give the roles turns, in their order, until ``done``; what was seen then.
+    """Give the roles steps, in their order, until ``done``; return the last observation.
 
     Raises StuckFederation, and whatever a role raises.
     """
@@ -35,15 +35,15 @@ def run_until(
         seen = observe()
         if done(seen):
             return seen
-        # Looking at the chain takes milliseconds here: who has nothing new to say is not asked.
+        # Reading the chain takes milliseconds here, so roles that are not due are skipped.
         steps = [schedule.ask(seen) for schedule in schedules if schedule.is_due(seen)]
         if not any(step.action for step in steps):
             pass_time(chain, seen, [schedule.wait for schedule in schedules])
-    raise StuckFederation(f"Nothing came of {_MAX_TURNS} turns.")
+    raise StuckFederation(f"The end was not reached after {_MAX_TURNS} turns.")
 
 
 def pass_time(chain: DevelopmentChain, seen: Observation, waits: Collection[Wait] = ()) -> None:
-    """Mine one empty block, at the next moment that changes anything."""
+    """Mine one empty block, at the next time that a deadline or a role waits for."""
     current = seen.current
     if current.phase is Phase.SEEDING:
         chain.mine()
@@ -59,6 +59,6 @@ def pass_time(chain: DevelopmentChain, seen: Observation, waits: Collection[Wait
     later = moments.next_time(seen.timestamp)
     if later is None:
         raise StuckFederation(
-            f"Round {current.round} is in phase {current.phase.name} and nobody can go on."
+            f"Round {current.round} is in phase {current.phase.name} and no role can continue."
         )
     chain.mine(later - seen.timestamp)

@@ -1,6 +1,6 @@
-"""A data set dealt to parties, trained by a simulated federation, and compared.
+"""A data set, partitioned among the parties of a simulated federation, trained and compared.
 
-This is what `flo demo` shows and what the accuracy benchmarks measure.
+`flo demo` shows an experiment, and the accuracy benchmarks measure one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ANY_GENESIS: Final = Genesis(bytes(32), Cid(bytes(32), RAW))
 
 @dataclass(frozen=True, slots=True)
 class RewardShare:
-    """What an account has at the end, in wei."""
+    """The stake and the credit of an account at the end, in wei."""
 
     role: str
     address: str
@@ -49,10 +49,10 @@ class RewardShare:
 
 
 class Experiment:
-    """One run in ``directory``, which is left readable after every round.
+    """One run in ``directory``, whose files form a readable record after every round.
 
-    Making it loads the data, builds the model, deploys the contracts and registers everybody. Only
-    when the options and the data are known to be usable is an earlier run in the directory deleted.
+    Creating it loads the data, builds the model, deploys the contracts and registers all accounts.
+    An earlier run in the directory is deleted only after the options and the data were checked.
     """
 
     def __init__(self, options: Options, directory: Path) -> None:
@@ -95,14 +95,14 @@ class Experiment:
         return loss, metrics["accuracy"]
 
     def accuracy_by_group(self, weights: list[Any]) -> dict[str, float]:
-        """Accuracy on the test rows of each natural group, each hospital say."""
+        """Accuracy on the test rows of each natural group, for example of each hospital."""
         return {
             name: KerasTrainer(self.model, rows).evaluate(weights, {})[2]["accuracy"]
             for name, rows in self.data.test_groups.items()
         }
 
     def settle(self) -> list[RewardShare]:
-        """Make every round final, credit the rewards, and list what everybody has."""
+        """Make every round final, credit the rewards, and list the shares of all accounts."""
         self.simulation.settle()
         shares = []
         for role, signers in (
@@ -117,7 +117,7 @@ class Experiment:
         return shares
 
     def compare(self, progress: Callable[[], None] = lambda: None) -> Comparison:
-        """Train every party alone and all data pooled, as the federation did.
+        """Train each party's data alone, and all data pooled, with the federation's settings.
 
         ``progress`` is called after each of these ``parties + 1`` trainings.
         """

@@ -22,7 +22,11 @@ class BadOptions(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run. ``participants`` None draws everybody; ``partition`` None is the task's own."""
+    """The options of a run.
+
+    Without ``participants`` a round draws all parties; without ``partition`` the rows are
+    partitioned as the task says.
+    """
 
     dataset: str = "breast-cancer"
     parties: int = 10

@@ -1,7 +1,7 @@
 """A whole federation in one process, on a deterministic development chain.
 
-The roles are the real ones, until one is replaced by another. With one seed every run gives the
-same blocks, draws and models.
+The roles are the real ones, until a caller replaces one. Runs with the same seed give the same
+blocks, draws and models.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _BALANCE: Final = 1_000 * ETHER
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many take part in a simulation, and on what terms.
+    """The numbers of participants in a simulation, and the federation's terms.
 
-    Where there are watchers, the aggregators answer their demands.
+    If there are watchers, the aggregators answer their demands.
     """
 
     aggregators: int
@@ -66,10 +66,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """What a round did.
+    """The result of a round.
 
-    ``clipped`` is the largest fraction of clipped values in any party's last update; ``gas`` the
-    sum over all transactions, by the calls' labels.
+    ``clipped`` is the largest fraction of clipped values in any party's last update; ``gas`` is the
+    gas of all transactions, by the calls' labels.
     """
 
     round: int
@@ -83,7 +83,7 @@ class RoundReport:
     gas: dict[str, int]
 
     def entry(self, loss: float, accuracy: float) -> RoundEntry:
-        """What the record of a run has of this round, with the measures of the head after it."""
+        """This round's entry in the record of a run, with the metrics of the head after it."""
         return RoundEntry(
             round=self.round,
             accepted=self.accepted,
@@ -128,7 +128,7 @@ class _Accounts:
 
 
 class _Nobody:
-    """Does nothing, ever."""
+    """A role that never does anything."""
 
     def step(self) -> base.Step:
         return base.Step(wait=base.NEVER)
@@ -150,10 +150,10 @@ class _GasMeter:
 
 
 class Simulation:
-    """A federation of ``trainers``, one per party, whose files live under ``directory``.
+    """A federation of ``trainers``, one per party, with its files in ``directory``.
 
-    `party`, `aggregator` and `watcher` make new objects over the same files: calling one is a
-    restart of that process, once `replace` puts it in the place of the old one.
+    `party`, `aggregator` and `watcher` create new objects for the same files. To simulate a restart
+    of a process, create its role anew and pass it to `replace`.
     """
 
     def __init__(
@@ -212,18 +212,18 @@ class Simulation:
         return self.federation.observe(account or self.accounts.keeper.address)
 
     def replace(self, account: str, role: base.Worker | None) -> None:
-        """Let this role act for an account from now on, or nobody."""
+        """Let this role act for an account from now on, or no role if it is None."""
         self._schedules[account] = Schedule(role or _Nobody())
 
     def follow(self, hook: HistoryHook) -> None:
-        """Tell a hook of each round that is accepted or revoked from now on, and of those before.
+        """Call a hook for each round that is accepted or revoked, from the first round on.
 
-        It is called between turns of the roles, each time that `run_until` looks at the chain.
+        It is called between steps of the roles, each time that `run_until` reads the chain.
         """
         self._hooks.append((HistoryFollower(self.federation), hook))
 
     def run_until(self, done: Callable[[Observation], bool]) -> Observation:
-        """Let everybody act, and time pass when nobody does, until ``done``."""
+        """Give all roles steps, and advance the time when none acts, until ``done``."""
 
         def reported(seen: Observation) -> bool:
             for follower, hook in self._hooks:
@@ -266,7 +266,7 @@ class Simulation:
         )
 
     def settle(self) -> dict[str, int]:
-        """Let time pass until every round is final and its rewards are credited; the gas of it."""
+        """Run until every round is final and its rewards are credited; return the gas used."""
         seen = self.run_until(lambda o: o.final_height == o.head.height)
         self.run_until(
             lambda _: all(map(self.federation.distributed, range(seen.head.height, 0, -1)))
@@ -281,7 +281,7 @@ class Simulation:
         return float_view(self.manifest.layout, self._vectors.load(file))
 
     def sender(self, signer: LocalSigner) -> Sender:
-        """Sends an account's transactions, whose gas is counted with everybody's."""
+        """A sender for an account, whose gas is added to the simulation's total."""
         return Sender(self.chain.web3, signer, self._reverts, on_receipt=self._gas.count)
 
     def _register(self, owner: Sender, rewards: int) -> None:
@@ -307,7 +307,7 @@ class Simulation:
             sender.send(call)
 
     def context(self, signer: LocalSigner, home: str, relay: Relay | None = None) -> Context:
-        """What a role of this account works with, in a directory of the simulation's."""
+        """The context of this account's role, with a home in the simulation's directory."""
         return Context(
             federation=self.federation,
             sender=self.sender(signer),
@@ -364,7 +364,7 @@ class Simulation:
 
 
 def _salts(seed: int, party: int) -> Callable[[int], bytes]:
-    """Salts that a seed decides: on a development chain nothing is secret anyway."""
+    """Salts derived from a seed, because nothing is secret on a development chain."""
 
     def salt(round_number: int) -> bytes:
         text = f"fl-orchestrator development salt\n{seed}\n{party}\n{round_number}"

@@ -323,9 +323,12 @@ def with_nobody_slashing(monkeypatch: pytest.MonkeyPatch) -> Attack:
     ("sabotage", "lost"),
     [
         (with_nobody_watching, "Round 2 ended revoked, and the head went back to the model of"),
-        (with_nobody_slashing, "Every signer lost 100 % of its stake, 0 ETH in all, and half of"),
-        (with_nobody_demanding, "Silence was proof enough in round 2."),
-        (with_fresh_numbers, "Its copy of a root was a duplicate: opened, and not counted."),
+        (with_nobody_slashing, "Every signer lost 100 % of its stake, 0 ETH in total, and half of"),
+        (with_nobody_demanding, "In round 2, the silence was sufficient proof."),
+        (
+            with_fresh_numbers,
+            "Its copy of a root was a duplicate: it was revealed, but not counted.",
+        ),
         (with_free_silence, "The silent party lost 0 ETH of its stake, all of it burnt."),
         (with_three_aggregators, "Round 1 was accepted without it."),
         (with_a_good_file, "Every round was accepted with the honest updates and no other."),
