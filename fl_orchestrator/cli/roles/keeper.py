@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,7 @@ def run(
             process.deployed_at,
             lambda round_number: last is None or round_number <= last,
             process.metrics,
+            time.monotonic,
         )
 
         def finished() -> bool:

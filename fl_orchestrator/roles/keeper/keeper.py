@@ -28,6 +28,7 @@ from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import ANY_TIME, Step, at
+from fl_orchestrator.roles.keeper.idle import IdleChain
 from fl_orchestrator.roles.keeper.outcomes import Outcomes
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
@@ -102,6 +103,7 @@ class Keeper:
 
     A message waits until nobody else's is missing, but for a quarter of what is left of its phase
     at most, so that one transaction carries many. It is kept until the chain has decided on it.
+    With a ``clock``, in seconds, it makes the blocks that a round needs where none come.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Keeper:
         deployed_at: int,
         wants_round: Callable[[int], bool] = lambda _round: True,
         monitor: Monitor | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._federation = federation
         self._sender = sender
@@ -119,6 +122,7 @@ class Keeper:
         self._rounds = RoundIndex(federation, deployed_at)
         self._outcomes = Outcomes(self._rounds, monitor or NoMonitor())
         self._wants_round = wants_round
+        self._idle = IdleChain(sender.address, clock) if clock else None
         self._params = federation.params()
         self._gathering: _Gathering | None = None
         self._last_refusal = ""
@@ -174,6 +178,8 @@ class Keeper:
         elif decision is KeeperDecision.RELAY_ATTESTATIONS:
             yield from self._attestations(seen)
         yield from self._distributions(seen)
+        if self._idle and (call := self._idle.block_needed(seen)):
+            yield _Duty(call)
 
     # ------------------------------------------------------------------ messages
 
