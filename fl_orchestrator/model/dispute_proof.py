@@ -66,11 +66,26 @@ def prove_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) 
     hasher = TreeHasher(layout, meta.kind.dtype)
     for block in reader.blocks():
         hasher.update(block)
+    chunk = _chunk_at(stream, data_start, layout, meta, index)
+    return ChunkProof(index, chunk, hasher.finish().proof(index))
+
+
+def read_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) -> bytes:
+    """One chunk of a canonical file, without reading the others, so that nothing is proven.
+
+    The stream is seekable and stands at the start of the file. Raises VectorFileError.
+    """
+    VectorReader(stream, layout, meta)
+    return _chunk_at(stream, stream.tell(), layout, meta, index)
+
+
+def _chunk_at(
+    stream: BinaryIO, data_start: int, layout: Layout, meta: VectorMeta, index: int
+) -> bytes:
     width = meta.kind.dtype.itemsize
     held = chunk_slice(layout, index)
     stream.seek(data_start + held.start * width)
-    chunk = stream.read((held.stop - held.start) * width).ljust(CHUNK_VALUES * width, b"\0")
-    return ChunkProof(index, chunk, hasher.finish().proof(index))
+    return stream.read((held.stop - held.start) * width).ljust(CHUNK_VALUES * width, b"\0")
 
 
 def first_wrong_coordinate(

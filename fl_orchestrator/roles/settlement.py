@@ -105,8 +105,8 @@ class Bonds:
         made = self._rounds.demands.values()
         return [d for d in made if d.demander == self._address or d.id in answered]
 
-    def due(self, seen: Observation) -> Iterator[Call]:
-        """The calls that credit this account."""
+    def due(self, seen: Observation) -> Iterator[tuple[int, Call]]:
+        """The calls that credit this account, with the demands that they are about."""
         over: dict[int, bool] = {}
         for demand in self.own():
             if demand.id in self._settled:
@@ -114,7 +114,7 @@ class Bonds:
             if demand.round not in over:
                 over[demand.round] = self._is_over(seen, demand.round)
             if over[demand.round] and self._is_due(demand):
-                yield self._federation.settle_bond(demand.id)
+                yield demand.id, self._federation.settle_bond(demand.id)
 
     def _is_over(self, seen: Observation, round_number: int) -> bool:
         """Whether a round is orphaned or final."""

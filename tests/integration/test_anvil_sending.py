@@ -321,6 +321,32 @@ def test_independent_calls_are_sent_together_and_mined_in_one_block(
     mine(node)
 
 
+def test_calls_that_are_started_are_not_waited_for(node: AnvilNode, key: LocalSigner) -> None:
+    account = Account(node, key)
+    flight = account.sender.start([transfer(v) for v in range(1, 4)])
+    assert (flight.done, flight.collect(), flight.waiting) == (False, [], 3)
+    mine(node)
+    assert [type(outcome) for outcome in flight.collect()] == [Receipt] * 3
+    assert (flight.done, flight.collect()) == (True, [])
+
+
+def test_what_was_started_and_is_forgotten_does_not_hold_up_what_is_sent_after_it(
+    node: AnvilNode, key: LocalSigner
+) -> None:
+    """Its fee is below the chain's: nobody but the sender of the next call offers more for it."""
+    account = Account(node, key, bump_after=0.2)
+    flight = account.sender.start([transfer(1), transfer(2)])
+    node.rpc("anvil_setNextBlockBaseFeePerGas", hex(5 * GWEI))
+    mine(node)
+    sent = account.sends(3)
+    deadline = time.monotonic() + PATIENCE
+    while not sent.done() and time.monotonic() < deadline:
+        mine(node)
+        time.sleep(0.2)
+    assert sent.result(0).label == "transfer"
+    assert [type(outcome) for outcome in flight.collect()] == [Receipt] * 2
+
+
 def test_what_is_sent_together_fits_into_one_block(node: AnvilNode, key: LocalSigner) -> None:
     account = Account(node, key)
     limit = node.rpc("eth_getBlockByNumber", "latest", False)["gasLimit"]

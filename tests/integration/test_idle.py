@@ -67,7 +67,7 @@ def workers(context: Context, role: str) -> list[Worker]:
         return [Keeper(context.federation, context.sender, Mailbox(), 0)]
     if role == "watcher":
         return [Watcher(context)]
-    return [Aggregator(context), Responder(context, context.round_index())]
+    return [Aggregator(context, Responder(context, context.round_index()))]
 
 
 @pytest.fixture(scope="module")

@@ -324,16 +324,17 @@ def test_answers_are_paid_when_the_round_is_final(tmp_path: Path) -> None:
     depth = federation.manifest.layout.depth
     federation.send(federation.outsider, federation.federation.demand(1, depth, 0, BOND))
     federation.send(federation.outsider, federation.federation.demand(1, 0, 2, 2 * BOND))
-    assert [signer.step().action for _ in range(3)] == ["answer", "answer", None]
+    assert [signer.step().action for _ in range(2)] == ["answer", None]
+    assert signer.answered == 2
     federation.pass_until(federation.federation.window(1).final_at)
     federation.send(federation.keeper_key, federation.federation.finalize())
     fork = Fork(federation.chain)
-    assert [signer.step().action for _ in range(3)] == ["settleBond", "settleBond", None]
+    assert [signer.step().action for _ in range(2)] == ["settleBond", None]
     assert federation.observe(federation.aggregators[0]).credit == 3 * BOND // 2
     # And again, where a reorganisation undoes it.
     fork.reorganise()
     assert federation.observe(federation.aggregators[0]).credit == 0
-    assert [signer.step().action for _ in range(3)] == ["settleBond", "settleBond", None]
+    assert [signer.step().action for _ in range(2)] == ["settleBond", None]
     assert federation.observe(federation.aggregators[0]).credit == 3 * BOND // 2
     assert stakes(federation) == [ETHER]
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation, Phase, Update
@@ -70,6 +71,7 @@ def vector_federation(
     updates: int = 3,
     aggregators: int = 1,
     aggregator_stake: int = 0,
+    chain: Callable[[dict[str, int]], DevelopmentChain] = DevelopmentChain,
     **terms: Any,
 ) -> SmallFederation:
     manifest = vector_manifest(parameters, rule)
@@ -82,6 +84,7 @@ def vector_federation(
         manifest=manifest,
         weights=weights,
         aggregator_stake=aggregator_stake,
+        chain=chain,
     )
 
 

@@ -110,7 +110,9 @@ class SmallFederation:
         stakes: Sequence[int] | None = None,
         weights: Sequence[NDArray[np.float32]] | None = None,
         aggregator_stake: int = 0,
+        chain: Callable[[dict[str, int]], DevelopmentChain] = DevelopmentChain,
     ) -> None:
+        """``chain`` makes a chain in which accounts have so many wei."""
         self.directory = directory
         self.terms = terms or consortium(parties)
         self.manifest = manifest or small_manifest()
@@ -127,7 +129,7 @@ class SmallFederation:
             *self.parties,
             *self.aggregators,
         )
-        self.chain = DevelopmentChain({s.address: 1_000 * ETHER for s in everybody})
+        self.chain = chain({s.address: 1_000 * ETHER for s in everybody})
         self.reverts = RevertDecoder.of_artifact("Federation")
         self.receipts: list[Receipt] = []
         self.genesis: Genesis = publish(

@@ -40,12 +40,17 @@ def _as_it_is(event: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A contract call that can be sent. ``label`` names it in reports; ``value`` is in wei."""
+    """A contract call that can be sent. ``label`` names it in reports; ``value`` is in wei.
+
+    With ``gas``, which has to be enough, it is sent without an estimate: that is faster, and
+    nothing tells before it is mined that the contract refuses it.
+    """
 
     to: ChecksumAddress | None
     data: bytes
     value: int
     label: str
+    gas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import structlog
 from pydantic.alias_generators import to_snake
+from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.contract import Call, Contract
@@ -20,7 +22,13 @@ from fl_orchestrator.chain.event_types import (
     counted,
 )
 from fl_orchestrator.chain.types import Demand, Fraud, Role, Window
+from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result
+
+_log = structlog.get_logger(__name__)
+
+# What comes of a pending block that is not one.
+_UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 _Event = TypeVar("_Event", bound=Any)
 
@@ -52,6 +60,21 @@ class Disputes(Contract):
     def registered_at(self, challenge: bytes) -> int:
         """The block in which the challenge with this hash was registered; 0 if it was not."""
         return int(self._read("registeredAt", challenge))
+
+    def pending_answers(self) -> frozenset[int]:
+        """The demands for which the node shows an answer that is not mined yet.
+
+        Many nodes show none, and what a node shows nobody has to send: this can only save gas.
+        """
+        selector = self._functions["answer"].selector
+        try:
+            with self.reverts.translated():
+                block: Any = self.web3.eth.get_block("pending", full_transactions=True)
+            found = (_answered_demand(sent, self.address, selector) for sent in block.transactions)
+            return frozenset(number for number in found if number is not None)
+        except (ChainError, Web3Exception, *_UNREADABLE) as error:
+            _log.debug("no pending block", reason=str(error))
+            return frozenset()
 
     # ------------------------------------------------------------------ events
 
@@ -141,6 +164,13 @@ class Disputes(Contract):
 
     def settle_bond(self, demand_id: int) -> Call:
         return self._call("settleBond", demand_id)
+
+
+def _answered_demand(transaction: Any, address: str, selector: bytes) -> int | None:
+    """The demand that a transaction answers; None if it does something else."""
+    data = bytes(transaction["input"])
+    is_answer = transaction.get("to") == address and data[:4] == selector and len(data) >= 36
+    return int.from_bytes(data[4:36], "big") if is_answer else None
 
 
 def typed(cls: type[_Event], log: Any) -> _Event:

@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 # The most gas that one item of a batch takes (benchmarks/gas.py), rounded up.
 ADMISSION_GAS: Final = 30_000
+ANSWER_GAS: Final = 160_000
 COMMIT_GAS: Final = 60_000
 REVEAL_GAS: Final = 90_000
 SIGNATURE_GAS: Final = 40_000

@@ -22,6 +22,7 @@ from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.endpoints import RpcUnavailable
 from fl_orchestrator.chain.sending.fees import Fees, highest, market_fees
+from fl_orchestrator.chain.sending.flight import Flight, Receipt
 from fl_orchestrator.chain.sending.pending import (
     PendingTransaction,
     SendPolicy,
@@ -33,6 +34,7 @@ from fl_orchestrator.errors import ChainError
 
 __all__ = [
     "DEFAULT_POLICY",
+    "Flight",
     "InsufficientFunds",
     "Receipt",
     "SendPolicy",
@@ -61,16 +63,16 @@ class InsufficientFunds(ChainError):
     """The account cannot pay the value and the gas."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A mined transaction. ``label`` is that of its call; ``fee`` is the cost of its gas in wei."""
+@dataclass(slots=True)
+class _Means:
+    """What the account has for the calls that are sent at once, and what it offers for gas.
 
-    label: str
-    transaction: bytes
-    block_number: int
-    gas_used: int
-    contract_address: str | None
-    fee: int = 0
+    ``nonce`` is the one that comes next, None before it was asked for.
+    """
+
+    balance: int
+    fees: Fees
+    nonce: int | None = None
 
 
 class Sender:
@@ -96,6 +98,7 @@ class Sender:
         # not held while waiting for its receipt.
         self._lock = threading.Lock()
         self._in_flight: set[int] = set()
+        self._flights: list[Flight] = []
 
     @property
     def address(self) -> str:
@@ -109,42 +112,62 @@ class Sender:
         transaction, and TransactionFailed when it was sent without success.
         """
         with self._lock:
-            gas, fees = self._estimate(call)
-            pending = self._launch(call, gas, fees)
+            means = self._means()
+            pending = self._launch(call, self._estimate(call, means), means)
         return self._finish(pending)
 
     def send_together(self, calls: Iterable[Call]) -> list[Receipt | ChainError]:
-        """Send calls one after the other with consecutive nonces, then wait for all of them.
+        """Send calls as `start` does, and wait for all of them.
 
-        None of them may depend on another. Only as many calls are sent as fit into one block; the
-        caller reads the chain again before it sends the rest. The result has, for each call that
-        was tried, in order, its receipt, or the error that `send` would raise. If nothing was sent
-        because of the account and not the call (no coin, no budget, no node), that error is raised.
+        The answer has, for each call that was tried, in order, its receipt, or the error that
+        `send` would raise.
         """
-        pending: list[PendingTransaction | ChainError] = []
+        flight = self.start(calls)
+        pause = _FIRST_PAUSE_SECONDS
+        outcomes = flight.collect()
+        while not flight.done:
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LAST_PAUSE_SECONDS)
+            outcomes += flight.collect()
+        return outcomes
+
+    def start(self, calls: Iterable[Call]) -> Flight:
+        """Send calls one after the other with consecutive nonces, and wait for none of them.
+
+        None of them may depend on another. Calls beyond what one block can take are not sent, so
+        that the caller looks at the chain again in between. A call that the contract refuses is
+        not sent, and its error is its outcome. An error that concerns the account and not the call
+        (no coin, no budget, no node) is raised if nothing was sent.
+        """
+        sent: list[PendingTransaction | ChainError] = []
         with self._lock:
-            room = self.block_gas()
+            means, room = self._means(), self.block_gas()
             for call in calls:
                 try:
-                    gas, fees = self._estimate(call)
+                    gas = self._estimate(call, means)
                     room -= gas
-                    if room < 0 and pending:
+                    if room < 0 and sent:
                         break
-                    pending.append(self._launch(call, gas, fees))
+                    sent.append(self._launch(call, gas, means))
                 except ContractReverted as error:
-                    pending.append(error)
+                    sent.append(error)
                 except ChainError as error:
-                    if not any(isinstance(sent, PendingTransaction) for sent in pending):
+                    if not any(isinstance(one, PendingTransaction) for one in sent):
                         raise
-                    _log.warning("sent only a part", calls=len(pending), reason=error.message)
+                    _log.warning("sent only a part", calls=len(sent), reason=error.message)
                     break
-        return [self._outcome(sent) for sent in pending]
+            flight = Flight(sent, self._advance)
+            self._flights = [other for other in self._flights if not other.done]
+            if flight.launched:
+                self._flights.append(flight)
+        return flight
 
     def check(self, call: Call) -> int:
         """Return the gas that the call would take; raises what sending it would raise."""
-        gas, fees = self._estimate(call)
+        means = self._means()
+        gas = self._estimate(call, means)
         if self.policy.budget is not None:
-            self.policy.budget.check(self._gas_limit(gas) * highest(fees), call.value)
+            self.policy.budget.check(self._gas_limit(gas) * highest(means.fees), call.value)
         return gas
 
     def block_gas(self) -> int:
@@ -152,21 +175,34 @@ class Sender:
         with self._reverts.translated():
             return int(self.web3.eth.get_block("latest")["gasLimit"])
 
-    def _outcome(self, sent: PendingTransaction | ChainError) -> Receipt | ChainError:
-        if not isinstance(sent, PendingTransaction):
-            return sent
+    def _advance(self, pending: PendingTransaction) -> Receipt | ChainError | None:
+        """What has become of a transaction; None while it is on its way."""
         try:
-            return self._finish(sent)
+            receipt = self._poll(pending)
+            if receipt is None:
+                if pending.overdue is None:
+                    return None
+                raise pending.overdue
+            return self._mined(pending, receipt)
         except ChainError as error:
+            self._forget(pending)
             return error
+
+    def _forget(self, pending: PendingTransaction) -> None:
+        with self._lock:
+            self._in_flight.discard(pending.nonce)
 
     def _finish(self, pending: PendingTransaction) -> Receipt:
         """Wait until a transaction that was sent is confirmed, and return its receipt."""
         try:
             receipt = self._wait(pending)
         finally:
-            with self._lock:
-                self._in_flight.discard(pending.nonce)
+            self._forget(pending)
+        return self._mined(pending, receipt)
+
+    def _mined(self, pending: PendingTransaction, receipt: TxReceipt) -> Receipt:
+        """Count a transaction that is in a block. Raises TransactionFailed when it reverted."""
+        self._forget(pending)
         with self._reverts.translated():
             mined = self._settle(pending, receipt)
         if receipt["status"] != 1:
@@ -179,20 +215,20 @@ class Sender:
 
     # ------------------------------------------------------------------ sending
 
-    def _launch(self, call: Call, gas: int, fees: Fees) -> PendingTransaction:
-        """Send a transaction. The caller holds the lock, and must call `_finish` afterwards."""
+    def _launch(self, call: Call, gas: int, means: _Means) -> PendingTransaction:
+        """Send a transaction. The caller holds the lock, and must follow it until it is mined."""
         transaction: dict[str, Any] = {
-            "chainId": self.web3.eth.chain_id,
-            "gas": self._gas_limit(gas),
+            "chainId": self._chain_id,
+            "gas": self._gas_limit(gas) if call.gas is None else gas,
             "value": call.value,
             "data": call.data,
-            **fees,
+            **means.fees,
         }
         if call.to is not None:
             transaction["to"] = call.to
         attempt = 1
         while True:
-            transaction["nonce"] = self._next_nonce()
+            transaction["nonce"] = self._next_nonce(means.nonce)
             pending = PendingTransaction(
                 *(self.web3, self.signer, self._reverts, self.policy),
                 *(call, dict(transaction)),
@@ -202,8 +238,11 @@ class Sender:
                 with self._reverts.translated():
                     pending.launch()
                 self._in_flight.add(pending.nonce)
+                means.nonce = pending.nonce + 1
+                means.balance -= call.value + transaction["gas"] * highest(pending.fees)
                 return pending
             except RequestRefused as refusal:
+                means.nonce = None
                 if "nonce" not in refusal.message.lower() or attempt == _NONCE_ATTEMPTS:
                     raise
             attempt += 1
@@ -213,27 +252,42 @@ class Sender:
         """Whether this sender has a pending transaction with a lower nonce."""
         return any(other < nonce for other in tuple(self._in_flight))
 
-    def _next_nonce(self) -> int:
-        """The first nonce that is neither mined nor in a pending transaction of this sender."""
-        address = Web3.to_checksum_address(self.address)
-        with self._reverts.translated():
-            nonce = int(self.web3.eth.get_transaction_count(address, "latest"))
-        while nonce in self._in_flight:
-            nonce += 1
-        return nonce
+    def _next_nonce(self, known: int | None) -> int:
+        """The first nonce that is neither mined nor in a pending transaction of this sender.
+
+        ``known``: the nonce after the last transaction, if there is no need to ask the node.
+        """
+        if known is None:
+            address = Web3.to_checksum_address(self.address)
+            with self._reverts.translated():
+                known = int(self.web3.eth.get_transaction_count(address, "latest"))
+        while known in self._in_flight:
+            known += 1
+        return known
+
+    @functools.cached_property
+    def _chain_id(self) -> int:
+        return int(self.web3.eth.chain_id)
+
+    def _poll(self, pending: PendingTransaction) -> TxReceipt | None:
+        """The receipt of a transaction that is confirmed. An outage of the node is no failure."""
+        try:
+            with self._reverts.translated():
+                return pending.poll()
+        except (RpcUnavailable, RequestRefused):
+            if pending.overdue:
+                raise
+            return None
 
     def _wait(self, pending: PendingTransaction) -> TxReceipt:
-        """Wait for the receipt of a transaction, also through an outage of the node."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            try:
-                with self._reverts.translated():
-                    receipt = pending.poll()
-                if receipt is not None:
-                    return receipt
-            except (RpcUnavailable, RequestRefused):
-                if pending.overdue:
-                    raise
+            # What was started and is not waited for may be in the way.
+            for flight in tuple(self._flights):
+                flight.advance_before(pending.nonce)
+            receipt = self._poll(pending)
+            if receipt is not None:
+                return receipt
             if failure := pending.overdue:
                 raise failure
             time.sleep(pause)
@@ -261,25 +315,32 @@ class Sender:
         limit = int(gas * _GAS_MARGIN)
         return limit if limit <= _GAS_OF_ANY_BLOCK else max(gas, min(limit, self.block_gas()))
 
-    def _estimate(self, call: Call) -> tuple[int, Fees]:
-        """The gas of a call that the account can pay, and the fees to offer."""
-        address = Web3.to_checksum_address(self.address)
+    def _means(self) -> _Means:
+        """What the account has and has to offer now. Raises FeeTooHigh."""
+        with self._reverts.translated():
+            balance = self.web3.eth.get_balance(Web3.to_checksum_address(self.address))
+            return _Means(balance, market_fees(self.web3, self.policy.max_fee_per_gas))
+
+    def _estimate(self, call: Call, means: _Means) -> int:
+        """The gas of a call that the account can pay."""
+        if call.gas is not None:
+            self._require(means.balance, call, call.value + call.gas * highest(means.fees))
+            return call.gas
         transaction: TxParams = {
-            "from": address,
+            "from": Web3.to_checksum_address(self.address),
             "data": call.data,
             "value": Web3.to_wei(call.value, "wei"),
         }
         if call.to is not None:
             transaction["to"] = call.to
+        # Check the balance first: nodes refuse to estimate a call that the account cannot pay, each
+        # with a different message.
+        self._require(means.balance, call, call.value)
         with self._reverts.translated(call.data):
-            balance = self.web3.eth.get_balance(address)
-            # Check the balance first: nodes refuse to estimate a call that the account cannot pay,
-            # each with a different message.
-            self._require(balance, call, call.value)
             gas = self.web3.eth.estimate_gas(transaction)
-            fees = market_fees(self.web3, self.policy.max_fee_per_gas)
-        self._require(balance, call, call.value + self._gas_limit(gas) * highest(fees))
-        return gas, fees
+        limit = self._gas_limit(gas)
+        self._require(means.balance, call, call.value + limit * highest(means.fees))
+        return gas
 
     def _require(self, balance: int, call: Call, needed: int) -> None:
         if balance < needed:

@@ -181,7 +181,7 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
             retention=Retention(chain, store, process.home / "kept-as-aggregator.json"),
         )
         responder = Responder(context, context.round_index())
-        done = process.serve(Aggregator(context), responder)
+        done = process.serve(Aggregator(context, responder))
     show_done(done, json_output)
 
 
@@ -205,12 +205,14 @@ def answer(
         from fl_orchestrator.roles.aggregator.responder import Responder
 
         context = process.context(process.manifest())
-        role = Responder(context, context.round_index())
-        sent = process.serve(role, finished=lambda: once, once=once, timeout=timeout)
+        role = Responder(context, context.round_index(), at_once=True)
+        sent = process.serve(
+            role, finished=lambda: once and not role.busy, once=once, timeout=timeout
+        )
     if json_output:
-        print_json({"sent": dict(sent)})
+        print_json({"sent": {**sent, **({"answer": role.answered} if role.answered else {})}})
         return
-    say(f"Answered {sent['answer']} demands.")
+    say(f"Answered {role.answered} demands.")
 
 
 @app.command()

@@ -11,6 +11,7 @@ import structlog
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
 from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.aggregator.responder import Responder
@@ -89,6 +90,7 @@ class Aggregator:
         self._min_updates = context.federation.params().min_updates
         self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
+        self._attested_last = False
 
     @property
     def address(self) -> str:
@@ -103,15 +105,37 @@ class Aggregator:
         return any(self._signers(result) >> seat & 1 for result in work.results.values())
 
     def step(self) -> Step:
-        if self._answerer is None:
-            return self._step()
-        answered = self._answerer.step()
-        if answered.action:
-            return answered
-        attested = self._step()
-        return Step(attested.action, attested.wait | answered.wait)
+        """Attest, or answer a batch of demands; where there is both to do, they take turns.
 
-    def _step(self) -> Step:
+        Neither waits for the other to be done, nor fails because the other did.
+        """
+        if self._answerer is None:
+            return self._attest_step()
+        first, second = self._attest_step, self._answerer.step
+        if self._attested_last:
+            first, second = second, first
+        failure: FloError | None = None
+        done = Step(wait=NEVER)
+        try:
+            done = first()
+        except FloError as error:
+            failure = error
+        if done.action is None:
+            try:
+                other = second()
+            except FloError as error:
+                failure = failure or error
+            else:
+                done = Step(other.action, done.wait | other.wait)
+            first = second
+        if done.action is None and failure is not None:
+            raise failure
+        if failure is not None:
+            _log.warning("failed", reason=failure.message)
+        self._attested_last = done.action is not None and first == self._attest_step
+        return done
+
+    def _attest_step(self) -> Step:
         seen = self._federation.observe(self.address)
         if self._retention is not None:
             self._retention.release(seen)

@@ -183,7 +183,11 @@ class Watcher:
             if checked := self._check_one(seen, wake_ats):
                 return checked
             raise
-        step = urgent or self._check_one(seen, wake_ats) or self._send_one(self._bonds.due(seen))
+        step = (
+            urgent
+            or self._check_one(seen, wake_ats)
+            or self._send_one(call for _, call in self._bonds.due(seen))
+        )
         return step or self._send_one(self._rewards(seen))
 
     def _prosecute(self, seen: Observation, wake_ats: list[int]) -> Step | None:
