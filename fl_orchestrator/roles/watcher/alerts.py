@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from fl_orchestrator.chain.contract.events import signers_of
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
+from fl_orchestrator.roles.recomputation import UnavailableBase
+from fl_orchestrator.roles.watcher.descent import BondTooHigh, TooLate
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +33,15 @@ class AlertKind(StrEnum):
     WRONG_CID = "wrong CID"
     REFUSED = "refused"
     LEFT_OUT = "updates left out"
+
+
+#: What people are told of these errors.
+KIND_OF_ERROR: Final[dict[type[FloError], AlertKind]] = {
+    UnavailableBase: AlertKind.BASE_UNAVAILABLE,
+    BondTooHigh: AlertKind.BOND_TOO_HIGH,
+    TooLate: AlertKind.TOO_LATE,
+    ContractReverted: AlertKind.REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from fl_orchestrator.roles.recomputation import (
 )
 from fl_orchestrator.roles.settlement import Bonds, Slashes
 from fl_orchestrator.roles.updates import InconsistentEvents
-from fl_orchestrator.roles.watcher.alerts import Alert, AlertKind, Alerts
+from fl_orchestrator.roles.watcher.alerts import KIND_OF_ERROR, Alert, Alerts
 from fl_orchestrator.roles.watcher.cases import Case, State
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
 from fl_orchestrator.roles.watcher.prosecution import (
@@ -61,14 +61,6 @@ class WatcherSettings:
     retry_seconds: int = 30
     attempts: int = 3
     secret: bytes | None = None
-
-
-_ALERTS: Final[dict[type[FloError], AlertKind]] = {
-    UnavailableBase: AlertKind.BASE_UNAVAILABLE,
-    BondTooHigh: AlertKind.BOND_TOO_HIGH,
-    TooLate: AlertKind.TOO_LATE,
-    ContractReverted: AlertKind.REFUSED,
-}
 
 
 class Watcher:
@@ -399,4 +391,4 @@ class Watcher:
             for reveal, reason in error.missing:
                 self._alerts.unavailable(case.digest, reveal, reason)
         else:
-            self._alerts.add(_ALERTS[type(error)], case.result.round, case.digest, str(error))
+            self._alerts.add(KIND_OF_ERROR[type(error)], case.result.round, case.digest, str(error))

@@ -240,7 +240,7 @@ def test_a_receipt_that_lacks_something_is_refused(
         "get_transaction_receipt",
         lambda mined: {k: v for k, v in whole(mined).items() if k != "contractAddress"},
     )
-    with pytest.raises(RequestRefused, match="something else than was asked for"):
+    with pytest.raises(RequestRefused, match="not what the request asked for"):
         Sender(chain.web3, RICH, REVERTS).send(transfer(1))
 
 
