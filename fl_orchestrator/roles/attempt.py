@@ -1,4 +1,4 @@
-"""Sends what somebody else may have sent before."""
+"""Sends calls that another account may have sent before; a lost race is not an error."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _log = structlog.get_logger(__name__)
 
 
 def attempt(sender: Sender, call: Call, not_now: Collection[ContractError]) -> bool:
-    """Send a call; False when the contract refuses it by one of these errors, or did in its block.
+    """Send a call; False if the contract refuses it with one of the errors ``not_now``.
 
-    Raises ContractReverted for every other error, and what else Sender raises.
+    The contract may refuse it before it is sent, or in its block. Raises ContractReverted for other
+    errors, and what else Sender raises.
     """
     try:
         receipt = sender.send(call)
@@ -27,7 +28,7 @@ def attempt(sender: Sender, call: Call, not_now: Collection[ContractError]) -> b
         _log.info("refused", call=call.label, reason=str(error))
         return False
     except TransactionFailed as error:
-        # Somebody was faster by one block, and nothing is wrong: the next look tells what is left.
+        # Another account won the race by one block. The next step observes what is left to do.
         _log.info("overtaken", call=call.label, reason=error.for_log)
         return False
     _log.info("sent", call=call.label, gas=receipt.gas_used)

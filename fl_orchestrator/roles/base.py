@@ -1,7 +1,7 @@
-"""What every role is: a loop of observe, decide, act that keeps nothing the chain does not know.
+"""The base of every role: a loop of observe, decide, act, whose state is on the chain.
 
-A step also says what it waits for; `fl_orchestrator.roles.schedule` decides from that when the role
-is asked again, in a simulation and in a process alike.
+A step also returns what the role waits for. From that, `fl_orchestrator.roles.schedule` decides
+when the role gets its next step, in a simulation as well as in a process.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fl_orchestrator.chain.types import Phase
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a role waits for: until one of these comes, asking it again gives the same answer.
+    """The conditions that a role waits for. Until one holds, another step would do nothing.
 
-    ``times`` are the chain's, in seconds; those that have passed mean nothing. ``phases``: the
-    round has moved to one of these. ``events``: there are new blocks, which may have events that no
-    observation shows. ``any_time``: something that is not on the chain at all.
+    ``times`` are times of the chain, in seconds; those in the past are ignored. ``phases``: the
+    round has changed to one of these phases. ``events``: there are new blocks, which may have
+    events that an observation does not contain. ``any_time``: something that is not on the chain.
 
     Waits are combined with ``|``; an empty one never ends.
     """
@@ -41,29 +41,30 @@ class Wait:
         return min((time for time in self.times if time > now), default=None)
 
 
-#: For ever: for a role that never does anything.
+#: Waits for ever, for a role that never does anything.
 NEVER: Final = Wait()
-#: For what others do that no observation shows, or that takes requests to find.
+#: Waits for actions of others that an observation does not contain.
 NEW_EVENTS: Final = Wait(events=True)
-#: For what is not on the chain, as messages and files are not; or for nothing: it has more to do.
+#: Waits for something that is not on the chain, such as a message or a file, or for nothing,
+#: because the role has more to do.
 ANY_TIME: Final = Wait(any_time=True)
 
 
 def at(*times: int) -> Wait:
-    """For the first of these times of the chain that is still to come."""
+    """Waits for the first of these times of the chain that is in the future."""
     return Wait(times=frozenset(times))
 
 
 def in_phase(*phases: Phase) -> Wait:
-    """For the round to move, within one of these phases or to it."""
+    """Waits for a change of the round in one of these phases, or to one of them."""
     return Wait(phases=frozenset(phases))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one turn of a role did, and what it ``wait``s for now.
+    """The result of one step of a role, and the conditions that it waits for now.
 
-    ``action`` names what it did, or is None when there was nothing to do.
+    ``action`` names the action, or is None if there was nothing to do.
     """
 
     action: str | None = None

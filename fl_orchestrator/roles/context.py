@@ -1,4 +1,4 @@
-"""What a role works with: its federation, account, store, model and directory, in one object."""
+"""A role's context: its federation, account, store, manifest and directory in one object."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NO_MONITOR: Final = NoMonitor()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadContext:
-    """What it takes to read a federation's models and to check them.
+    """The context for reading and checking a federation's models.
 
-    ``home`` is a directory that nobody else writes to. ``deployed_at`` is the block from which the
-    federation's events are searched. Figures go to the ``monitor``. With a ``retention`` the store
-    keeps what was used, for as long as a dispute may need it.
+    ``home`` is a directory that no other process writes to. ``deployed_at`` is the first block of
+    the search for the federation's events. Metrics are reported to ``monitor``. With a
+    ``retention`` the store keeps what was used, as long as a dispute may need it.
     """
 
     federation: Federation
@@ -45,13 +45,13 @@ class ReadContext:
         return RoundIndex(self.federation, self.deployed_at)
 
     def vectors(self) -> VectorCache:
-        """The vectors on this disk; makes their directory."""
+        """The cache of vectors on this disk; creates its directory."""
         return VectorCache(self.home / "vectors", self.manifest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(ReadContext):
-    """What a role of one account works with. Without a ``relay`` it sends everything itself."""
+    """The context of one account's role. Without a ``relay`` the role sends everything itself."""
 
     sender: Sender
     relay: Relay | None = None

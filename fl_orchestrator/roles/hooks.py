@@ -16,11 +16,12 @@ class HookFailed(FloError):
 
 
 class HookWorker:
-    """Calls a hook once for each change of the history, one change a step.
+    """Calls a hook once for each change of the history, one change per step.
 
-    ``cursor`` is a file of this hook's own in the directory of the process. What the hook raises is
-    HookFailed, which ends no process: a tracker that cannot be reached must not keep a party from
-    revealing. ``from_head``: a new cursor begins with the present head, not with round 1.
+    ``cursor`` is a file for this hook only, in the directory of the process. An error of the hook
+    becomes HookFailed, after which the process continues: a tracker that is unreachable must not
+    prevent a party from revealing. ``from_head``: a new cursor starts at the present head, not at
+    round 1.
     """
 
     def __init__(
@@ -31,14 +32,14 @@ class HookWorker:
         self._history = HistoryFollower(federation, cursor, from_head=from_head)
 
     def step(self) -> Step:
-        # What another role of the process saw last is new enough, and takes no request.
+        # The last observation of another role in this process is recent enough; it saves a request.
         seen = self._federation.last_seen or self._federation.observe(self._federation.address)
         done = self._history.deliver(self._hook, seen, at_most=1)
         return Step("report round" if done else None)
 
 
 class _Guarded(HistoryHook):
-    """A hook whose errors of any kind are HookFailed."""
+    """Turns all errors of a hook into HookFailed."""
 
     def __init__(self, hook: HistoryHook) -> None:
         self._hook = hook

@@ -17,7 +17,7 @@ class ManifestMismatch(VerificationError):
 
 
 class ManifestParams(TypedDict):
-    """The fields of ``Params`` that follow from a manifest."""
+    """The fields of ``Params`` that a manifest determines."""
 
     rule: RuleKind
     trim_bps: int
@@ -27,7 +27,7 @@ class ManifestParams(TypedDict):
 
 
 def manifest_params(manifest: Manifest) -> ManifestParams:
-    """What the contract of a federation with this manifest is deployed with, and checked for."""
+    """The contract's parameters that a manifest determines, for deployment and for checks."""
     return ManifestParams(
         rule=manifest.rule.kind,
         trim_bps=manifest.rule.trim_bps,
@@ -45,8 +45,8 @@ def manifest_cid(digest: bytes) -> Cid:
 def fetch_manifest(store: ContentStore, params: Params) -> Manifest:
     """The manifest that the contract names.
 
-    Raises ContentError when it cannot be had, ManifestError when it is malformed, and
-    ManifestMismatch when it contradicts the contract.
+    Raises ContentError if it is not available, ManifestError if it is malformed, and
+    ManifestMismatch if it contradicts the contract.
     """
     with store.get(manifest_cid(params.manifest_digest), MAX_MANIFEST_BYTES) as stream:
         manifest = Manifest.from_bytes(stream.read())

@@ -1,4 +1,4 @@
-"""Computes again what a result should have been, by the aggregator's own code."""
+"""Computes the expected model of a result again, with the aggregator's own code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NO_CID: Final = Cid(ZERO_HASH, RAW)
 
 
 class UnavailableUpdates(VerificationError):
-    """Included updates that cannot be had; ``missing`` has each with the reason."""
+    """Included updates that are not available; ``missing`` has each with the reason."""
 
     def __init__(self, missing: Sequence[tuple[RevealedUpdate, FloError]]) -> None:
         named = "; ".join(
@@ -50,12 +50,12 @@ class UnavailableUpdates(VerificationError):
 
 
 class UnavailableBase(VerificationError):
-    """The model that a round started from cannot be had."""
+    """The model that a round started from is not available."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedModel:
-    """What a result should have been: its model's root, and the CID of the canonical file."""
+    """The model that a result should have: its root, and the CID of its canonical file."""
 
     root: bytes
     cid: Cid
@@ -71,12 +71,12 @@ class _BaseModel:
 
 
 class _KnownModels:
-    """Right models on disk, by what identifies their computation."""
+    """A cache on disk of expected models, by the inputs of their computation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._models: dict[str, ExpectedModel] = {}
-        # Whatever is wrong with the file: then everything is computed again.
+        # If the file is missing or damaged, everything is computed again.
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, ContentError):
             for task, (root, cid) in from_json(path.read_bytes()).items():
                 self._models[task] = ExpectedModel(bytes.fromhex(root), Cid.parse(cid))
@@ -91,10 +91,10 @@ class _KnownModels:
 
 
 class Recomputation:
-    """Right models, and proofs against wrong ones, with files under the context's ``home``.
+    """Expected models, and proofs against wrong ones, with files below the context's ``home``.
 
-    What was computed is remembered there, so that a process that starts again need not repeat it;
-    all of it is safe to delete. With a ``retention`` the store keeps the updates that were used.
+    The files are a cache, so that a restarted process need not compute them again; they are safe to
+    delete. With a ``retention`` the store keeps the updates that were used.
     """
 
     def __init__(
@@ -115,18 +115,18 @@ class Recomputation:
         self._known = _KnownModels(context.home / "right-models.json")
 
     def known(self, result: Result) -> ExpectedModel | None:
-        """What was computed before."""
+        """The expected model from the cache, or None."""
         return self._known.get(self._task(result))
 
     def compute(self, result: Result) -> ExpectedModel:
-        """What the result should have been.
+        """The expected model of a result.
 
         Raises UnavailableUpdates, UnavailableBase and InconsistentEvents.
         """
         return self.known(result) or self._compute_anew(result)[1]
 
     def right_file(self, result: Result) -> VectorFile:
-        """The model that the result should have been. Raises what ``compute`` raises."""
+        """The file of the expected model. Raises what ``compute`` raises."""
         known = self.known(result)
         held = known and self._vectors.held(known.root, self._origin.state(result.round))
         return held or self._compute_anew(result)[0]
@@ -145,19 +145,19 @@ class Recomputation:
             try:
                 self._retention.keep([(reveal.cid, update) for update, reveal in updates])
             except ContentError as error:
-                # A favour to others: this process has them on its own disk.
+                # Only other members need them in the store; this process has them on its own disk.
                 _log.warning("updates not kept", round=result.round, reason=str(error))
         return file, right
 
     def release(self, seen: Observation) -> None:
-        """Let the store drop what no dispute needs any more."""
+        """Let the store unpin the vectors that no dispute can need any more."""
         if self._retention is not None:
             self._retention.release(seen)
 
     def claimed_file(self, result: Result) -> VectorFile:
         """The model that the result claims.
 
-        Raises ContentError when nobody shows it, and RootMismatch when it is another one.
+        Raises ContentError if it is not available, and RootMismatch if it has another root.
         """
         meta = self._origin.state(result.round)
         return self._vectors.fetch(self._store, result.global_cid, result.global_root, meta)
@@ -184,9 +184,9 @@ class Recomputation:
         return found
 
     def tree(self, file: VectorFile) -> ChunkTree:
-        """The tree of a file; the last one is kept, since a descent asks for it again and again.
+        """The chunk tree of a file. The last tree is cached, because a descent needs it repeatedly.
 
-        Raises RootMismatch when the file was damaged on this disk.
+        Raises RootMismatch if the file was damaged on this disk.
         """
         if self._tree is None or self._tree.root != file.root:
             with file.path.open("rb") as stream:
@@ -202,7 +202,7 @@ class Recomputation:
         return proof
 
     def challenge_proofs(self, result: Result, claimed: ChunkProof) -> bytes:
-        """The chunk of every included update, of the base and of the claimed model.
+        """The chunks of every included update, of the base and of the claimed model, with paths.
 
         Raises what ``compute`` raises, and RootMismatch.
         """
@@ -227,7 +227,7 @@ class Recomputation:
         return [(f, reveal) for reveal, f in found if isinstance(f, VectorFile)]
 
     def _base(self, result: Result) -> VectorFile:
-        """The model that the result starts from: as it is stored, or else computed again itself."""
+        """The model that the result starts from: from the store, or else computed again."""
         models = self._base_models(result)
         reason = "no accepted round has it"
         for model in models:
@@ -259,6 +259,6 @@ class Recomputation:
         return sorted(models, key=lambda model: model.round, reverse=True)
 
     def _task(self, result: Result) -> str:
-        """What identifies the computation, whatever the result claims of its outcome."""
+        """An identifier of the computation's inputs, independent of the claimed model."""
         task = dataclasses.replace(result, global_root=ZERO_HASH, global_cid=_NO_CID)
         return result_digest(self._origin.chain_id, self._origin.federation, task).hex()

@@ -1,4 +1,4 @@
-"""How signed messages reach a keeper, who puts them on the chain in batches and pays the gas."""
+"""The way of signed messages to a keeper, which sends them in batches and pays the gas."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from fl_orchestrator.model.digests import Result
 _MAX_WAITING: Final = 4096
 _KEPT_ROUNDS: Final = 2
 
-#: An aggregator computes no more results of a round, and signs each once: whoever proposes one set
-#: of updates after the other does not make others compute them all.
+#: The most results of a round that an aggregator computes and signs, so that an aggregator that
+#: proposes many sets of updates cannot make the others compute all of them.
 MAX_RESULTS: Final = 16
-#: A relay has this share of what is left of a phase to get a party's message included.
+#: The fraction of the rest of a phase that a relay has to get a party's message on the chain.
 RELAY_SHARE: Final = 0.5
 
 
 class RelayFailed(ChainError):
-    """A relay did not take a message: it does not answer, or says why."""
+    """A relay did not accept a message: it does not answer, or refuses with a reason."""
 
 
 class Relay(Protocol):
-    """Takes messages for the chain. It may lose them: whoever posts one watches the chain.
+    """Accepts messages for the chain. It may lose them, so the author must observe the chain.
 
-    Every call is safe to repeat, and raises RelayFailed.
+    Every call is idempotent, and raises RelayFailed.
     """
 
     def post_commit(self, round_number: int, commit: SignedCommit) -> None: ...
@@ -39,7 +39,7 @@ class Relay(Protocol):
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
         """Make an update's bytes available; only after the commit phase has closed.
 
-        ``seconds``: how long it may take.
+        ``seconds`` is the timeout of the upload.
         """
         ...
 
@@ -50,7 +50,7 @@ class Relay(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignedResult:
-    """An aggregator's signature, for a keeper to carry."""
+    """An aggregator's signature, for a keeper to send."""
 
     result: Result
     signature: Signature
@@ -61,7 +61,7 @@ _M = TypeVar("_M", SignedCommit, Update, SignedResult)
 
 
 def name_of(message: Message) -> str:
-    """What a message replaces within its round: an earlier one of this name."""
+    """A message's name within its round: it replaces an earlier message of the same name."""
     if isinstance(message, SignedCommit):
         return f"commit {message.party.lower()}"
     if isinstance(message, Update):
@@ -70,10 +70,11 @@ def name_of(message: Message) -> str:
 
 
 class Mailbox:
-    """A relay within one process: a keeper reads what the other roles posted, and removes it.
+    """A relay within one process: a keeper reads the messages that other roles posted, and removes
+    them.
 
-    What waits is kept by round, and of the rounds that are not over only the next two: no number of
-    messages, of whatever round, displaces those of another. Threads may share it.
+    Messages are kept by round, for the current round and a few next ones only. Each round has its
+    own limit, so that messages of one round cannot displace those of another. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -87,7 +88,7 @@ class Mailbox:
         self._put(round_number, commit)
 
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
-        """Nothing: the roles of one process share a store."""
+        """Do nothing, because the roles of one process share a store."""
 
     def post_reveal(self, round_number: int, update: Update) -> None:
         self._put(round_number, update)
@@ -112,7 +113,7 @@ class Mailbox:
                     self._discard(round_number, name_of(message))
 
     def forget_before(self, round_number: int) -> None:
-        """Forget what belongs to earlier rounds, now and when it comes."""
+        """Remove messages of earlier rounds, and ignore those that arrive later."""
         with self._lock:
             self._first = round_number
             for old in [number for number in self._rounds if number < self._first]:

@@ -1,4 +1,4 @@
-"""What a role keeps in its store for others: as long as a dispute may need it, and no longer."""
+"""Keeps vectors in a role's store for others, as long as a dispute may need them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fl_orchestrator.roles.vectors import VectorFile
 
 _log = structlog.get_logger(__name__)
 
-#: A margin with which nothing ever goes: an archive.
+#: A margin with which nothing is ever unpinned: an archive.
 FOREVER: Final = 2**63
 
 
@@ -35,16 +35,16 @@ class _Kept:
 
 
 class Retention:
-    """Pins what a role owes to disputes, and unpins it when nobody can need it any more.
+    """Pins the vectors that disputes may need, and unpins them when no dispute can need them.
 
     An update is needed while any result of its round can be disputed: until the round is final, or,
-    where it did not become part of the history, until its challenge window is over. A model is
-    needed by the rounds that start from it, and the head and its base always are. While withdrawals
-    are held back after a fraud, nothing goes. ``margin`` is how many seconds later what is not
-    needed goes; one challenge period if it is None.
+    if it did not become part of the history, until its challenge window is over. A model is needed
+    by the rounds that start from it; the head and its base are always needed. While withdrawals are
+    blocked after a fraud, nothing is unpinned. ``margin`` is the delay in seconds before a vector
+    that is not needed is unpinned; None means one challenge period.
 
-    ``path`` is a small file that remembers what was kept. Nothing else is ever unpinned: not the
-    manifest, not genesis, not what a person has pinned. Without the file, what is pinned stays.
+    ``path`` is a small file with the list of kept vectors. Nothing else is ever unpinned: not the
+    manifest, not genesis, not what a user has pinned. If the file is lost, all pins stay.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Retention:
         self._released_at = -1
 
     def note(self, vectors: Iterable[tuple[Cid, VectorMeta]]) -> None:
-        """Remember what is about to be pinned, so that it will be unpinned in time."""
+        """Record vectors before they are pinned, so that they are unpinned later."""
         noted = self._read()
         more = {_Kept(meta.round, meta.kind, cid) for cid, meta in vectors if meta.round}
         if more - noted:
@@ -71,11 +71,11 @@ class Retention:
         return any(kept.cid == cid for kept in self._read())
 
     def __len__(self) -> int:
-        """How many vectors it remembers."""
+        """The number of recorded vectors."""
         return len(self._read())
 
     def keep(self, vectors: Sequence[tuple[Cid, VectorFile]]) -> None:
-        """Pin vectors that are on this disk, and put what the store has lost, or never had.
+        """Pin vectors that are on this disk, and put those that the store does not have.
 
         Raises what the store raises.
         """
@@ -89,9 +89,9 @@ class Retention:
                 self._store.put(stream)
 
     def release(self, seen: Observation) -> None:
-        """Unpin what is not needed any more; to be called at any time, does it once a final round.
+        """Unpin what is no longer needed. Safe to call at any time; it acts once per final round.
 
-        What the store does not unpin now, it will at the next final round.
+        If the store cannot unpin a vector now, this is retried at the next final round.
         """
         if seen.final_height == self._released_at:
             return
@@ -131,7 +131,7 @@ class Retention:
             return True
         window = self._federation.window(round_number)
         if window.attest_end == 0:
-            # Nobody has signed anything; a reorganisation might still show otherwise.
+            # No result is signed, but a reorg may still change that.
             return round_number == seen.current.round - 1
         if window.canonical and round_number > final:
             return True
@@ -140,9 +140,9 @@ class Retention:
     def _first_needed_model(self, seen: Observation, first_disputable: int) -> int:
         """The round of the oldest model that is needed.
 
-        The base of a disputable round, revoked or not, is the last model before the first of them
-        that is still in the history, or a later one: that model was in the history when the round
-        was opened, and so was the head, or below it.
+        The base of a disputable round, revoked or not, is never older than the last model in the
+        history before the first disputable round: that model was in the history when the round was
+        opened, so it was the head then, or an ancestor of it.
         """
         height = seen.head.height
         while (base := self._federation.model(height).round) >= first_disputable:
@@ -158,7 +158,7 @@ class Retention:
         except FileNotFoundError:
             return set()
         except (OSError, ValueError, TypeError, ContentError) as error:
-            # What it had stays pinned, which costs disk and nothing else.
+            # Its vectors stay pinned, which only costs disk space.
             _log.error("cannot read what was kept", path=str(self._path), reason=str(error))
             return set()
 

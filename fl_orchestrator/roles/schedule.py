@@ -1,4 +1,4 @@
-"""Decides when a role is asked again, from what it waits for and what is seen of the chain."""
+"""Decides when a role gets its next step, from what it waits for and the observed chain."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from fl_orchestrator.roles.base import NEVER, Step, Wait, Worker
 
 
 class Schedule:
-    """When one worker is asked again.
+    """The time of one worker's next step.
 
-    Who waits for events is asked every ``events_every`` blocks. With ``check_every`` everybody is
-    asked after so many blocks at least: a reorganisation may have dropped what the worker did.
+    A worker that waits for events gets a step every ``events_every`` blocks. With ``check_every``
+    every worker gets one after at most that many blocks, because a reorg may have dropped its
+    transactions.
 
-    To be fair, all observations must be of the same account.
+    All observations must be of the same account.
     """
 
     def __init__(self, worker: Worker, events_every: int = 1, check_every: int = 0) -> None:
@@ -23,7 +24,7 @@ class Schedule:
         self._asked: Observation | None = None
 
     def is_due(self, seen: Observation) -> bool:
-        """Whether the worker's last answer may have changed by what is seen now."""
+        """Whether a step may have something to do, according to this observation."""
         asked, wait = self._asked, self.wait
         if asked is None or wait.any_time or seen.block_number < asked.block_number:
             return True
@@ -35,7 +36,7 @@ class Schedule:
         return seen.current.phase in wait.phases and _moment(seen) != _moment(asked)
 
     def blocks_left(self, seen: Observation) -> int | None:
-        """After how many more blocks it is due, whatever they bring; None: it need not be."""
+        """After how many more blocks it is due in any case; None if no number is fixed."""
         every = self._events_every if self.wait.events else self._check_every
         if self._asked is None or every == 0:
             return None
@@ -44,7 +45,8 @@ class Schedule:
     def ask(self, seen: Observation | None) -> Step:
         """Give the worker a step. Raises what it raises; then it is due again.
 
-        ``seen`` is from before the step, so that what came meanwhile is noticed next time.
+        ``seen`` is an observation from before the step, so that the next check notices changes
+        during the step.
         """
         self._asked = None
         step = self.worker.step()
@@ -53,9 +55,9 @@ class Schedule:
 
 
 def _moment(seen: Observation) -> tuple[object, ...]:
-    """Where the round stands for this account.
+    """The state of the round for this account.
 
-    The seed, the updates and the account's own commit tell what a reorganisation has changed.
+    The seed, the updates and the account's own commit show what a reorg has changed.
     """
     current = seen.current
     updates_hash = current.updates_hash if current.phase >= Phase.ATTEST else b""

@@ -1,4 +1,4 @@
-"""What is due after a dispute: the slashes of those who signed a fraud, and the bonds."""
+"""The settlement of a dispute: slashes of the signers of a fraud, and refunds of bonds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import Demanded, FraudProven
 from fl_orchestrator.chain.types import Observation
 
-# How much of the challenge period others have for the slashes that they are paid for.
+# The fraction of the challenge period that others have to send the slashes that they are paid for.
 _OTHERS_SHARE: Final = 0.5
 _MAX_TRIES: Final = 3
 
@@ -20,8 +20,8 @@ _MAX_TRIES: Final = 3
 class Slashes:
     """The slashes that one account should send, of every signer of every proven fraud.
 
-    Whoever proved a fraud is paid for them. Where that account does nothing (it may be the
-    signers' own), anybody has to, or the fraud costs nothing.
+    The account that proved a fraud is paid for them. If it sends nothing (it may belong to the
+    signers), anybody else must, otherwise the fraud costs nothing.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class Slashes:
         self._taken_over: set[bytes] = set()
 
     def take_over(self, digest: bytes) -> None:
-        """Slash the signers of this result as soon as it is proven, whoever is paid for it.
+        """Slash the signers of this result as soon as it is proven, even if another is paid for it.
 
-        An expired demand pays its demander, who may be one of the signers and will not do it.
+        An expired demand pays its demander, which may be a signer that never slashes itself.
         """
         self._taken_over.add(digest)
 
     def due(self, seen: Observation, wake_ats: list[int]) -> Iterator[Call]:
-        """What can be sent; ``wake_ats`` gets the times when there will be more."""
+        """The calls that can be sent now; adds the times of later ones to ``wake_ats``."""
         for fraud in list(self._rounds.frauds.values()):
             if fraud.digest in self._done:
                 continue
@@ -58,7 +58,7 @@ class Slashes:
                 self._done.add(fraud.digest)
             for seat in seats:
                 yield self._federation.slash_signer(fraud.digest, seat)
-                # Who asks for more could send this one, and the contract refused it.
+                # The caller takes the next call only if the contract refused this one.
                 self._tries[fraud.digest, seat] += 1
 
     def _begin(self, fraud: FraudProven) -> int:
@@ -75,7 +75,7 @@ class Slashes:
         left = signers & ~self._federation.fraud(fraud.digest).slashed
         if not left:
             return
-        # Nobody signs a proven fraud any more.
+        # The list of signers cannot grow: the contract refuses signatures of a proven fraud.
         if fraud.digest not in self._signers:
             self._signers[fraud.digest] = signers_of(
                 self._federation, self._deployed_at, fraud.round, fraud.digest

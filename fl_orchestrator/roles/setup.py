@@ -1,4 +1,4 @@
-"""What a federation starts from: its manifest and genesis in a store, and its parameters."""
+"""The start of a federation: its manifest and genesis in a store, and its parameters."""
 
 from __future__ import annotations
 
@@ -125,12 +125,12 @@ def _is_sampled(terms: Terms) -> bool:
 
 
 def _max_updates(terms: Terms) -> int:
-    """Room for everybody, or for four standard deviations more than a draw expects."""
+    """The limit of updates: all parties, or four standard deviations above the expected draw."""
     if terms.participants < 1 or terms.max_parties < 1:
         raise ImpossibleFederation("A federation needs at least one party.")
     if terms.open_admission and not _is_sampled(terms):
         raise ImpossibleFederation(
-            "Where anybody may register, not everybody can be drawn.",
+            "If anybody may register, a round cannot draw all parties.",
             "Draw fewer with --participants, or admit the parties.",
         )
     room = terms.participants

@@ -1,4 +1,4 @@
-"""Vectors on a role's own disk: fetched, checked against their roots, aggregated block by block."""
+"""A cache of vectors on a role's disk: fetched, checked by root, aggregated block by block."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TEMPORARY: Final = "new-"
 
 
 class RootMismatch(VerificationError):
-    """A file's numbers are not those whose root is on the chain."""
+    """The root of a file's numbers is not the one on the chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class VectorCache:
         directory.mkdir(parents=True, exist_ok=True)
 
     def fetch(self, store: ContentStore, cid: Cid, root: bytes, meta: VectorMeta) -> VectorFile:
-        """The vector from here or from the store.
+        """The vector from the cache or from the store.
 
-        Raises ContentError when the store cannot give it, VectorFileError when it is malformed and
-        RootMismatch when it is another vector.
+        Raises ContentError if the store does not have it, VectorFileError if it is malformed and
+        RootMismatch if it has another root.
         """
         if held := self.held(root, meta):
             return held
@@ -105,7 +105,7 @@ class VectorCache:
         return VectorFile(path, meta, root)
 
     def held(self, root: bytes, meta: VectorMeta) -> VectorFile | None:
-        """The vector if it is here."""
+        """The vector if it is in the cache."""
         path = self._path(meta, root)
         return VectorFile(path, meta, root) if path.exists() else None
 
@@ -153,7 +153,7 @@ class VectorCache:
             return self.write(meta, state)
 
     def forget_rounds_before(self, round_number: int) -> None:
-        """Delete the files of earlier rounds, and what a crash left; nothing may be underway."""
+        """Delete files of earlier rounds and temporary files; no fetch or write may be running."""
         for path in self._directory.iterdir():
             kept = _KEPT_NAME.fullmatch(path.name)
             if path.name.startswith(_TEMPORARY) or (kept and int(kept[1]) < round_number):
@@ -173,7 +173,7 @@ class VectorCache:
 
     @staticmethod
     def _keep(temporary: Path, file: BinaryIO, path: Path) -> None:
-        """Make a whole temporary file the one at ``path``; a crash leaves the old state."""
+        """Atomically rename a complete temporary file to ``path``."""
         file.flush()
         os.fsync(file.fileno())
         temporary.replace(path)

@@ -150,7 +150,7 @@ def test_terms_that_no_contract_takes_are_refused_before_anything_is_sent(site: 
         ("--participants", "3"): "3 of 2 parties cannot be drawn",
         ("--participants", "0"): "0 is not in the range 1 to",
         ("--min-updates", "3"): "3 updates cannot be required of 2 participants",
-        ("--open-admission",): "Where anybody may register",
+        ("--open-admission",): "If anybody may register",
         ("--commit-period", "0"): "0 is not in the range 1 to",
         ("--unbond-period", "2147483648"): "2147483648 is not in the range 1 to",
         ("--reward", "abc"): "'abc' is not an amount",
