@@ -151,14 +151,14 @@ def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ..
 
 
 def saturated_in(layout: Layout, blocks: Iterable[NDArray[np.int32]]) -> tuple[str, ...]:
-    """`saturated_tensors` of a state in flat blocks, in their order."""
+    """`saturated_tensors` for a state that is given as flat blocks, in their order."""
     starts = np.array([tensor.start for tensor in layout.tensors])
     found: set[int] = set()
     first = 0
     for block in blocks:
         if block.size and (block.max() == _INT32.max or block.min() == _INT32.min):
             places = np.flatnonzero((block == _INT32.max) | (block == _INT32.min)) + first
-            # Of tensors that start together all but the last are empty.
+            # If several tensors start at the same position, all but the last are empty.
             found.update((np.searchsorted(starts, places, side="right") - 1).tolist())
         first += block.size
     return tuple(layout.tensors[index].name for index in sorted(found))

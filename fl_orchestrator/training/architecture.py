@@ -1,4 +1,4 @@
-"""A digest of a Keras model's architecture, equal at every site that builds the same one."""
+"""A digest of a Keras model's architecture: sites that build the same model get the same digest."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-# What says nothing of what the model computes, or differs between processes, files or versions:
-# where a class is defined, how a layer is built and compiled, addresses, and first values, which
-# the federation's model replaces.
+# Keys without influence on what the model computes, or that differ between processes, files or
+# versions: the module of a class, how a layer is built and compiled, addresses, and initial values,
+# which the federation's model replaces.
 _LEFT_OUT: Final = frozenset(
     {
         *("module", "registered_name", "build_config", "compile_config", "shared_object_id"),
@@ -17,16 +17,17 @@ _LEFT_OUT: Final = frozenset(
     }
 )
 _FIRST_VALUES: Final = "_initializer"
-# Where a config refers to layers by their names.
+# Keys under which a config refers to layers by their names.
 _REFERENCES: Final = frozenset({"keras_history", "input_layers", "output_layers"})
 
 
 def architecture_of(model: Any) -> str:
     """The hex sha256 of a Keras model's configuration.
 
-    It covers the classes of the layers, their order, connections and settings, and names no layer:
-    unnamed ones get other names in every process. Settings that are None are left out, so that a
-    newer Keras may add some. Raises NotImplementedError for a model without a configuration.
+    It covers the classes of the layers, their order, connections and settings. It does not contain
+    the layers' names, because Keras generates names that differ between processes. Settings that
+    are None are left out, so that a newer Keras may add settings. Raises NotImplementedError for a
+    model without a configuration.
     """
     whole = {"class_name": type(model).__name__, "config": model.get_config()}
     numbers = {name: f"layer {number}" for number, name in enumerate(dict.fromkeys(_names(whole)))}
@@ -35,7 +36,7 @@ def architecture_of(model: Any) -> str:
 
 
 def _names(value: Any) -> Iterator[str]:
-    """The names of all layers in a configuration, those of inner models too, in their order."""
+    """The names of all layers in a configuration, also in nested models, in their order."""
     if isinstance(value, Mapping):
         config = value.get("config")
         is_type = str(value.get("class_name", "")).endswith("DTypePolicy")  # its name is the type's
@@ -71,7 +72,7 @@ def _counts(key: Any, item: Any) -> bool:
 
 
 def _renamed(value: Any, numbers: Mapping[str, str]) -> Any:
-    """References to layers, whose names may stand at any depth of lists."""
+    """Replace layer names by numbers in references, which may be nested lists of any depth."""
     if isinstance(value, list | tuple):
         return [_renamed(item, numbers) for item in value]
     return numbers.get(value, value) if isinstance(value, str) else _canonical(value, numbers)

@@ -201,7 +201,7 @@ def _read_npz(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
 
 
 def _require_distinct_shapes(path: Path, tensors: Sequence[WeightSpec]) -> None:
-    """Arrays without names may be in any order: only their shapes tell which is which."""
+    """Check that arrays without names have different shapes: else two could be exchanged."""
     first: dict[tuple[int, ...], str] = {}
     for tensor in tensors:
         other = first.setdefault(tensor.shape, tensor.name)

@@ -73,7 +73,7 @@ def test_weights_that_are_not_this_models_are_refused(site: Site, tmp_path: Path
     submit(site, tmp_path / "missing.npz").refused(2, "missing.npz does not exist")
     pickled = tmp_path / "weights.pkl"
     pickled.write_bytes(pickle.dumps(right))
-    submit(site, pickled).refused(2, "no file of weights", "pickled files are never read")
+    submit(site, pickled).refused(2, "not a file of weights", "pickled files are never read")
     (tmp_path / "disguised.npz").write_bytes(pickled.read_bytes())
     submit(site, tmp_path / "disguised.npz").refused(2, "is not a readable .npz file")
     np.savez(tmp_path / "objects.npz", **{**right, first: np.full(right[first].shape, {}, object)})

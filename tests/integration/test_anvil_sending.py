@@ -528,7 +528,7 @@ def test_a_transaction_whose_forerunner_a_fork_drops_is_not_waited_for(
     account.waits()
     # Of the account's first transaction its sender has forgotten already.
     node.rpc("anvil_reorg", 1, [])
-    with mining(node), pytest.raises(TransactionDropped, match="had sent before transfer"):
+    with mining(node), pytest.raises(TransactionDropped, match="transfer cannot be mined"):
         second.result(PATIENCE)
     with mining(node):
         assert account.sends(7).result(PATIENCE).block_number > 0

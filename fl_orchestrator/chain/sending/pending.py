@@ -42,7 +42,7 @@ class TransactionFailed(ChainError):
 
     @property
     def for_log(self) -> str:
-        """Without the hint: a service goes on by itself."""
+        """The message without the hint, because a service retries by itself."""
         return self.message
 
 

@@ -55,8 +55,8 @@ def test_the_text_of_a_cid_is_the_one_ipfs_prints() -> None:
         pytest.param("b" * 1_000_000, "not a CID", id="a megabyte"),
         (base32(bytes((0, RAW, 0x12, 32)) + HELLO.digest), "version 0"),
         (base32(bytes((1, 0x71, 0x12, 32)) + HELLO.digest), "codec 0x71"),
-        (base32(bytes((1, RAW, 0x16, 32)) + HELLO.digest), "not of a 32-byte sha2-256"),
-        (base32(bytes((1, RAW, 0x12, 31)) + HELLO.digest), "not of a 32-byte sha2-256"),
+        (base32(bytes((1, RAW, 0x16, 32)) + HELLO.digest), "not hold a 32-byte sha2-256"),
+        (base32(bytes((1, RAW, 0x12, 31)) + HELLO.digest), "not hold a 32-byte sha2-256"),
     ],
 )
 def test_a_text_that_is_not_a_cid_of_the_protocol_is_refused(text: str, reason: str) -> None:

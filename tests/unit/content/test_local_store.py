@@ -641,7 +641,7 @@ def test_a_read_only_store_gives_what_is_there_and_changes_nothing(
         lambda: kept.unpin(cid),
     ]
     for call in calls:
-        with pytest.raises(StoreUnavailable, match="only to be read"):
+        with pytest.raises(StoreUnavailable, match="opened read-only"):
             call()
     assert files(tmp_path / "store") == before
     assert not (tmp_path / "store" / "incoming").exists()

@@ -60,7 +60,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_tensor_and_the_offset_that
 def test_what_no_offset_can_hold_is_refused_too() -> None:
     with pytest.raises(OutOfRange) as refusal:
         genesis_state(scalar(0), [np.array(1e300)])
-    assert "No offset is large enough" in str(refusal.value.hint)
+    assert "No allowed offset is low enough" in str(refusal.value.hint)
 
 
 def test_a_state_at_an_end_of_its_range_is_named() -> None:

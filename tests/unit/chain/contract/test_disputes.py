@@ -148,7 +148,7 @@ def test_a_challenge_is_registered_under_the_hash_that_the_contract_asks_for(cas
 
 
 def test_a_right_coordinate_is_no_fraud(case: Case) -> None:
-    with pytest.raises(ContractReverted, match=r"right at this coordinate\. \[NotFraud\]"):
+    with pytest.raises(ContractReverted, match=r"correct at this coordinate\. \[NotFraud\]"):
         case.challenge(coordinate=1)
 
 
