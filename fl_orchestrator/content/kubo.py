@@ -34,6 +34,7 @@ from fl_orchestrator.content.store import (
     too_large,
     verified,
 )
+from fl_orchestrator.errors import ContentError
 from fl_orchestrator.transport import http
 from fl_orchestrator.transport.connections import Session
 from fl_orchestrator.transport.deadline import Deadline
@@ -41,6 +42,7 @@ from fl_orchestrator.transport.deadline import Deadline
 _UPLOAD_BYTES: Final = 1 << 18
 # The node gives up on a request itself; the client waits a little longer, to hear why.
 _ANSWER_SECONDS: Final = 10.0
+_ADVICE_SECONDS: Final = 2.0
 _MAX_ANSWER_BYTES: Final = 1 << 16
 _OK: Final = 200
 _REFUSED: Final = frozenset({401, 403})
@@ -217,13 +219,33 @@ class KuboStore:
 
     def _size(self, cid: Cid) -> int:
         """The size of a file, of which the node need not have more than the root."""
-        stat = self._stat(cid, {})
+        try:
+            stat = self._stat(cid, {})
+        except ContentNotFound as error:
+            raise ContentNotFound(error.message, self._advice()) from error
         if stat.get("Type") != "file":
             raise ContentNotFound(f"{cid} is a directory in IPFS, not a file.")
         size = stat.get("Size")
         if not isinstance(size, int):
             raise self._not_a_node()
         return size
+
+    def _advice(self) -> str | None:
+        """What to do about a node that does not find content, from whom it is connected to."""
+        try:
+            with self._call(_ADVICE_SECONDS):
+                answer = self._client.swarm.peers()
+        except ContentError:
+            # It is offline, or fails in more than this: the first error says enough.
+            return None
+        peers = answer.get("Peers") if isinstance(answer, Mapping) else None
+        if not peers:
+            return "The node has no peers: join it to the others as docs/ipfs.md says."
+        return (
+            f"The node has {len(peers)} peers, and none of them gave it. If this goes on, they may "
+            "be connected without exchanging blocks: join the nodes by Peering.Peers, as "
+            "docs/ipfs.md says, and start them again."
+        )
 
     def _stat(self, cid: Cid, options: dict[str, Any]) -> Mapping[str, Any]:
         def call() -> Any:

@@ -39,9 +39,10 @@ def main() -> None:
         )
         with (
             kubo_daemon(kubo, directory / "one", online=True, swarm_key=key) as one,
-            kubo_daemon(kubo, directory / "other", online=True, swarm_key=key) as other,
+            kubo_daemon(
+                kubo, directory / "other", online=True, swarm_key=key, config=one.peering
+            ) as other,
         ):
-            one.connect(other)
             anvil = _CHECKOUT / "node_modules/.bin/anvil"
             with deployed(
                 directory / "processes",

@@ -14,7 +14,7 @@ from support.kubo_daemon import KuboNode, find_kubo, kubo_daemon
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.by_url import open_store
-from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.kubo import KuboStore
 from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.roles.party.journal import Journal
@@ -41,11 +41,20 @@ def swarm(
     key, directory = secrets.token_bytes(32), tmp_path_factory.mktemp("swarm")
     with (
         kubo_daemon(program, directory / "one", online=True, swarm_key=key) as one,
-        kubo_daemon(program, directory / "other", online=True, swarm_key=key) as other,
+        kubo_daemon(
+            program, directory / "other", online=True, swarm_key=key, config=one.peering
+        ) as other,
     ):
-        other.connect(one)
-        assert one.peer_id in other.run("swarm", "peers")
+        wait_for_a_block(one, other)
         yield one, other
+
+
+def wait_for_a_block(one: KuboNode, other: KuboNode) -> None:
+    """The check of docs/ipfs.md: a block comes across, and no stranger is a peer."""
+    cid = open_store(one.url).put(io.BytesIO(b"the date"))
+    assert other.run("--timeout", "30s", "cat", str(cid)) == "the date"
+    peers = other.run("swarm", "peers").split()
+    assert [peer.rpartition("/")[2] for peer in peers] == [one.peer_id]
 
 
 def impatient(node: KuboNode) -> KuboStore:
@@ -80,7 +89,7 @@ def test_members_exchange_content_and_a_stranger_gets_nothing(
             with pytest.raises(RuntimeError, match="swarm connect"):
                 stranger.connect(member)
         assert stranger.run("swarm", "peers") == ""
-        with pytest.raises(ContentNotFound):
+        with pytest.raises(ContentNotFound, match="has no peers: join it"):
             impatient(stranger).get(cid, len(CONTENT))
         assert not has_block(stranger, cid)
     assert {one.peer_id, other.peer_id} >= providers(other, cid)
@@ -122,3 +131,12 @@ def test_no_node_announces_or_serves_an_update_before_the_commit_phase_has_close
     assert has_block(other, cid)
     with open_store(one.url).get(seen.head.cid, 1 << 20) as stream:
         assert stream.read()
+
+
+def test_a_node_that_has_peers_and_delivers_nothing_says_how_to_join_it(
+    swarm: tuple[KuboNode, KuboNode],
+) -> None:
+    nowhere = cid_of(io.BytesIO(b"what nobody has stored"))
+    with pytest.raises(ContentNotFound, match="has 1 peers, and none of them gave it") as refusal:
+        impatient(swarm[1]).get(nowhere, 1 << 20)
+    assert "Peering.Peers" in str(refusal.value.hint)

@@ -1,5 +1,6 @@
 """Starts and stops a real IPFS node (Kubo) for a test, isolated from all other nodes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -40,6 +41,12 @@ class KuboNode:
     @property
     def peer_id(self) -> str:
         return self.run("id", "--format=<id>").strip()
+
+    @property
+    def peering(self) -> dict[str, str]:
+        """The ``config`` of a node that is joined to this one, as docs/ipfs.md says."""
+        address, _, peer_id = self.run("id", "--format=<addrs>").split()[0].rpartition("/p2p/")
+        return {"Peering.Peers": json.dumps([{"ID": peer_id, "Addrs": [address]}])}
 
     def connect(self, other: "KuboNode") -> None:
         """Connect to another ``online`` node. Raises RuntimeError when that fails."""
