@@ -1,4 +1,4 @@
-"""What the attacks share: small federations in this process, by the test's directory."""
+"""Fixtures of the attacks: small federations in this process, in the test's directory."""
 
 from support.fixtures import build
 

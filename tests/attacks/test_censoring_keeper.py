@@ -1,6 +1,7 @@
-"""A keeper takes everybody's messages and forwards none, or none of one party; or it does nothing.
+"""A keeper accepts messages and forwards none, or none of one party; or it does nothing.
 
-Nobody has to trust a keeper: whoever is not heard sends by itself, and pays the gas.
+Nobody has to trust a keeper: a party whose message is not forwarded sends it itself and pays the
+gas.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def test_a_party_gives_its_relay_half_of_what_is_left_of_the_phase(build: Build)
 
 
 class Censor(Mailbox):
-    """Forgets the commits of one party."""
+    """Drops the commits of one party."""
 
     victim = ""
 
@@ -60,12 +61,12 @@ def test_a_party_that_is_left_out_takes_part_all_the_same(build: Build) -> None:
     assert seen.current.phase is Phase.ACCEPTED
     assert federation.included() == {0, 1, 2}
     sent = Counter(receipt.label for receipt in federation.receipts)
-    # One commit of its own, at its own cost; the others' were carried.
+    # The party sent its commit itself, at its own cost; the keeper sent those of the others.
     assert (sent["commit"], sent["commitFor"]) == (1, 1)
 
 
 def test_a_federation_whose_keeper_does_nothing_is_kept_by_anybody(build: Build) -> None:
-    """Opening, finalising and distributing are permissionless: here an outsider does them."""
+    """Anybody may open, finalise and distribute: here an outsider does so."""
     federation = build(parties=2)
     federation.keeper_key = federation.outsider
     assert federation.run_round(federation.everybody()).current.phase is Phase.ACCEPTED

@@ -1,6 +1,6 @@
-"""A reorganisation drops what a process has seen mined: its commit, its reveal, an acceptance.
+"""A reorg drops transactions that a process has seen mined: its commit, its reveal, an acceptance.
 
-Everything is decided from the chain as it is: the processes send again, what they sent before.
+Roles decide from the present state of the chain, so they send the same transactions again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_a_commit_that_a_reorg_drops_is_sent_again(build: Build, relayed: bool) 
 
 
 def test_a_transaction_of_the_dropped_block_that_is_mined_again_does_no_harm(build: Build) -> None:
-    """Whoever has seen the commit brings it again, before and after its party has."""
+    """Another account that has seen the commit replays it, before and after its party does."""
     federation = build(parties=2)
     party = federation.party(0)
     federation.open_round()

@@ -1,5 +1,5 @@
-"""A party without data looks for the others' updates in the shared store, at every moment of the
-commit phase, to find one that it can still commit to.
+"""A party without data searches the shared store for the others' updates throughout the commit
+phase, to find one that it can still commit to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fl_orchestrator.content.store import ContentStore
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A store that everybody can look into, and the names of everything that is there."""
+    """A store that everybody can read, and the names of all its content."""
 
     store: ContentStore
     listed: Callable[[], set[str]]
@@ -54,7 +54,7 @@ def test_nothing_of_an_update_is_there_before_the_commit_phase_has_closed(
     thief = Adversary(federation, 2)
 
     seen = federation.open_round()
-    # Also when their processes start anew in every turn, and to the last second.
+    # This also holds if their processes restart at every step, and until the last second.
     for _ in range(3):
         for number in range(2):
             federation.party(number, store=shared.store).step()
@@ -66,7 +66,7 @@ def test_nothing_of_an_update_is_there_before_the_commit_phase_has_closed(
     assert shared.listed() == before
     assert relay.waiting(1, Update) == []
 
-    # One second later the first update is there for all to read, and for nobody to copy.
+    # One second later the first update is in the store, but it is too late to commit to a copy.
     federation.pass_until(seen.current.commit_end)
     assert federation.party(0, store=shared.store).step().action == "reveal"
     (reveal,) = federation.federation.revealed_updates(0)

@@ -1,4 +1,4 @@
-"""A party gives its update to half of the aggregators only, so that they never agree."""
+"""A party gives its update to only half of the aggregators, to prevent a quorum."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def test_no_smaller_set_is_signed_in_the_first_half_of_the_phase(build: Build) -
     federation.pass_until(midway)
     assert aggregators[2].step().action == "attest"
     assert federation.observe().current.phase is Phase.ACCEPTED
-    # Whoever comes later signs what was accepted, and nothing else.
+    # An aggregator that joins later signs only the accepted result.
     assert aggregators[3].step().action == "attest"
     assert [aggregator.step().action for aggregator in aggregators] == [None] * 4

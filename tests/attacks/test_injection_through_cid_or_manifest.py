@@ -1,6 +1,6 @@
-"""A CID, a manifest or a journal carries a shell command or a path: into whatever runs or opens it.
+"""A CID, a manifest or a journal contains a shell command or a path, to have it run or opened.
 
-Nothing runs a shell, only parsed CIDs and random numbers become file names, and a manifest is data.
+No code runs a shell, only parsed CIDs and random numbers become file names, and a manifest is data.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HOSTILE_CIDS = (
 
 @pytest.fixture(autouse=True)
 def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory in which every payload would leave its trace."""
+    """The directory in which every payload would create a file."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -72,7 +72,7 @@ def test_a_manifest_full_of_commands_and_paths_is_data(build: Build, trap: Path)
     tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
     save_safetensors(trap / "model.safetensors", initial_weights(FEATURES, CLASSES), tensors)
     assert fetch_manifest(federation.store, federation.params) == manifest
-    # Every file is where it belongs, by its place and by its name.
+    # Every file has an expected directory and name.
     outside = {p for p in trap.rglob("*") if p.is_file()} - set(federation.directory.rglob("*"))
     assert outside == {trap / "model.safetensors"}
     assert_untouched(trap)

@@ -1,6 +1,6 @@
-"""A party reveals bytes that are no update: to stop whoever reads them, or to enter there.
+"""A party reveals malformed bytes as an update, to stop or to take over the programs that read it.
 
-It is left out; nothing is unpickled, and nothing is written where a name in it leads.
+The update is left out; nothing is unpickled, and no path that the bytes name is written to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fl_orchestrator.chain.types import Phase
 
 
 def junk(federation: SmallFederation, adversary: Adversary, kind: str) -> tuple[bytes, bytes]:
-    """A file that is not what was committed to, and the root that was."""
+    """A file that does not match the commitment, and the root that was committed to."""
     content, root = adversary.file(value=3)
     if kind == "another root":
         return content, adversary.file(value=4)[1]
@@ -51,6 +51,6 @@ def test_an_update_that_cannot_be_used_is_left_out(build: Build, kind: str) -> N
     assert federation.included() == {0, 1}
     assert not list(federation.directory.rglob("canary"))
     assert not list(federation.directory.rglob("climbed"))
-    # It broke no rule that the chain could check: it costs its reward and the gas, no stake.
+    # The chain cannot verify this misbehaviour, so it costs the reward and the gas, but no stake.
     stake = federation.observe(federation.parties[2]).party
     assert stake.stake == federation.terms.min_party_stake

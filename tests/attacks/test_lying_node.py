@@ -1,6 +1,6 @@
-"""The node that an aggregator asks hides a reveal, invents one, or tells them in another order.
+"""An aggregator's node hides a reveal, invents one, or returns them in another order.
 
-An aggregator that believed it would sign a wrong result, and lose its stake.
+An aggregator that trusted it would sign a wrong result, and lose its stake.
 """
 
 from __future__ import annotations
@@ -53,6 +53,6 @@ def test_a_node_that_lies_about_the_reveals_is_not_believed(
             with pytest.raises(InconsistentEvents):
                 aggregator.step()
     assert federation.federation.proposed_results(0) == {}
-    # With an honest one, it goes on.
+    # With an honest node, it continues.
     assert aggregator.step().action == "attest"
     assert federation.observe().current.phase is Phase.ACCEPTED

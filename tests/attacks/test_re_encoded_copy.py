@@ -1,7 +1,7 @@
-"""A thief has a victim's update before the commit phase closed (the victim was careless), and packs
-the same numbers in another way, so that bytes and CID are its own.
+"""A thief gets a victim's update before the commit phase closes (the victim was careless), and
+encodes the same numbers differently, so that the bytes and the CID differ.
 
-A root is of the numbers, however they are packed: the copy counts for nobody else.
+A root is computed from the numbers, not from their encoding, so the copy is a duplicate.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ def unchanged(content: bytes) -> bytes:
 
 
 def with_spaces(content: bytes) -> bytes:
-    """With a longer header, as the format allows it."""
+    """With a longer header, which the format allows."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = content[8:end] + b" " * 64
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def by_the_library(content: bytes) -> bytes:
-    """With the metadata as the safetensors library writes it: none."""
+    """Without metadata, as the safetensors library writes it."""
     return safetensors.numpy.save(safetensors.numpy.load(content))
 
 
 def in_another_order(content: bytes) -> bytes:
-    """With the keys of the header the other way round."""
+    """With the keys of the header in reverse order."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     text = json.dumps(dict(reversed(header.items()))).encode()
@@ -72,7 +72,7 @@ def test_a_copy_in_any_packing_counts_for_nobody_else(
 
     assert (seen.current.phase, seen.current.reveals, seen.current.opened) == (Phase.ACCEPTED, 2, 3)
     assert federation.included() == {0, 1}
-    # Opened, so not slashed; uncounted, so not paid.
+    # The copy was revealed, so it is not slashed; it does not count, so it is not paid.
     view = federation.observe(federation.parties[2])
     assert (view.committed.revealed, view.unrevealed_slashable) == (True, False)
     federation.run([federation.keeper(1)], lambda _: federation.federation.distributed(1))

@@ -1,5 +1,5 @@
-"""A reorganisation puts the reveals into another order after the aggregators have signed. Somebody
-has kept a signature and brings it: to have it count for what it does not say, or to call it false.
+"""A reorg changes the order of the reveals after the aggregators have signed. An attacker replays
+an old signature, to have it count for the new order, or to have it slashed as false.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def test_a_signature_of_reveals_in_another_order_says_nothing(build: Build) -> N
     assert federation.observe().current.updates_hash != old.updates_hash
     with pytest.raises(ContractReverted, match="StaleResult"):
         federation.send(federation.outsider, contract.attest(old, signatures))
-    # Said of the new order, it is not what they have signed.
+    # For the new order, the signature is not valid.
     changed = dataclasses.replace(old, updates_hash=federation.observe().current.updates_hash)
     with pytest.raises(ContractReverted, match="NotAnAggregator"):
         federation.send(federation.outsider, contract.attest(changed, signatures))
-    # A keeper that still holds them is not stopped by that either.
+    # A keeper that still holds the old signatures is not blocked by them.
     assert federation.keeper(1).step().action is None
 
-    # The same processes see the other order, and sign that.
+    # The same processes see the new order, and sign it.
     seen = federation.run_round(aggregators)
     assert (seen.current.phase, seen.current.reveals) == (Phase.ACCEPTED, 3)
     assert federation.included() == {0, 1, 2}
-    # What was signed of the other order has no signer, whom one could slash.
+    # The result for the old order has no signer on the chain, so nobody can be slashed for it.
     digest = result_digest(contract.chain_id, contract.address, old)
     assert contract.attestation(digest).signers == 0

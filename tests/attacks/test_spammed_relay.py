@@ -1,4 +1,4 @@
-"""Somebody posts junk to the relay in every turn, so that batches fail, or nothing gets in."""
+"""An attacker posts junk to the relay at every step, so that batches fail or messages are lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fl_orchestrator.roles.base import Step
 
 
 class Spammer:
-    """Posts what the contract refuses, again and again, as of a round."""
+    """Repeatedly posts messages of a round that the contract refuses."""
 
     def __init__(self, federation: SmallFederation, round_number: int) -> None:
         self._mailbox, key = federation.mailbox, federation.outsider
@@ -44,7 +44,7 @@ def test_junk_in_the_mailbox_stops_nobody(build: Build) -> None:
 
 @pytest.mark.parametrize("round_number", [2, 1_000_000])
 def test_messages_of_rounds_to_come_stop_nobody(build: Build, round_number: int) -> None:
-    """They wait beside this round's messages, and displace none of them."""
+    """They are stored beside this round's messages, and displace none of them."""
     federation = build(parties=2)
     roles = [Spammer(federation, round_number), *federation.everybody(federation.mailbox)]
     seen = federation.run_round(roles)

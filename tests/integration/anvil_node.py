@@ -41,13 +41,13 @@ class AnvilNode:
         self.rpc("anvil_setBalance", address, hex(ether * 10**18))
 
     def pass_time(self, seconds: int) -> None:
-        """Move the chain's clock on, and mine a block there."""
+        """Advance the chain's clock by this many seconds, and mine a block."""
         self.rpc("evm_increaseTime", hex(seconds))
         self.rpc("evm_mine")
 
     @contextmanager
     def mining_at_once(self) -> Iterator[None]:
-        """Mine every transaction when it comes, which makes a set-up fast."""
+        """Mine every transaction at once, which makes a set-up fast."""
         self.rpc("evm_setAutomine", True)
         try:
             yield

@@ -1,4 +1,4 @@
-"""A federation on Anvil as its people see it: key files, a store, a record, and `flo`."""
+"""A federation on Anvil as its users see it: key files, a store, a record, and `flo`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def secret_of(name: str) -> bytes:
 
 
 class Site:
-    """A directory with everybody's files, and a node. Accounts have a key file and coin."""
+    """A directory with all members' files, and a node. Accounts have a key file and coin."""
 
     def __init__(self, directory: Path, node: AnvilNode, store_url: str = "") -> None:
         self.directory = directory
@@ -49,13 +49,13 @@ class Site:
         ]
         np.savez(directory / "genesis.npz", *genesis)
 
-    # ------------------------------------------------------------------ what commands are given
+    # ------------------------------------------------------------------ options of commands
 
     def on_chain(self, node: str = "") -> list[str]:
         return ["--rpc", node or self.node.url, "--deployments", f"{self.directory}/deployments"]
 
     def key(self, name: str) -> list[str]:
-        """The options for an account's key, which is made and given coin when it is new."""
+        """The options for an account's key, which is created and funded at the first use."""
         path = self.directory / f"{name}.json"
         if name not in self.signers:
             self.signers[name] = write_key(path, secret_of(name))
@@ -63,7 +63,7 @@ class Site:
         return ["--key", str(path), "--password-file", str(self._password)]
 
     def working(self, name: str, node: str = "") -> list[str]:
-        """The options of a role that takes part in a round, by way of a ``node`` of its own."""
+        """The options of a role that takes part in a round, with its own ``node`` URL if given."""
         home = f"{self.directory}/home"
         return [*self.key(name), *self.on_chain(node), "--store", self.store_url, "--home", home]
 
@@ -102,7 +102,7 @@ class Site:
         count = ["--samples", str(samples)]
         return ["party", "submit", str(weights), *count, *self.working(name, node)]
 
-    # ------------------------------------------------------------------ what is so
+    # ------------------------------------------------------------------ state
 
     @cached_property
     def federation(self) -> Federation:
@@ -115,7 +115,7 @@ class Site:
         return self.federation.observe(self.address(name))
 
     def open_round(self) -> Observation:
-        """Open the next round, by its two transactions; what the owner sees then."""
+        """Open the next round with its two transactions; return the owner's observation."""
         sender = Sender(self.federation.web3, self.signers["owner"], self.federation.reverts)
         sender.send(self.federation.open_round())
         self.node.rpc("anvil_mine", "0x2")
@@ -130,7 +130,7 @@ class Site:
         return load_file(file)
 
     def trained(self, name: str, seed: int, suffix: str = ".npz") -> Path:
-        """A file with weights that differ from the head's as after some training."""
+        """A file with weights that differ from the head's, as after a training."""
         generator = np.random.Generator(np.random.PCG64(seed))
         weights = {
             tensor: (values + generator.normal(0, 0.05, values.shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the integration tests share: small federations in this process, by the test's directory."""
+"""Fixtures of the integration tests: small federations in this process, in the test's directory."""
 
 from support.fixtures import build
 

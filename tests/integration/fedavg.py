@@ -49,7 +49,7 @@ class Federation:
         return weights
 
     def alone(self, party: int, rounds: int) -> list[FloatArray]:
-        """What one party reaches by itself in as many steps."""
+        """The weights that one party reaches alone with as many training steps."""
         return train_alone(
             self.trainers[party],
             self.model.initial_weights,

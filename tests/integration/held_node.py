@@ -1,4 +1,4 @@
-"""A way to a JSON-RPC node on which a test can hold a process at one of its transactions."""
+"""A proxy of a JSON-RPC node with which a test can block a process at one of its transactions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REACHED_SECONDS = 60.0
 
 
 class HeldNode:
-    """Passes requests on to a node. `hold` is for one transaction, then everything passes again."""
+    """Forwards requests to a node. `hold` blocks one transaction; all other requests pass."""
 
     def __init__(self, node_url: str) -> None:
         self._node_url = node_url
@@ -38,7 +38,7 @@ class HeldNode:
         assert self._reached.wait(REACHED_SECONDS), f"no transaction came {self._moment}"
 
     def answer(self, body: bytes) -> bytes | None:
-        """What the node answers; None for a request that is held."""
+        """The node's answer, or None for a request that is held."""
         moment = self._moment if json.loads(body)["method"] == SEND else ""
         content = None if moment == "before" else self._ask(body)
         if not moment:

@@ -43,8 +43,8 @@ from fl_orchestrator.roles.watcher.prosecution import (
 
 _log = structlog.get_logger(__name__)
 
-# Whoever proposes one set of updates after the other does not make watchers compute them all:
-# nothing follows from a result that was not accepted.
+# A limit, so that an aggregator that proposes many sets of updates cannot make watchers compute all
+# of them: a result that was not accepted has no effect.
 _MAX_PROPOSALS: Final = 16
 
 
@@ -84,7 +84,7 @@ class Watcher:
         self._begin(context.round_index())
 
     def _begin(self, rounds: RoundIndex) -> None:
-        """Forget what follows from what the node has said."""
+        """Reset all state that was derived from the node's answers."""
         federation, address, settings = self._federation, self.address, self._settings
         self._rounds = rounds
         self._recomputation = Recomputation(self._context, self._rounds)
@@ -109,12 +109,12 @@ class Watcher:
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """What people have to look at."""
+        """The alerts that need a person's attention."""
         return self._alerts.all()
 
     @property
     def unchecked_rounds(self) -> tuple[int, ...]:
-        """Rounds of the history that nobody can compute any more: their data was let go."""
+        """Rounds of the history that nobody can compute any more: their data was pruned."""
         cases = (case for case in self._cases.values() if case.state is State.PRUNED)
         return tuple(sorted(case.result.round for case in cases if self._stands(case)))
 
@@ -143,7 +143,7 @@ class Watcher:
         return step or Step(wait=NEW_EVENTS | at(*wake_ats))
 
     def _search(self, seen: Observation) -> None:
-        """Read the blocks that are new; begin anew when some that were read have been replaced.
+        """Read new blocks; start from the beginning if a reorg has replaced blocks already read.
 
         Raises MissingEvents when a round of the history would go unchecked.
         """
@@ -171,7 +171,7 @@ class Watcher:
         try:
             urgent = self._prosecute(seen, wake_ats)
         except (InsufficientFunds, BudgetExceeded, FeeTooHigh):
-            # To look costs nothing, and tells people what is wrong.
+            # A check costs no gas, and raises alerts.
             if checked := self._check_one(seen, wake_ats):
                 return checked
             raise
@@ -200,15 +200,15 @@ class Watcher:
         return None
 
     def _send_together(self, calls: Sequence[Call]) -> bool:
-        """Send these calls at once; whether one of them was mined.
+        """Send these calls together; return whether one of them was mined.
 
-        A call that the contract refuses, or that came too late, was sent by somebody else.
+        If the contract refuses a call, another account has sent it before.
         """
         outcomes = self._sender.send_together(calls) if calls else []
         return any(isinstance(outcome, Receipt) for outcome in outcomes)
 
     def _rewards(self, seen: Observation) -> Iterator[Call]:
-        """What disputes have earned; the rewards of other roles are not a watcher's business."""
+        """Calls that pay out the account's earnings from disputes, but not those of other roles."""
         challenged = any(f.challenger == self.address for f in self._rounds.frauds.values())
         if seen.credit and (challenged or self._bonds.own()):
             yield self._federation.withdraw_rewards(self.address)
@@ -221,7 +221,7 @@ class Watcher:
         if not unchecked:
             return None
         final = self._federation.model(seen.final_height).round
-        # What can still be disputed comes first.
+        # Results that can still be disputed come first.
         for case in sorted(unchecked, key=lambda c: (c.result.round <= final, c.result.round)):
             if self._check(seen, case, wake_ats):
                 return Step("check")
@@ -289,7 +289,7 @@ class Watcher:
             self._alerts.accepted(case.digest, result, str(right.cid), reveals)
 
     def _forget_files(self, checked: Case) -> None:
-        """Delete what no later round and no pending proof needs."""
+        """Delete the files that no later round and no pending proof needs."""
         pending = [c for c in self._cases.values() if self._is_begun(c)]
         needed = [self._recomputation.base_round(c.result) for c in (checked, *pending)]
         self._recomputation.forget_rounds_before(min(needed))
@@ -343,14 +343,14 @@ class Watcher:
             if self._stands(case):
                 self._alert(case, error)
         except Unprovable as error:
-            # It may be this process's store that has failed.
+            # The cause may be a failure of this process's own store.
             if case.attempts + 1 < self._settings.attempts:
                 self._postpone(seen, case, error, wake_ats)
                 return None
             self._close(case)
             _log.warning("unprovable", round=case.result.round, reason=error.message)
         except ContractReverted as error:
-            # Wrong by this watcher's account, but not by the contract's.
+            # The watcher computed another model, but the contract did not accept the proof.
             self._close(case)
             self._alert(case, error)
         return None
@@ -362,7 +362,7 @@ class Watcher:
         return case.state is State.WRONG or postponed
 
     def _is_pending(self, case: Case) -> bool:
-        """Whether this case will go on by itself; after too many attempts it is for people."""
+        """Whether this case will be retried; after too many attempts there is an alert instead."""
         if self._is_begun(case) and case.attempts < self._settings.attempts:
             return True
         return case.state is State.WRONG and self._descents.unanswered_in(case.result.round)
@@ -370,7 +370,7 @@ class Watcher:
     def _postpone(
         self, seen: Observation, case: Case, error: FloError, wake_ats: list[int]
     ) -> None:
-        """Try again later, as long as that can change anything; and in time tell people."""
+        """Retry later, as long as that can help; after enough attempts raise an alert."""
         case.attempts += 1
         case.retry_at = seen.timestamp + self._settings.retry_seconds
         _log.warning("postponed", round=case.result.round, reason=error.message)
