@@ -24,14 +24,14 @@ from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
 _log = structlog.get_logger(__name__)
 
-# In the second half of the attest phase, what others proposed counts as much as one's own result.
+# In the second half of the attest phase, results that others proposed are considered too.
 _OWN_RESULT_SHARE: Final = 0.5
-# An update that could not be had is asked for again after this share of the attest phase.
+# An update that was not available is requested again after this fraction of the attest phase.
 _RETRY_SHARE: Final = 0.1
 
 
 class AggregatorDecision(Enum):
-    """What there is to do for an aggregator, from the chain alone."""
+    """The next action of an aggregator, decided from the chain alone."""
 
     ATTEST = auto()
     NOTHING = auto()
@@ -48,10 +48,10 @@ def decide(seen: Observation) -> AggregatorDecision:
 
 @dataclass(slots=True)
 class _Work:
-    """What this process has fetched and computed of a round; another process does it again.
+    """The data of a round that this process has fetched and computed; a restart does it again.
 
-    ``missing`` could not be had yet; it is asked for again at ``retry_at``. ``results`` has the
-    right result for each set of updates, a bitmap, that was worth computing.
+    ``missing`` has the updates that were not available; they are requested again at ``retry_at``.
+    ``results`` has the expected result for each set of updates (a bitmap) that was considered.
     """
 
     round: int
@@ -186,10 +186,10 @@ class Aggregator:
             _log.error("too few updates", round=work.round, held=len(work.held))
 
     def _consider_others(self, seen: Observation, work: _Work) -> None:
-        """Compute what is right for the updates that others have proposed and that are held here.
+        """Compute the results for sets of updates that others proposed and this process holds.
 
-        Some aggregators may not have got every update: late in the phase a smaller set that a
-        quorum holds is better than none. What was accepted is worth signing at any time.
+        Some aggregators may lack an update: late in the phase, a smaller set that a quorum holds is
+        better than no result. An accepted result is worth signing at any time.
         """
         if seen.current.phase is Phase.ATTEST and seen.timestamp < self._midway(seen):
             return

@@ -1,6 +1,6 @@
 """The keeper: opens rounds, carries signed messages, makes rounds final and distributes rewards.
 
-Anyone can be one and nobody has to trust it; several may run side by side.
+Anyone can run a keeper, and nobody has to trust it; several may run in parallel.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedRes
 
 _log = structlog.get_logger(__name__)
 
-# The contract takes no more in a round.
+# The contract accepts no more in a round.
 MAX_BATCH: Final = MAX_UPDATES
 
-# A message waits for others for this share of the time after which its author sends it itself.
+# A message waits for others at most this fraction of the time after which its author sends it.
 _GATHERING_SHARE: Final = 0.5
 
-# The contract says so when there is nothing to do yet, or when another keeper was faster.
+# The contract's errors if there is nothing to do yet, or if another keeper was faster.
 _NOT_NOW: Final = frozenset(
     {
         ContractError.AlreadyDistributed,
@@ -53,7 +53,7 @@ _NOT_NOW: Final = frozenset(
 
 
 class KeeperDecision(Enum):
-    """What there is to do for any keeper, from the chain alone."""
+    """The next action of any keeper, decided from the chain alone."""
 
     OPEN = auto()
     RELAY_COMMITS = auto()
@@ -139,7 +139,7 @@ class Keeper:
                 self._refused(seen, duty, error)
                 continue
             except TransactionFailed as error:
-                # Another keeper was faster by one block; what it left out is still waiting.
+                # Another keeper was faster by one block; the messages that it left out still wait.
                 _log.info("overtaken", call=duty.call.label, reason=error.for_log)
                 continue
             # Mined: each message was accepted, or skipped for good.

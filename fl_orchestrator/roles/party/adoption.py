@@ -1,7 +1,7 @@
-"""Takes new global models into use at a party's site, unless they do worse on its own data.
+"""Adopts new global models at a party's site, unless they are worse on its own data.
 
-The protocol shows that a model is the rule applied to the updates, not that it is any good here:
-that only a site's own validation rows tell.
+The protocol proves that a model is the result of the rule, not that it is good for this site: only
+the site's own validation rows can show that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fl_orchestrator.training.weights_file import save_weights
 _log = structlog.get_logger(__name__)
 
 RECORD: Final = "models.json"
-#: Up to which model the history was evaluated.
+#: The file with the position up to which the history was evaluated.
 CURSOR: Final = "models-cursor.json"
 _MAX_RECORD_BYTES: Final = 65_536
 
@@ -43,7 +43,7 @@ class UnknownMetric(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The least, or with ``above`` the greatest, value of a metric that is good enough."""
+    """A metric's smallest acceptable value, or with ``above`` its largest."""
 
     metric: str
     limit: float
@@ -79,10 +79,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a global model does on this site's validation data. ``faults`` keep it out of use.
+    """A global model's metrics on this site's validation data. With ``faults`` it is not adopted.
 
-    ``again``: it was reported before, and evaluated anew when the process was started again, or
-    when the model above it was revoked.
+    ``again``: it was reported before, and is evaluated again after a restart of the process, or
+    after the next model was revoked.
     """
 
     model: ModelView
@@ -105,17 +105,17 @@ class Adopter(HistoryHook):
 
     A good one has a finite loss and breaks no bound.
 
-    Genesis is evaluated, which shows at once that trainer and bounds go together, and not taken
-    into use. A record in the context's ``home`` says which model is in use, for people: nothing
-    reads it to decide.
+    Genesis is evaluated, which checks that the trainer reports the metrics of the bounds, but not
+    adopted. A record in the context's ``home`` shows users which model is in use; no decision
+    depends on it.
 
-    ``on_evaluated`` is called once for each accepted model, in their order and across restarts, and
-    besides with the head, as ``again``, after a start and when a revocation makes it the head. What
-    became final while the party was away is passed over, as nobody has to keep it: only the head
-    itself is always evaluated.
+    ``on_evaluated`` is called once for each accepted model, in their order and across restarts. It
+    is called again for the head, with ``again``, after a start and when a revocation makes a model
+    the head. Models that became final while the party was away may be skipped, because nobody has
+    to keep them: only the head is always evaluated.
     """
 
-    # Set by each step, for what the history reports in it.
+    # Set at the start of each step, for the hook methods that it calls.
     _seen: Observation
 
     def __init__(
@@ -146,7 +146,7 @@ class Adopter(HistoryHook):
         return head == self._done
 
     def step(self) -> Step:
-        # What the party saw last is new enough, and takes no request.
+        # The party's last observation is recent enough; it saves a request.
         self._seen = self._federation.last_seen or self._federation.observe(self._account)
         self._step = Step()
         while not self._step.action and self._history.deliver(self, self._seen, at_most=1):

@@ -1,4 +1,4 @@
-"""A party's open commitment on disk: what it needs to reveal, whatever happens in between."""
+"""A party's open commitments on disk: the data for the reveal, which survives a crash."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Journal:
         return OpenCommitment(round_number, digest, update, entry / _UPDATE)
 
     def forget_before(self, round_number: int) -> None:
-        """Drop the entries of rounds that nothing can be owed for any more."""
+        """Delete the entries of earlier rounds, for which no reveal can be due any more."""
         for entry in self._directory.glob("round-*"):
             number = entry.name.removeprefix("round-")
             if number.isdecimal() and int(number) < round_number:

@@ -1,7 +1,7 @@
-"""The whole of a trainer's last error, in a file that only the party's own account can read.
+"""A trainer's last error in full, in a file that only the party's own user can read.
 
-Frameworks put rows of the data into the texts of their errors: a log, which goes to other machines
-and is kept, has a summary.
+Frameworks may put rows of the data into their error messages. A log may be copied to other
+machines, so it contains only a summary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PRIVATE: Final = 0o600
 
 
 def keep_error(home: Path, error: FloError) -> str:
-    """Write all of an error to a party's directory; what a log may have, and where the rest is."""
+    """Write an error in full to a party's directory; return its summary, with the path."""
     path = home / FILE
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)

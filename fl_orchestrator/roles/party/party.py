@@ -39,15 +39,15 @@ from fl_orchestrator.training.trainer import Trainer, training_seed
 
 _log = structlog.get_logger(__name__)
 
-# A party that cannot pay asks a relay that failed again after this share of what is left.
+# A party that cannot pay for gas retries a failed relay after this fraction of the rest of a phase.
 _RETRY_SHARE: Final = 0.05
-# What the contract says when a message that was posted to a relay has arrived meanwhile.
+# The contract's errors if a message that was posted to a relay has been sent meanwhile.
 _ARRIVED: Final = frozenset({ContractError.AlreadyCommitted, ContractError.AlreadyRevealed})
 _TAKING_PART: Final = in_phase(Phase.COMMIT, Phase.REVEAL)
 
 
 class PartyDecision(Enum):
-    """What there is to do for a party, from the chain and its own journal."""
+    """The next action of a party, decided from the chain and its own journal."""
 
     TRAIN = auto()
     COMMIT = auto()
@@ -61,7 +61,7 @@ def decide(
 ) -> PartyDecision:
     """The next duty of a party whose journal entry for the current round is ``journal``.
 
-    A paused one commits to nothing.
+    A paused party does not commit.
     """
     current, slot = seen.current, seen.committed
     committed = slot.round == current.round
@@ -91,7 +91,7 @@ class PartySettings:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """What the relay was asked last, and the chain's time until when it may take."""
+    """The last request to the relay, and its deadline in the chain's time."""
 
     round: int
     duty: PartyDecision
@@ -172,7 +172,7 @@ class Party:
         return _TAKING_PART if committed else in_phase(Phase.COMMIT)
 
     def _note_loss(self, round_number: int) -> None:
-        """Say it once for each round: nothing else can be done about it here."""
+        """Log it once per round: the party itself cannot recover from it."""
         if self._lost_in != round_number:
             self._lost_in = round_number
             _log.error(
@@ -229,7 +229,7 @@ class Party:
         return self.prepare(round_number, encoded.vector, samples)
 
     def _note(self, round_number: int, encoded: EncodedUpdate, samples: int) -> None:
-        """Tell people what is wrong with an update, but not again in every round."""
+        """Log what is wrong with an update, but not again in every round."""
         self.clipped, self._sat_out = encoded.clipped, 0
         self._monitor.sat_out(0)
         self._monitor.trained(encoded.clipped, encoded.coarse)
@@ -291,7 +291,7 @@ class Party:
     def _is_settled(self, seen: Observation) -> bool:
         """Whether the commit phase has closed, as its confirmations say.
 
-        A reorganisation that opened it again would find the update in everybody's hands.
+        If a reorg opened it again after the reveal, everybody could copy the update.
         """
         if self._closed[0] != seen.current.round or seen.block_number < self._closed[1]:
             self._closed = (seen.current.round, seen.block_number)
@@ -318,9 +318,9 @@ class Party:
         post: Callable[[Relay], None],
         call: Call,
     ) -> Step:
-        """Ask the relay first, and send directly when it fails, or has not done it in time.
+        """Use the relay first; send directly if it fails, or has not sent the message in time.
 
-        A party without coin goes on asking the relay until the phase ends.
+        A party without coin retries the relay until the phase ends.
         """
         if self._relay is None:
             return self._send(seen, call)
@@ -339,7 +339,7 @@ class Party:
             action, share = None, _RETRY_SHARE
         else:
             action, share = f"post {duty.name.lower()}", RELAY_SHARE
-        # An upload takes time, which is not the keeper's.
+        # The keeper's time starts only after the upload.
         now = seen.timestamp + int(time.monotonic() - began)
         until = now + max(1, int((phase_end - now) * share))
         self._posted = _Posted(seen.current.round, duty, until)
@@ -351,7 +351,7 @@ class Party:
         return Step(wait=at(seen.timestamp + 1))
 
     def _send_if_paid(self, seen: Observation, call: Call) -> Step | None:
-        """Send directly what the relay has not; None when the account cannot pay for it."""
+        """Send a call that the relay has not sent; None if the account cannot pay for gas."""
         try:
             return self._send(seen, call)
         except (InsufficientFunds, BudgetExceeded, FeeTooHigh) as error:
@@ -359,9 +359,9 @@ class Party:
             return None
 
     def _forget_what_is_done(self, seen: Observation) -> None:
-        """What the relay has done, it is asked for again at once if a reorganisation undoes it.
+        """Forget requests that the relay has done, so that they are repeated after a reorg.
 
-        One that opens the commit phase again begins its confirmations anew.
+        If a reorg opens the commit phase again, its confirmations are counted from the start.
         """
         if seen.current.phase is Phase.COMMIT:
             self._closed = (0, 0)

@@ -1,4 +1,4 @@
-"""One round of a party on its real data, of which nothing leaves the site."""
+"""A rehearsal of one round on a party's real data; nothing leaves the site."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, in_blocks,
 from fl_orchestrator.roles.numbers import Finding, update_findings
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
-#: Of an update of no federation.
+#: The origin of an update that belongs to no federation.
 OFFLINE: Final = VectorMeta(VectorKind.UPDATE, 0, "0x" + "0" * 40, 1)
 
 

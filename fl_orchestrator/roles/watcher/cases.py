@@ -12,7 +12,7 @@ class State(Enum):
     UNCHECKED = auto()
     WRONG = auto()
     DONE = auto()
-    #: Nobody has to keep its data any more, and nobody does.
+    #: Its data is pruned: nobody has to keep it, and nobody has it.
     PRUNED = auto()
 
 

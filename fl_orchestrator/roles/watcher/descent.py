@@ -1,7 +1,7 @@
-"""A watcher's way down the tree of a model that nobody shows, one demand after the other.
+"""A watcher's descent in the chunk tree of a withheld model, one demand after the other.
 
-A demand that nobody answers in time convicts the result, whoever made the demand. So signers who
-make demands themselves, to raise the price for a watcher, have to answer them as well.
+A demand that nobody answers in time convicts the result, whoever made the demand. So signers that
+make demands themselves, to raise the bond for a watcher, have to answer them as well.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fl_orchestrator.units import ether
 _DEMAND_GAS: Final = 150_000
 _REGISTER_GAS: Final = 100_000
 _VECTOR_GAS: Final = 60_000
-# So many stale descents are closed at a time.
+# The most stale descents to close at a time.
 _MAX_CLOSED: Final = 64
 _NEVER: Final = 1 << 64
 
@@ -70,7 +70,7 @@ class Descents:
         self._address = address
         self._demand_bond = federation.params().demand_bond
         self._max_bond = max_bond
-        # From when each answered demand can be closed, so that a flood is not read again and again.
+        # The time from which each answered demand can be closed: a cache, against floods of them.
         self._closable_at: dict[int, int] = {}
 
     def overdue(self, seen: Observation, result: Result, wake_ats: list[int]) -> Iterator[Call]:
@@ -108,9 +108,9 @@ class Descents:
         right: ChunkTree,
         wake_ats: list[int],
     ) -> Call | ChunkProof | None:
-        """How to go on in an accepted and living round: a call, until the wrong chunk is reached.
+        """The next call of the descent in an accepted, canonical round, down to the wrong chunk.
 
-        None is to wait, until a time that is added to ``wake_ats``. Raises BondTooHigh, TooLate.
+        None means to wait until a time that is added to ``wake_ats``. Raises BondTooHigh, TooLate.
         """
         mine = self.made_in(result.round)
         tip = self._federation.demand_by_id(mine[-1].id) if mine else None

@@ -1,4 +1,4 @@
-"""Proves that a result is wrong: by its file, or by a descent when nobody shows that."""
+"""Proves that a result is wrong: with its file, or by a descent if the file is withheld."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ NOT_NOW: Final = frozenset(
 
 
 class Unprovable(ChainError):
-    """Nobody shows the wrong model, and nobody can be made to: it is not part of the history."""
+    """The wrong model is withheld, and cannot be demanded: it is not part of the history."""
 
 
 class Prosecution:
     """Proofs against wrong results from one account. Nothing is kept that the chain knows.
 
-    ``secret`` hides what is registered from those who signed it: they would prove it themselves,
-    and get half of their stake back.
+    ``secret`` hides a registered challenge from the signers: otherwise they could front-run it with
+    a proof of their own, and get half of their stake back.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Prosecution:
     def next(
         self, seen: Observation, digest: bytes, result: Result, wake_ats: list[int]
     ) -> Call | None:
-        """The next call that the proof takes, if there is one before a time of ``wake_ats``.
+        """The next call of the proof, or None to wait for a time in ``wake_ats``.
 
         Raises TooLate, BondTooHigh, Unprovable, and what Recomputation.compute raises.
         """
@@ -111,7 +111,7 @@ class Prosecution:
         window: Window | None,
         wake_ats: list[int],
     ) -> Call | ChunkProof | None:
-        """A wrong chunk of the claimed model; or what has to be sent, or awaited, to get one.
+        """A wrong chunk of the claimed model; or the call to send, or None to wait, to get one.
 
         ``window`` is None where nothing can be demanded.
         """
@@ -157,7 +157,7 @@ class Prosecution:
 
 
 def kept_secret(directory: Path) -> bytes:
-    """A secret of this directory's own, drawn the first time; only its owner may read it."""
+    """The secret of this directory, generated at the first use; only the user may read it."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / "secret"
     try:
