@@ -19,6 +19,7 @@ import json
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,21 +69,24 @@ class NoiseTrainer:
 
 
 class CountingStore(LocalStore):
-    """Counts the bytes that are read from it and written to it."""
+    """Counts the bytes that are read from it and written to it, by several threads at once."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.fetched = self.stored = 0
+        self._lock = threading.Lock()
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         place = self.locate(cid)
-        self.fetched += 0 if place is None else place.stat().st_size
+        with self._lock:
+            self.fetched += 0 if place is None else place.stat().st_size
         return super().get(cid, max_bytes)
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         cid = super().put(stream, pin=pin)
         place = self.locate(cid)
-        self.stored += 0 if place is None else place.stat().st_size
+        with self._lock:
+            self.stored += 0 if place is None else place.stat().st_size
         return cid
 
 

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
+from urllib.parse import unquote
 
 import typer
 
@@ -169,11 +170,20 @@ def _joined(value: Any) -> Any:
 
 
 def _typed(value: Any, directory: Path) -> str:
-    """A value as text. A path is relative to the file's directory; a URL is not a path."""
+    """A value as text. A path is relative to the file's directory; a URL is not a path.
+
+    But a store's may be file: and a relative path, so that the directory may be moved as a whole.
+    """
     if not isinstance(value, Path):
-        return str(value)
+        text = str(value)
+        path = text.removeprefix(_FILE_URL)
+        if path == text or path.startswith("/") or not path:
+            return text
+        return (directory / unquote(path)).as_uri()
     return signer_url(value) or str(directory / expanded(value))
 
+
+_FILE_URL: Final = "file:"
 
 ConfigOption = Annotated[
     Path | None,

@@ -32,8 +32,9 @@ key = "key.json"
 
 # Private files: updates that are committed but not revealed yet, the models, the lock.
 home = "home"
-# Models and updates: a directory, or an IPFS node, kubo+http://127.0.0.1:5001.
-store = "{store}"
+# Models and updates: a directory (file:///absolute/path, or file: and a path that is relative to
+# this file), or an IPFS node, kubo+http://127.0.0.1:5001.
+store = "file:store"
 # HTTP gateways to fetch content from that the store does not have.
 #gateways = ["https://ipfs.example.org"]
 
@@ -98,7 +99,7 @@ def init(
     """
     if role not in _ROLES:
         raise InputError(f"There is no role {role!r}.", f"Use {', '.join(_ROLES)}.")
-    text = _SHARED.format(store=(file.resolve().parent / "store").as_uri()) + _ROLES[role]
+    text = _SHARED + _ROLES[role]
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)

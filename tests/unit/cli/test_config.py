@@ -140,6 +140,25 @@ def test_init_writes_a_file_that_is_understood_with_every_line_switched_on(role:
         assert read(variant)["party"]["status"]["rpc"] == "http://127.0.0.1:8545"
 
 
+def test_what_init_writes_stays_right_when_its_directory_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after it was moved"
+    before.mkdir()
+    flo("init", before / "flo.toml").succeeded()
+    assert str(tmp_path) not in (before / "flo.toml").read_text()
+    before.rename(after)
+    monkeypatch.chdir(after)
+    found = read((after / "flo.toml").read_text())["party"]["run"]
+    assert found["store"] == (after / "store").as_uri()
+    assert found["home"] == str(after / "home")
+
+
+def test_a_store_of_any_other_form_is_left_as_it_is() -> None:
+    for url in ("file:///srv/flo", "kubo+http://127.0.0.1:5001", "file:"):
+        assert read(f'store = "{url}"')["party"]["run"]["store"] == url
+
+
 def test_init_never_overwrites() -> None:
     written("kept = 1", "site.toml")
     flo("init", "site.toml").refused(2, "site.toml exists already")
