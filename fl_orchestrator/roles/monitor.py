@@ -1,4 +1,4 @@
-"""What roles tell whoever watches over their process: figures, for metrics and health."""
+"""The figures that roles report for the metrics and the health of their process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Monitor(Protocol):
-    """Takes the figures of a role. Every method replaces what was said before."""
+    """Receives the figures of a role. Every call replaces the figures of the call before."""
 
     def saturated(self, tensors: Sequence[str]) -> None:
         """The tensors of the last global state that have a value at an end of its range."""
@@ -23,7 +23,7 @@ class Monitor(Protocol):
 
 
 class NoMonitor:
-    """Nobody watches."""
+    """A monitor that ignores all figures."""
 
     def saturated(self, tensors: Sequence[str]) -> None:
         pass

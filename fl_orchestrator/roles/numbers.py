@@ -1,4 +1,4 @@
-"""What people should know of a model's numbers: of an update's, a global state's, the weights'."""
+"""Warnings about a model's numbers: of an update, of a global state, of the updates' weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fl_orchestrator.roles.monitor import Monitor
 
 _log = structlog.get_logger(__name__)
 
-#: From these shares of clipped values on, of an update or of one tensor, it is worth a word, and
-#: an update says something else than the training did.
+#: The fractions of clipped values, of an update or of one tensor, from which there is a warning,
+#: and from which the update no longer represents the training.
 CLIPPED_NOTED: Final = 0.01
 CLIPPED_WRONG: Final = 0.1
 _MOST_NAMED: Final = 5
@@ -24,7 +24,7 @@ _MOST_NAMED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about an update that a person should know. A ``serious`` one spoils it."""
+    """A warning about an update. A ``serious`` one makes the update useless."""
 
     message: str
     serious: bool
@@ -33,7 +33,7 @@ class Finding:
 def update_findings(
     manifest: Manifest, encoded: EncodedUpdate, samples: int
 ) -> tuple[Finding, ...]:
-    """What is wrong with an update's numbers, or with its weight, in sentences."""
+    """The warnings about an update's numbers and its weight."""
     found = [_emptiness(encoded), _clipping(encoded), _weight(manifest, samples)]
     if encoded.vector.any() and encoded.coarse:
         found.append(
@@ -88,7 +88,7 @@ def _weight(manifest: Manifest, samples: int) -> Finding | None:
 
 
 def weights_finding(weights: Sequence[int]) -> str | None:
-    """What the weights of a round's updates say of samplesPerWeight, if it does not fit."""
+    """A warning if the weights of a round's updates show that samplesPerWeight does not fit."""
     at_most = sum(weight == MAX_WEIGHT for weight in weights)
     if at_most:
         return (
@@ -104,14 +104,14 @@ def weights_finding(weights: Sequence[int]) -> str | None:
 
 
 class SaturationAlert:
-    """Says once which tensors of the global state have reached the end of their range."""
+    """Logs once which tensors of the global state have reached the end of their range."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._told: tuple[str, ...] = ()
 
     def look(self, round_number: int, tensors: tuple[str, ...]) -> None:
-        """Take in the saturated tensors of the state that a round made."""
+        """Process the saturated tensors of the global state of a round."""
         self._monitor.saturated(tensors)
         if tensors and tensors != self._told:
             _log.error(
@@ -124,7 +124,7 @@ class SaturationAlert:
 
 
 def named(tensors: Sequence[str]) -> str:
-    """Tensors in a sentence."""
+    """The tensors as a list in a sentence."""
     more = len(tensors) - _MOST_NAMED
     shown = ", ".join(tensors[:_MOST_NAMED])
     return f"{shown} and {more} more" if more > 0 else shown

@@ -70,8 +70,8 @@ class _Work:
 class Aggregator:
     """One aggregator of one federation.
 
-    With an ``answerer`` it also shows what it has signed to whoever demands it, at any time; with a
-    ``retention`` in its context, its store keeps what it has signed that it holds.
+    With an ``answerer`` it also answers demands for the models that it has signed. With a
+    ``retention`` in its context, its store keeps the updates and models that it has signed for.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class Aggregator:
         return any(self._signers(result) >> seat & 1 for result in work.results.values())
 
     def step(self) -> Step:
-        """Attest, or answer a batch of demands; where there is both to do, they take turns.
+        """Attest, or answer a batch of demands; if both are due, they alternate.
 
-        Neither waits for the other to be done, nor fails because the other did.
+        Neither waits for the end of the other, nor fails because the other failed.
         """
         if self._answerer is None:
             return self._attest_step()

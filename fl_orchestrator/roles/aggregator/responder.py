@@ -1,11 +1,11 @@
-"""Answers demands for the models that this process holds, or can get.
+"""Answers demands for the models that this process holds, or can fetch.
 
-Signers owe these answers: a demand that nobody answers makes the result fraudulent. Anybody may
-give them, and gets half of the bond if the round becomes final. docs/protocol.md, section 6.
+The signers must answer: a demand that nobody answers makes the result fraudulent. Anybody may
+answer, and gets half of the bond if the round becomes final. docs/protocol.md, section 6.
 
-A flood of demands has to be answered faster than it is made. So answers are sent in batches that do
-not wait for each other or for their receipts, the signers of a result take turns, and before each
-batch it is looked what others have answered or are sending.
+A flood of demands must be answered faster than it is made. So answers are sent in batches without
+waiting for receipts, the signers of a result take turns, and before each batch the responder checks
+which demands others have answered or are answering.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 _log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS: Final = 30
-# So many calls are sent before the chain, and what else there is to do, is looked at again.
+# The size of a batch: after it, the chain is observed again, and other work gets its turn.
 _BATCH: Final = 32
-# More demands than so many are answered without an estimate for each, which takes half of the time.
+# Above this number of demands, no gas is estimated per answer, which would take half of the time.
 _FEW: Final = 8
 # More than an answer takes: for itself, and for every byte of its call (benchmarks/gas.py).
 _ANSWER_GAS: Final = 90_000
 _BYTE_GAS: Final = 48
-# What is seen in the pending block is left to its sender for so many blocks, and no longer: a node
-# may show what nobody sends.
+# An answer in the pending block is left to its sender for this many blocks only: a node may show
+# transactions that nobody sent.
 _LEFT_BLOCKS: Final = 3
-# The contract says so when somebody was faster, or the demand is over.
+# The contract's errors if another account was faster, or if the demand is over.
 _NOT_NOW: Final = frozenset(
     {
         ContractError.AlreadyAnswered,
@@ -71,7 +71,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Batch:
-    """Jobs on their way, those whose outcome is not known yet."""
+    """Pending jobs, whose outcome is not known yet."""
 
     flight: Flight
     jobs: deque[_Job]
@@ -95,7 +95,7 @@ class Responder:
         self._bonds = Bonds(context.federation, rounds, context.address)
         self._batches: list[_Batch] = []
         self._sent: set[tuple[str, int]] = set()
-        # Rounds whose model cannot be had, and demands whose answer was refused.
+        # Rounds whose model is not available, and demands whose answer was refused.
         self._retry_round_at: dict[int, int] = {}
         self._retry_at: dict[int, int] = {}
         self._seen_pending: dict[int, int] = {}
@@ -109,7 +109,7 @@ class Responder:
     def step(self) -> Step:
         seen = self._federation.observe(self._sender.address)
         if self._rounds.search_to(seen.block_number):
-            # What was settled or answered may not be any more.
+            # After a reorg, a demand that was settled or answered may be open again.
             self._bonds = Bonds(self._federation, self._rounds, self._sender.address)
             on_their_way = (job for batch in self._batches for job in batch.jobs)
             self._sent = {(job.call.label, job.demand) for job in on_their_way}
@@ -128,7 +128,7 @@ class Responder:
     # ------------------------------------------------------------------ sending
 
     def _start(self, jobs: Iterator[_Job]) -> str | None:
-        """Send a batch of these; the label of what was sent."""
+        """Send a batch of these jobs; return the label of the calls."""
         first = next(jobs, None)
         if first is None:
             return None
@@ -151,7 +151,7 @@ class Responder:
         return first.call.label if flight.launched else None
 
     def _collect(self, seen: Observation) -> None:
-        """Take in what became of the calls that were sent."""
+        """Process the outcomes of the calls that were sent."""
         for batch in self._batches:
             for outcome in batch.flight.collect():
                 self._take(batch.jobs.popleft(), outcome, seen)
@@ -178,9 +178,8 @@ class Responder:
     # ------------------------------------------------------------------ answers
 
     def _answers(self, seen: Observation, wake_ats: list[int]) -> Iterator[_Job]:
-        """The answers that are this account's to give now; ``wake_ats`` gets when there are more.
-
-        The nearest deadline comes first.
+        """The answers that this account should send now; adds the times of later ones to
+        ``wake_ats``. The nearest deadline comes first.
         """
         due = self._due(seen, wake_ats)
         if not due:
@@ -237,7 +236,7 @@ class Responder:
         return self._turns.place(digest, seen.aggregator)
 
     def _is_left(self, seen: Observation, demand: Demanded, pending: frozenset[int]) -> bool:
-        """Whether somebody else is seen sending the answer."""
+        """Whether the pending block has an answer by another account."""
         if demand.id not in pending:
             return False
         first = self._seen_pending.setdefault(demand.id, seen.block_number)
@@ -246,7 +245,7 @@ class Responder:
     def answer_to(self, demand: Demanded) -> tuple[bytes, bytes]:
         """The content and the path that a demand asks for.
 
-        Raises ContentError, RootMismatch and MissingEvents when the model cannot be had.
+        Raises ContentError, RootMismatch and MissingEvents if the model is not available.
         """
         file = self._model(demand)
         tree, level, index = self._trees.of(file), demand.level, demand.index

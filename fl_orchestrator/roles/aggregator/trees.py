@@ -1,4 +1,4 @@
-"""The trees of the models that are asked for, and single chunks of their files."""
+"""A cache of the chunk trees of demanded models, and access to single chunks of their files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_LEAVES: Final = 1 << 20
 
 
 class Trees:
-    """The trees that were used last: a flood of demands asks for the same ones again and again."""
+    """A cache of the trees used last: a flood of demands needs the same trees repeatedly."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -37,7 +37,7 @@ class Trees:
         return tree
 
     def chunk(self, file: VectorFile, index: int) -> bytes:
-        """A chunk of a file, which is all that is read of it. Raises RootMismatch."""
+        """One chunk of a file; the rest of the file is not read. Raises RootMismatch."""
         tree = self.of(file)
         with file.path.open("rb") as stream:
             chunk = read_chunk(stream, self._layout, file.meta, index)

@@ -14,7 +14,7 @@ from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.types import StakeView
 
-# In this share of the answer period every signer has had its turn.
+# After this fraction of the answer period, every signer has had its turn.
 _TURNS_SHARE: Final = 0.5
 
 
@@ -35,7 +35,7 @@ class Turns:
         self._answer_period = federation.params().answer_period
 
     def place(self, digest: bytes, account: StakeView) -> tuple[int, int]:
-        """The account's place among the signers of a result, and how many they are.
+        """The account's position among the signers of a result, and the number of signers.
 
         An account that did not sign it shares the place of one that did.
         """

@@ -1,4 +1,4 @@
-"""Makes the blocks that a round needs on a chain that only makes them for transactions."""
+"""Makes the blocks that a round needs on a chain that mines only when there are transactions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STILL_IDLE_SECONDS: Final = 3.0
 
 
 class IdleChain:
-    """Notices that no block comes while a round waits for one, or for time to pass.
+    """Detects that no block is mined while a round waits for a block or for a deadline.
 
     The contract's time is that of the last block, so a deadline does not pass without a block.
     """

@@ -101,9 +101,9 @@ class _Gathering:
 class Keeper:
     """A keeper of one federation. ``wants_round(n)`` says whether round n is to be opened.
 
-    A message waits until nobody else's is missing, but for a quarter of what is left of its phase
-    at most, so that one transaction carries many. It is kept until the chain has decided on it.
-    With a ``clock``, in seconds, it makes the blocks that a round needs where none come.
+    A message waits until all expected messages are there, but at most a quarter of the rest of its
+    phase, so that one transaction carries many. It is kept until its outcome is on the chain. With
+    a ``clock``, in seconds, the keeper makes the blocks that a round needs if none are mined.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Keeper:
             _log.info("sent", call=duty.call.label, round=seen.current.round, gas=receipt.gas_used)
             return Step(duty.call.label)
         leaves_at = self._gathering.leaves_at if self._gathering else 0
-        # Messages come at any time; a simulation also has to know when time alone brings a duty.
+        # Messages may arrive at any time. A simulation also needs the times of the next duties.
         return Step(wait=ANY_TIME | at(leaves_at, seen.finalizable_at))
 
     def has_settled(self, seen: Observation) -> bool:
@@ -242,7 +242,7 @@ class Keeper:
         return 3 * stake > 2 * seen.current.aggregator_stake
 
     def _leaves(self, seen: Observation, missing: int, given_up_at: int) -> bool:
-        """Whether a batch leaves: nobody is missing, or it has waited for as long as it may."""
+        """Whether to send a batch: no message is missing, or it has waited as long as it may."""
         now, current = seen.timestamp, seen.current
         gathering = self._gathering
         if gathering is None or (gathering.round, gathering.phase) != (
@@ -265,5 +265,5 @@ class Keeper:
 
 
 def _given_up_at(seen: Observation, phase_end: int) -> int:
-    """When a party that posted now sends by itself."""
+    """The chain's time at which a party that posts now would send the message itself."""
     return seen.timestamp + int((phase_end - seen.timestamp) * RELAY_SHARE)

@@ -1,4 +1,4 @@
-"""Looks at each accepted round, and tells people what nobody in the protocol has to act on."""
+"""Checks each accepted round, and logs findings on which no role has to act."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Outcomes:
         try:
             accepted = self._rounds.accepted(seen.head.round, seen.block_number)
         except (ChainError, VerificationError) as error:
-            # Rounds go on without it.
+            # The rounds continue without this check.
             _log.warning("outcome unknown", round=seen.head.round, reason=error.for_log)
             return
         self._tell(seen.head.round, accepted)

@@ -1,4 +1,4 @@
-"""What a watcher tells people: what is wrong, or cannot be checked, and who signed it."""
+"""A watcher's alerts: results that are wrong or cannot be checked, and their signers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class AlertKind(StrEnum):
-    """Why people have to look."""
+    """The reason of an alert."""
 
     UPDATE_UNAVAILABLE = "update unavailable"
     BASE_UNAVAILABLE = "base unavailable"
@@ -54,7 +54,7 @@ class ResultSigner:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that the watcher cannot put right by itself.
+    """A problem that the watcher cannot solve itself.
 
     ``digest`` identifies the result, ``signers`` answer for it. ``party`` and ``cid`` name the
     update or the file that it is about, where there is one.
@@ -93,11 +93,11 @@ class Alerts:
         return tuple(self._alerts.values())
 
     def clear(self, digest: bytes) -> None:
-        """Drop what there was to say of a result."""
+        """Remove the alerts about a result."""
         self._alerts = {key: alert for key, alert in self._alerts.items() if key[1] != digest}
 
     def unavailable(self, digest: bytes, reveal: RevealedUpdate, reason: FloError) -> None:
-        """Say that an included update cannot be had."""
+        """Raise the alert that an included update is not available."""
         self.add(
             AlertKind.UPDATE_UNAVAILABLE,
             reveal.round,
@@ -112,7 +112,7 @@ class Alerts:
     def accepted(
         self, digest: bytes, result: Result, right_cid: str, reveals: Sequence[RevealedUpdate]
     ) -> None:
-        """Say what is not as it should be about an accepted result whose numbers are right."""
+        """Raise alerts about an accepted result whose numbers are right."""
         if str(result.global_cid) != right_cid:
             self.wrong_cid(digest, result, right_cid)
         included = result.included.bit_count()
@@ -128,7 +128,7 @@ class Alerts:
         return round_number <= final
 
     def left_out(self, digest: bytes, result: Result, reveals: Sequence[RevealedUpdate]) -> None:
-        """Say that a right model does not have all that was revealed for it."""
+        """Raise the alert that a correct model leaves out revealed updates."""
         included = set(included_indices(result.included))
         parties = [reveal.party for reveal in reveals if reveal.index not in included]
         self.add(
@@ -141,7 +141,7 @@ class Alerts:
         )
 
     def wrong_cid(self, digest: bytes, result: Result, right_cid: str) -> None:
-        """Say that a model is right, but not to be found where its signers said."""
+        """Raise the alert that a model is correct, but its file has another CID than signed."""
         self.add(
             AlertKind.WRONG_CID,
             result.round,
