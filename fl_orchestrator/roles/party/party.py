@@ -76,11 +76,11 @@ def decide(
 
 @dataclass(frozen=True, slots=True)
 class PartySettings:
-    """A party's own choices. ``salt(round)`` must be unpredictable to everybody else.
+    """A party's own settings. ``salt(round)`` must be unpredictable for everybody else.
 
-    ``confirmations``: how many blocks have to follow the first one in which the commit phase was
-    seen closed before the update leaves this site. A reorganisation may open the phase again.
-    While it is ``paused`` a party commits to nothing; it still reveals what it has committed to.
+    ``confirmations``: how many blocks must follow the first block in which the commit phase was
+    seen closed, before the update leaves this site. A reorg may open the phase again.
+    While it is ``paused`` a party does not commit, but still reveals an update it has committed to.
     """
 
     run_seed: int
@@ -205,7 +205,7 @@ class Party:
     def _train(self, seen: Observation) -> OpenCommitment:
         """Train from the head's model; the update and its preimage are on disk on return."""
         round_number = seen.current.round
-        # A reorganisation may lead back to the last round, before its reveal.
+        # A reorg may make the last round current again, before its reveal.
         self._journal.forget_before(round_number - 1)
         self._vectors.forget_rounds_before(seen.current.base)
         base = self._vectors.fetch(
