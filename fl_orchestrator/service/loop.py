@@ -129,18 +129,20 @@ class Service:
     def _act(self, member: _Member) -> Observation | None:
         """Give a worker steps while it is due; return the observation, if one was necessary."""
         schedule, seen = member.schedule, None
-        if not schedule.wait.any_time:
-            seen = self._chain.observe(self._account)
-            if not schedule.is_due(seen):
-                return seen
-        while (step := schedule.ask(seen)).action is not None:
+        while not self._stop.requested:
+            # Whoever is due in any case looks by itself.
+            if not schedule.wait.any_time:
+                seen = self._chain.observe(self._account)
+                if not schedule.is_due(seen):
+                    break
+            step = schedule.ask(seen)
+            if step.action is None:
+                break
             self.done[step.action] += 1
             self._metrics.acted(step.action)
             member.refusal = ""
             self._learn()
             _log.info("did", action=step.action)
-            if self._stop.requested or not step.wait.any_time:
-                break
         return seen
 
     def _learn(self) -> None:

@@ -155,7 +155,8 @@ class Aggregator:
             if not (relayed and included in work.posted) and self._is_owed(seen, result):
                 return self._attest(seen, work, result, relayed)
         retry = at(work.retry_at) if work.missing else NEVER
-        return Step(wait=attesting | NEW_EVENTS | at(midway) | retry)
+        others = NEW_EVENTS if seen.timestamp >= midway else at(midway)
+        return Step(wait=attesting | others | retry)
 
     def _begin(self, seen: Observation) -> _Work:
         current = seen.current

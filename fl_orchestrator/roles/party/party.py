@@ -347,7 +347,7 @@ class Party:
 
     def _send(self, seen: Observation, call: Call) -> Step:
         if attempt(self._sender, call, _ARRIVED):
-            return Step(call.label)
+            return Step(call.label, _TAKING_PART)
         return Step(wait=at(seen.timestamp + 1))
 
     def _send_if_paid(self, seen: Observation, call: Call) -> Step | None:
