@@ -48,6 +48,8 @@ _OK: Final = 200
 _REFUSED: Final = frozenset({401, 403})
 # Of a proxy in front of the node: another request may be served a moment later.
 _PASSING: Final = frozenset({429, 502, 503, 504})
+# What ipfshttpclient raises for an answer of another form than a node gives, or that is cut off.
+_UNEXPECTED: Final = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _SHOWN_CHARACTERS: Final = 80
 _HINT: Final = "Start it with `ipfs daemon`, and check the address of its RPC API."
 _REFUSED_HINT: Final = (
@@ -316,7 +318,7 @@ class KuboStore:
             except exceptions.StatusError as error:
                 reason = str(error) if isinstance(error, exceptions.ErrorResponse) else None
                 raise self._failure(_status(error), reason, cid) from None
-            except (exceptions.Error, requests.RequestException) as error:
+            except (exceptions.Error, requests.RequestException, *_UNEXPECTED) as error:
                 raise self._broken(error, deadline) from None
 
     def _broken(self, error: Exception, deadline: Deadline) -> StoreUnavailable:
