@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eth_utils.abi import function_signature_to_4byte_selector
 from support.federation import small_manifest
 from support.recorded import record_run
 
@@ -537,10 +538,13 @@ def test_a_federation_that_links_another_library_is_refused(
 ) -> None:
     """Its run may be right so far: the library would decide any dispute."""
     genuine = load_artifact("DisputeLogic")
+    # The error of a dispute has another selector: nothing that a plain run executes.
+    error = function_signature_to_4byte_selector("AlreadyAnswered()")
+    assert error in genuine.runtime_code
     changed = dataclasses.replace(
         genuine,
-        creation_code=genuine.creation_code[:-1] + b"\xff",
-        runtime_code=genuine.runtime_code[:-1] + b"\xff",
+        creation_code=genuine.creation_code.replace(error, b"\x01\x02\x03\x04"),
+        runtime_code=genuine.runtime_code.replace(error, b"\x01\x02\x03\x04"),
     )
     artifacts = {"DisputeLogic": changed, "Federation": load_artifact("Federation")}
     directory = tmp_path / "run"
