@@ -26,7 +26,7 @@ from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordina
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.numbers import SaturationAlert
-from fl_orchestrator.roles.updates import check_reveals, fetch_updates
+from fl_orchestrator.roles.updates import StillFetching, UpdateFetches, check_reveals
 from fl_orchestrator.roles.vectors import (
     RootMismatch,
     VectorFile,
@@ -47,6 +47,11 @@ class UnavailableUpdates(VerificationError):
         )
         super().__init__(f"Round {missing[0][0].round} cannot be computed again: {named}")
         self.missing = tuple(missing)
+
+    @property
+    def still_fetching(self) -> bool:
+        """Whether all of them are on their way, so that it is only a matter of time."""
+        return all(isinstance(reason, StillFetching) for _, reason in self.missing)
 
 
 class UnavailableBase(VerificationError):
@@ -94,13 +99,15 @@ class Recomputation:
     """Expected models, and proofs against wrong ones, with files below the context's ``home``.
 
     The files are a cache, so that a restarted process need not compute them again; they are safe to
-    delete. With a ``retention`` the store keeps the updates that were used.
+    delete. With a ``retention`` the store keeps the updates that were used. Updates that take
+    longer than ``fetch_seconds`` are unavailable for now, and go on being fetched; None waits.
     """
 
     def __init__(
         self,
         context: ReadContext,
         rounds: RoundIndex,
+        fetch_seconds: float | None = None,
     ) -> None:
         params = context.federation.params()
         self._genesis = ExpectedModel(params.genesis_root, params.genesis_cid)
@@ -109,6 +116,8 @@ class Recomputation:
         self._layout = context.manifest.layout
         self._origin = context.origin
         self._vectors = context.vectors()
+        self._fetches = UpdateFetches(self._vectors, self._store, self._origin)
+        self._fetch_seconds = fetch_seconds
         self._tree: ChunkTree | None = None
         self._retention = context.retention
         self._saturation = SaturationAlert(context.monitor)
@@ -219,7 +228,7 @@ class Recomputation:
         if result.included >> len(reveals):
             raise UntrueEvents(f"a result of round {result.round} includes updates without reveal")
         included = [reveals[index] for index in included_indices(result.included)]
-        files = fetch_updates(self._vectors, self._store, self._origin, included)
+        files = self._fetches.fetch(included, self._fetch_seconds)
         found = list(zip(included, files, strict=True))
         missing = [(reveal, f) for reveal, f in found if not isinstance(f, VectorFile)]
         if missing:

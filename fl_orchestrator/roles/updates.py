@@ -1,18 +1,26 @@
-"""The revealed updates of a round: checked against the contract's hash, fetched in parallel."""
+"""The revealed updates of a round: checked against the contract's hash, fetched in parallel; and
+which of the sets of them that aggregators propose are worth computing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from fl_orchestrator.chain.contract.federation import Attestation
 from fl_orchestrator.chain.event_types import RevealedUpdate
+from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.model.digests import ZERO_HASH, updates_hash
+from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 
-_PARALLEL_FETCHES: Final = 8
+# So many fetches may be on their way at a time: those of a round, and as many that were abandoned.
+_MAX_THREADS: Final = 2 * MAX_UPDATES
 
 
 class InconsistentEvents(VerificationError):
@@ -32,16 +40,132 @@ def check_reveals(reveals: Sequence[RevealedUpdate], expected: bytes) -> None:
         )
 
 
-def fetch_updates(
-    vectors: VectorCache, store: ContentStore, origin: Origin, reveals: Sequence[RevealedUpdate]
-) -> list[VectorFile | FloError]:
-    """Fetch and check the updates of a round; for each, its file or why there is none."""
+class StillFetching(ContentError):
+    """An update is on its way from the store, and goes on being fetched."""
 
-    def fetch(reveal: RevealedUpdate) -> VectorFile | FloError:
+
+class UpdateFetches:
+    """Fetches updates, each in a thread of its own, so that no slow source delays another.
+
+    What takes longer than the caller waits goes on, and is there when it is asked for again. The
+    threads end with the process. Used by one thread.
+    """
+
+    def __init__(self, vectors: VectorCache, store: ContentStore, origin: Origin) -> None:
+        self._vectors = vectors
+        self._store = store
+        self._origin = origin
+        self._fetches: dict[tuple[int, bytes], _Fetch] = {}
+        # Those of earlier rounds that have not ended yet.
+        self._abandoned: list[_Fetch] = []
+
+    def fetch(
+        self, reveals: Sequence[RevealedUpdate], seconds: float | None = None
+    ) -> list[VectorFile | FloError]:
+        """For each update its checked file, or why there is none.
+
+        After so many ``seconds`` it is StillFetching for what is not there; None waits for all.
+        """
+        for reveal in reveals:
+            self._start(reveal)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        found: list[VectorFile | FloError] = []
+        for reveal in reveals:
+            fetch = self._fetches.get(_name(reveal))
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if fetch is None or not fetch.done.wait(left):
+                found.append(StillFetching(f"The update {reveal.cid} is still being fetched."))
+                continue
+            found.append(fetch.outcome())
+        for reveal in reveals:
+            fetch = self._fetches.get(_name(reveal))
+            if fetch is not None and fetch.done.is_set():
+                del self._fetches[_name(reveal)]
+        return found
+
+    def has(self, reveal: RevealedUpdate) -> bool:
+        """Whether this update is being fetched, or was and has not been asked for since."""
+        return _name(reveal) in self._fetches
+
+    def abandon_before(self, round_number: int) -> None:
+        """Stop fetching the updates of earlier rounds, and do not wait until that has happened."""
+        for name in [name for name in self._fetches if name[0] < round_number]:
+            fetch = self._fetches.pop(name)
+            fetch.abandoned.set()
+            self._abandoned.append(fetch)
+
+    def _start(self, reveal: RevealedUpdate) -> None:
+        if _name(reveal) in self._fetches:
+            return
+        self._abandoned = [fetch for fetch in self._abandoned if not fetch.done.is_set()]
+        running = sum(not fetch.done.is_set() for fetch in self._fetches.values())
+        if running + len(self._abandoned) < _MAX_THREADS:
+            self._fetches[_name(reveal)] = _Fetch(lambda fetch: self._fetched(reveal, fetch))
+
+    def _fetched(self, reveal: RevealedUpdate, fetch: _Fetch) -> VectorFile:
+        meta = self._origin.update(reveal.round)
+        stop = fetch.abandoned.is_set
+        return self._vectors.fetch(self._store, reveal.cid, reveal.root, meta, stop)
+
+
+class _Fetch:
+    """One fetch in its thread."""
+
+    def __init__(self, work: Callable[[_Fetch], VectorFile]) -> None:
+        self.done = threading.Event()
+        self.abandoned = threading.Event()
+        self._file: VectorFile | None = None
+        self._error: Exception | None = None
+        # A daemon: a process that is to end does not wait for a slow server.
+        threading.Thread(target=self._run, args=(work,), name="fetch", daemon=True).start()
+
+    def _run(self, work: Callable[[_Fetch], VectorFile]) -> None:
         try:
-            return vectors.fetch(store, reveal.cid, reveal.root, origin.update(reveal.round))
-        except (ContentError, RootMismatch) as error:
-            return error
+            self._file = work(self)
+        except Exception as error:  # raised where the outcome is asked for
+            self._error = error
+        finally:
+            self.done.set()
 
-    with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
-        return list(pool.map(fetch, reveals))
+    def outcome(self) -> VectorFile | FloError:
+        """What was fetched, or why it cannot be had. Raises what is the fault of this machine."""
+        if isinstance(self._error, ContentError | RootMismatch):
+            return self._error
+        if self._error is not None:
+            raise self._error
+        if self._file is None:
+            raise RuntimeError("the fetch has not ended")
+        return self._file
+
+
+def _name(reveal: RevealedUpdate) -> tuple[int, bytes]:
+    return reveal.round, reveal.root
+
+
+# Sets of updates that were proposed. Any aggregator may sign result after result, each over other
+# updates: right ones cost it nothing. So results are considered by the stake that has signed them,
+# and no signer has more than a few of them considered.
+
+#: So many results of others are computed in a round.
+MAX_PROPOSALS: Final = 16
+#: So many of them for one signer: its own set, a fuller one, and some that a quorum may agree on.
+MAX_OF_ONE_SIGNER: Final = 6
+
+
+def worth_considering(proposals: Mapping[bytes, Attestation]) -> list[bytes]:
+    """The digests to consider, the one with the most stake first. Amounts in wei.
+
+    One that was accepted is always among them. The others need a signer that has not had its share.
+    """
+    shares: Counter[int] = Counter()
+    chosen: list[bytes] = []
+    order = sorted(
+        proposals, key=lambda d: (proposals[d].accepted, proposals[d].stake), reverse=True
+    )
+    for digest in order:
+        seats = included_indices(proposals[digest].signers)
+        has_share = any(shares[seat] < MAX_OF_ONE_SIGNER for seat in seats)
+        if proposals[digest].accepted or (has_share and len(chosen) < MAX_PROPOSALS):
+            chosen.append(digest)
+            shares.update(seats)
+    return chosen

@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from fl_orchestrator.aggregation.rules import next_global, rule_for
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.errors import VerificationError
+from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.model.fixed_point import saturated_in
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
@@ -33,6 +34,11 @@ from fl_orchestrator.model.vector_file import (
 
 _KEPT_NAME: Final = re.compile(r"[a-z]+-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
 _TEMPORARY: Final = "new-"
+_PARALLEL_CHECKS: Final = 8
+
+
+class FetchStopped(ContentError):
+    """Nobody waits for this file any more."""
 
 
 class RootMismatch(VerificationError):
@@ -79,9 +85,21 @@ class VectorCache:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._directory = directory
         self._manifest = manifest
+        # Temporary files that some thread is writing.
+        self._underway: set[str] = set()
+        self._lock = threading.Lock()
+        # A tree in the making takes memory, so many threads may fetch and few may check.
+        self._checking = threading.BoundedSemaphore(_PARALLEL_CHECKS)
         directory.mkdir(parents=True, exist_ok=True)
 
-    def fetch(self, store: ContentStore, cid: Cid, root: bytes, meta: VectorMeta) -> VectorFile:
+    def fetch(
+        self,
+        store: ContentStore,
+        cid: Cid,
+        root: bytes,
+        meta: VectorMeta,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> VectorFile:
         """The vector from the cache or from the store.
 
         Raises ContentError if the store does not have it, VectorFileError if it is malformed and
@@ -95,8 +113,12 @@ class VectorCache:
             with store.get(cid, limit) as source:
                 while block := source.read(1 << 20):
                     file.write(block)
+                    if stop():
+                        raise FetchStopped(f"The {meta.kind} {cid} is not needed any more.")
             file.seek(0)
-            if read_tree(file, self._manifest.layout, meta).root != root:
+            with self._checking:
+                found = read_tree(file, self._manifest.layout, meta).root
+            if found != root:
                 raise RootMismatch(
                     f"The {meta.kind} {cid} of round {meta.round} does not have its root on-chain.",
                     "Its author committed to other numbers than it published.",
@@ -153,23 +175,30 @@ class VectorCache:
             return self.write(meta, state)
 
     def forget_rounds_before(self, round_number: int) -> None:
-        """Delete files of earlier rounds and temporary files; no fetch or write may be running."""
-        for path in self._directory.iterdir():
-            kept = _KEPT_NAME.fullmatch(path.name)
-            if path.name.startswith(_TEMPORARY) or (kept and int(kept[1]) < round_number):
-                path.unlink(missing_ok=True)
+        """Delete files of earlier rounds, and temporary files that nobody is writing."""
+        with self._lock:
+            for path in self._directory.iterdir():
+                kept = _KEPT_NAME.fullmatch(path.name)
+                left = path.name.startswith(_TEMPORARY) and path.name not in self._underway
+                if left or (kept and int(kept[1]) < round_number):
+                    path.unlink(missing_ok=True)
 
     def _path(self, meta: VectorMeta, root: bytes) -> Path:
         return self._directory / f"{meta.kind}-{meta.round}-{root.hex()}.safetensors"
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
-        descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=_TEMPORARY)
+        with self._lock:
+            descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=_TEMPORARY)
+            path = Path(name)
+            self._underway.add(path.name)
         try:
             with os.fdopen(descriptor, "w+b") as file:
-                yield Path(name), file
+                yield path, file
         finally:
-            Path(name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            with self._lock:
+                self._underway.discard(path.name)
 
     @staticmethod
     def _keep(temporary: Path, file: BinaryIO, path: Path) -> None:

@@ -19,7 +19,12 @@ from fl_orchestrator.roles.base import NEVER, NEW_EVENTS, Step, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.relay import MAX_RESULTS, RelayFailed
-from fl_orchestrator.roles.updates import check_reveals, fetch_updates
+from fl_orchestrator.roles.updates import (
+    StillFetching,
+    UpdateFetches,
+    check_reveals,
+    worth_considering,
+)
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +33,14 @@ _log = structlog.get_logger(__name__)
 _OWN_RESULT_SHARE: Final = 0.5
 # An update that was not available is requested again after this fraction of the attest phase.
 _RETRY_SHARE: Final = 0.1
+# For this share of the phase, wait for updates that are being fetched. Then attest to those that
+# have arrived; the others count if they arrive in time.
+_FETCH_SHARE: Final = 0.25
+# The longest time that one step waits for them, because other duties wait too. It is enough for a
+# store that has the updates.
+_FETCH_SECONDS: Final = 10.0
+# This many proposed results, those with the most stake, are computed in any case.
+_SURE: Final = 4
 
 
 class AggregatorDecision(Enum):
@@ -50,17 +63,22 @@ def decide(seen: Observation) -> AggregatorDecision:
 class _Work:
     """The data of a round that this process has fetched and computed; a restart does it again.
 
-    ``missing`` has the updates that were not available; they are requested again at ``retry_at``.
-    ``results`` has the expected result for each set of updates (a bitmap) that was considered.
+    ``missing`` has the updates that are not here; they are requested again at ``retry_at``. Those
+    that are being fetched are looked for in every step while ``fetching``. ``results`` has the
+    expected result for each set of updates (a bitmap) that was computed, and ``considered`` the
+    sets of others. While updates are being fetched, no larger own set is computed before ``own_at``.
     """
 
     round: int
     updates_hash: bytes
     missing: list[RevealedUpdate]
     retry_at: int = 0
+    own_at: int = 0
+    fetching: bool = False
     held: dict[int, tuple[VectorFile, RevealedUpdate]] = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
     posted: set[int] = field(default_factory=set)
+    considered: list[int] = field(default_factory=list)
 
     @property
     def held_set(self) -> int:
@@ -88,6 +106,7 @@ class Aggregator:
         self._origin = context.origin
         self._vectors = context.vectors()
         self._min_updates = context.federation.params().min_updates
+        self._fetches = UpdateFetches(self._vectors, self._store, self._origin)
         self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
         self._attested_last = False
@@ -145,21 +164,28 @@ class Aggregator:
         current, work = seen.current, self._work
         if work is None or (work.round, work.updates_hash) != (current.round, current.updates_hash):
             work = self._work = self._begin(seen)
-        if work.missing and seen.timestamp >= work.retry_at:
+        if work.missing and (work.fetching or seen.timestamp >= work.retry_at):
             self._fetch_missing(seen, work)
-        self._add_result(seen, work, work.held_set)
+        fetch_until = _share_of_phase(seen, _FETCH_SHARE)
+        if work.fetching and seen.current.phase is Phase.ATTEST and seen.timestamp < fetch_until:
+            return Step(wait=attesting | at(seen.timestamp + 1))
+        self._add_own_result(seen, work)
         self._consider_others(seen, work)
-        midway = self._midway(seen)
-        for included, result in work.results.items():
+        midway = _share_of_phase(seen, _OWN_RESULT_SHARE)
+        for included in self._in_order(work):
+            result = work.results[included]
             relayed = self._relay is not None and seen.timestamp < midway
             if not (relayed and included in work.posted) and self._is_owed(seen, result):
                 return self._attest(seen, work, result, relayed)
         retry = at(work.retry_at) if work.missing else NEVER
+        if work.fetching:
+            retry |= at(seen.timestamp + 1)
         others = NEW_EVENTS if seen.timestamp >= midway else at(midway)
         return Step(wait=attesting | others | retry)
 
     def _begin(self, seen: Observation) -> _Work:
         current = seen.current
+        self._fetches.abandon_before(current.round)
         self._vectors.forget_rounds_before(min(current.base, self._first_disputable(seen)))
         reveals = self._federation.revealed_updates(current.seed_block, round_number=current.round)
         check_reveals(reveals, current.updates_hash)
@@ -172,18 +198,28 @@ class Aggregator:
 
     def _fetch_missing(self, seen: Observation, work: _Work) -> None:
         """Fetch and check the updates that are not held yet; those that are malformed never are."""
-        files = fetch_updates(self._vectors, self._store, self._origin, work.missing)
-        asked, work.missing = work.missing, []
+        period = seen.current.attest_end - seen.current.reveal_end
+        seconds = 0.0 if work.fetching else min(_FETCH_SECONDS, period * _FETCH_SHARE)
+        retry = seen.timestamp >= work.retry_at
+        asked = work.missing if retry else [r for r in work.missing if self._fetches.has(r)]
+        files = self._fetches.fetch(asked, seconds)
+        left = [reveal for reveal in work.missing if reveal not in asked]
+        work.fetching = False
         for reveal, file in zip(asked, files, strict=True):
             if isinstance(file, VectorFile):
                 work.held[reveal.index] = (file, reveal)
-                continue
-            _log.warning("excluded", party=reveal.party, round=reveal.round, reason=str(file))
-            if not isinstance(file, VectorFileError | RootMismatch):
-                work.missing.append(reveal)
-        period = seen.current.attest_end - seen.current.reveal_end
-        work.retry_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
-        if len(work.held) < self._min_updates:
+            elif isinstance(file, StillFetching):
+                work.fetching = True
+                left.append(reveal)
+            else:
+                details = {"party": reveal.party, "round": reveal.round, "reason": str(file)}
+                _log.warning("excluded", **details)
+                if not isinstance(file, VectorFileError | RootMismatch):
+                    left.append(reveal)
+        work.missing = sorted(left, key=lambda reveal: reveal.index)
+        if retry:
+            work.retry_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
+        if len(work.held) < self._min_updates and not work.fetching:
             _log.error("too few updates", round=work.round, held=len(work.held))
 
     def _consider_others(self, seen: Observation, work: _Work) -> None:
@@ -192,20 +228,35 @@ class Aggregator:
         Some aggregators may lack an update: late in the phase, a smaller set that a quorum holds is
         better than no result. An accepted result is worth signing at any time.
         """
-        if seen.current.phase is Phase.ATTEST and seen.timestamp < self._midway(seen):
+        midway = _share_of_phase(seen, _OWN_RESULT_SHARE)
+        if seen.current.phase is Phase.ATTEST and seen.timestamp < midway:
             return
         proposals = self._federation.proposed_results(
             seen.current.seed_block, round_number=work.round
         )
-        shared = {proposal.included & work.held_set for proposal in proposals.values()}
-        for included in sorted(shared, key=int.bit_count, reverse=True):
-            self._add_result(seen, work, included)
+        signed = {digest: self._federation.attestation(digest) for digest in proposals}
+        chosen = worth_considering(signed)
+        work.considered = [proposals[digest].included & work.held_set for digest in chosen]
+        for rank, included in enumerate(work.considered):
+            if rank < _SURE or len(work.results) < MAX_RESULTS:
+                self._add_result(seen, work, included)
+
+    def _in_order(self, work: _Work) -> list[int]:
+        """The sets that were computed: those with the most stake behind them first."""
+        computed = (*work.considered, *work.results)
+        return [included for included in dict.fromkeys(computed) if included in work.results]
+
+    def _add_own_result(self, seen: Observation, work: _Work) -> None:
+        """Aggregate all that is held here: others cannot fill the room that there is for it."""
+        if work.held_set in work.results or (work.fetching and seen.timestamp < work.own_at):
+            return
+        period = seen.current.attest_end - seen.current.reveal_end
+        work.own_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
+        self._add_result(seen, work, work.held_set)
 
     def _add_result(self, seen: Observation, work: _Work, included: int) -> None:
         """Aggregate a set of held updates, unless it is too small or computed already."""
-        if included.bit_count() < self._min_updates or included in work.results:
-            return
-        if len(work.results) < MAX_RESULTS:
+        if included.bit_count() >= self._min_updates and included not in work.results:
             work.results[included] = self._compute(seen, work, included)
 
     def _compute(self, seen: Observation, work: _Work, included: int) -> Result:
@@ -231,10 +282,6 @@ class Aggregator:
         held = [work.held[index] for index in included_indices(result.included)]
         updates = [(reveal.cid, update) for update, reveal in held]
         return [(seen.current.base_model()[0], self._base(seen)), *updates]
-
-    def _midway(self, seen: Observation) -> int:
-        start, end = seen.current.reveal_end, seen.current.attest_end
-        return start + int((end - start) * _OWN_RESULT_SHARE)
 
     def _is_owed(self, seen: Observation, result: Result) -> bool:
         """Whether this aggregator's signature for a result is missing and would still count."""
@@ -268,3 +315,9 @@ class Aggregator:
                 return Step("post attestation")
         self._sender.send(self._federation.attest(result, [signature]))
         return Step("attest")
+
+
+def _share_of_phase(seen: Observation, share: float) -> int:
+    """The time at which this share of the attest phase is over."""
+    start, end = seen.current.reveal_end, seen.current.attest_end
+    return start + int((end - start) * share)

@@ -23,13 +23,13 @@ from fl_orchestrator.chain.sending.batches import (
     batch_size,
 )
 from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
-from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import ANY_TIME, Step, at
 from fl_orchestrator.roles.keeper.idle import IdleChain
 from fl_orchestrator.roles.keeper.outcomes import Outcomes
+from fl_orchestrator.roles.keeper.shares import Shares
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
 
@@ -124,6 +124,7 @@ class Keeper:
         self._wants_round = wants_round
         self._idle = IdleChain(sender.address, clock) if clock else None
         self._params = federation.params()
+        self._shares = Shares(federation)
         self._gathering: _Gathering | None = None
         self._last_refusal = ""
         self._distributed = 0
@@ -146,6 +147,9 @@ class Keeper:
             self._mailbox.remove(seen.current.round, duty.messages)
             if duty.messages:
                 self._gathering = None
+            results = [m for m in duty.messages if isinstance(m, SignedResult)]
+            if results:
+                self._shares.count(results[0].result, results)
             _log.info("sent", call=duty.call.label, round=seen.current.round, gas=receipt.gas_used)
             return Step(duty.call.label)
         leaves_at = self._gathering.leaves_at if self._gathering else 0
@@ -204,6 +208,8 @@ class Keeper:
         midway = (current.reveal_end + current.attest_end) // 2
         for result, signed in sorted(waiting.items(), key=lambda item: -len(item[1])):
             missing = 0 if self._makes_quorum(seen, result, signed) else 1
+            if missing and self._shares.used_up(result, signed):
+                continue
             if self._leaves(seen, missing, given_up_at=midway):
                 yield self._attest(result, signed)
 
@@ -234,11 +240,10 @@ class Keeper:
         digest = result_digest(self._federation.chain_id, self._federation.address, result)
         counted = self._federation.attestation(digest)
         stake = counted.stake
-        for signer in {recover(digest, message.signature) for message in signed}:
-            if signer is not None:
-                view = self._federation.observe(signer).aggregator
-                new = not counted.signers >> view.seat & 1
-                stake += new * min(view.frozen_stake, view.stake)
+        for signer in self._shares.signers(result, signed):
+            view = self._federation.observe(signer).aggregator
+            new = not counted.signers >> view.seat & 1
+            stake += new * min(view.frozen_stake, view.stake)
         return 3 * stake > 2 * seen.current.aggregator_stake
 
     def _leaves(self, seen: Observation, missing: int, given_up_at: int) -> bool:

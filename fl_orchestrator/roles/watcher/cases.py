@@ -18,10 +18,14 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Case:
-    """A result that somebody signed, and how far this process is with it."""
+    """A result that somebody signed, and how far this process is with it.
+
+    ``fetching``: updates that it takes to compute it are on their way.
+    """
 
     digest: bytes
     result: Result
     state: State = State.UNCHECKED
     attempts: int = 0
     retry_at: int = 0
+    fetching: bool = False

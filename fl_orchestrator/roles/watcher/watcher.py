@@ -30,7 +30,7 @@ from fl_orchestrator.roles.recomputation import (
     UnavailableUpdates,
 )
 from fl_orchestrator.roles.settlement import Bonds, Slashes
-from fl_orchestrator.roles.updates import InconsistentEvents
+from fl_orchestrator.roles.updates import InconsistentEvents, worth_considering
 from fl_orchestrator.roles.watcher.alerts import KIND_OF_ERROR, Alert, Alerts
 from fl_orchestrator.roles.watcher.cases import Case, State
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
@@ -43,9 +43,8 @@ from fl_orchestrator.roles.watcher.prosecution import (
 
 _log = structlog.get_logger(__name__)
 
-# A limit, so that an aggregator that proposes many sets of updates cannot make watchers compute all
-# of them: a result that was not accepted has no effect.
-_MAX_PROPOSALS: Final = 16
+# A step waits so long for updates that are being fetched, and so do demands that become overdue.
+_FETCH_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Watcher:
         """Reset all state that was derived from the node's answers."""
         federation, address, settings = self._federation, self.address, self._settings
         self._rounds = rounds
-        self._recomputation = Recomputation(self._context, self._rounds)
+        self._recomputation = Recomputation(self._context, self._rounds, _FETCH_SECONDS)
         self._descents = Descents(federation, self._rounds, address, settings.max_bond)
         self._prosecution = Prosecution(
             federation,
@@ -263,9 +262,11 @@ class Watcher:
         """Whether the result is part of the history, or its signers can still be slashed."""
         if self._stands(case):
             return True
-        window = self._federation.window(case.result.round)
-        proposed = list(self._rounds.proposed(case.result.round))
-        return seen.timestamp < window.window_end and case.digest in proposed[:_MAX_PROPOSALS]
+        if seen.timestamp >= self._federation.window(case.result.round).window_end:
+            return False
+        proposed = self._rounds.proposed(case.result.round)
+        signed = {digest: self._federation.attestation(digest) for digest in proposed}
+        return case.digest in worth_considering(signed)
 
     def _has_stake(self, case: Case) -> bool:
         """Whether a signer has something left to lose."""
@@ -358,8 +359,8 @@ class Watcher:
     # ------------------------------------------------------------------ what has to wait
 
     def _is_begun(self, case: Case) -> bool:
-        postponed = case.state is State.UNCHECKED and case.attempts > 0
-        return case.state is State.WRONG or postponed
+        begun = case.attempts > 0 or case.fetching
+        return case.state is State.WRONG or (case.state is State.UNCHECKED and begun)
 
     def _is_pending(self, case: Case) -> bool:
         """Whether this case will be retried; after too many attempts there is an alert instead."""
@@ -371,8 +372,12 @@ class Watcher:
         self, seen: Observation, case: Case, error: FloError, wake_ats: list[int]
     ) -> None:
         """Retry later, as long as that can help; after enough attempts raise an alert."""
+        case.fetching = isinstance(error, UnavailableUpdates) and error.still_fetching
+        case.retry_at = seen.timestamp + (1 if case.fetching else self._settings.retry_seconds)
+        if case.fetching:
+            wake_ats.append(case.retry_at)
+            return
         case.attempts += 1
-        case.retry_at = seen.timestamp + self._settings.retry_seconds
         _log.warning("postponed", round=case.result.round, reason=error.message)
         window = self._federation.window(case.result.round)
         over = seen.timestamp >= max(window.window_end, window.final_at)
