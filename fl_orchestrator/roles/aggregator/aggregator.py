@@ -66,7 +66,8 @@ class _Work:
     ``missing`` has the updates that are not here; they are requested again at ``retry_at``. Those
     that are being fetched are looked for in every step while ``fetching``. ``results`` has the
     expected result for each set of updates (a bitmap) that was computed, and ``considered`` the
-    sets of others. While updates are being fetched, no larger own set is computed before ``own_at``.
+    sets of others. While updates are being fetched, no larger own set is computed before
+    ``own_at``.
     """
 
     round: int
