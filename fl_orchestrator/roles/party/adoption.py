@@ -152,7 +152,7 @@ class Adopter(HistoryHook):
         while not self._step.action and self._history.deliver(self, self._seen, at_most=1):
             pass
         if not self._step.action and not self.has_evaluated(self._seen.head):
-            self._evaluate(self._seen.head, again=True)
+            self._take_in(self._seen.head, again=True)
         return self._step
 
     def on_accepted(self, model: ModelView) -> None:
@@ -160,7 +160,7 @@ class Adopter(HistoryHook):
         is_head = model == self._seen.head
         if is_head or model.height > self._seen.final_height:
             try:
-                self._evaluate(model, again=False)
+                self._take_in(model, again=False)
             except (ContentError, VerificationError) as error:
                 if is_head:
                     raise
@@ -173,10 +173,10 @@ class Adopter(HistoryHook):
         if used is not None and used.get("root") == "0x" + model.root.hex():
             _log.error("alert: the global model in use was revoked", round=model.round)
 
-    def _evaluate(self, model: ModelView, again: bool) -> None:
+    def _take_in(self, model: ModelView, again: bool) -> None:
         """Evaluate a model, decide on its use, and report it."""
         weights = self._fetch(model)
-        found = self._measure(model, weights, again)
+        found = self._evaluate(model, weights, again)
         if model.height > 0:
             self._decide(found, weights)
         self._done = model
@@ -188,7 +188,9 @@ class Adopter(HistoryHook):
         file = self._vectors.fetch(self._store, model.cid, model.root, meta)
         return float_view(self._manifest.layout, self._vectors.load(file))
 
-    def _measure(self, model: ModelView, weights: list[FloatArray], again: bool) -> Evaluation:
+    def _evaluate(
+        self, model: ModelView, weights: list[FloatArray], again: bool = False
+    ) -> Evaluation:
         try:
             metrics, _ = evaluation(self._trainer, self._manifest, weights)
         except TrainerFailed as error:
