@@ -29,13 +29,17 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost for one account, in wei. Forgone: the reward that others in its role got."""
+    """The cost for one account, in wei. Forgone: the reward that others in its role got.
+
+    Bonds are lost if they are neither refunded nor still locked behind an open dispute.
+    """
 
     who: str
     stake_lost: int
     gas_paid: int
     reward: int
     reward_forgone: int
+    bonds_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,7 +253,7 @@ def facts_of(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> tu
         Fact(
             f"Round{plural} {which} ended revoked, and the head went back to the model of round "
             f"{base.round}.",
-            all(_is_revoked(scene, fraud, base) for fraud in frauds),
+            all(is_revoked(scene, fraud, base) for fraud in frauds),
         ),
         *_facts_of_money(scene, frauds, f"round{plural} {which}"),
         Fact(
@@ -266,7 +266,8 @@ def facts_of(scene: Scene, frauds: Sequence[AcceptedFraud], newcomer: str) -> tu
     )
 
 
-def _is_revoked(scene: Scene, fraud: AcceptedFraud, base: ModelView) -> bool:
+def is_revoked(scene: Scene, fraud: AcceptedFraud, base: ModelView) -> bool:
+    """Whether a wrong model was revoked, and the history ends with its base."""
     federation = scene.federation
     revoked = scene.events("RoundRevoked", round=fraud.round, height=fraud.wrong.height)
     in_history = federation.model(base.height) == base == fraud.base

@@ -7,6 +7,7 @@ from typing import Final
 from fl_orchestrator.attacks.absent_aggregator import AbsentAggregator
 from fl_orchestrator.attacks.base import Attack
 from fl_orchestrator.attacks.copycat import Copycat
+from fl_orchestrator.attacks.demand_flood import DemandFlood
 from fl_orchestrator.attacks.junk_bytes import JunkBytes
 from fl_orchestrator.attacks.late_party import LateParty
 from fl_orchestrator.attacks.poison import Poison
@@ -19,6 +20,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     for attack in (
         WrongModel(),
         WithheldModel(),
+        DemandFlood(),
         Copycat(),
         Poison(),
         AbsentAggregator(),

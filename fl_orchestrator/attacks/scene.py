@@ -20,6 +20,7 @@ from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import Cost
 from fl_orchestrator.chain.contract.events import AcceptedRound, MissingEvents
 from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Role, included_indices
 from fl_orchestrator.model.digests import ZERO_HASH
@@ -100,6 +101,7 @@ class Scene:
         self._events_by_topic = {bytes.fromhex(event.topic[2:]): event for event in events}
         self._logs: dict[str, list[Any]] = {}
         self._gas: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
         self._next_block = 0
         self._read_blocks()
         self._gas.clear()
@@ -129,6 +131,17 @@ class Scene:
         simulation.replace(address, simulation.aggregator(len(known) - 1))
         return address
 
+    def funded_account(self, name: str, coin: int) -> Sender:
+        """A new account, without any role, to which the owner gives so many wei."""
+        simulation = self.simulation
+        secret = f"fl-orchestrator development key\n{simulation.shape.seed}\n{name}"
+        signer = LocalSigner.from_secret(hashlib.sha256(secret.encode()).digest())
+        address = Web3.to_checksum_address(signer.address)
+        owner = simulation.sender(simulation.accounts.owner)
+        owner.send(Call(address, b"", coin, "transfer"))
+        self._before[address] = self._holdings(address)
+        return simulation.sender(signer)
+
     def accuracy(self) -> float:
         """Accuracy of the head's model on the test rows."""
         return self._evaluator.evaluate(self.simulation.head_weights(), {})[2]["accuracy"]
@@ -145,6 +158,15 @@ class Scene:
         self._read_blocks()
         return self._gas[address]
 
+    def failed_transactions(self, address: str) -> int:
+        """How many transactions of an account reverted since the start."""
+        self._read_blocks()
+        return self._failed[address]
+
+    def time_of(self, log: Any) -> int:
+        """The chain's time at which an event was emitted."""
+        return int(self.federation.web3.eth.get_block(log["blockNumber"])["timestamp"])
+
     def _read_blocks(self) -> None:
         """Read the blocks since the last call."""
         eth = self.federation.web3.eth
@@ -154,6 +176,7 @@ class Scene:
             for transaction in eth.get_block(number)["transactions"]:
                 receipt = eth.get_transaction_receipt(transaction)  # type: ignore[arg-type]
                 self._gas[receipt["from"]] += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+                self._failed[receipt["from"]] += receipt["status"] != 1
                 for log in receipt["logs"]:
                     if log["address"] == self.federation.address:
                         event = self._events_by_topic[bytes(log["topics"][0])]
@@ -241,12 +264,14 @@ class Scene:
     def _cost(self, who: str, address: str) -> Cost:
         peers = next((g for g in (self.parties, self.aggregators) if address in g), [address])
         reward = self.reward(address)
+        paid, returned = self.bonds(address)
         return Cost(
             who,
             stake_lost=self.stake_lost(address),
             gas_paid=self.gas_paid(address),
             reward=reward,
             reward_forgone=max(map(self.reward, peers)) - reward,
+            bonds_lost=paid - returned,
         )
 
     def _sum(self, name: str, amount: str, **values: Any) -> int:

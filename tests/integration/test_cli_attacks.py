@@ -23,6 +23,7 @@ from fl_orchestrator.attacks.absent_aggregator import AbsentAggregator
 from fl_orchestrator.attacks.adversary import Adversary
 from fl_orchestrator.attacks.base import ATTACKER, HEADING, PROTOCOL, Attack, Fact, Verdict
 from fl_orchestrator.attacks.copycat import Copycat
+from fl_orchestrator.attacks.demand_flood import DemandFlood
 from fl_orchestrator.attacks.junk_bytes import KINDS, JunkBytes
 from fl_orchestrator.attacks.late_party import LateParty
 from fl_orchestrator.attacks.poison import Poison
@@ -260,6 +261,26 @@ def test_one_watcher_undoes_models_that_nobody_shows(stages: list[Simulation]) -
     assert [simulation.federation.demand_by_id(demand.id) for demand in demands] == [None] * 4
 
 
+def test_a_flood_of_demands_convicts_nobody_but_a_cartel(
+    monkeypatch: pytest.MonkeyPatch, stages: list[Simulation]
+) -> None:
+    monkeypatch.setitem(ATTACKS, "demand-flood", DemandFlood(flood=12, demands=20))
+    said = perform("demand-flood")
+    flooded, cartel = stages
+    assert len(flooded.federation.answers(0)) == 12
+    assert cartel.federation.answers(0) == []
+    assert cost(said, "the outsider")["bonds_lost_wei"] == 78 * ETHER // 100
+    assert cost(said, "an honest aggregator")["stake_lost_wei"] == 0
+    demander, other = cost(said, "the demanding colluder"), cost(said, "another colluder")
+    assert demander["stake_lost_wei"] == other["stake_lost_wei"] == ETHER
+    # The bonds of a revoked round come back; of the three stakes, half.
+    assert (demander["bonds_lost_wei"], demander["reward_wei"]) == (0, 3 * ETHER // 2)
+    # It lost no more than gas, for what it is not paid.
+    watcher = cost(said, "the watcher")
+    assert (watcher["bonds_lost_wei"], watcher["reward_wei"]) == (0, 0)
+    assert 0 < watcher["gas_paid_wei"] < ETHER // 100
+
+
 def test_poison_is_told_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ATTACKS, "poison", SMALL_POISON)
     said = flo("demo", "--attack", "poison").succeeded().out
@@ -314,6 +335,14 @@ def with_nobody_demanding(_: pytest.MonkeyPatch) -> Attack:
     return WithheldModel(watched=False)
 
 
+def with_nobody_answering(_: pytest.MonkeyPatch) -> Attack:
+    return DemandFlood(flood=4, demands=2, answered=False)
+
+
+def with_nobody_expiring(_: pytest.MonkeyPatch) -> Attack:
+    return DemandFlood(flood=2, demands=4, watched=False)
+
+
 def with_nobody_slashing(monkeypatch: pytest.MonkeyPatch) -> Attack:
     monkeypatch.setattr(Slashes, "due", lambda *_: iter(()))
     return WrongModel()
@@ -325,6 +354,8 @@ def with_nobody_slashing(monkeypatch: pytest.MonkeyPatch) -> Attack:
         (with_nobody_watching, "Round 2 ended revoked, and the head went back to the model of"),
         (with_nobody_slashing, "Every signer lost 100 % of its stake, 0 ETH in total, and half of"),
         (with_nobody_demanding, "In round 2, the silence was sufficient proof."),
+        (with_nobody_answering, "Every one of the 4 demands was answered in time."),
+        (with_nobody_expiring, "One of the cartel's own 4 demands convicted it, never."),
         (
             with_fresh_numbers,
             "Its copy of a root was a duplicate: it was revealed, but not counted.",

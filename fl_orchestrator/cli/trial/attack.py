@@ -125,11 +125,15 @@ def _costs(costs: tuple[Cost, ...]) -> Table:
 
     table = Table()
     table.add_column("who")
-    for name in ("stake lost", "gas paid", "reward", "reward forgone"):
+    with_bonds = any(cost.bonds_lost for cost in costs)
+    for name in ("stake lost", "gas paid", "reward", "reward forgone", "bonds lost")[
+        : 4 + with_bonds
+    ]:
         table.add_column(name, justify="right")
     for cost in costs:
         amounts = (cost.stake_lost, cost.gas_paid, cost.reward, cost.reward_forgone)
-        table.add_row(cost.who, *map(ether, amounts))
+        bonds = (cost.bonds_lost,) if with_bonds else ()
+        table.add_row(cost.who, *map(ether, (*amounts, *bonds)))
     return table
 
 
@@ -146,6 +150,7 @@ def _as_json(name: str, seed: int, verdict: Verdict, seconds: float) -> dict[str
                 "gas_paid_wei": cost.gas_paid,
                 "reward_wei": cost.reward,
                 "reward_forgone_wei": cost.reward_forgone,
+                "bonds_lost_wei": cost.bonds_lost,
             }
             for cost in verdict.costs
         ],

@@ -70,8 +70,9 @@ def demo(
     attack: Annotated[
         str | None,
         typer.Option(
-            help="Show how an attack fails instead: wrong-model, withheld-model, copycat, poison, "
-            "absent-aggregator, late-party or junk-bytes. Exits 1 if the attack succeeds."
+            help="Show how an attack fails instead: wrong-model, withheld-model, demand-flood, "
+            "copycat, poison, absent-aggregator, late-party or junk-bytes. Exits 1 if the attack "
+            "succeeds."
         ),
     ] = None,
     json_output: JsonOption = False,

@@ -32,6 +32,7 @@ def test_every_attack_says_in_sentences_what_it_is_and_what_remains() -> None:
     assert set(ATTACKS) == {
         "wrong-model",
         "withheld-model",
+        "demand-flood",
         "copycat",
         "poison",
         "absent-aggregator",
