@@ -269,7 +269,7 @@ def test_a_stake_is_asked_back_and_paid_when_it_is_due(tmp_path: Path, node: Anv
     flo(*party(file, "withdraw")).refused(3, "has no stake as party")
     aggregator = ["aggregator", "withdraw", *site.working("university")[:-4]]
     asked = flo(*aggregator, "--home", f"{tmp_path}/home", "--dry-run").succeeded()
-    assert "Would ask 1 ETH back" in asked.out
+    assert "Would request 1 ETH back" in asked.out
 
 
 # ------------------------------------------------------------------ what can be wrong
