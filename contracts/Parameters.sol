@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {Cid, IFederation, Params} from "./interfaces/IFederation.sol";
+import {ChunkTree} from "./libraries/ChunkTree.sol";
 
 uint256 constant BPS = 10_000;
 
@@ -53,6 +54,8 @@ abstract contract Parameters is IFederation {
 
     /// @dev True for a consortium: every active party takes part in every round.
     bool internal immutable everybodyDrawn;
+    /// @dev The root of an update that is zero everywhere.
+    bytes32 internal immutable zeroRoot;
     /// @dev The time from a request to unbond to a withdrawal. It is at least `challengePeriod`, during which a
     /// result that was signed earlier may be challenged.
     uint256 internal immutable unbondDelay;
@@ -78,6 +81,7 @@ abstract contract Parameters is IFederation {
         unrevealedSlashBps = p.unrevealedSlashBps;
         encodedParams = address(new Blob(abi.encode(p)));
         everybodyDrawn = p.maxParties <= p.participants;
+        zeroRoot = ChunkTree.zeroRoot(2, p.depth);
         unbondDelay = Math.max(p.unbondPeriod, p.challengePeriod);
     }
 

@@ -110,6 +110,7 @@ abstract contract Rewards is StakeAccounts {
     }
 
     function _credit(uint256 round, address account, uint256 amount) private returns (uint256) {
-        return Shared.credit(state, round, account, amount);
+        Shared.credit(state, round, account, amount);
+        return amount;
     }
 }

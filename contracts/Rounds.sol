@@ -2,11 +2,12 @@
 pragma solidity 0.8.30;
 
 import {IFederation, Phase, SignedCommit, Update} from "./interfaces/IFederation.sol";
+import {Commit, CommitSlot} from "./libraries/CommitSlot.sol";
 import {Shared} from "./libraries/Shared.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {isValidCid} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
-import {Commit, Current} from "./Stored.sol";
+import {Current, Totals} from "./Stored.sol";
 
 /// @title Rounds: the two-step opening with its draw, commits and reveals
 /// @dev Functions for one item of a batch return a reason: the selector of the error, or zero if the item was
@@ -31,21 +32,22 @@ abstract contract Rounds is StakeAccounts {
         } else {
             if (phase == Phase.Void && !round.orphaned) emit RoundVoided(round.round);
             else if (!_hasEnded(phase)) revert RoundInProgress(phase);
-            Shared.settleRound(state, round, minUpdates);
+            Shared.settleRound(state, round, minUpdates, everybodyDrawn);
             _freeze(round);
         }
         _storeCurrent(round);
     }
 
     function _freeze(Current memory round) private {
-        if (state.live.activeParties < minUpdates) {
-            revert NotEnoughParties(state.live.activeParties, minUpdates);
-        }
-        if (state.live.aggregatorStake == 0) revert NoAggregators();
-        state.frozen = state.live;
+        Totals memory live = state.live;
+        if (live.activeParties < minUpdates) revert NotEnoughParties(live.activeParties, minUpdates);
+        if (live.aggregatorStake == 0) revert NoAggregators();
+        state.frozen = live;
         ++round.round;
         round.commitEnd = 0;
         round.commits = 0;
+        // In a consortium `maxParties <= maxUpdates`, so the number of active parties fits.
+        round.commitQuota = everybodyDrawn ? live.activeParties - live.absentParties : maxUpdates;
         round.opened = 0;
         round.reveals = 0;
         round.accepted = false;
@@ -69,8 +71,6 @@ abstract contract Rounds is StakeAccounts {
         state.seed = newSeed;
         round.commitEnd = block.timestamp + commitPeriod;
         round.revealEnd = round.commitEnd + revealPeriod;
-        // In a consortium `maxParties <= maxUpdates`, so the number of active parties fits.
-        round.commitQuota = everybodyDrawn ? state.frozen.activeParties : maxUpdates;
         round.base = state.history[round.headHeight].round;
         emit RoundOpened(round.round, round.base, newSeed, round.commitEnd, round.revealEnd);
     }
@@ -118,20 +118,22 @@ abstract contract Rounds is StakeAccounts {
     }
 
     function _commit(Current memory round, address account, bytes32 commitment) private returns (bytes4) {
+        Commit last = state.commits[account];
+        if (bytes26(commitment) == 0) return _comeBack(round, account, last);
         if (_phase(round) != Phase.Commit) return WrongPhase.selector;
-        if (bytes26(commitment) == 0) return ZeroCommitment.selector;
         uint256 stake = _frozenStake(account, round.round);
         if (stake == 0) {
             return state.parties[account].stake > 0 ? NotActive.selector : NotRegistered.selector;
         }
         if (!_drawn(account, stake)) return NotDrawn.selector;
-        Commit memory last = _loadCommit(account);
-        if (last.round == round.round) return AlreadyCommitted.selector;
+        if (last.round() == round.round) return AlreadyCommitted.selector;
 
         _slashIfUnrevealed(account, last);
-        _storeCommit(account, Commit(bytes26(commitment), round.round, false));
+        if (last.isAbsent()) _waitFor(round, account);
+        state.commits[account] = CommitSlot.create(bytes26(commitment), round.round);
         emit Committed(round.round, account, commitment);
-        if (++round.commits == round.commitQuota) {
+        // Where too many are absent, those who are not must not make the round void by committing.
+        if (++round.commits == round.commitQuota && round.commits >= minUpdates) {
             round.commitEnd = block.timestamp;
             round.revealEnd = round.commitEnd + revealPeriod;
             emit CommitPhaseCompleted(round.round, block.timestamp);
@@ -141,6 +143,43 @@ abstract contract Rounds is StakeAccounts {
 
     function _drawn(address party, uint256 stake) private view returns (bool) {
         return Shared.isDrawn(state, party, stake, everybodyDrawn, participants);
+    }
+
+    // ------------------------------------------------------------------ absence
+
+    /// @inheritdoc IFederation
+    function markAbsent(address account) external {
+        Current memory round = _loadCurrent();
+        Commit last = state.commits[account];
+        if (!Shared.isMissing(state, round, account, last, minPartyStake, minUpdates, everybodyDrawn)) {
+            revert NotMissing();
+        }
+        // After this, nothing of its last commit can be slashed any more. It may also leave too little to be active.
+        _slashIfUnrevealed(account, last);
+        if (_activeStake(account) != 0) {
+            state.commits[account] = state.commits[account].asAbsent();
+            ++state.live.absentParties;
+            emit MarkedAbsent(round.round, account);
+        }
+    }
+
+    /// @dev A commitment to zero is the wish of a party that is marked absent: to be waited for again, in the current
+    /// round too, and until it has missed as many rounds as before.
+    function _comeBack(Current memory round, address account, Commit last) private returns (bytes4) {
+        if (!last.isAbsent() || state.parties[account].unbondAt != 0) return ZeroCommitment.selector;
+        _waitFor(round, account);
+        state.commits[account] = CommitSlot.create(0, round.round - 1);
+        return 0;
+    }
+
+    /// @dev Counts a party that is marked absent as present. Where a round has its quota and takes commits, the party
+    /// was absent when it got it. The caller stores both slots.
+    function _waitFor(Current memory round, address account) private {
+        // An unbonding party is counted in no total.
+        if (state.parties[account].unbondAt == 0) --state.live.absentParties;
+        Phase phase = _phase(round);
+        if (phase == Phase.Seeding || phase == Phase.Commit) ++round.commitQuota;
+        emit MarkedPresent(round.round, account);
     }
 
     // ------------------------------------------------------------------ reveal
@@ -169,13 +208,14 @@ abstract contract Rounds is StakeAccounts {
         if (update.weight == 0 || update.weight > MAX_WEIGHT) return InvalidWeight.selector;
         if (update.root == 0) return ZeroRoot.selector;
         if (!isValidCid(update.cid)) return InvalidCid.selector;
-        Commit memory committed = _loadCommit(update.party);
-        if (committed.round != round.round) return NoCommitment.selector;
-        if (committed.revealed) return AlreadyRevealed.selector;
-        if (committed.hash != bytes26(_commitment(round.round, update))) return CommitmentMismatch.selector;
+        Commit committed = state.commits[update.party];
+        if (committed.round() != round.round) return NoCommitment.selector;
+        if (committed.isRevealed()) return AlreadyRevealed.selector;
+        if (committed.hash() != bytes26(_commitment(round.round, update))) {
+            return CommitmentMismatch.selector;
+        }
 
-        committed.revealed = true;
-        _storeCommit(update.party, committed);
+        state.commits[update.party] = committed.asRevealed();
         if (_isTaken(update, round.round)) emit DuplicateUpdate(round.round, update.party, update.root);
         else _count(round, update);
         if (++round.opened == round.commits) {
@@ -204,6 +244,7 @@ abstract contract Rounds is StakeAccounts {
     /// was void or revoked. Another party may never reveal it: otherwise everybody could copy the updates of a
     /// void round, which are public by then.
     function _isTaken(Update memory update, uint256 presentRound) private view returns (bool) {
+        if (update.root == zeroRoot) return false;
         uint256 holder = state.rootHolder[update.root];
         if (holder == 0) return false;
         if (address(uint160(holder >> 96)) != update.party) return true;
@@ -212,7 +253,9 @@ abstract contract Rounds is StakeAccounts {
     }
 
     function _count(Current memory round, Update memory update) private {
-        state.rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
+        if (update.root != zeroRoot) {
+            state.rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
+        }
         bytes32 previous = round.reveals == 0 ? bytes32(0) : state.updatesHash;
         // One write for each update, though a transaction may bring many: a write to a warm slot is cheap.
         // slither-disable-next-line costly-loop

@@ -6,10 +6,11 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IFederation, Role} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
+import {Commit} from "./libraries/CommitSlot.sol";
 import {Shared} from "./libraries/Shared.sol";
 import {BPS} from "./Parameters.sol";
 import {State} from "./State.sol";
-import {Aggregator, Commit, Current, Party} from "./Stored.sol";
+import {Aggregator, Current, Party} from "./Stored.sol";
 
 /// @title Stake of parties and aggregators
 /// @notice The stakes that count in a round are frozen when its seed block is named. A later change counts from the
@@ -29,6 +30,18 @@ abstract contract StakeAccounts is State, Ownable2Step {
             state.admitted[accounts[i]][role] = true;
             emit Admitted(accounts[i], role);
         }
+    }
+
+    /// @inheritdoc IFederation
+    function remove(address account, Role role) external onlyOwner {
+        // Where admission is open, nobody needs to be admitted: the owner must not be able to send anybody away.
+        if (!state.admitted[account][role] || (role == Role.Party && openAdmission)) revert NotAdmitted();
+        state.admitted[account][role] = false;
+        emit Removed(account, role);
+        bool stays = role == Role.Party
+            ? state.parties[account].stake != 0 && state.parties[account].unbondAt == 0
+            : state.aggregators[account].activeFrom != 0 && state.aggregators[account].unbondAt == 0;
+        if (stays) _unbond(account, role);
     }
 
     /// @inheritdoc IFederation
@@ -58,20 +71,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
     /// @inheritdoc IFederation
     function requestUnbond(address account, Role role) external {
         _requireAccountOrBeneficiary(account);
-        uint256 unbondAt = block.timestamp + unbondDelay;
-        if (role == Role.Party) {
-            _slashIfUnrevealed(account, _loadCommit(account));
-            unbondAt = Math.min(unbondAt, type(uint32).max);
-            _updateParty(account, _activeParty(account).stake, unbondAt);
-        } else {
-            Aggregator storage aggregator = state.aggregators[account];
-            if (aggregator.unbondAt != 0) revert AlreadyUnbonding();
-            if (aggregator.activeFrom == 0) revert NotRegistered();
-            if (aggregator.stake >= minAggregatorStake) state.live.aggregatorStake -= aggregator.stake;
-            aggregator.activeUntil = _currentRound();
-            aggregator.unbondAt = uint40(unbondAt);
-        }
-        emit UnbondRequested(account, role, unbondAt);
+        _unbond(account, role);
     }
 
     /// @inheritdoc IFederation
@@ -79,7 +79,9 @@ abstract contract StakeAccounts is State, Ownable2Step {
         address beneficiary = _requireAccountOrBeneficiary(account);
         uint256 amount;
         if (role == Role.Party) {
-            _slashIfUnrevealed(account, _loadCommit(account));
+            Commit last = state.commits[account];
+            _slashIfUnrevealed(account, last);
+            if (last.isAbsent()) state.commits[account] = state.commits[account].asPresent();
             Party storage party = state.parties[account];
             // An unbonding stake does not change `changedAt` again, so it is the round of the request.
             _requireReleased(party.unbondAt, party.changedAt);
@@ -99,12 +101,33 @@ abstract contract StakeAccounts is State, Ownable2Step {
 
     /// @inheritdoc IFederation
     function slashUnrevealed(address party) external {
-        if (!_slashIfUnrevealed(party, _loadCommit(party))) revert NotSlashable();
+        if (!_slashIfUnrevealed(party, state.commits[party])) revert NotSlashable();
     }
 
     /// @inheritdoc IFederation
     function seatHolder(uint8 seat) external view returns (address) {
         return state.seats[seat];
+    }
+
+    /// @dev What counts in the current round does not change: neither a frozen stake nor the quota of commits.
+    function _unbond(address account, Role role) private {
+        uint256 unbondAt = block.timestamp + unbondDelay;
+        if (role == Role.Party) {
+            Commit last = state.commits[account];
+            _slashIfUnrevealed(account, last);
+            // It stays marked: should it still commit in the current round, the quota did not count it.
+            if (last.isAbsent()) --state.live.absentParties;
+            unbondAt = Math.min(unbondAt, type(uint32).max);
+            _updateParty(account, _activeParty(account).stake, unbondAt);
+        } else {
+            Aggregator storage aggregator = state.aggregators[account];
+            if (aggregator.unbondAt != 0) revert AlreadyUnbonding();
+            if (aggregator.activeFrom == 0) revert NotRegistered();
+            if (aggregator.stake >= minAggregatorStake) state.live.aggregatorStake -= aggregator.stake;
+            aggregator.activeUntil = _currentRound();
+            aggregator.unbondAt = uint40(unbondAt);
+        }
+        emit UnbondRequested(account, role, unbondAt);
     }
 
     // ------------------------------------------------------------------ parties
@@ -141,6 +164,11 @@ abstract contract StakeAccounts is State, Ownable2Step {
         if (effective != 0 && ++state.live.activeParties > maxParties) revert FederationFull();
     }
 
+    /// @dev The stake that counts from the next round on.
+    function _activeStake(address account) internal view returns (uint256) {
+        return _effectiveStake(state.parties[account].stake, state.parties[account].unbondAt);
+    }
+
     function _effectiveStake(uint256 stake, uint256 unbondAt) private view returns (uint256) {
         return Shared.effectiveStake(stake, unbondAt, minPartyStake);
     }
@@ -150,17 +178,16 @@ abstract contract StakeAccounts is State, Ownable2Step {
     }
 
     /// @dev Slashes a party if its last commit should have been revealed and was not. At most once for each commit.
-    function _slashIfUnrevealed(address account, Commit memory last) internal returns (bool slashed) {
+    function _slashIfUnrevealed(address account, Commit last) internal returns (bool slashed) {
         slashed = _revealIsMissing(last);
         if (slashed) {
-            last.hash = 0;
-            _storeCommit(account, last);
+            state.commits[account] = last.withoutHash();
             Party storage party = state.parties[account];
             uint256 stake = party.stake;
             // Rounded up, it still does not exceed the stake.
             uint256 amount = (stake * unrevealedSlashBps + BPS - 1) / BPS;
             _updateParty(account, stake - amount, party.unbondAt);
-            emit Slashed(account, Role.Party, uint32(last.round), amount, amount);
+            emit Slashed(account, Role.Party, uint32(last.round()), amount, amount);
         }
     }
 

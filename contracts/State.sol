@@ -5,10 +5,11 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
 import {Params, Phase, Result} from "./interfaces/IFederation.sol";
+import {Commit} from "./libraries/CommitSlot.sol";
 import {Shared} from "./libraries/Shared.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Parameters} from "./Parameters.sol";
-import {Aggregator, Commit, Current, Stored} from "./Stored.sol";
+import {Aggregator, Current, Stored} from "./Stored.sol";
 
 /// @title The storage of a federation, and the values that are derived from storage alone
 abstract contract State is Parameters {
@@ -45,14 +46,6 @@ abstract contract State is Parameters {
         return uint32(state.current);
     }
 
-    function _loadCommit(address account) internal view returns (Commit memory) {
-        return Shared.loadCommit(state, account);
-    }
-
-    function _storeCommit(address account, Commit memory committed) internal {
-        Shared.storeCommit(state, account, committed);
-    }
-
     function _phase(Current memory round) internal view returns (Phase) {
         return Shared.phase(round, minUpdates, attestPeriod);
     }
@@ -66,7 +59,7 @@ abstract contract State is Parameters {
         return round.revealEnd + attestPeriod;
     }
 
-    function _revealIsMissing(Commit memory committed) internal view returns (bool) {
+    function _revealIsMissing(Commit committed) internal view returns (bool) {
         return Shared.revealIsMissing(state, committed, minUpdates);
     }
 

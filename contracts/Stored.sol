@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {Demand, Fraud} from "./interfaces/IDisputes.sol";
 import {Role} from "./interfaces/IFederation.sol";
+import {Commit} from "./libraries/CommitSlot.sol";
 
 /// @dev `changedAt` is the last round in which the stake changed. In that round `before` counts in place of
 /// `stake`. An unbonding stake does not count, and no longer changes `changedAt`.
@@ -29,20 +30,14 @@ struct Payee {
     uint96 credit;
 }
 
-/// @dev The last commit of a party, in one slot. `hash` is the high 208 bits of the commitment, or zero once the
-/// party was slashed for not revealing it.
-struct Commit {
-    bytes26 hash;
-    uint256 round;
-    bool revealed;
-}
-
 /// @dev Sums over the active parties and aggregators: their stake reaches the minimum and is not unbonding.
 /// @param activeParties The number of active parties.
+/// @param absentParties How many of these are marked absent: no round waits for their commit.
 struct Totals {
     uint96 partyStake;
     uint96 aggregatorStake;
     uint32 activeParties;
+    uint32 absentParties;
 }
 
 /// @dev The current round: the one whose seed block was named last. It is packed into one storage slot.
@@ -118,12 +113,13 @@ struct Descents {
 /// @param current A packed {Current}: see {Shared}.
 /// @param updatesHash Left over from an earlier round while the current round has no reveal.
 /// @param live The totals of now; `frozen` has those of the time when the seed block was named.
-/// @param commits A packed {Commit} each: see {Shared}.
 /// @param occupiedSeats A bitmap.
 /// @param history Entries above the height of the head are left over from revoked rounds and do not count.
 /// @param rootHolder `uint160(party) << 96 | round`: the party that owns the root, and the last round that counted
 /// it.
 /// @param unrevealedSlashable Whether the round ended with commits that should have been revealed and were not.
+/// @param incompleteRounds The last eight rounds, 32 bits each and the latest lowest, whose commit phase ran to its
+/// deadline because not everybody who was waited for had committed. Only where everybody is drawn.
 /// @param heldUntil No stake can be withdrawn before this time, so that slashes for a proven fraud come first.
 /// @param registeredAt The block in which a challenge was registered.
 struct Stored {
@@ -135,7 +131,7 @@ struct Stored {
     mapping(address account => Party) parties;
     mapping(address account => Aggregator) aggregators;
     mapping(address account => Payee) payees;
-    mapping(address account => uint256) commits;
+    mapping(address account => Commit) commits;
     mapping(address account => mapping(Role role => bool)) admitted;
     mapping(uint256 seat => address account) seats;
     uint256 occupiedSeats;
@@ -147,6 +143,7 @@ struct Stored {
     mapping(bytes32 root => uint256 partyAndRound) rootHolder;
     mapping(bytes32 digest => Tally) tallies;
     mapping(uint256 round => bool) unrevealedSlashable;
+    uint256 incompleteRounds;
     Descents descents;
     mapping(bytes32 digest => Fraud) frauds;
     uint256 heldUntil;

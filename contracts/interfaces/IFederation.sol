@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+// With these, whoever uses the interface has all of its types.
+import {CommitView, ModelView, Observation, RoundView, StakeView} from "./Observation.sol";
+
 /// @notice A CIDv1 with a sha2-256 multihash.
 /// @param digest The 32 bytes of the multihash.
 /// @param codec 0x55 (raw) or 0x70 (dag-pb).
@@ -110,89 +113,13 @@ struct CountedUpdate {
     bytes32 root;
 }
 
-/// @notice The state of an account in one role, as of the current round.
-/// @param stake Present stake, in wei.
-/// @param frozenStake The stake that counts in the current round; zero when it does not count.
-/// @param unbondAt The earliest time of a withdrawal; zero when not unbonding.
-/// @param admitted Whether the account may register in this role.
-/// @param seat The aggregator's seat; zero for a party.
-struct StakeView {
-    uint96 stake;
-    uint96 frozenStake;
-    uint40 unbondAt;
-    bool admitted;
-    uint8 seat;
-}
-
-/// @notice A party's commit slot.
-/// @param commitment The high 208 bits of the commitment; zero once the party was slashed for it.
-struct CommitView {
-    bytes26 commitment;
-    uint40 round;
-    bool revealed;
-}
-
-/// @notice The current round. Ends are exclusive: a phase lasts while `block.timestamp < end`. Fields that a
-/// round has only after it opened (ends, base, seed and others) are zero before.
-/// @param opened The number of revealed commitments, counted or duplicate.
-/// @param reveals The number of those that count.
-struct RoundView {
-    uint32 round;
-    Phase phase;
-    uint40 seedBlock;
-    uint40 commitEnd;
-    uint40 revealEnd;
-    uint40 attestEnd;
-    uint8 commits;
-    uint8 opened;
-    uint8 reveals;
-    uint32 activeParties;
-    uint96 partyStake;
-    uint96 aggregatorStake;
-    uint32 base;
-    bytes32 baseRoot;
-    Cid baseCid;
-    bytes32 seed;
-    bytes32 updatesHash;
-}
-
-/// @notice An accepted model.
-struct ModelView {
-    uint32 height;
-    uint32 round;
-    bytes32 root;
-    Cid cid;
-}
-
-/// @notice Everything that a role needs for its decisions, read in one call at one block.
-/// @param drawn Whether the current round draws the account, whatever the phase is now.
-/// @param unrevealedSlashable Whether `slashUnrevealed` of this account would succeed.
-/// @param finalHeight The last final height.
-/// @param finalizableAt The time from which `finalize` may be called; zero when there is nothing to finalize.
-/// @param freePot Rewards that no round has reserved, in wei.
-struct Observation {
-    uint256 blockNumber;
-    uint256 timestamp;
-    RoundView current;
-    ModelView head;
-    uint32 finalHeight;
-    uint40 finalizableAt;
-    uint96 freePot;
-    StakeView party;
-    StakeView aggregator;
-    CommitView committed;
-    bool drawn;
-    bool unrevealedSlashable;
-    address beneficiary;
-    uint96 credit;
-}
-
 /// @title A federation: one model, its parties and its aggregators
 /// @notice See docs/protocol.md for the guarantees and who may break them.
 interface IFederation {
     // ------------------------------------------------------------------ events: accounts
 
     event Admitted(address indexed account, Role role);
+    event Removed(address indexed account, Role role);
     event Registered(address indexed account, Role role, address beneficiary, uint256 stake, uint8 seat);
     event Deposited(address indexed account, uint256 amount);
     event UnbondRequested(address indexed account, Role role, uint256 unbondAt);
@@ -215,6 +142,10 @@ interface IFederation {
     /// @param reason The selector of the error that `commit` would have reverted with.
     event CommitSkipped(uint32 indexed round, address indexed party, bytes4 reason);
     event CommitPhaseCompleted(uint32 indexed round, uint256 at);
+    /// @notice From the next round on, no commit phase waits for this party.
+    event MarkedAbsent(uint32 indexed round, address indexed party);
+    /// @notice The party is waited for again, in this round too unless its commit phase has ended.
+    event MarkedPresent(uint32 indexed round, address indexed party);
     /// @param index The update's bit in `Result.included`.
     event UpdateRevealed(
         uint32 indexed round, address indexed party, uint256 index, uint16 weight, bytes32 root, Cid cid
@@ -244,6 +175,7 @@ interface IFederation {
 
     // ------------------------------------------------------------------ errors: accounts
 
+    /// @notice The account was not admitted in this role; or the owner wants to remove a party where admission is open.
     error NotAdmitted();
     error NotRegistered();
     error AlreadyRegistered();
@@ -281,7 +213,7 @@ interface IFederation {
     error NotActive();
     error NotDrawn();
     error AlreadyCommitted();
-    /// @notice The stored part of the commitment, its high 208 bits, is zero.
+    /// @notice The stored part of the commitment, its high 208 bits, is zero, and the party is not marked absent.
     error ZeroCommitment();
     error InvalidSignature();
     error NoCommitment();
@@ -291,6 +223,9 @@ interface IFederation {
     error ZeroRoot();
     error InvalidCid();
     error NotSlashable();
+    /// @notice The party has not missed three incomplete rounds in a row, is not active or is marked already; or a
+    /// round takes commits or is about to.
+    error NotMissing();
 
     // ------------------------------------------------------------------ errors: attestation and rewards
 
@@ -311,8 +246,14 @@ interface IFederation {
 
     // ------------------------------------------------------------------ accounts
 
-    /// @notice Lets accounts register in a role. Only by the owner. Cannot be undone.
+    /// @notice Lets accounts register in a role. Only by the owner.
     function admit(address[] calldata accounts, Role role) external;
+
+    /// @notice Ends the admission of an account in a role. Only by the owner. A registered stake begins to unbond, as
+    /// by `requestUnbond`, and goes to its beneficiary. It counts until the next round's seed block is named: what
+    /// the account may do in the current round, and what it owes and earns for it, stays. Not for parties where
+    /// admission is open.
+    function remove(address account, Role role) external;
 
     /// @notice Registers the caller with the value as its stake. It counts from the first round whose seed
     /// block is named afterwards. Withdrawals and rewards go to `beneficiary` only.
@@ -341,13 +282,20 @@ interface IFederation {
     /// opens the round. By anyone.
     function openRound() external;
 
-    /// @notice Commits the caller to an update. See docs/protocol.md for the preimage.
+    /// @notice Commits the caller to an update. See docs/protocol.md for the preimage. From a party that is marked
+    /// absent, in any phase, zero is the wish to be waited for again, also in the current round if it still takes
+    /// commits.
     /// @param round The round of the commitment. A transaction that is late reverts: in another round the
     /// commitment could not be revealed.
     function commit(uint32 round, bytes32 commitment) external;
 
     /// @notice Commits parties to their updates by their signatures (EIP-712 `Commit`). By anyone.
     function commitFor(SignedCommit[] calldata commits) external;
+
+    /// @notice No longer waits for the commit of a party that has missed the last three rounds whose commit phase ran to
+    /// its deadline, without a commit since. By anyone, where everybody is drawn, while no round takes commits. It
+    /// costs the party nothing that it does not owe for a missing reveal, and ends with its next commit.
+    function markAbsent(address party) external;
 
     /// @notice Reveals updates: opens their commitments. By anyone who has the preimages.
     function reveal(Update[] calldata updates) external;

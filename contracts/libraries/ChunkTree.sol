@@ -58,6 +58,14 @@ library ChunkTree {
         return CHUNK_VALUES * valueBytes + 32 * depth;
     }
 
+    /// @notice The root of a vector of zeros, of `valueBytes` bytes each.
+    function zeroRoot(uint256 valueBytes, uint256 depth) internal pure returns (bytes32 node) {
+        node = keccak256(new bytes(CHUNK_VALUES * valueBytes));
+        for (uint256 level = 0; level < depth; ++level) {
+            node = _hash(node, node);
+        }
+    }
+
     /// @notice The int16 at a coordinate, and the root of the tree that has it there.
     /// @param proof Begins with the chunk with the coordinate and its siblings.
     function openInt16(bytes calldata proof, uint256 coordinate, uint256 depth)

@@ -226,8 +226,12 @@ library DisputeLogic {
             revert IFederation.NotFinal();
         }
         (address to, uint256 amount) = (asked.demander, asked.bond);
-        // Half is burnt. Otherwise an account that answers its own demands would delay finality at no cost.
-        if (canonical && asked.answerer != address(0)) (to, amount) = (asked.answerer, amount / 2);
+        if (canonical) {
+            // Half is burnt. Otherwise an account that answers its own demands, or that neither answers nor expires
+            // them, would delay finality and raise the bond of other demands at no cost.
+            amount /= 2;
+            if (asked.answerer != address(0)) to = asked.answerer;
+        }
         delete state.descents.demands[id];
         emit IDisputes.BondSettled(asked.round, id, to, amount);
         state.credit(asked.round, to, amount);
@@ -251,9 +255,9 @@ library DisputeLogic {
     /// the challenger. The rest is burnt: otherwise an aggregator could slash itself at no cost.
     function slash(Stored storage state, address encodedParams, bytes32 digest, uint8 seat) external {
         Fraud storage proven = state.frauds[digest];
+        (uint32 round, address challenger) = (proven.round, proven.challenger);
         address account = state.seats[seat];
         Aggregator storage aggregator = state.aggregators[account];
-        (uint32 round, address challenger) = (proven.round, proven.challenger);
         // An account that took the seat after this round did not sign.
         bool signed = Bitmap.has(state.tallies[digest].signers, seat) && account != address(0)
             && aggregator.activeFrom <= round;
@@ -261,20 +265,26 @@ library DisputeLogic {
             revert IFederation.NotSlashable();
         }
         proven.slashed |= uint64(1) << seat;
+        uint256 amount = _takeStake(state, encodedParams, aggregator);
+        emit IFederation.Slashed(account, Role.Aggregator, round, amount, amount - amount / 2);
+        state.credit(round, challenger, amount / 2);
+    }
 
+    /// @dev Takes the slash for a fraud from a stake, and from the total that the stake is part of.
+    function _takeStake(Stored storage state, address encodedParams, Aggregator storage aggregator)
+        private
+        returns (uint96 amount)
+    {
         Params memory p = _paramsOf(encodedParams);
         uint96 stake = aggregator.stake;
         // Rounded up, it still does not exceed the stake.
-        uint96 amount = uint96(Math.ceilDiv(uint256(stake) * p.fraudSlashBps, BPS));
+        amount = uint96(Math.ceilDiv(uint256(stake) * p.fraudSlashBps, BPS));
         uint96 left = stake - amount;
         if (aggregator.unbondAt == 0 && stake >= p.minAggregatorStake) {
             // A stake below the minimum has no vote: then all of it leaves the total.
             state.live.aggregatorStake -= left < p.minAggregatorStake ? stake : amount;
         }
         aggregator.stake = left;
-        uint256 paid = amount / 2;
-        emit IFederation.Slashed(account, Role.Aggregator, round, amount, amount - paid);
-        state.credit(round, challenger, paid);
     }
 
     function _convict(
@@ -299,7 +309,7 @@ library DisputeLogic {
         emit IDisputes.FraudProven(round, digest, challenger);
         Current memory present = state.loadCurrent();
         _holdStakes(state, present, p.challengePeriod);
-        if (revoked) _revoke(state, round, present, p.minUpdates);
+        if (revoked) _revoke(state, p, round, present);
     }
 
     /// @dev A revocation orphans later rounds too. Keeps all stakes in the contract until the results of every
@@ -311,12 +321,12 @@ library DisputeLogic {
     }
 
     /// @dev The dispute window of this round is open, so neither it nor a later round is final.
-    function _revoke(Stored storage state, uint32 round, Current memory present, uint256 minUpdates) private {
+    function _revoke(Stored storage state, Params memory p, uint32 round, Current memory present) private {
         uint32 height = state.rounds[round].height;
         emit IDisputes.RoundRevoked(round, height);
         // The base of an open round is the head, which is being revoked: the open round is void too.
         if (present.commitEnd != 0 && !present.orphaned) {
-            state.settleRound(present, minUpdates);
+            state.settleRound(present, p.minUpdates, p.maxParties <= p.participants);
             if (!present.accepted) emit IFederation.RoundVoided(present.round);
             present.orphaned = true;
         }

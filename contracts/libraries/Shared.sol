@@ -4,13 +4,17 @@ pragma solidity 0.8.30;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IFederation, Phase, Role} from "../interfaces/IFederation.sol";
-import {Aggregator, Commit, Current, Party, Payee, Round, Stored} from "../Stored.sol";
+import {Aggregator, Current, Party, Payee, Round, Stored} from "../Stored.sol";
+import {Commit} from "./CommitSlot.sol";
 import {Sortition} from "./Sortition.sol";
 
 /// @title What a federation and the libraries linked to it do alike with its storage
 /// @notice Mostly values that are derived from it. A federation knows its parameters as immutables, a linked
 /// library reads them from {Parameters-params}: so they are arguments here.
 library Shared {
+    /// @dev A party that has missed so many incomplete rounds in a row is no longer waited for.
+    uint256 private constant MISSED_ROUNDS = 3;
+
     // ------------------------------------------------------------------ reading and writing whole slots
     // Packing and unpacking a struct compiles to much code, so it is done in one place.
 
@@ -43,23 +47,6 @@ library Shared {
         return uint32(state.current >> 184);
     }
 
-    function loadCommit(Stored storage state, address account)
-        internal
-        view
-        returns (Commit memory committed)
-    {
-        uint256 word = state.commits[account];
-        committed.hash = bytes26(bytes32(word));
-        committed.round = uint40(word >> 8);
-        committed.revealed = word & 1 == 1;
-    }
-
-    function storeCommit(Stored storage state, address account, Commit memory committed) internal {
-        uint256 word = uint256(bytes32(committed.hash)) | committed.round << 8;
-        if (committed.revealed) word |= 1;
-        state.commits[account] = word;
-    }
-
     // ------------------------------------------------------------------ the current round
 
     /// @dev The base of an open round is the head, and a revocation always removes the head. So `orphaned` is
@@ -87,22 +74,62 @@ library Shared {
             && block.timestamp >= round.revealEnd && !round.orphaned;
     }
 
-    /// @dev Records which commits were not revealed, before `current` is reused or the round is orphaned by a
-    /// revocation. Idempotent.
-    function settleRound(Stored storage state, Current memory round, uint256 minUpdates) internal {
+    /// @dev Records which commits were not revealed, and whether commits were waited for in vain, before `current` is
+    /// reused or the round is orphaned by a revocation. Idempotent.
+    function settleRound(Stored storage state, Current memory round, uint256 minUpdates, bool everybodyDrawn)
+        internal
+    {
         if (lacksReveals(round, minUpdates)) state.unrevealedSlashable[round.round] = true;
+        if (isIncomplete(round, minUpdates, everybodyDrawn)) {
+            state.incompleteRounds = state.incompleteRounds << 32 | round.round;
+        }
     }
 
-    /// @dev Whether this commit should have been revealed, was not, and has not been slashed for it.
-    function revealIsMissing(Stored storage state, Commit memory committed, uint256 minUpdates)
+    /// @dev Whether the commit phase of the current round ran to its deadline because not everybody who was waited for
+    /// had committed. A round without `minUpdates` commits says nothing of one party: nobody may have been able to
+    /// commit. Nor does a round that was orphaned in its commit phase.
+    function isIncomplete(Current memory round, uint256 minUpdates, bool everybodyDrawn)
         internal
         view
         returns (bool)
     {
-        if (committed.revealed || committed.hash == 0) return false;
-        if (state.unrevealedSlashable[committed.round]) return true;
+        return everybodyDrawn && !round.orphaned && round.commits >= minUpdates
+            && round.commits < round.commitQuota && block.timestamp >= round.commitEnd;
+    }
+
+    /// @dev Whether an active party may be marked absent: it has missed the last `MISSED_ROUNDS` incomplete rounds, and
+    /// has not committed since. It was active in all of them: its stake has not changed since the first one's seed
+    /// block was named. Not while a round has its quota and still takes commits: who is absent in such a round was
+    /// absent when it got its quota.
+    function isMissing(
+        Stored storage state,
+        Current memory round,
+        address account,
+        Commit last,
+        uint256 minPartyStake,
+        uint256 minUpdates,
+        bool everybodyDrawn
+    ) internal view returns (bool) {
+        // Seeding, or the commit phase.
+        if (block.timestamp < round.commitEnd || round.commitEnd == 0) return false;
+        uint256 missed = state.incompleteRounds;
+        if (isIncomplete(round, minUpdates, everybodyDrawn)) missed = missed << 32 | round.round;
+        uint256 first = uint32(missed >> 32 * (MISSED_ROUNDS - 1));
+        Party storage party = state.parties[account];
+        return !last.isAbsent() && last.round() < first && party.changedAt < first
+            && effectiveStake(party.stake, party.unbondAt, minPartyStake) != 0;
+    }
+
+    /// @dev Whether this commit should have been revealed, was not, and has not been slashed for it.
+    function revealIsMissing(Stored storage state, Commit committed, uint256 minUpdates)
+        internal
+        view
+        returns (bool)
+    {
+        if (committed.isRevealed() || committed.hash() == 0) return false;
+        if (state.unrevealedSlashable[committed.round()]) return true;
         Current memory round = loadCurrent(state);
-        return committed.round == round.round && lacksReveals(round, minUpdates);
+        return committed.round() == round.round && lacksReveals(round, minUpdates);
     }
 
     // ------------------------------------------------------------------ accounts
@@ -160,17 +187,13 @@ library Shared {
             || Sortition.drawn(state.seed, party, stake, state.frozen.partyStake, participants);
     }
 
-    function credit(Stored storage state, uint256 round, address account, uint256 amount)
-        internal
-        returns (uint256)
-    {
+    function credit(Stored storage state, uint256 round, address account, uint256 amount) internal {
         if (amount != 0) {
             // Saturates instead of reverting: a full credit must not make a slash or a distribution fail.
             Payee storage payee = state.payees[account];
             payee.credit = uint96(Math.min(payee.credit + amount, type(uint96).max));
             emit IFederation.Credited(uint32(round), account, amount);
         }
-        return amount;
     }
 
     // ------------------------------------------------------------------ history

@@ -14,7 +14,8 @@ import {
     RoundView,
     StakeView
 } from "../interfaces/IFederation.sol";
-import {Aggregator, Commit, Current, Party, Payee, Round, Stored} from "../Stored.sol";
+import {Aggregator, Current, Party, Payee, Round, Stored} from "../Stored.sol";
+import {Commit} from "./CommitSlot.sol";
 import {Shared} from "./Shared.sol";
 
 /// @title What the views of a federation return
@@ -54,7 +55,7 @@ library Views {
         returns (Observation memory seen)
     {
         Current memory round = state.loadCurrent();
-        Commit memory committed = state.loadCommit(account);
+        Commit committed = state.commits[account];
         Payee memory payee = state.payees[account];
         seen.blockNumber = block.number;
         seen.timestamp = block.timestamp;
@@ -68,9 +69,14 @@ library Views {
         seen.freePot = state.freePot(round.headHeight);
         seen.party = _party(state, p, account, round.round);
         seen.aggregator = _aggregator(state, p, account, round.round);
-        seen.committed = CommitView(committed.hash, uint40(committed.round), committed.revealed);
+        seen.committed = CommitView(
+            committed.hash(), uint40(committed.round()), committed.isRevealed(), committed.isAbsent()
+        );
         seen.drawn = _isOpened(seen.current.phase) && _isDrawn(state, p, account, seen.party.frozenStake);
         seen.unrevealedSlashable = state.revealIsMissing(committed, p.minUpdates);
+        seen.missing = state.isMissing(
+            round, account, committed, p.minPartyStake, p.minUpdates, p.maxParties <= p.participants
+        );
         seen.beneficiary = payee.beneficiary;
         seen.credit = payee.credit;
     }
@@ -106,6 +112,7 @@ library Views {
             seen.revealEnd = uint40(round.revealEnd);
             seen.attestEnd = uint40(round.revealEnd + p.attestPeriod);
             seen.commits = uint8(round.commits);
+            seen.commitQuota = uint8(round.commitQuota);
             seen.opened = uint8(round.opened);
             seen.reveals = uint8(round.reveals);
             seen.base = round.base;

@@ -69,14 +69,20 @@ class StakeView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CommitView:
+    """A party's commit slot. ``absent``: it was marked absent, and has not come back."""
+
     commitment: bytes
     round: int
     revealed: bool
+    absent: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundView:
-    """The current round. Fields that only an open round has are zero, or None, before."""
+    """The current round. Fields that only an open round has are zero, or None, before.
+
+    ``commit_quota`` commits end the commit phase, where it is at least ``min_updates``.
+    """
 
     round: int
     phase: Phase
@@ -85,6 +91,7 @@ class RoundView:
     reveal_end: int
     attest_end: int
     commits: int
+    commit_quota: int
     opened: int
     reveals: int
     active_parties: int
@@ -113,7 +120,10 @@ class ModelView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """All state that a role needs to decide, read by one call at one block."""
+    """All state that a role needs to decide, read by one call at one block.
+
+    ``missing``: `mark_absent` of this account would succeed.
+    """
 
     block_number: int
     timestamp: int
@@ -127,6 +137,7 @@ class Observation:
     committed: CommitView
     drawn: bool
     unrevealed_slashable: bool
+    missing: bool
     beneficiary: str
     credit: int
 

@@ -64,6 +64,30 @@ contract DemandFloodTest is DisputeTest {
         assertEq(_creditOf(watcher), (FLOOD + 1) * BOND + STAKE / 2);
     }
 
+    /// @dev A cartel floods its own result and answers nothing, so that a demand costs 21 bonds. Where anybody is there,
+    /// the first that is overdue convicts it, for no bond at all; where nobody is, half of the bonds is lost.
+    function test_a_flood_that_nobody_answers_is_not_free() public {
+        Evidence memory e = _acceptWrong();
+        uint256 paid = 0;
+        for (uint256 i = 0; i < FLOOD; ++i) {
+            paid += _bond(1);
+            _demand(1, rules.depth, 0);
+        }
+        skip(ANSWER_PERIOD);
+        uint256 state = vm.snapshotState();
+        vm.prank(stranger);
+        disputes.expire(1, e.result);
+        assertHead(0, 0);
+        vm.revertToState(state);
+
+        vm.warp(_observe().finalizableAt);
+        federation.finalize();
+        for (uint256 id = 1; id <= FLOOD; ++id) {
+            disputes.settleBond(id);
+        }
+        assertEq(_creditOf(watcher), paid / 2);
+    }
+
     /// @dev An attacker is mined before the watcher, to raise its bond: the watcher has sent more than is due, and is
     /// credited with the rest.
     function test_a_front_run_demand_does_not_block_the_watchers() public {

@@ -115,13 +115,17 @@ contract BondsTest is DisputeTest {
     }
 
     function test_SettleBond_WhenTheRoundIsFinalAndTheDemandWasNotAnswered() public {
-        (Evidence memory e, uint256 id) = _asked();
+        Params memory p = _consortium();
+        p.demandBond = 101;
+        _start(p);
+        Evidence memory e = _acceptRight();
+        uint256 id = _demandFor(101, 1, 10, 0);
         _makeFinal(e);
         vm.expectEmit(address(disputes));
-        emit IDisputes.BondSettled(1, id, watcher, BOND);
+        emit IDisputes.BondSettled(1, id, watcher, 50);
         vm.prank(stranger);
         disputes.settleBond(id);
-        assertEq(_creditOf(watcher), BOND);
+        assertEq(_creditOf(watcher), 50);
     }
 
     function test_SettleBond_WhenTheRoundIsOrphaned() public {

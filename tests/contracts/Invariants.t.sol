@@ -28,6 +28,8 @@ abstract contract InvariantsTest is FederationTest {
     /// @dev Seven in both roles, and a watcher.
     address[] internal actors;
     uint256 internal maxParties;
+    uint256 internal minUpdates;
+    bool internal openAdmission;
     bytes32 internal genesisRoot;
     bytes4[] private selectors;
 
@@ -44,7 +46,7 @@ abstract contract InvariantsTest is FederationTest {
             deployCode("DisputeHandler.sol:DisputeHandler", abi.encode(federation, owner, genesis))
         );
         actors = handler.actors();
-        maxParties = p.maxParties;
+        (maxParties, minUpdates, openAdmission) = (p.maxParties, p.minUpdates, p.openAdmission);
         targetContract(address(handler));
         _choose(Handler.register.selector, 1);
         _choose(Handler.deposit.selector, 1);
@@ -60,6 +62,9 @@ abstract contract InvariantsTest is FederationTest {
         _choose(Handler.attest.selector, 1);
         _choose(Handler.distribute.selector, 1);
         _choose(Handler.wait.selector, 2);
+        _choose(DisputeHandler.markAbsent.selector, 2);
+        _choose(DisputeHandler.comeBack.selector, 1);
+        _choose(DisputeHandler.remove.selector, 1);
         _choose(DisputeHandler.registerChallenge.selector, 1);
         _choose(DisputeHandler.challenge.selector, 1);
         _choose(DisputeHandler.slashSigner.selector, 1);
@@ -100,6 +105,7 @@ abstract contract InvariantsTest is FederationTest {
         I15_stakes_are_what_the_events_say(seen);
         I17_the_round_is_what_the_events_say(seen[0]);
         I27_open_descents_are_what_the_events_say();
+        I29_a_commit_phase_waits_for_whoever_is_there(seen[0]);
     }
 
     function I01_the_balance_covers_all_liabilities(Observation[] memory seen) internal view {
@@ -206,6 +212,14 @@ abstract contract InvariantsTest is FederationTest {
         }
     }
 
+    function I29_a_commit_phase_waits_for_whoever_is_there(Observation memory seen) internal view {
+        if (seen.current.phase < Phase.Commit || openAdmission) return;
+        (uint256 all, uint256 left) = handler.awaitedIn(seen.current.round);
+        assertEq(seen.current.commitQuota, all, "I29: quota");
+        bool enough = left == 0 && seen.current.commits >= minUpdates;
+        assertFalse(seen.current.phase == Phase.Commit && enough, "I29: waits for nobody");
+    }
+
     /// @dev What is free, and what rounds that are not distributed have reserved.
     function _pot(Observation memory seen) private view returns (uint256 pot) {
         pot = seen.freePot;
@@ -274,7 +288,7 @@ abstract contract InvariantsTest is FederationTest {
 
     /// @dev What has not been reached yet; zero when all has.
     function _missing() private view returns (bytes32) {
-        bytes32[24] memory actions = [
+        bytes32[25] memory actions = [
             bytes32("register"),
             "deposit",
             "requestUnbond",
@@ -298,11 +312,14 @@ abstract contract InvariantsTest is FederationTest {
             "answer",
             "expire",
             "closeDescent",
-            "settleBond"
+            "settleBond",
+            "remove"
         ];
         for (uint256 i = 0; i < actions.length; ++i) {
             if (handler.done(actions[i]) == 0) return actions[i];
         }
+        if (!openAdmission && handler.done("markAbsent") < 2) return "absent parties";
+        if (!openAdmission && handler.done("comeBack") == 0) return "comeBack";
         if (!handler.reenterer().tried()) return "an entry from a payment";
         if (handler.height() < 5) return "five rounds canonical";
         if (handler.revocations() < 5) return "five revocations";

@@ -3,9 +3,12 @@ pragma solidity 0.8.30;
 
 import {Cid, IFederation, Phase, RoundView, Update} from "../../contracts/interfaces/IFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
+import {Vector, Vectors} from "./support/Vectors.sol";
 
 /// @notice See Reveal.tree.
 contract RevealTest is FederationTest {
+    using Vectors for Vector;
+
     function test_Reveal_RevertWhen_TheBatchIsEmpty() public {
         _toReveal(3);
         vm.expectRevert(IFederation.EmptyBatch.selector);
@@ -183,6 +186,64 @@ contract RevealTest is FederationTest {
         emit IFederation.DuplicateUpdate(2, _party(1), "root");
         _reveal(copy);
         assertEq(_current().reveals, 0);
+    }
+
+    function test_Reveal_WhenTwoPartiesRevealAnUpdateOfZeros() public {
+        bytes32 zeros = Vectors.zero(2, _consortium().depth).root();
+        _openRound();
+        Update[] memory updates = new Update[](3);
+        updates[0] = _updateOf(_party(0), zeros);
+        updates[1] = _updateOf(_party(1), zeros);
+        updates[2] = _update(2);
+        for (uint256 i = 0; i < 3; ++i) {
+            _commitTo(updates[i]);
+        }
+        _endPhase();
+        _expectRevealed(updates[0], 0);
+        _reveal(updates[0]);
+        _expectRevealed(updates[1], 1);
+        _reveal(updates[1]);
+        // Each has one commit, and so one update, all the same.
+        _expectRefused(updates[1], IFederation.AlreadyRevealed.selector);
+        _reveal(updates[2]);
+        assertEq(_current().reveals, 3);
+        assertEq(_current().updatesHash, _rollingHash(updates));
+    }
+
+    function test_Reveal_WhenAPartyRevealsAnUpdateOfZerosInEveryRound() public {
+        bytes32 zeros = Vectors.zero(2, _consortium().depth).root();
+        for (uint32 round = 1; round <= 3; ++round) {
+            Update memory update = _openWithRoot(zeros);
+            _expectRevealedIn(round, update, 0);
+            _reveal(update);
+            _reveal(_update(1));
+            _endPhase();
+            _attest(_result(), AGGREGATORS);
+            assertPhase(Phase.Accepted);
+        }
+    }
+
+    function test_Reveal_WhenNearlyAllOfARootIsThatOfZeros() public {
+        uint256 depth = _consortium().depth;
+        // Of other depths, of models, and with one bit changed.
+        bytes32[4] memory roots = [
+            Vectors.zero(2, depth + 1).root(),
+            Vectors.zero(2, depth - 1).root(),
+            Vectors.zero(4, depth).root(),
+            Vectors.zero(2, depth).root() ^ bytes32(uint256(1))
+        ];
+        for (uint256 i = 0; i < 4; ++i) {
+            _reveal(_openWithRoot(roots[i]));
+            vm.warp(_current().revealEnd);
+            _openRound();
+            _commitTo(_updateOf(_party(3), roots[i]));
+            _commit(4);
+            _endPhase();
+            vm.expectEmit(address(federation));
+            emit IFederation.DuplicateUpdate(_round(), _party(3), roots[i]);
+            _reveal(_updateOf(_party(3), roots[i]));
+            vm.warp(_current().revealEnd);
+        }
     }
 
     function test_Reveal_WhenEveryCommitmentIsOpened() public {

@@ -13,9 +13,12 @@ import {
 } from "../../contracts/interfaces/IFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {Refuser} from "./support/Receivers.sol";
+import {Vector, Vectors} from "./support/Vectors.sol";
 
 /// @notice See Rewards.tree. Of ten ether, a fifth is the aggregators'.
 contract RewardsTest is FederationTest {
+    using Vectors for Vector;
+
     uint256 internal constant SIGNER_SHARE = 0.5 ether;
 
     // ------------------------------------------------------------------ fundRewards
@@ -167,6 +170,25 @@ contract RewardsTest is FederationTest {
         assertEq(_creditOf(_aggregator(0)), 66);
         assertEq(_creditOf(_party(0)), 267);
         assertEq(_observe().freePot, POT - 3 * 66 - 801);
+    }
+
+    function test_Distribute_WhenTwoUpdatesAreOfZeros() public {
+        bytes32 zeros = Vectors.zero(2, _consortium().depth).root();
+        Update[] memory updates = new Update[](3);
+        _openRound();
+        for (uint256 i = 0; i < 3; ++i) {
+            updates[i] = i == 2 ? _update(2) : _updateOf(_party(i), zeros);
+            _commitTo(updates[i]);
+        }
+        _endPhase();
+        federation.reveal(updates);
+        Result memory result = _result();
+        _attest(result, AGGREGATORS);
+        _finalize();
+        federation.distribute(result, _counted(updates));
+        for (uint256 i = 0; i < 3; ++i) {
+            assertEq(_creditOf(_party(i)), uint256(8 ether) / 3);
+        }
     }
 
     function test_Distribute_WhenTheRoundReservedNothing() public {

@@ -27,6 +27,7 @@ _ROUND = RoundView(
     reveal_end=2_000,
     attest_end=3_000,
     commits=0,
+    commit_quota=4,
     opened=0,
     reveals=0,
     active_parties=4,
@@ -49,9 +50,10 @@ _SEEN = Observation(
     free_pot=0,
     party=_STAKE,
     aggregator=_STAKE,
-    committed=CommitView(commitment=bytes(26), round=0, revealed=False),
+    committed=CommitView(commitment=bytes(26), round=0, revealed=False, absent=False),
     drawn=True,
     unrevealed_slashable=False,
+    missing=False,
     beneficiary="0x" + "11" * 20,
     credit=0,
 )
@@ -72,4 +74,4 @@ def committed(
     revealed: bool = False, round_number: int = ROUND, commitment: bytes = COMMITMENT
 ) -> CommitView:
     """A commit slot, which keeps 26 bytes of the commitment."""
-    return CommitView(commitment[:26], round_number, revealed)
+    return CommitView(commitment[:26], round_number, revealed, absent=False)

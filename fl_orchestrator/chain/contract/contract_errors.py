@@ -55,6 +55,7 @@ class ContractError(Enum):
     NotFinal = "The round is not final, or not part of the history."
     NotFinalizable = "There is no accepted round whose challenge window is over."
     NotFraud = "The result is correct at this coordinate."
+    NotMissing = "This party has not missed three rounds in a row, or a round takes commits now."
     NotOverdue = "The time of this demand is not over."
     NotRegistered = "This account is not registered in this role."
     NotSlashable = "There is nothing to slash this account for."
@@ -83,7 +84,7 @@ class ContractError(Enum):
     WrongRound = "The call is for another round than the current one."
     ZeroAmount = "The amount is zero."
     ZeroBeneficiary = "The zero address cannot be the beneficiary."
-    ZeroCommitment = "The commitment is zero."
+    ZeroCommitment = "The commitment is zero, and the party is not marked absent."
     ZeroRoot = "The root is zero."
 
     def sentence(self, function: str | None = None) -> str:

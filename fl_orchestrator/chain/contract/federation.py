@@ -43,7 +43,10 @@ from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 
-__all__ = ["Attestation", "Call", "Federation", "NoFederation"]
+__all__ = ["NO_COMMITMENT", "Attestation", "Call", "Federation", "NoFederation"]
+
+#: What a party that is marked absent commits to in order to be waited for again.
+NO_COMMITMENT: Final = bytes(32)
 
 _RESULT_TYPES: Final = {
     "Result": [
@@ -174,6 +177,11 @@ class Federation(Disputes):
         """The digest of the accepted result by its round, revoked rounds included."""
         return dict(self._events("RoundAccepted", first, last, round_number, _accepted))
 
+    def registered(self, role: Role, first: int, last: int | None = None) -> list[str]:
+        """The accounts that registered in a role, in their order; they may have left."""
+        found = self._events("Registered", first, last, None, lambda log: log["args"])
+        return [args["account"] for args in found if args["role"] == role]
+
     def signers(
         self, first: int, last: int | None = None, round_number: int | None = None
     ) -> dict[bytes, list[str]]:
@@ -286,6 +294,10 @@ class Federation(Disputes):
     def admit(self, accounts: Sequence[str], role: Role) -> Call:
         return self._call("admit", list(accounts), int(role))
 
+    def remove(self, account: str, role: Role) -> Call:
+        """End an admission; a registered stake begins to unbond."""
+        return self._call("remove", account, int(role))
+
     def register(self, role: Role, beneficiary: str, stake: int) -> Call:
         return self._call("register", int(role), beneficiary, value=stake)
 
@@ -309,6 +321,14 @@ class Federation(Disputes):
 
     def commit(self, round_number: int, commitment: bytes) -> Call:
         return self._call("commit", round_number, commitment)
+
+    def come_back(self, round_number: int) -> Call:
+        """The wish of a party that is marked absent to be waited for again."""
+        return self.commit(round_number, NO_COMMITMENT)
+
+    def mark_absent(self, party: str) -> Call:
+        """Wait no longer for the commits of a party whose observation says ``missing``."""
+        return self._call("markAbsent", party)
 
     def commit_for(self, commits: Sequence[SignedCommit]) -> Call:
         return self._call("commitFor", to_abi(list(commits)))

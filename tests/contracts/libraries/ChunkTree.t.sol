@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ChunkTree} from "../../../contracts/libraries/ChunkTree.sol";
 import {GoldenTest} from "../support/GoldenTest.sol";
+import {Vectors} from "../support/Vectors.sol";
 
 /// @dev The library takes calldata.
 contract ChunkTreeCaller {
@@ -214,6 +215,13 @@ contract ChunkTreeTest is GoldenTest {
     }
 
     // ------------------------------------------------------------------ values
+
+    function test_ZeroRoot_WhenAVectorIsZeroEverywhere() public pure {
+        for (uint256 depth = 0; depth <= 21; ++depth) {
+            assertEq(ChunkTree.zeroRoot(2, depth), Vectors.root(Vectors.zero(2, depth)));
+            assertEq(ChunkTree.zeroRoot(4, depth), Vectors.root(Vectors.zero(4, depth)));
+        }
+    }
 
     function test_Int16At_RevertWhen_ThePositionIsOutsideOfTheChunk() public {
         vm.expectRevert();

@@ -7,7 +7,8 @@ import {Evidence} from "./Evidence.sol";
 import {Handler} from "./Handler.sol";
 import {Vector, Vectors} from "./Vectors.sol";
 
-/// @notice Disputes too, well and badly, as the same accounts and as a watcher that never registers.
+/// @notice Disputes too, well and badly, as the same accounts and as a watcher that never registers; and parties that
+/// are absent, and that the owner removes.
 contract DisputeHandler is Handler {
     using Vectors for Vector;
 
@@ -23,6 +24,50 @@ contract DisputeHandler is Handler {
     constructor(IFederation federation_, address owner_, Vector memory genesis)
         Handler(federation_, owner_, genesis)
     {}
+
+    // ------------------------------------------------------------------ absence
+
+    /// @dev Whoever can be, from this account on.
+    function markAbsent(uint256 actor) public step {
+        actor %= ACTORS;
+        for (uint256 i = 0; i < ACTORS && !federation.observe(account[actor]).missing; ++i) {
+            actor = (actor + 1) % ACTORS;
+        }
+        bool due = federation.observe(account[actor]).missing;
+        try federation.markAbsent(account[actor]) {
+            assertTrue(due, "I30: marked though it is not missing");
+            ++done["markAbsent"];
+        } catch {
+            refused = true;
+            assertFalse(due, "I30: missing, and cannot be marked");
+        }
+    }
+
+    /// @dev With the wish only.
+    function comeBack(uint256 actor) public step {
+        uint32 round = _round();
+        vm.prank(account[actor % ACTORS]);
+        try federation.commit(round, 0) {
+            ++done["comeBack"];
+        } catch {
+            refused = true;
+        }
+    }
+
+    /// @dev And admits it again, so that it may come again.
+    function remove(uint256 actor, uint256 role) public step {
+        address who = account[actor % ACTORS];
+        vm.startPrank(owner);
+        try federation.remove(who, _role(role)) {
+            ++done["remove"];
+            address[] memory accounts_ = new address[](1);
+            accounts_[0] = who;
+            federation.admit(accounts_, _role(role));
+        } catch {
+            refused = true;
+        }
+        vm.stopPrank();
+    }
 
     // ------------------------------------------------------------------ challenges
 
@@ -262,7 +307,9 @@ contract DisputeHandler is Handler {
         if (phase == Phase.Commit) {
             if (seed % 8 == 1) commitFor(seed >> 8, seed >> 16, seed >> 24);
             for (uint256 i = 0; i < ACTORS; ++i) {
-                if (federation.observe(account[i]).drawn) commit(i, seed >> (32 + i));
+                // In turns, one is away for six rounds.
+                bool away = _round() / 6 % ACTORS == i;
+                if (!away && federation.observe(account[i]).drawn) commit(i, seed >> (32 + i));
             }
             if (seed % 2 == 0 && _current().commits >= rules.minUpdates) endPhase(Phase.Commit);
         } else if (phase == Phase.Reveal) {

@@ -6,8 +6,8 @@ import {Vm} from "forge-std/Vm.sol";
 
 import {IDisputes} from "../../../contracts/interfaces/IDisputes.sol";
 import {Role} from "../../../contracts/interfaces/IFederation.sol";
+import {AttendanceLedger} from "./AttendanceLedger.sol";
 import {EvidenceTest} from "./Evidence.sol";
-import {Ledger} from "./Ledger.sol";
 
 /// @dev What the events say of a demand.
 struct DemandBook {
@@ -26,7 +26,7 @@ struct Signer {
 }
 
 /// @notice Keeps the books of the disputes: frauds, what may be slashed for them, demands and their bonds.
-abstract contract DisputeLedger is Ledger, EvidenceTest {
+abstract contract DisputeLedger is AttendanceLedger, EvidenceTest {
     mapping(bytes32 digest => uint256 time) public provenAt;
     mapping(bytes32 digest => Signer[]) private signers;
     mapping(address account => uint256) private registrations;
@@ -211,8 +211,9 @@ abstract contract DisputeLedger is Ledger, EvidenceTest {
         assertFalse(asked.settled, "I24: settled twice");
         asked.settled = true;
         assertTrue(_isOver(asked.round), "I24: settled too early");
-        bool earned = books[asked.round].canonical && asked.answerer != address(0);
-        assertEq(amount, earned ? asked.bond / 2 : asked.bond, "I24: half of a bond, or all");
+        bool canonical = books[asked.round].canonical;
+        bool earned = canonical && asked.answerer != address(0);
+        assertEq(amount, canonical ? asked.bond / 2 : asked.bond, "I24: half of a bond, or all");
         assertEq(_account(log, 3), earned ? asked.answerer : asked.demander, "I24: to whom");
         bondsHeld -= asked.bond;
         burnt += asked.bond - amount;

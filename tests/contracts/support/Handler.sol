@@ -54,6 +54,8 @@ abstract contract Handler is DisputeLedger {
     constructor(IFederation federation_, address owner_, Vector memory genesis) {
         (federation, owner, disputes) = (federation_, owner_, IDisputes(address(federation_)));
         rules = federation.params();
+        everybodyDrawn = rules.maxParties <= rules.participants;
+        zeroRoot = Vectors.zero(2, rules.depth).root();
         _keep(genesis);
         for (uint256 i = 0; i <= ACTORS; ++i) {
             account.push(_party(i));
@@ -296,10 +298,11 @@ abstract contract Handler is DisputeLedger {
 
     // ------------------------------------------------------------------ updates and results
 
-    /// @dev One's own update, or one that this account and others choose in every round.
+    /// @dev One's own update, one that this account and others choose in every round, or zeros.
     function _choose(uint256 actor, uint256 kind) private returns (Update memory) {
-        uint256 values =
-            kind % 4 == 0 ? actor % 3 + 1 : uint32(uint256(keccak256(abi.encode(_round(), actor))));
+        uint256 values = uint32(uint256(keccak256(abi.encode(_round(), actor))));
+        if (kind % 4 == 0) values = actor % 3 + 1;
+        if (kind % 16 == 1) values = 0;
         bytes32 root = _updateVector(values).root();
         valuesOf[root] = values;
         return _updateOf(account[actor], root);
@@ -350,7 +353,7 @@ abstract contract Handler is DisputeLedger {
 
     // ------------------------------------------------------------------ choices
 
-    function _role(uint256 role) private pure returns (Role) {
+    function _role(uint256 role) internal pure returns (Role) {
         return role % 2 == PARTY ? Role.Party : Role.Aggregator;
     }
 

@@ -42,7 +42,7 @@ abstract contract Ledger is FederationTest {
 
     mapping(address account => mapping(Role role => uint256)) public stakeOf;
     /// @dev Everybody who ever registered.
-    address[] private accounts;
+    address[] internal accounts;
     mapping(address account => bool) private isAccount;
     mapping(address account => mapping(Role role => bool)) private unbonding;
     /// @dev The round in which unbonding was requested.
@@ -58,8 +58,10 @@ abstract contract Ledger is FederationTest {
 
     mapping(uint256 round => RoundBook) internal books;
     mapping(uint256 round => CountedUpdate[]) internal counted;
-    mapping(uint256 round => mapping(address party => bool)) private committed;
+    mapping(uint256 round => mapping(address party => bool)) internal committed;
     mapping(bytes32 root => uint256[] rounds) private countedIn;
+    /// @dev Of an update that is zero everywhere: it belongs to nobody.
+    bytes32 internal zeroRoot;
     /// @dev Who revealed a root first.
     mapping(bytes32 root => address) private holderOf;
     mapping(bytes32 digest => Result) internal results;
@@ -240,9 +242,12 @@ abstract contract Ledger is FederationTest {
     /// @dev Of those that reach the minimum and do not leave.
     function _activeStake(Role role) private view returns (uint256 total) {
         for (uint256 i = 0; i < accounts.length; ++i) {
-            uint256 stake = stakeOf[accounts[i]][role];
-            if (!unbonding[accounts[i]][role] && stake >= MIN_STAKE) total += stake;
+            if (_isActive(accounts[i], role)) total += stakeOf[accounts[i]][role];
         }
+    }
+
+    function _isActive(address account, Role role) internal view returns (bool) {
+        return !unbonding[account][role] && stakeOf[account][role] >= MIN_STAKE;
     }
 
     function _roundOpened(Vm.Log memory log) private {
@@ -268,6 +273,7 @@ abstract contract Ledger is FederationTest {
         uint256 word = uint256(log.topics[2]) << 96 | weight;
         counted[round].push(CountedUpdate(word, root));
         books[round].updatesHash = keccak256(abi.encode(books[round].updatesHash, word, root));
+        if (root == zeroRoot) return;
         // Only the current round can still be accepted: of those before, none that is canonical may have the root.
         for (uint256 i = 0; i < countedIn[root].length; ++i) {
             uint256 other = countedIn[root][i];

@@ -31,7 +31,7 @@ INPUTS = {item["name"]: item["inputs"] for item in ABI if item["type"] == "funct
 
 DIGEST = bytes(range(32))
 ROUND = (
-    *(3, 2, 10, 100, 200, 300, 4, 0, 0, 5, 10**18, 2 * 10**18, 2, b"\1" * 32),
+    *(3, 2, 10, 100, 200, 300, 4, 5, 0, 0, 5, 10**18, 2 * 10**18, 2, b"\1" * 32),
     *((DIGEST, 0x55), b"\2" * 32, b"\3" * 32),
 )
 
@@ -92,7 +92,7 @@ def test_nested_tuples_become_nested_dataclasses() -> None:
 
 def test_a_round_that_is_not_open_has_no_base_model() -> None:
     values = list(ROUND)
-    values[14] = (bytes(32), 0)
+    values[15] = (bytes(32), 0)
     view = from_abi(RoundView, values)
     assert view.base_cid is None
     with pytest.raises(ValueError, match="round 3 is not open yet"):

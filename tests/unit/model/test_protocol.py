@@ -31,8 +31,9 @@ IN_PYTHON = {
     "STATE_FRACTION_BITS": STATE_FRACTION_BITS,
     "UPDATES_LIMIT": MAX_UPDATES,
 }
-# Nothing in Python depends on it: the contract refuses a longer period.
-ONLY_IN_SOLIDITY = {"PERIOD_LIMIT"}
+# Nothing in Python depends on them: the contract refuses a longer period, says who is missing, and
+# unpacks its slots.
+ONLY_IN_SOLIDITY = {"PERIOD_LIMIT", "MISSED_ROUNDS", "ABSENT", "REVEALED"}
 # What may have one name and one value in several modules: each attack's own scene.
 OF_A_SCENE = {"AGGREGATORS", "PARTIES", "ROUNDS"}
 
