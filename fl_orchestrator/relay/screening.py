@@ -86,7 +86,8 @@ class Screen:
             raise Refused(403, f"{commit.party} is not drawn in this round.")
         if seen.committed.round == round_number:
             raise Refused(409, f"{commit.party} has committed in this round.")
-        if not any(commit.commitment[:COMMITMENT_BYTES]):
+        # Zero is the wish of a party that is marked absent.
+        if not any(commit.commitment[:COMMITMENT_BYTES]) and not seen.committed.absent:
             raise Refused(403, "The commitment is zero.")
 
     def reveal(self, round_number: int, update: Update) -> None:

@@ -27,6 +27,7 @@ from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import ANY_TIME, Step, at
+from fl_orchestrator.roles.keeper.attendance import Attendance
 from fl_orchestrator.roles.keeper.idle import IdleChain
 from fl_orchestrator.roles.keeper.outcomes import Outcomes
 from fl_orchestrator.roles.keeper.shares import Shares
@@ -123,8 +124,8 @@ class Keeper:
         self._outcomes = Outcomes(self._rounds, monitor or NoMonitor())
         self._wants_round = wants_round
         self._idle = IdleChain(sender.address, clock) if clock else None
-        self._params = federation.params()
         self._shares = Shares(federation)
+        self._attendance = Attendance(federation, deployed_at)
         self._gathering: _Gathering | None = None
         self._last_refusal = ""
         self._distributed = 0
@@ -170,6 +171,8 @@ class Keeper:
 
     def _duties(self, seen: Observation) -> Iterator[_Duty]:
         yield from self._late_attestations(seen)
+        for party in self._attendance.missing(seen):
+            yield _Duty(self._federation.mark_absent(party))
         decision = decide(seen, self._wants_round(seen.current.round + 1))
         if decision is KeeperDecision.FINALIZE:
             yield _Duty(self._federation.finalize())
@@ -189,9 +192,7 @@ class Keeper:
 
     def _commits(self, seen: Observation) -> Iterator[_Duty]:
         commits = self._mailbox.waiting(seen.current.round, SignedCommit)[: self._batch(COMMIT_GAS)]
-        everybody_drawn = self._params.max_parties <= self._params.participants
-        quota = seen.current.active_parties if everybody_drawn else self._params.max_updates
-        missing = quota - seen.current.commits - len(commits)
+        missing = seen.current.commit_quota - seen.current.commits - len(commits)
         if commits and self._leaves(seen, missing, _given_up_at(seen, seen.current.commit_end)):
             commits.sort(key=lambda commit: commit.party)
             yield _Duty(self._federation.commit_for(commits), commits)

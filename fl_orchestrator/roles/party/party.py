@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from fl_orchestrator.chain.contract.contract_errors import ContractError
-from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.federation import NO_COMMITMENT, Call
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
 from fl_orchestrator.chain.sending.send import InsufficientFunds
@@ -42,13 +42,21 @@ _log = structlog.get_logger(__name__)
 # A party that cannot pay for gas retries a failed relay after this fraction of the rest of a phase.
 _RETRY_SHARE: Final = 0.05
 # The contract's errors if a message that was posted to a relay has been sent meanwhile.
-_ARRIVED: Final = frozenset({ContractError.AlreadyCommitted, ContractError.AlreadyRevealed})
+_ARRIVED: Final = frozenset(
+    {
+        ContractError.AlreadyCommitted,
+        ContractError.AlreadyRevealed,
+        # It is no longer marked absent.
+        ContractError.ZeroCommitment,
+    }
+)
 _TAKING_PART: Final = in_phase(Phase.COMMIT, Phase.REVEAL)
 
 
 class PartyDecision(Enum):
     """The next action of a party, decided from the chain and its own journal."""
 
+    COME_BACK = auto()
     TRAIN = auto()
     COMMIT = auto()
     REVEAL = auto()
@@ -149,6 +157,9 @@ class Party:
         entry = self._journal.load(seen.current.round)
         decision = decide(seen, entry, self._settings.paused())
         if decision is PartyDecision.TRAIN:
+            # Before it trains: the others may be faster, and no longer wait for it.
+            if seen.committed.absent and not self._waits(seen, PartyDecision.COME_BACK):
+                return self._come_back(seen)
             entry = self._train_once(seen)
             # A commit does not name its round, and training takes time: it must not land in the
             # next one, where it could not be revealed.
@@ -263,6 +274,19 @@ class Party:
             self._settings.salt(round_number),
         )
         return self._journal.save(round_number, update, file.path)
+
+    def _come_back(self, seen: Observation) -> Step:
+        """Wish to be waited for again, having been marked absent."""
+        round_number = seen.current.round
+
+        def post(relay: Relay) -> None:
+            signer = self._sender.signer
+            wish = self._federation.sign_commit(signer, round_number, NO_COMMITMENT)
+            relay.post_commit(round_number, wish)
+
+        _log.warning("was marked absent: comes back", party=self.address, round=round_number)
+        call = self._federation.come_back(round_number)
+        return self._deliver(seen, PartyDecision.COME_BACK, seen.current.commit_end, post, call)
 
     def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
         def post(relay: Relay) -> None:
