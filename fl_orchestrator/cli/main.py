@@ -57,7 +57,7 @@ class _Commands(LazyGroup):
         "federation": _lazy(
             "consortium.federation",
             "app",
-            "Create a federation, admit accounts, fund rewards, show its terms.",
+            "Create a federation, admit and remove accounts, fund rewards, show its terms.",
         ),
         "party": _lazy("roles.party", "app", "Take part with your own data."),
         "aggregator": _lazy("roles.aggregator", "app", "Compute and attest to global models."),

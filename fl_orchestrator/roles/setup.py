@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_orchestrator.chain.deployment.flood import DEMAND_BOND
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentStore
@@ -60,7 +61,7 @@ class Terms:
     aggregator_share_bps: int = 2000
     unrevealed_slash_bps: int = 1000
     fraud_slash_bps: int = BPS
-    demand_bond: int = ETHER // 100
+    demand_bond: int = DEMAND_BOND
 
 
 def publish(

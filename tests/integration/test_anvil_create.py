@@ -240,6 +240,34 @@ def test_only_the_owner_admits_and_anybody_funds(deployed: Site) -> None:
     assert deployed.observe().free_pot == 15 * 10**17
 
 
+def test_only_the_owner_removes_whom_it_has_admitted(deployed: Site) -> None:
+    owner, chain = deployed.key("owner"), deployed.on_chain()
+    deployed.key("hospital")
+    address = deployed.address("hospital")
+    remove = ["federation", "remove", address, *chain]
+    flo(*remove, *owner).refused(3, "The owner has not admitted this account in this role.")
+    flo("federation", "admit", address, *owner, *chain).succeeded()
+    flo(*remove, *deployed.key("outsider")).refused(3, "Only the owner")
+    flo(*remove, "--role", "king", *owner).refused(2, "no role 'king'")
+    planned = flo(*remove, *owner, "--dry-run", "--json").succeeded().json
+    assert planned.pop("gas") > 21_000
+    assert planned == {"removed": address, "role": "party", "dry_run": True}
+    assert deployed.federation.observe(address).party.admitted
+    assert flo(*remove, *owner).succeeded().out == f"Removed {address} as party.\n"
+    assert not deployed.federation.observe(address).party.admitted
+
+
+def test_terms_under_which_a_flood_of_demands_is_cheap_are_refused(site: Site) -> None:
+    # 24 s, and one block in between: 16 answers of one aggregator, 62 of four or more.
+    short = ["--answer-period", "24"]
+    refused = site.deploy(*short, "--demand-bond", "0.1", "--dry-run")
+    refused.refused(2, "a flood of demands", "--demand-bond of at least 0.318 ETH")
+    site.deploy("--answer-period", "12", "--dry-run").refused(2, "nobody can answer a demand")
+    site.deploy(*short, "--block-time", "1", "--demand-bond", "0.01", "--dry-run").succeeded()
+    site.deploy(*short).succeeded()
+    assert site.federation.params().demand_bond == 318 * 10**15
+
+
 def test_what_is_shown_in_a_pipe_is_whole(deployed: Site) -> None:
     chain = deployed.on_chain()
     shown = flo("federation", "show", "--json", *chain).succeeded().json

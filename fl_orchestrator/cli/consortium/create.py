@@ -129,6 +129,13 @@ def create(
         int, _period("For anybody to challenge a result.", least=2)
     ] = 86_400,
     answer_period: Annotated[int, _period("To answer in a dispute.")] = 3600,
+    demand_bond: Annotated[
+        str | None,
+        _amount("The bond of a demand; such that floods cost too much by default.", _ROUNDS),
+    ] = None,
+    block_time: Annotated[
+        int, _period("At most, between two blocks, where it is not 12: for that bond.")
+    ] = 12,
     unbond_period: Annotated[int, _period("From requesting a stake to its payout.")] = 604_800,
     reward: Annotated[str, _amount("The reward of an accepted round.", _ROUNDS)] = "0.01",
     key: KeyOption = None,
@@ -171,6 +178,9 @@ def create(
             min_party_stake=parse_ether(party_stake),
             min_aggregator_stake=parse_ether(aggregator_stake),
             reward=parse_ether(reward),
+            demand_bond=_demand_bond(
+                demand_bond, answer_period, parse_ether(aggregator_stake), block_time
+            ),
         )
         described, initial = _model(dataset, manifest, weights, rule, trim, seed)
         web3 = connect(rpc, chain_id)
@@ -201,6 +211,19 @@ def create(
         return
     say(f"Federation {deployed.address}, block {deployed.block}; recorded in {safe(record.path)}.")
     say("Next: `flo federation admit`, then parties and aggregators register.")
+
+
+def _demand_bond(
+    given: str | None, answer_period: int, aggregator_stake: int, block_time: int
+) -> int:
+    """The bond that was asked for, or the default one, in wei. Raises FloodedTerms."""
+    from fl_orchestrator.chain.deployment.flood import DEMAND_BOND, least_bond, require_bond
+
+    if given is None:
+        return max(DEMAND_BOND, least_bond(answer_period, aggregator_stake, block_time))
+    bond = parse_ether(given)
+    require_bond(bond, answer_period, aggregator_stake, block_time)
+    return bond
 
 
 @contextlib.contextmanager

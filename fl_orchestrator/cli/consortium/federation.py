@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +30,10 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import parse_ether
 
-app = Noun("Create a federation, admit accounts, fund rewards, show its terms.")
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.types import Role
+
+app = Noun("Create a federation, admit and remove accounts, fund rewards, show its terms.")
 app.command()(create)
 
 
@@ -43,28 +46,60 @@ def admit(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Let accounts register in a role. Only the owner can do this, and it cannot be undone.
+    """Let accounts register in a role. Only the owner can do this.
 
     Example: flo federation admit 0x7099…79C8 --role party --key owner.json
     """
     from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
-    from fl_orchestrator.chain.types import Role
 
-    if role not in ("party", "aggregator"):
-        raise InputError(f"There is no role {role!r}.", "Use party or aggregator.")
+    as_role = _role(role)
     addresses = sorted({parse_address(account) for account in accounts})
     chain = site.open_federation()
     sender = site.open_sender(chain)
-    calls = [
-        chain.admit(batch, Role[role.upper()])
-        for batch in batches(sender, addresses, ADMISSION_GAS)
-    ]
+    calls = [chain.admit(batch, as_role) for batch in batches(sender, addresses, ADMISSION_GAS)]
     gas = sum(sender.check(call) if dry_run else sender.send(call).gas_used for call in calls)
     if json_output:
         print_json({"admitted": addresses, "role": role, "gas": gas, "dry_run": dry_run})
         return
     what = f"{len(addresses)} account{'s' * (len(addresses) > 1)} as {role}"
     say(f"Would admit {what}; {gas:,} gas." if dry_run else f"Admitted {what}.")
+
+
+@app.command()
+@with_options
+def remove(
+    account: Annotated[str, typer.Argument(help="The account to remove.")],
+    site: Payer,
+    role: Annotated[str, typer.Option(help="party or aggregator.")] = "party",
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """End an account's admission in a role. Owner only.
+
+    It takes part until the current round is over. Its stake unbonds from now on, as if it had asked
+    for it, and goes to its beneficiary.
+
+    Example: flo federation remove 0x7099…79C8 --role party --key owner.json
+    """
+    as_role = _role(role)
+    address = parse_address(account)
+    chain = site.open_federation()
+    sender = site.open_sender(chain)
+    call = chain.remove(address, as_role)
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
+    if json_output:
+        print_json({"removed": address, "role": role, "gas": gas, "dry_run": dry_run})
+        return
+    what = f"{short(address)} as {role}"
+    say(f"Would remove {what}; {gas:,} gas." if dry_run else f"Removed {what}.")
+
+
+def _role(name: str) -> Role:
+    from fl_orchestrator.chain.types import Role
+
+    if name not in ("party", "aggregator"):
+        raise InputError(f"There is no role {name!r}.", "Use party or aggregator.")
+    return Role[name.upper()]
 
 
 @app.command()
