@@ -50,6 +50,8 @@ abstract contract Disputes is Attestation, IDisputes {
         // slither-disable-next-line incorrect-equality
         if (registered == 0 || registered == block.number) revert ChallengeNotRegistered();
         if (state.tallies[digest].signers == 0) revert UnknownResult();
+        // Before the proofs are read: whoever loses the race for the proof pays as little as possible.
+        if (state.tallies[digest].fraudulent) revert AlreadyFraudulent();
         if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();
 
         (int256 expected, int256 claimed) = DisputeLogic.recompute(

@@ -101,6 +101,9 @@ contract ChallengeTest is DisputeTest {
         Evidence memory e = _acceptWrong();
         _challenge(e);
         _expectRefused(e, WRONG, abi.encodePacked(IDisputes.AlreadyFraudulent.selector));
+        // Before the proofs are read: whoever loses the race does not pay for a recomputation.
+        vm.expectRevert(IDisputes.AlreadyFraudulent.selector);
+        _challengeWith(e, WRONG, "");
     }
 
     function test_Challenge_RevertWhen_ItIsRight() public {

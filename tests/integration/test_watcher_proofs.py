@@ -217,3 +217,23 @@ def test_a_wrong_result_of_a_void_round_is_paid_for(tmp_path: Path) -> None:
     done = Counter(run_watchers(federation, watcher(federation)))
     assert (done["challenge"], done["slashSigner"]) == (1, 1)
     assert stakes(federation) == [ETHER, ETHER, 0, ETHER]
+
+
+def test_who_loses_the_race_for_a_proof_sends_nothing(tmp_path: Path) -> None:
+    federation = vector_federation(tmp_path, updates=2)
+    submit_updates(federation)
+    accept_a_lie(federation)
+    first, second = watcher(federation, home="0"), watcher(federation, federation.owner, home="1")
+    while first.step().action != "registerChallenge":
+        pass
+    while second.step().action != "registerChallenge":
+        pass
+    federation.chain.mine()
+    # The second one has read the events up to here, and the first one proves it meanwhile.
+    second._rounds.search_to(federation.observe().block_number)
+    assert first.step().action == "challenge"
+    before = balance(federation, federation.owner)
+    (case,) = second._cases.values()
+    seen = federation.observe()
+    assert second._prosecution.next(seen, case.digest, case.result, []) is None
+    assert balance(federation, federation.owner) == before

@@ -143,6 +143,8 @@ class Prosecution:
         claimed: ChunkProof,
         wake_ats: list[int],
     ) -> Call | None:
+        if self._federation.fraud(digest).challenger is not None:
+            return None  # Somebody was faster, in a block whose events have not been read yet.
         salt = keccak256(self._secret + digest + coordinate.to_bytes(32, "big"))
         registration = challenge_hash(self._address, result.round, digest, coordinate, salt)
         registered = self._federation.registered_at(registration)
