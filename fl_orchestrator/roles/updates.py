@@ -115,14 +115,14 @@ class _Fetch:
         self.done = threading.Event()
         self.abandoned = threading.Event()
         self._file: VectorFile | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         # A daemon: a process that is to end does not wait for a slow server.
         threading.Thread(target=self._run, args=(work,), name="fetch", daemon=True).start()
 
     def _run(self, work: Callable[[_Fetch], VectorFile]) -> None:
         try:
             self._file = work(self)
-        except Exception as error:  # raised where the outcome is asked for
+        except BaseException as error:  # raised where the outcome is asked for
             self._error = error
         finally:
             self.done.set()
