@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+from fl_orchestrator.json_text import to_json
 
 # Keys without influence on what the model computes, or that differ between processes, files or
 # versions: the module of a class, how a layer is built and compiled, addresses, and initial values,
@@ -32,7 +33,7 @@ def architecture_of(model: Any) -> str:
     whole = {"class_name": type(model).__name__, "config": model.get_config()}
     numbers = {name: f"layer {number}" for number, name in enumerate(dict.fromkeys(_names(whole)))}
     config = _canonical(whole, numbers)
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(to_json(config, sort_keys=True).encode()).hexdigest()
 
 
 def _names(value: Any) -> Iterator[str]:
