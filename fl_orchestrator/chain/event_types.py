@@ -141,7 +141,7 @@ class RoundEvents:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class History:
+class RoundHistory:
     """The events of rounds for reports to people, each kind in its order.
 
     ``results`` are all that an aggregator signed, by their digest; ``signers`` has their signers.

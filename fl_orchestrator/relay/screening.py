@@ -53,7 +53,7 @@ class _Cached:
     at: float
 
 
-class Screen:
+class Screening:
     """Checks messages against the contract's state, which is cached for a second per account.
 
     Only one check at a time sends a request to the node, and the others wait for it with a timeout.

@@ -45,7 +45,7 @@ from fl_orchestrator.relay.messages import (
     CommitMessage,
     RevealMessage,
 )
-from fl_orchestrator.relay.screening import Refused, Screen, TooEarly
+from fl_orchestrator.relay.screening import Refused, Screening, TooEarly
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.relay.uploads import Uploads, too_large
 from fl_orchestrator.roles.manifests import manifest_cid
@@ -69,7 +69,7 @@ class RelayServer:
     federation: Federation
     store: ContentStore
     box: StoredMailbox
-    screen: Screen
+    screen: Screening
     uploads: Uploads
     throttle: Throttle
     max_content_bytes: int
@@ -95,7 +95,7 @@ class RelayServer:
             federation,
             store,
             box,
-            Screen(federation, clock),
+            Screening(federation, clock),
             Uploads(
                 store,
                 Retention(federation, store, directory / "kept.json"),

@@ -28,7 +28,7 @@ class HookWorker:
         self, federation: Federation, hook: HistoryHook, cursor: Path, *, from_head: bool = False
     ) -> None:
         self._federation = federation
-        self._hook = _Guarded(hook)
+        self._hook = _GuardedHook(hook)
         self._history = HistoryFollower(federation, cursor, from_head=from_head)
 
     def step(self) -> Step:
@@ -38,7 +38,7 @@ class HookWorker:
         return Step("report round" if done else None)
 
 
-class _Guarded(HistoryHook):
+class _GuardedHook(HistoryHook):
     """Turns all errors of a hook into HookFailed."""
 
     def __init__(self, hook: HistoryHook) -> None:

@@ -90,7 +90,7 @@ class Slashes:
 
 
 class Bonds:
-    """The bonds that are due to one account, as demander or as answerer."""
+    """The bonds that are due to one account, as demander or as responder."""
 
     def __init__(self, federation: Federation, rounds: RoundIndex, address: str) -> None:
         self._federation = federation

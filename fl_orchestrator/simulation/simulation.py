@@ -25,7 +25,7 @@ from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
-from fl_orchestrator.chain.types import Observation, Phase, Role, RoundView
+from fl_orchestrator.chain.types import ModelView, Observation, Phase, Role, RoundView
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.digests import drawn
 from fl_orchestrator.model.fixed_point import float_view
@@ -98,6 +98,23 @@ class RoundReport:
             root="0x" + self.root.hex(),
             cid=self.cid,
         )
+
+
+class _Heads(HistoryHook):
+    """The accepted models that no revocation has undone, the latest one last."""
+
+    def __init__(self) -> None:
+        self._models: list[ModelView] = []
+
+    @property
+    def latest(self) -> ModelView | None:
+        return self._models[-1] if self._models else None
+
+    def on_accepted(self, model: ModelView) -> None:
+        self._models.append(model)
+
+    def on_revoked(self, model: ModelView) -> None:
+        self._models.remove(model)
 
 
 @dataclass(slots=True)
@@ -191,6 +208,8 @@ class Simulation:
         self._register(owner, params.reward * shape.rounds)
         self._last_round = 0
         self._hooks: list[tuple[HistoryFollower, HistoryHook]] = []
+        self._heads = _Heads()
+        self.follow(self._heads)
         # In the order in which they act.
         self._schedules: dict[str, Schedule] = {}
         for number, signer in enumerate(self.accounts.parties):
@@ -248,7 +267,7 @@ class Simulation:
         """Run the open round to its end."""
         seen = self.run_until(lambda o: o.current.phase in (Phase.ACCEPTED, Phase.VOID))
         current = seen.current
-        accepted = current.phase is Phase.ACCEPTED
+        accepted = self._heads.latest == seen.head and seen.head.round == current.round
         included = 0
         if accepted:
             result = self.rounds.accepted(current.round, seen.block_number).result
@@ -326,8 +345,8 @@ class Simulation:
     def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator:
         """An aggregator, with a relay of its own if one is given."""
         context = self.context(self.accounts.aggregators[number], f"aggregators/{number}", relay)
-        answerer = Responder(context, self.rounds) if self.shape.watchers else None
-        return Aggregator(context, answerer)
+        responder = Responder(context, self.rounds) if self.shape.watchers else None
+        return Aggregator(context, responder)
 
     def watcher(self, number: int) -> Watcher:
         signer = self.accounts.watchers[number]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from support.disputes import (
     accept_a_lie,
-    answerer,
     events,
     off_by_one,
+    responder,
     stakes,
     submit_updates,
     vector_federation,
@@ -57,7 +57,7 @@ class PeakMemory:
 
 def undo(federation: SmallFederation, role: Watcher, withheld: bool) -> None:
     """Run the watcher, while the signers answer, and print the cost of each of its steps."""
-    signer = answerer(federation) if withheld else None
+    signer = responder(federation) if withheld else None
     for _ in range(MAX_STEPS):
         started = time.process_time()
         step = role.step()

@@ -140,7 +140,7 @@ def test_a_chunk_that_was_damaged_on_this_disk_is_not_shown(tmp_path: Path) -> N
 
 
 def attesting(federation: SmallFederation) -> Aggregator:
-    return federation.aggregator(0, answerer=responder(federation, 0))
+    return federation.aggregator(0, responder=responder(federation, 0))
 
 
 def test_a_flood_of_demands_delays_no_attestation(tmp_path: Path) -> None:
@@ -201,11 +201,11 @@ def test_an_aggregator_that_cannot_answer_attests_all_the_same(
     flood(federation, 1)
     submit_updates(federation, 2)
     role = attesting(federation)
-    assert role._answerer is not None
+    assert role._responder is not None
 
     def poor(*_: Any) -> Any:
         raise StoreUnavailable("No answer can be sent.")
 
-    monkeypatch.setattr(role._answerer, "_start", poor)
+    monkeypatch.setattr(role._responder, "_start", poor)
     assert role.step().action == "attest"
     assert federation.observe().current.phase is Phase.ACCEPTED

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from support.disputes import (
     accept_a_lie,
-    answerer,
     events,
     flood,
+    responder,
     run_watchers,
     stakes,
     submit_updates,
@@ -38,7 +38,7 @@ def cartel(directory: Path, demands: int, rounds: int = 1) -> SmallFederation:
 
 def answer(federation: SmallFederation, ids: list[int]) -> None:
     """Have the cartel answer some of its own demands."""
-    role, contract = answerer(federation), federation.federation
+    role, contract = responder(federation), federation.federation
     for demand in contract.demands(0):
         if demand.id in ids:
             call = contract.answer(demand.id, *role.answer_to(demand))
@@ -82,7 +82,7 @@ def test_demands_of_the_cartel_that_it_does_not_answer_convict_it(
 
 def test_a_watcher_with_coin_does_not_wait_for_the_cartels_demands(tmp_path: Path) -> None:
     federation = cartel(tmp_path, 100)
-    done = Counter(run_watchers(federation, watcher(federation), answerer(federation), steps=900))
+    done = Counter(run_watchers(federation, watcher(federation), responder(federation), steps=900))
     assert (done["demand"], done["challenge"]) == (1, 1)
     (own,) = [d for d in events(federation, "Demanded") if d["demander"] != _cartel(federation)][:1]
     assert own["bond"] == 101 * federation.terms.demand_bond

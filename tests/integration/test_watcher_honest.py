@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from support.adversary import PartialStore
 from support.disputes import (
     accept_a_lie,
-    answerer,
     balance,
     events,
+    responder,
     right_result,
     run_watchers,
     sign_and_accept,
@@ -238,7 +238,7 @@ def test_a_wrong_base_that_nobody_shows_dies_before_it_matters(tmp_path: Path) -
     # The liars can go on, since they have their own model.
     accept(federation)
     role = watcher(federation, settings=FAST)
-    done = Counter(run_watchers(federation, role, answerer(federation)))
+    done = Counter(run_watchers(federation, role, responder(federation)))
     assert (done["challenge"], federation.observe().head.round) == (1, 0)
     assert role.alerts == ()
 

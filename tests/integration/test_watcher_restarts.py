@@ -9,10 +9,10 @@ import pytest
 from support.crashes import CrashPoints, MortalSender, MortalStore, Restarted
 from support.disputes import (
     accept_a_lie,
-    answerer,
     balance,
     events,
     liar,
+    responder,
     run_watchers,
     stakes,
     submit_updates,
@@ -66,7 +66,7 @@ def test_a_watcher_killed_between_any_two_transactions_still_wins(
     points = CrashPoints()
     role = Restarted(lambda: mortal_watcher(federation, points))
     before = balance(federation, federation.outsider)
-    run_until_over(federation, role, *([answerer(federation)] if shown == "by answers" else []))
+    run_until_over(federation, role, *([responder(federation)] if shown == "by answers" else []))
 
     sent = Counter(receipt.label for receipt in federation.receipts)
     calls = {
@@ -106,7 +106,7 @@ def test_two_watchers_at_once_undo_a_model_once(tmp_path: Path, shown: str) -> N
     keys = (federation.outsider, federation.keeper_key)
     before = [balance(federation, key) for key in keys]
     roles = [watcher(federation, key, home=key.address) for key in keys]
-    signer = [answerer(federation)] if shown == "by answers" else []
+    signer = [responder(federation)] if shown == "by answers" else []
     run_watchers(federation, *roles, *signer)
     assert len(events(federation, "FraudProven")) == 1
     assert stakes(federation) == [0, 0, 0]

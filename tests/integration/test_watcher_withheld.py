@@ -12,12 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 from support.disputes import (
     accept_a_lie,
-    answerer,
     balance,
     events,
     flood,
     liar,
     off_by_one,
+    responder,
     right_result,
     run_watchers,
     sign_and_accept,
@@ -76,7 +76,7 @@ def test_signers_who_answer_to_the_end_are_proven_wrong(tmp_path: Path, paramete
     position = parameters * 2 // 3
     accept_a_lie(federation, off_by_one(position), withhold=True)
     before = balance(federation, federation.outsider)
-    done = Counter(run_watchers(federation, watcher(federation), answerer(federation)))
+    done = Counter(run_watchers(federation, watcher(federation), responder(federation)))
     depth = federation.manifest.layout.depth
     demands = -(-depth // 6) + 1
     assert (done["demand"], done["descend"], done["answer"]) == (1, demands - 1, demands)
@@ -120,7 +120,7 @@ class TreeAnswerer(Responder):
         return self.content_of(demand)
 
 
-def tree_answerer(
+def tree_responder(
     federation: SmallFederation, content_of: Callable[[Demanded], tuple[bytes, bytes]]
 ) -> TreeAnswerer:
     context = federation.context(federation.aggregators[0], federation.home("aggregators", 0))
@@ -170,7 +170,7 @@ def test_a_model_that_is_wrong_only_in_its_padding_is_undone(
 
     roles: list[Worker] = [watcher(federation)]
     if shown:
-        roles.append(tree_answerer(federation, answers_from(padded)))
+        roles.append(tree_responder(federation, answers_from(padded)))
     done = Counter(run_watchers(federation, *roles))
     assert (done["challenge"], done["expire"]) == ((1, 0) if shown else (0, 1))
     assert (federation.observe().head.round, stakes(federation)) == (0, [0])
@@ -185,7 +185,7 @@ def test_a_root_that_has_no_tree_cannot_be_answered(tmp_path: Path) -> None:
     submit_updates(federation)
     result = right_result(federation)
     sign_and_accept(federation, dataclasses.replace(result, global_root=b"\x11" * 32))
-    done = Counter(run_watchers(federation, watcher(federation), answerer(federation)))
+    done = Counter(run_watchers(federation, watcher(federation), responder(federation)))
     assert (done["demand"], done["answer"], done["expire"]) == (1, 0, 1)
     assert stakes(federation) == [0]
 
@@ -210,7 +210,7 @@ def test_a_tree_that_ends_in_nothing_cannot_be_answered(tmp_path: Path) -> None:
             raise RootMismatch("Nobody knows what is below a hash that was made up.")
         return shown, b""
 
-    role = tree_answerer(federation, content_of)
+    role = tree_responder(federation, content_of)
     done = Counter(run_watchers(federation, watcher(federation), role))
     assert (done["demand"], done["descend"], done["answer"], done["expire"]) == (1, 1, 1, 1)
     (made,) = [d for d in events(federation, "Demanded") if d["previous"]]
@@ -225,7 +225,7 @@ def test_a_watcher_that_was_away_for_too_long_begins_anew(tmp_path: Path) -> Non
     federation = vector_federation(tmp_path)
     submit_updates(federation)
     accept_a_lie(federation, withhold=True)
-    role, signer = watcher(federation), answerer(federation)
+    role, signer = watcher(federation), responder(federation)
     while role.step().action != "demand":
         pass
     assert signer.step().action == "answer"
@@ -242,7 +242,7 @@ def test_a_flood_of_demands_makes_a_descent_dearer_but_not_impossible(tmp_path: 
     flood(federation, 4)
     before = balance(federation, federation.outsider)
     role = watcher(federation)
-    done = Counter(run_watchers(federation, role, answerer(federation)))
+    done = Counter(run_watchers(federation, role, responder(federation)))
     made = [d for d in events(federation, "Demanded") if d["demander"] == role.address]
     assert [d["bond"] for d in made] == [5 * BOND] * 2
     assert (done["closeDescent"], done["challenge"]) == (0, 1)
@@ -255,7 +255,7 @@ def test_stale_descents_are_closed_where_a_demand_would_cost_too_much(tmp_path: 
     submit_updates(federation)
     accept_a_lie(federation, withhold=True)
     flood(federation, 3)
-    signer = answerer(federation)
+    signer = responder(federation)
     while signer.step().action == "answer":
         pass
     settings = WatcherSettings(max_bond=2 * BOND, attempts=2, secret=bytes(32))
@@ -295,11 +295,11 @@ def test_a_descent_goes_on_when_a_node_does_not_know_the_answer_yet(tmp_path: Pa
     chain = federation.federation
     behind = Behind(chain.web3, federation.outsider, chain.reverts)
     role = watcher(federation, sender=behind)
-    done = Counter(run_watchers(federation, role, answerer(federation)))
+    done = Counter(run_watchers(federation, role, responder(federation)))
     assert (behind.refused, done["challenge"], done["demand"], role.alerts) == (1, 1, 1, ())
 
 
-def test_a_node_without_the_events_of_a_round_does_not_end_an_answerer(tmp_path: Path) -> None:
+def test_a_node_without_the_events_of_a_round_does_not_end_a_responder(tmp_path: Path) -> None:
     federation = vector_federation(tmp_path)
     submit_updates(federation)
     accept_a_lie(federation)
@@ -320,7 +320,7 @@ def test_answers_are_paid_when_the_round_is_final(tmp_path: Path) -> None:
     submit_updates(federation)
     sign_and_accept(federation, right_result(federation))
     # Nobody has to demand what is right; whoever does pays for the answer.
-    signer = answerer(federation)
+    signer = responder(federation)
     depth = federation.manifest.layout.depth
     federation.send(federation.outsider, federation.federation.demand(1, depth, 0, BOND))
     federation.send(federation.outsider, federation.federation.demand(1, 0, 2, 2 * BOND))
@@ -341,7 +341,7 @@ def test_answers_are_paid_when_the_round_is_final(tmp_path: Path) -> None:
 
 def test_an_aggregator_answers_while_it_goes_on_with_later_rounds(tmp_path: Path) -> None:
     federation = vector_federation(tmp_path)
-    honest = federation.aggregator(0, answerer=answerer(federation))
+    honest = federation.aggregator(0, responder=responder(federation))
     depth = federation.manifest.layout.depth
     for round_number in (1, 2, 3):
         submit_updates(federation, round_number)

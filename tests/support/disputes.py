@@ -212,7 +212,7 @@ def posted_result(mailbox: Mailbox, federation: SmallFederation) -> Result:
     return signed.result
 
 
-def answerer(federation: SmallFederation, number: int = 0) -> Responder:
+def responder(federation: SmallFederation, number: int = 0) -> Responder:
     """A responder with the files of an aggregator, right or wrong."""
     home = federation.home("aggregators", number)
     context = federation.context(federation.aggregators[number], home)

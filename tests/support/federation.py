@@ -221,7 +221,7 @@ class SmallFederation:
         relay: Relay | None = None,
         store: ContentStore | None = None,
         sender: Sender | None = None,
-        answerer: Responder | None = None,
+        responder: Responder | None = None,
         retention: Retention | None = None,
         monitor: Monitor | None = None,
     ) -> Aggregator:
@@ -234,7 +234,7 @@ class SmallFederation:
             retention=retention,
             monitor=monitor,
         )
-        return Aggregator(context, answerer)
+        return Aggregator(context, responder)
 
     def home(self, role: str, number: int) -> Path:
         """The directory of one of the ``parties`` or ``aggregators``."""

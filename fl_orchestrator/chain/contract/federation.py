@@ -20,10 +20,10 @@ from fl_orchestrator.chain.event_types import (
     Demanded,
     DuplicateUpdate,
     FraudProven,
-    History,
     RevealedUpdate,
     RoundAccepted,
     RoundEvents,
+    RoundHistory,
     RoundOpened,
     RoundRevoked,
     counted,
@@ -206,14 +206,14 @@ class Federation(Disputes):
             found["RoundRevoked"],
         )
 
-    def history(self, first: int, round_number: int | None = None) -> History:
+    def history(self, first: int, round_number: int | None = None) -> RoundHistory:
         """The events from a block on that reports for people need, by one request."""
         names = (*_OF_RESULTS, "FraudProven", "RoundOpened", "Committed", "DuplicateUpdate")
         found = self._events_by_name((*names, "Attested"), first, None, round_number)
         signers: dict[bytes, list[str]] = {}
         for digest, aggregator in found["Attested"]:
             signers.setdefault(digest, []).append(aggregator)
-        return History(
+        return RoundHistory(
             opened=found["RoundOpened"],
             commits=found["Committed"],
             updates=found["UpdateRevealed"],

@@ -11,9 +11,9 @@ from fl_orchestrator.chain.event_types import (
     Demanded,
     DuplicateUpdate,
     FraudProven,
-    History,
     RevealedUpdate,
     RoundAccepted,
+    RoundHistory,
     RoundOpened,
 )
 from fl_orchestrator.chain.types import ModelView, Observation, Phase, included_indices
@@ -122,7 +122,7 @@ def _record(
     number: int,
     opened: RoundOpened | None,
     commit_period: int,
-    events: History,
+    events: RoundHistory,
 ) -> RoundRecord:
     accepted = next((event for event in events.accepted if event.round == number), None)
     frauds = {event.digest: event for event in events.frauds}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.setup import Terms
     from fl_orchestrator.service.local.federation import LocalFederation, Model
     from fl_orchestrator.service.local.supervisor import Supervisor
-    from fl_orchestrator.service.local.view import Monitor, View
+    from fl_orchestrator.service.local.view import RunMonitor, View
     from fl_orchestrator.service.stop import Stop
     from fl_orchestrator.simulation.options import Options
     from fl_orchestrator.training.numpy_logistic import NumpyLogistic
@@ -160,12 +160,12 @@ def _terms(parties: int) -> Terms:
 @contextlib.contextmanager
 def _world(
     local: LocalFederation, programs: _Programs, model: Model, evaluator: NumpyLogistic
-) -> Iterator[tuple[str, Federation, Monitor]]:
+) -> Iterator[tuple[str, Federation, RunMonitor]]:
     """Run the chain and the store, with the federation on it."""
     from fl_orchestrator.chain.nodes.connect import connect
     from fl_orchestrator.content.by_url import open_store
     from fl_orchestrator.service.local.programs import anvil, kubo
-    from fl_orchestrator.service.local.view import Monitor
+    from fl_orchestrator.service.local.view import RunMonitor
 
     def evaluate(weights: list[Any]) -> tuple[float, float]:
         loss, _, metrics = evaluator.evaluate(weights, {})
@@ -183,14 +183,14 @@ def _world(
         yield (
             rpc,
             chain,
-            Monitor(chain, store, model.manifest, local.directory / "models", evaluate),
+            RunMonitor(chain, store, model.manifest, local.directory / "models", evaluate),
         )
 
 
 def _run(
     local: LocalFederation,
     chain: Federation,
-    monitor: Monitor,
+    monitor: RunMonitor,
     stop: Stop,
     rounds: int | None,
     json_output: bool,

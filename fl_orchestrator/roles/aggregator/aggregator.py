@@ -89,16 +89,16 @@ class _Work:
 class Aggregator:
     """One aggregator of one federation.
 
-    With an ``answerer`` it also answers demands for the models that it has signed. With a
+    With a ``responder`` it also answers demands for the models that it has signed. With a
     ``retention`` in its context, its store keeps the updates and models that it has signed for.
     """
 
     def __init__(
         self,
         context: Context,
-        answerer: Responder | None = None,
+        responder: Responder | None = None,
     ) -> None:
-        self._answerer = answerer
+        self._responder = responder
         self._retention = context.retention
         self._federation = context.federation
         self._sender = context.sender
@@ -129,9 +129,9 @@ class Aggregator:
 
         Neither waits for the end of the other, nor fails because the other failed.
         """
-        if self._answerer is None:
+        if self._responder is None:
             return self._attest_step()
-        first, second = self._attest_step, self._answerer.step
+        first, second = self._attest_step, self._responder.step
         if self._attested_last:
             first, second = second, first
         failure: FloError | None = None

@@ -31,7 +31,7 @@ class View:
     did: dict[str, str]
 
 
-class Monitor:
+class RunMonitor:
     """Reads a federation's public state: the contract and the store."""
 
     def __init__(
@@ -105,15 +105,18 @@ class RoundReporter(HistoryHook):
     """Measures each accepted round and shows it once, also across revocations and restarts.
 
     ``rounds`` has the accepted rounds that were shown: their ``round`` and ``root``, the result of
-    `Monitor.measure`, and whether they were ``revoked`` since. ``show`` is called with each round,
-    and again when it is revoked.
+    `RunMonitor.measure`, and whether they were ``revoked`` since. ``show`` is called with each
+    round, and again when it is revoked.
     """
 
     # Set at the start of each look, for the hooks that it calls.
     _seen: Observation
 
     def __init__(
-        self, follower: HistoryFollower, monitor: Monitor, show: Callable[[dict[str, Any]], None]
+        self,
+        follower: HistoryFollower,
+        monitor: RunMonitor,
+        show: Callable[[dict[str, Any]], None],
     ) -> None:
         self.rounds: list[dict[str, Any]] = []
         self._follower = follower

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.disputes import accept_a_lie, answerer, submit_updates, vector_federation, watcher
+from support.disputes import accept_a_lie, responder, submit_updates, vector_federation, watcher
 from support.federation import SmallFederation
 from support.invention import Invention, Known, encoded, inventions, lying
 from support.reorg import Fork
@@ -109,7 +109,7 @@ class Liar:
         return {
             "watcher": lambda: _three_steps(watcher(small)),
             "watcher without model": lambda: _three_steps(watcher(small, store=self._hiding)),
-            "responder": lambda: _three_steps(answerer(small)),
+            "responder": lambda: _three_steps(responder(small)),
             "aggregator": lambda: _three_steps(small.aggregator(0)),
             "keeper": lambda: _three_steps(small.keeper()),
             "party": lambda: _three_steps(small.party(0)),

@@ -20,7 +20,7 @@ from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.model.fixed_point import genesis_state
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
 from fl_orchestrator.roles.vectors import Origin
-from fl_orchestrator.service.local.view import Monitor, RoundReporter
+from fl_orchestrator.service.local.view import RoundReporter, RunMonitor
 
 ADDRESS = "0x" + "ab" * 20
 MANIFEST = small_manifest()
@@ -70,7 +70,7 @@ class Up:
 
     def start(self) -> None:
         chain: Any = self.chain
-        monitor = Monitor(
+        monitor = RunMonitor(
             chain,
             self.chain.store,
             MANIFEST,
