@@ -356,21 +356,21 @@ def test_a_reveal_of_a_party_that_did_not_commit_is_refused(revealing: Standing)
 
 
 def test_a_second_reveal_is_refused(revealing: Standing) -> None:
-    entry = revealing.party(0)._journal.load(1)
+    entry = revealing.party(0).submission.entry(1)
     assert entry is not None
     call = revealing.federation.reveal([entry.update])
     assert refusal(revealing, revealing.parties[0], call).reason is ContractError.AlreadyRevealed
 
 
 def test_a_reveal_in_the_commit_phase_is_too_early(small: Standing) -> None:
-    entry = small.party(0)._journal.load(1)
+    entry = small.party(0).submission.entry(1)
     assert entry is not None
     call = small.federation.reveal([entry.update])
     assert refusal(small, small.parties[0], call).reason is ContractError.WrongPhase
 
 
 def test_a_reveal_in_the_attest_phase_is_too_late(attesting: Standing) -> None:
-    entry = attesting.party(0)._journal.load(1)
+    entry = attesting.party(0).submission.entry(1)
     assert entry is not None
     call = attesting.federation.reveal([entry.update])
     assert refusal(attesting, attesting.parties[0], call).reason is ContractError.WrongPhase

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from functools import partial
+from typing import cast
 
 import pytest
 from support.crashes import CrashPoints, MortalRelay, MortalSender, MortalStore, Restarted
@@ -12,6 +13,7 @@ from support.federation import Build, SmallFederation
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base
+from fl_orchestrator.roles.party.submission import PlainSubmission
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,8 @@ def mortal_party(
         sender=MortalSender(federation.sender(federation.parties[number]), points),
     )
     party._trainer.fit = points.around("training", party._trainer.fit)  # type: ignore[method-assign]
-    party._journal.save = points.around("journal", party._journal.save)  # type: ignore[method-assign]
+    submission = cast(PlainSubmission, party.submission)
+    submission.journal.save = points.around("journal", submission.journal.save)  # type: ignore[method-assign]
     return party
 
 

@@ -52,8 +52,8 @@ def client_of(relay: RelayServer, host: str = "192.0.2.1") -> TestClient:
 
 def entry_of(federation: SmallFederation, number: int, round_number: int = 1) -> OpenCommitment:
     """A party's open commitment."""
-    entry = federation.party(number)._journal.load(round_number)
-    assert entry is not None
+    entry = federation.party(number).submission.entry(round_number)
+    assert isinstance(entry, OpenCommitment)
     return entry
 
 

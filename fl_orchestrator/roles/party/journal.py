@@ -9,12 +9,13 @@ from typing import Final
 
 from pydantic_core import from_json
 
-from fl_orchestrator.chain.types import Update
+from fl_orchestrator.chain.types import CommitView, Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import sync
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.digests import commitment
+from fl_orchestrator.model.protocol import COMMITMENT_BYTES
 from fl_orchestrator.roles.vectors import Origin
 
 _PREIMAGE: Final = "commitment.json"
@@ -34,6 +35,10 @@ class OpenCommitment:
     commitment: bytes
     update: Update
     path: Path
+
+    def opens(self, slot: CommitView) -> bool:
+        """Whether it is the preimage of what a slot keeps of a commitment."""
+        return self.commitment[:COMMITMENT_BYTES] == slot.commitment
 
 
 class Journal:

@@ -12,12 +12,11 @@ from typing import Any, Final
 import structlog
 
 from fl_orchestrator.chain.contract.contract_errors import ContractError
-from fl_orchestrator.chain.contract.federation import NO_COMMITMENT, Call
+from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
 from fl_orchestrator.chain.sending.send import InsufficientFunds
-from fl_orchestrator.chain.types import Observation, Phase, Update
-from fl_orchestrator.content.cid import cid_of
+from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import TrainingError
 from fl_orchestrator.model.fixed_point import (
     EncodedUpdate,
@@ -26,15 +25,13 @@ from fl_orchestrator.model.fixed_point import (
     sample_weight,
     saturated_tensors,
 )
-from fl_orchestrator.model.protocol import COMMITMENT_BYTES
-from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.numbers import Finding, SaturationAlert, update_findings
-from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.party.last_error import keep_error
-from fl_orchestrator.roles.relay import RELAY_SHARE, Relay, RelayFailed
+from fl_orchestrator.roles.party.submission import Entry, Message, PlainSubmission, Submission
+from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
 _log = structlog.get_logger(__name__)
@@ -64,9 +61,7 @@ class PartyDecision(Enum):
     NOTHING = auto()
 
 
-def decide(
-    seen: Observation, journal: OpenCommitment | None, paused: bool = False
-) -> PartyDecision:
+def decide(seen: Observation, journal: Entry | None, paused: bool = False) -> PartyDecision:
     """The next duty of a party whose journal entry for the current round is ``journal``.
 
     A paused party does not commit.
@@ -76,7 +71,7 @@ def decide(
     if current.phase is Phase.COMMIT and seen.drawn and not committed and not paused:
         return PartyDecision.TRAIN if journal is None else PartyDecision.COMMIT
     if current.phase is Phase.REVEAL and committed and not slot.revealed:
-        if journal is None or journal.commitment[:COMMITMENT_BYTES] != slot.commitment:
+        if journal is None or not journal.opens(slot):
             return PartyDecision.LOST
         return PartyDecision.REVEAL
     return PartyDecision.NOTHING
@@ -122,6 +117,7 @@ class Party:
         self._sender = context.sender
         self._store = context.store
         self._manifest = context.manifest
+        self.submission: Submission[Any] = PlainSubmission(context, settings.salt)
         self._trainer = trainer
         self._settings = settings
         self._relay = context.relay
@@ -129,7 +125,6 @@ class Party:
         self._origin = context.origin
         self._vectors = context.vectors()
         self._home = context.home
-        self._journal = Journal(context.home / "journal", self._origin)
         self._posted = _NOTHING_POSTED
         # A round, and the block in which its commit phase was first seen closed.
         self._closed = (0, 0)
@@ -147,14 +142,14 @@ class Party:
 
     def has_prepared(self, round_number: int) -> bool:
         """Whether an update of this round is in the journal, committed or not."""
-        return self._journal.load(round_number) is not None
+        return self.submission.entry(round_number) is not None
 
     def step(self) -> Step:
         seen = self._federation.observe(self.address)
         if self._retention is not None:
             self._retention.release(seen)
         self._forget_what_is_done(seen)
-        entry = self._journal.load(seen.current.round)
+        entry = self.submission.entry(seen.current.round)
         decision = decide(seen, entry, self._settings.paused())
         if decision is PartyDecision.TRAIN:
             # Before it trains: the others may be faster, and no longer wait for it.
@@ -193,7 +188,7 @@ class Party:
                 advice="restore the home from its backup before the reveal period ends",
             )
 
-    def _train_once(self, seen: Observation) -> OpenCommitment | None:
+    def _train_once(self, seen: Observation) -> Entry | None:
         """Train, or sit the round out if that fails: there is no update to make of NaN, say."""
         if self._failed_in == seen.current.round:
             return None
@@ -213,11 +208,11 @@ class Party:
             )
             return None
 
-    def _train(self, seen: Observation) -> OpenCommitment:
+    def _train(self, seen: Observation) -> Entry:
         """Train from the head's model; the update and its preimage are on disk on return."""
         round_number = seen.current.round
         # A reorg may make the last round current again, before its reveal.
-        self._journal.forget_before(round_number - 1)
+        self.submission.forget_before(round_number - 1)
         self._vectors.forget_rounds_before(seen.current.base)
         base = self._vectors.fetch(
             self._store, *seen.current.base_model(), self._origin.state(seen.current.base)
@@ -261,56 +256,30 @@ class Party:
         seed = training_seed(self._settings.run_seed, self.address, round_number)
         return {**training, "seed": seed}
 
-    def prepare(self, round_number: int, vector: Any, samples: int) -> OpenCommitment:
+    def prepare(self, round_number: int, vector: Any, samples: int) -> Entry:
         """Write an encoded update and its preimage to the journal, before anything is sent."""
-        file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
-        with file.path.open("rb") as stream:
-            cid = cid_of(stream)
-        update = Update(
-            self.address,
-            sample_weight(samples, self._manifest.samples_per_weight),
-            file.root,
-            cid,
-            self._settings.salt(round_number),
-        )
-        return self._journal.save(round_number, update, file.path)
+        weight = sample_weight(samples, self._manifest.samples_per_weight)
+        entry: Entry = self.submission.prepare(round_number, vector, weight)
+        return entry
 
     def _come_back(self, seen: Observation) -> Step:
         """Wish to be waited for again, having been marked absent."""
         round_number = seen.current.round
-
-        def post(relay: Relay) -> None:
-            signer = self._sender.signer
-            wish = self._federation.sign_commit(signer, round_number, NO_COMMITMENT)
-            relay.post_commit(round_number, wish)
-
         _log.warning("was marked absent: comes back", party=self.address, round=round_number)
-        call = self._federation.come_back(round_number)
-        return self._deliver(seen, PartyDecision.COME_BACK, seen.current.commit_end, post, call)
+        wish = self.submission.come_back(round_number)
+        return self._deliver(seen, PartyDecision.COME_BACK, seen.current.commit_end, wish)
 
-    def _commit(self, seen: Observation, entry: OpenCommitment) -> Step:
-        def post(relay: Relay) -> None:
-            signer = self._sender.signer
-            commit = self._federation.sign_commit(signer, entry.round, entry.commitment)
-            relay.post_commit(entry.round, commit)
+    def _commit(self, seen: Observation, entry: Entry) -> Step:
+        commit = self.submission.commit(entry)
+        return self._deliver(seen, PartyDecision.COMMIT, seen.current.commit_end, commit)
 
-        call = self._federation.commit(entry.round, entry.commitment)
-        return self._deliver(seen, PartyDecision.COMMIT, seen.current.commit_end, post, call)
-
-    def _reveal(self, seen: Observation, entry: OpenCommitment) -> Step:
+    def _reveal(self, seen: Observation, entry: Entry) -> Step:
         """Store, then reveal. Only from now on may the bytes leave this party's directory."""
         if not self._is_settled(seen):
             return Step(wait=at(seen.timestamp + 1))
-
-        def post(relay: Relay) -> None:
-            left = seen.current.reveal_end - seen.timestamp
-            relay.put_update(entry.round, entry.update, entry.path, left * RELAY_SHARE)
-            relay.post_reveal(entry.round, entry.update)
-
-        if not self._waits(seen, PartyDecision.REVEAL):
-            self._provide(entry)
-        call = self._federation.reveal([entry.update])
-        return self._deliver(seen, PartyDecision.REVEAL, seen.current.reveal_end, post, call)
+        provide = not self._waits(seen, PartyDecision.REVEAL)
+        reveal = self.submission.reveal(seen, entry, provide)
+        return self._deliver(seen, PartyDecision.REVEAL, seen.current.reveal_end, reveal)
 
     def _is_settled(self, seen: Observation) -> bool:
         """Whether the commit phase has closed, as its confirmations say.
@@ -321,17 +290,6 @@ class Party:
             self._closed = (seen.current.round, seen.block_number)
         return seen.block_number >= self._closed[1] + self._settings.confirmations
 
-    def _provide(self, entry: OpenCommitment) -> None:
-        if self._retention is not None:
-            self._retention.note([(entry.update.cid, self._origin.update(entry.round))])
-        with entry.path.open("rb") as stream:
-            stored = self._store.put(stream)
-        if stored != entry.update.cid:
-            raise DamagedJournal(
-                f"The update {entry.path} is not the one that was committed to.",
-                "Restore it from a backup: an update that nobody can get does not count.",
-            )
-
     # ------------------------------------------------------------------ by the relay, or directly
 
     def _deliver(
@@ -339,26 +297,25 @@ class Party:
         seen: Observation,
         duty: PartyDecision,
         phase_end: int,
-        post: Callable[[Relay], None],
-        call: Call,
+        message: Message,
     ) -> Step:
         """Use the relay first; send directly if it fails, or has not sent the message in time.
 
         A party without coin retries the relay until the phase ends.
         """
         if self._relay is None:
-            return self._send(seen, call)
+            return self._send(seen, message.call)
         if self._waits(seen, duty):
             return Step(wait=_TAKING_PART | at(self._posted.until))
         asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
-        if asked and (sent := self._send_if_paid(seen, call)):
+        if asked and (sent := self._send_if_paid(seen, message.call)):
             return sent
         began = time.monotonic()
         try:
-            post(self._relay)
+            message.post(self._relay)
         except RelayFailed as error:
             _log.warning("relay failed", party=self.address, duty=duty.name, reason=str(error))
-            if not asked and (sent := self._send_if_paid(seen, call)):
+            if not asked and (sent := self._send_if_paid(seen, message.call)):
                 return sent
             action, share = None, _RETRY_SHARE
         else:
