@@ -119,19 +119,23 @@ def simulate(directory: Path, seed: int, terms: Terms, rounds: int) -> Any:
 
 @pytest.mark.parametrize(
     ("terms", "rounds"),
-    [(consortium(3), 1), (Terms(max_parties=6, participants=3, min_updates=1), 2)],
+    [(consortium(3), 1), (Terms(max_parties=8, participants=4, min_updates=1), 2)],
     ids=["everybody", "sampled"],
 )
 def test_one_seed_gives_one_head_and_one_chain(tmp_path: Path, terms: Terms, rounds: int) -> None:
     reports, block_hash, simulation = simulate(tmp_path / "one", 7, terms, rounds)
     again, same_hash, _ = simulate(tmp_path / "two", 7, terms, rounds)
     assert (reports, block_hash) == (again, same_hash)
-    assert all(report.accepted for report in reports)
     drawn = [report.drawn for report in reports]
     assert [report.committed for report in reports] == drawn
+    # The draw depends on the hash of a block, and so on every byte of the contracts: one round in
+    # 256 draws nobody, and is void. Both rounds draw nobody or everybody once in 16,384 cases.
+    assert [report.accepted for report in reports] == [count > 0 for count in drawn]
     if terms.participants < terms.max_parties:
         assert any(0 < count < terms.max_parties for count in drawn)
         assert simulation.observe().current.seed != bytes(32)
+    else:
+        assert drawn == [terms.max_parties] * rounds
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
