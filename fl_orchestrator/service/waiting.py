@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import structlog
 from web3.exceptions import Web3Exception
 
-from fl_orchestrator.chain.contract.federation import NoFederation
+from fl_orchestrator.chain.contract.federation import NoContractYet, NoFederation
 from fl_orchestrator.chain.nodes.connect import WrongChain
 from fl_orchestrator.errors import ChainError, ContentError, FloError
 from fl_orchestrator.model.manifest import ManifestError
@@ -55,10 +55,9 @@ class Waiting:
         while not self._stop.requested:
             try:
                 found = get()
-            except _LASTING:
-                raise
             except _PASSING as error:
-                if self._strict:
+                lasting = isinstance(error, _LASTING) and not isinstance(error, NoContractYet)
+                if self._strict or lasting:
                     raise
                 reason = error.for_log if isinstance(error, FloError) else str(error)
                 if reason != told:

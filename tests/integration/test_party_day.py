@@ -316,7 +316,8 @@ def test_what_is_wrong_with_a_site_is_said_before_anything_is_sent(
         return flo(*party(file, "run", *options))
 
     run("--chain-id", "1").refused(3, "serves chain 31337, not 1")
-    run("--federation", "0x" + "12" * 20).refused(3, "no federation of this version at")
+    nowhere = "0x" + "12" * 20
+    run("--strict", "--federation", nowhere).refused(3, "no federation of this version at")
     run("--federation", "0x12").refused(2, "is not an address")
     run("--strict", "--store", f"file://{tmp_path}/empty").refused(4, "is not in the store")
     run("--store", "").refused(2, "needs --store", "FLO_STORE", "flo.toml")

@@ -43,7 +43,14 @@ from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 
-__all__ = ["NO_COMMITMENT", "Attestation", "Call", "Federation", "NoFederation"]
+__all__ = [
+    "NO_COMMITMENT",
+    "Attestation",
+    "Call",
+    "Federation",
+    "NoContractYet",
+    "NoFederation",
+]
 
 #: What a party that is marked absent commits to in order to be waited for again.
 NO_COMMITMENT: Final = bytes(32)
@@ -79,6 +86,10 @@ class NoFederation(ChainError):
     """The contract at the address is no federation of this version, or uses other libraries."""
 
 
+class NoContractYet(NoFederation):
+    """There is no contract at the address; a node that is still synchronising may get it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attestation:
     """The signers of a result as a bitmap of seats, their stake in wei, and its acceptance."""
@@ -102,6 +113,13 @@ class Federation(Disputes):
         artifact = load_artifact("Federation")
         super().__init__(web3, address, artifact)
         code = bytes(web3.eth.get_code(self.address))
+        if not code:
+            raise NoContractYet(
+                f"There is no federation of this version at {self.address} on chain "
+                f"{self.chain_id}: there is no contract.",
+                "Check the address and the RPC endpoint; a node that is still synchronising may "
+                "not have it yet.",
+            )
         if not artifact.runs_as(code):
             raise NoFederation(
                 f"There is no federation of this version at {self.address} on chain "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from fl_orchestrator.chain.contract.federation import NoFederation
+from fl_orchestrator.chain.contract.federation import NoContractYet, NoFederation
 from fl_orchestrator.chain.nodes.endpoints import RpcUnavailable, WrongChain
 from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.errors import InputError
@@ -73,6 +73,11 @@ def test_what_passes_is_waited_for_and_said_once() -> None:
 def test_what_does_not_pass_by_itself_ends_it(error: Exception) -> None:
     with pytest.raises(type(error)):
         Waiting(Hurried()).until_had("the chain", failing(error))
+
+
+def test_a_node_that_does_not_have_the_contract_yet_is_waited_for() -> None:
+    get = failing(NoContractYet("There is no contract."))
+    assert Waiting(Hurried()).until_had("the federation", get) == "it"
 
 
 def test_who_is_strict_waits_for_nothing() -> None:
