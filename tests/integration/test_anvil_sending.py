@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ from support.federation import signer
 from support.rpc import rpc_endpoint
 from web3 import Web3
 
+from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.disputes import Disputes
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes import endpoints
 from fl_orchestrator.chain.nodes.connect import connect
@@ -650,3 +653,29 @@ def test_a_fee_is_not_raised_beyond_the_budget(
         until(lambda: account.web3.eth.get_block("latest")["baseFeePerGas"] < GWEI)
         receipt = account.sender.send(transfer(1))
     assert budget.spent_today()[0] == receipt.fee
+
+
+def test_an_answer_that_is_not_mined_yet_is_seen(node: AnvilNode, key: LocalSigner) -> None:
+    account = Account(node, key)
+    disputes = Disputes(account.web3, TARGET, load_artifact("Federation"))
+    assert disputes.pending_answers() == frozenset()
+    answers = [dataclasses.replace(disputes.answer(n, b"node", b""), gas=100_000) for n in (7, 9)]
+    elsewhere = dataclasses.replace(answers[0], to=Web3.to_checksum_address(key.address))
+    for nonce, call in enumerate((*answers, elsewhere)):
+        signed = key.sign_transaction(
+            {
+                "to": call.to,
+                "data": call.data,
+                "value": 0,
+                "gas": 100_000,
+                "nonce": nonce,
+                "chainId": disputes.chain_id,
+                "maxFeePerGas": 3 * GWEI,
+                "maxPriorityFeePerGas": GWEI,
+                "type": 2,
+            }
+        )
+        account.web3.eth.send_raw_transaction(signed)
+    assert disputes.pending_answers() == frozenset({7, 9})
+    mine(node)
+    assert disputes.pending_answers() == frozenset()
