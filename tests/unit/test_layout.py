@@ -33,6 +33,7 @@ LAYERS = (
         "fl_orchestrator.roles.watcher",
     ),
     ("fl_orchestrator.roles",),
+    ("fl_orchestrator.privacy",),
     ("fl_orchestrator.chain.deployment",),
     ("fl_orchestrator.chain.sending",),
     ("fl_orchestrator.chain.contract",),

@@ -9,13 +9,13 @@ from fl_orchestrator. Run it in the checkout:
 The JSON suits Foundry's vm.parseJson: every group is an array of objects with the same keys, sorted
 (parseJson decodes struct fields in alphabetical order); hashes, addresses and bytes are 0x-hex;
 numbers below 2^63 are JSON numbers, larger ones 32-byte hex words (stake, totalStake, included,
-coordinate) or decimal strings (the round of a file); no array is empty.
+held, locked, coordinate) or decimal strings (the round of a file); no array is empty.
 """
 
 import json
 from pathlib import Path
 
-from vectors import hashes, models, trees
+from vectors import hashes, models, rounds, trees
 from vectors.encoding import Json
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -32,6 +32,19 @@ def golden() -> dict[str, list[Json]]:
         "manifests": models.manifests(),
         "nodes": trees.nodes(),
         "proofs": trees.proofs(),
+        "privateCommitLists": rounds.commit_lists(),
+        "privateCommits": rounds.signed("Commit"),
+        "privateConfirmations": rounds.signed("Confirmed"),
+        "privateContexts": rounds.contexts(),
+        "privateHeld": rounds.signed("Held"),
+        "privateLabels": rounds.labels(),
+        "privatePublicKeys": rounds.public_keys(),
+        "privateReleases": rounds.signed("Release"),
+        "privateResults": rounds.signed("Result"),
+        "privateReveals": rounds.signed("Reveal"),
+        "privateSeatTables": rounds.seat_tables(),
+        "privateSecrets": rounds.secrets(),
+        "privateSets": rounds.sets(),
         "results": hashes.results(),
         "rollingHashes": hashes.rolling_hashes(),
         "rules": models.rules(),

@@ -1,17 +1,17 @@
 """The product against tests/vectors/golden.json, which the Solidity tests read too."""
 
 import io
-import json
 import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic.alias_generators import to_camel
+from support.golden import GOLDEN, as_cid, each, unhex
 from vectors import arithmetic, generate
 
 from fl_orchestrator.aggregation.rules import rule_for
-from fl_orchestrator.content.cid import Cid, CidHasher
+from fl_orchestrator.content.cid import CidHasher
 from fl_orchestrator.model import digests
 from fl_orchestrator.model.chunk_tree import (
     chunk,
@@ -39,20 +39,7 @@ from fl_orchestrator.model.vector_file import (
     read_vector,
     write_vector,
 )
-
-GOLDEN: dict[str, list[dict[str, Any]]] = json.loads(generate.GOLDEN.read_text("utf-8"))
-
-
-def each(group: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("row", GOLDEN[group])
-
-
-def unhex(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
-
-
-def as_cid(row: dict[str, Any]) -> Cid:
-    return Cid(unhex(row["cidDigest"]), row["cidCodec"])
+from fl_orchestrator.model.words import domain_separator
 
 
 def test_the_file_is_what_its_generator_makes() -> None:
@@ -99,7 +86,7 @@ def test_a_result_digest_is_the_golden_one(row: dict[str, Any]) -> None:
         global_root=unhex(row["globalRoot"]),
         global_cid=as_cid(row),
     )
-    separator = digests.domain_separator(row["chainId"], row["federation"])
+    separator = domain_separator(row["chainId"], row["federation"])
     assert separator == unhex(row["domainSeparator"])
     assert digests.result_struct_hash(result) == unhex(row["structHash"])
     digest = digests.result_digest(row["chainId"], row["federation"], result)
