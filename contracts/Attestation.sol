@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IFederation, Phase, Result, Signature} from "./interfaces/IFederation.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
+import {Shared} from "./libraries/Shared.sol";
 import {isValidCid} from "./Parameters.sol";
 import {Rewards} from "./Rewards.sol";
 import {Rounds} from "./Rounds.sol";
@@ -57,7 +58,7 @@ abstract contract Attestation is Rounds, Rewards {
     /// @dev Requires that the current round could accept this result. The first such result creates the round's
     /// record.
     function _requireCandidate(Result calldata result) private returns (Current memory round) {
-        round = _loadCurrent();
+        round = Shared.loadCurrent(state);
         if (result.round != round.round) revert WrongRound(round.round);
         Phase phase = _phase(round);
         if (phase == Phase.Accepted) revert UnknownResult();

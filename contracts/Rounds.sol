@@ -20,7 +20,7 @@ abstract contract Rounds is StakeAccounts {
 
     /// @inheritdoc IFederation
     function openRound() external {
-        Current memory round = _loadCurrent();
+        Current memory round = Shared.loadCurrent(state);
         Phase phase = _phase(round);
         if (phase == Phase.Seeding) {
             if (block.number <= round.seedBlock) revert SeedPending(round.seedBlock);
@@ -79,7 +79,7 @@ abstract contract Rounds is StakeAccounts {
 
     /// @inheritdoc IFederation
     function commit(uint32 number, bytes32 commitment) external {
-        Current memory round = _loadCurrent();
+        Current memory round = Shared.loadCurrent(state);
         if (number != round.round) revert WrongRound(round.round);
         bytes4 reason = _commit(round, msg.sender, commitment);
         if (reason != 0) _revertWith(reason);
@@ -89,7 +89,7 @@ abstract contract Rounds is StakeAccounts {
     /// @inheritdoc IFederation
     function commitFor(SignedCommit[] calldata batch) external {
         if (batch.length == 0) revert EmptyBatch();
-        Current memory round = _loadCurrent();
+        Current memory round = Shared.loadCurrent(state);
         bytes4 firstReason = 0;
         uint256 done = 0;
         for (uint256 i = 0; i < batch.length; ++i) {
@@ -149,7 +149,7 @@ abstract contract Rounds is StakeAccounts {
 
     /// @inheritdoc IFederation
     function markAbsent(address account) external {
-        Current memory round = _loadCurrent();
+        Current memory round = Shared.loadCurrent(state);
         Commit last = state.commits[account];
         if (!Shared.isMissing(state, round, account, last, minPartyStake, minUpdates, everybodyDrawn)) {
             revert NotMissing();
@@ -187,7 +187,7 @@ abstract contract Rounds is StakeAccounts {
     /// @inheritdoc IFederation
     function reveal(Update[] calldata updates) external {
         if (updates.length == 0) revert EmptyBatch();
-        Current memory round = _loadCurrent();
+        Current memory round = Shared.loadCurrent(state);
         bytes4 firstReason = 0;
         uint256 done = 0;
         for (uint256 i = 0; i < updates.length; ++i) {

@@ -224,7 +224,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
     function _requireReleased(uint256 unbondAt, uint32 lastRound) private view {
         if (unbondAt == 0) revert NotUnbonding();
         if (block.timestamp < unbondAt) revert StillUnbonding(unbondAt);
-        Current memory round = _loadCurrent();
+        Current memory round = Shared.loadCurrent(state);
         bool over = lastRound < round.round || _hasEnded(_phase(round));
         uint256 nextHeight = uint256(state.treasury.finalHeight) + 1;
         bool allFinal = nextHeight > round.headHeight || state.history[nextHeight].round > lastRound;

@@ -30,10 +30,6 @@ abstract contract State is Parameters {
 
     // ------------------------------------------------------------------ {Shared}, with the parameters
 
-    function _loadCurrent() internal view returns (Current memory) {
-        return Shared.loadCurrent(state);
-    }
-
     function _storeCurrent(Current memory round) internal {
         Shared.storeCurrent(state, round);
     }
