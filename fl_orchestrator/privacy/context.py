@@ -42,6 +42,7 @@ class RoundContext:
     """A round whose commit phase has ended. ``ctx`` is the hash of all of it, 32 bytes."""
 
     ctx: bytes
+    round: int
     commits: tuple[Commit, ...]
     seats: tuple[Seat, ...]
     sets: tuple[int, ...]
@@ -77,7 +78,8 @@ class RoundContext:
             commits_hash(base_root, listed),
             seats_hash(table),
         )
-        return cls(ctx, listed, table, maximal_sets([seat.stake for seat in table], secrecy))
+        sets = maximal_sets([seat.stake for seat in table], secrecy)
+        return cls(ctx, round_number, listed, table, sets)
 
     @property
     def size(self) -> int:

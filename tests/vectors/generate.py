@@ -15,7 +15,7 @@ held, locked, coordinate) or decimal strings (the round of a file); no array is 
 import json
 from pathlib import Path
 
-from vectors import hashes, models, rounds, trees
+from vectors import hashes, masking, models, rounds, trees
 from vectors.encoding import Json
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -38,13 +38,19 @@ def golden() -> dict[str, list[Json]]:
         "privateContexts": rounds.contexts(),
         "privateHeld": rounds.signed("Held"),
         "privateLabels": rounds.labels(),
+        "privatePieces": masking.pieces(),
         "privatePublicKeys": rounds.public_keys(),
         "privateReleases": rounds.signed("Release"),
         "privateResults": rounds.signed("Result"),
         "privateReveals": rounds.signed("Reveal"),
+        "privateRounds": masking.rounds(),
+        "privateSeals": masking.seals(),
         "privateSeatTables": rounds.seat_tables(),
         "privateSecrets": rounds.secrets(),
         "privateSets": rounds.sets(),
+        "privateSteps": masking.steps(),
+        "privateStreams": masking.streams(),
+        "privateSums": masking.sums(),
         "results": hashes.results(),
         "rollingHashes": hashes.rolling_hashes(),
         "rules": models.rules(),
