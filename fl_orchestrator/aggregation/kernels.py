@@ -3,21 +3,17 @@
 Import this only where a rule runs: numba takes a second to import.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import numba
 import numpy as np
-import structlog
 from numba import types
 from numpy.typing import NDArray
+
+from fl_orchestrator.compiled import compiled
 
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Network = NDArray[np.int64]
-
-_log = structlog.get_logger(__name__)
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _SHIFT: Final = 48
 # Columns sorted at a time: ten rows of this length fit the L1 cache, a hundred the L2 cache.
@@ -27,25 +23,7 @@ _BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
 _SUMS: Final = types.int32[::1]
 
 
-def _compiled(signature: Any) -> Callable[[_Function], _Function]:
-    """Compile now, and cache the code on disk for the next process if possible.
-
-    Numba cannot cache if none of the package's directory, the home directory and NUMBA_CACHE_DIR is
-    writable, or if the disk is full. Then each process compiles again.
-    """
-
-    def compile_(function: _Function) -> _Function:
-        try:
-            compiled: _Function = numba.njit(signature, cache=True)(function)
-        except (RuntimeError, OSError) as error:
-            _log.info("no cache for compiled code: set NUMBA_CACHE_DIR", reason=str(error))
-            compiled = numba.njit(signature)(function)
-        return compiled
-
-    return compile_
-
-
-@_compiled(types.void(_SUMS, *[_BLOCK] * 4, *[types.int32] * 4))
+@compiled(types.void(_SUMS, *[_BLOCK] * 4, *[types.int32] * 4))
 def add_weighted(
     sums: Int32, q0: Int16, q1: Int16, q2: Int16, q3: Int16, w0: int, w1: int, w2: int, w3: int
 ) -> None:
@@ -58,7 +36,7 @@ def add_weighted(
         sums[i] += low + w2 * np.int32(q2[i]) + w3 * np.int32(q3[i])
 
 
-@_compiled(types.void(_SUMS, types.int16[:, ::1], types.int64[:, ::1], types.int64, types.int64))
+@compiled(types.void(_SUMS, types.int16[:, ::1], types.int64[:, ::1], types.int64, types.int64))
 def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -> None:
     """Add to each sum the values of ranks low..high-1 in its column of ``rows``, reordering rows.
 
@@ -80,7 +58,7 @@ def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -
                 totals[c] += row[c]
 
 
-@_compiled(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]))
+@compiled(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]))
 def _divide(sums: Int32, count: int, reciprocal: np.uint64, quotients: Int16) -> None:
     bias = 65_536 * count + count
     for i in range(sums.size):

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from fl_orchestrator.files import open_regular
-from fl_orchestrator.model.chunk_tree import chunk, keccak256, root_from_proof, tree_of
+from fl_orchestrator.model.chunk_tree import chunk, root_from_proof, tree_of
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.vector_file import (
     VectorFileError,

@@ -11,22 +11,16 @@ import bisect
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import sha3
 from numpy.typing import DTypeLike, NDArray
 
+from fl_orchestrator.model.keccak import HASH_BYTES, keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout
 
-HASH_BYTES: Final = 32
 _Block = TypeVar("_Block", bound=NDArray[Any])
-
-
-def keccak256(data: bytes | bytearray | memoryview) -> bytes:
-    """Return the keccak256 (the EVM's, not SHA3-256) of the bytes."""
-    digest: bytes = sha3.keccak_256(data).digest()
-    return digest
 
 
 @functools.cache

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.model.chunk_tree import (
-    HASH_BYTES,
     ChunkTree,
     TreeHasher,
     chunk_slice,
-    keccak256,
     root_from_proof,
 )
+from fl_orchestrator.model.keccak import HASH_BYTES, keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.vector_file import VectorMeta, VectorReader
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.model.chunk_tree import keccak256
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.words import CID_TYPE, address, bytes32, cid_struct_hash, uint
 
 _COMMIT_TYPE: Final = b"Commit(uint64 round,address party,uint8 weight,bytes32 maskKey)"

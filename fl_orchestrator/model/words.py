@@ -7,7 +7,7 @@ function raises ValueError for a value that its type cannot hold.
 from typing import Final
 
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.model.chunk_tree import keccak256
+from fl_orchestrator.model.keccak import keccak256
 
 CID_TYPE: Final = b"Cid(bytes32 digest,uint8 codec)"
 _DOMAIN_TYPE: Final = (

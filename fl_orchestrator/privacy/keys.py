@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from fl_orchestrator.errors import VerificationError
-from fl_orchestrator.model.chunk_tree import keccak256
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.words import hash_words
 
 #: The number of points of secp256k1.

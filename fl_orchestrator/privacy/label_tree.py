@@ -7,8 +7,8 @@ path is verified with ``chunk_tree.root_from_proof``.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fl_orchestrator.model.chunk_tree import keccak256
 from fl_orchestrator.model.digests import ZERO_HASH
+from fl_orchestrator.model.keccak import keccak256
 
 
 def label_depth(size: int) -> int:

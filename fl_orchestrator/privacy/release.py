@@ -8,7 +8,8 @@ believed where the path leads to the root in the seal of k.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fl_orchestrator.model.chunk_tree import keccak256, root_from_proof
+from fl_orchestrator.model.chunk_tree import root_from_proof
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.privacy.context import RoundContext
 from fl_orchestrator.privacy.dealing import all_pieces, xor
 from fl_orchestrator.privacy.label_tree import LabelTree, label_depth

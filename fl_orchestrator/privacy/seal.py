@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from fl_orchestrator.errors import ContentError
-from fl_orchestrator.model.chunk_tree import keccak256
 from fl_orchestrator.model.digests import ZERO_HASH
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.words import hash_words
 from fl_orchestrator.privacy.context import RoundContext
 from fl_orchestrator.privacy.dealing import Dealing, all_pieces, xor

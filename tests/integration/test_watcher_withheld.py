@@ -35,9 +35,10 @@ from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.sending.send import Receipt, Sender
-from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, keccak256, tree_of
+from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import Worker

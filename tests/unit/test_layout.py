@@ -46,7 +46,12 @@ LAYERS = (
     ("fl_orchestrator.content",),
     ("fl_orchestrator.transport",),
     ("fl_orchestrator.artifacts",),
-    ("fl_orchestrator.files", "fl_orchestrator.json_text", "fl_orchestrator.printable"),
+    (
+        "fl_orchestrator.compiled",
+        "fl_orchestrator.files",
+        "fl_orchestrator.json_text",
+        "fl_orchestrator.printable",
+    ),
     ("fl_orchestrator.units",),
     ("fl_orchestrator.errors",),
     ("fl_orchestrator",),

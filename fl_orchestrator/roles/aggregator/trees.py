@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from fl_orchestrator.model.chunk_tree import ChunkTree, keccak256
+from fl_orchestrator.model.chunk_tree import ChunkTree
 from fl_orchestrator.model.dispute_proof import read_chunk
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import read_tree
 from fl_orchestrator.roles.vectors import VectorFile, require_root

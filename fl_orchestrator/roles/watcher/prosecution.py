@@ -16,9 +16,9 @@ from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.types import Observation, Window
 from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.files import write_whole
-from fl_orchestrator.model.chunk_tree import keccak256
 from fl_orchestrator.model.digests import Result, challenge_hash
 from fl_orchestrator.model.dispute_proof import ChunkProof, wrong_coordinate_of_chunk
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile

@@ -12,11 +12,11 @@ from vectors import trees
 from fl_orchestrator.model.chunk_tree import (
     TreeHasher,
     chunk,
-    keccak256,
     root_from_proof,
     tree_of,
     verify,
 )
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout, minimal_depth
 
 sizes = st.lists(st.one_of(st.integers(0, 3), st.integers(250, 520)), min_size=1, max_size=5)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, keccak256, root_from_proof, tree_of
+from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, root_from_proof, tree_of
 from fl_orchestrator.model.dispute_proof import (
     Answer,
     ChunkProof,
@@ -23,6 +23,7 @@ from fl_orchestrator.model.dispute_proof import (
     prove_chunk,
     wrong_coordinate_of_chunk,
 )
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.vector_file import (
     VectorFileError,

@@ -15,7 +15,6 @@ from fl_orchestrator.content.cid import CidHasher
 from fl_orchestrator.model import digests
 from fl_orchestrator.model.chunk_tree import (
     chunk,
-    keccak256,
     root_from_proof,
     tree_of,
     verify,
@@ -29,6 +28,7 @@ from fl_orchestrator.model.fixed_point import (
     next_state,
     sample_weight,
 )
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec
 from fl_orchestrator.model.rules import RuleKind

@@ -8,8 +8,9 @@ import pytest
 from support.golden import GOLDEN, each, unhex
 from support.private import PrivateRound, golden_context, golden_round
 
-from fl_orchestrator.model.chunk_tree import keccak256, root_from_proof
+from fl_orchestrator.model.chunk_tree import root_from_proof
 from fl_orchestrator.model.digests import ZERO_HASH
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.privacy.context import commits_hash, seats_hash
 from fl_orchestrator.privacy.dealing import NotOurCommit, deal, xor
 from fl_orchestrator.privacy.keys import PublicKeyError, mask_secret, public_key

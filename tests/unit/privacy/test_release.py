@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.private import PrivateRound
 
-from fl_orchestrator.model.chunk_tree import keccak256
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.privacy.dealing import xor
 from fl_orchestrator.privacy.release import (
     Misdealt,
