@@ -39,7 +39,7 @@ library ModelRule {
             sum += values[k] * int256(weights[k]);
             weight += weights[k];
         }
-        return _roundedMean(sum, weight);
+        return roundedMean(sum, weight);
     }
 
     /// @notice The element of rank `floor((M-1)/2)`.
@@ -60,7 +60,7 @@ library ModelRule {
         for (uint256 k = trim; k < end; ++k) {
             sum += values[k];
         }
-        return _roundedMean(sum, end - trim);
+        return roundedMean(sum, end - trim);
     }
 
     /// @notice `sat32(G + A * 2^(24 - e))`.
@@ -74,7 +74,8 @@ library ModelRule {
         return next;
     }
 
-    function _roundedMean(int256 sum, uint256 count) private pure returns (int256) {
+    /// @notice `floor((2S + N) / 2N)`: a mean, rounded to the nearest, halves up.
+    function roundedMean(int256 sum, uint256 count) internal pure returns (int256) {
         return _floorDiv(2 * sum + int256(count), int256(2 * count));
     }
 
