@@ -218,13 +218,13 @@ def rounds() -> list[Json]:
 
 
 def seals() -> list[Json]:
-    """``reference`` is the row of ``privateRounds``; ``valuesRoot`` is any root."""
+    """``roundRow`` is the row of ``privateRounds``; ``valuesRoot`` is any root."""
     return [
         {
             "body": hexed(r.body(i)),
             "head": hexed(r.head(i)),
             "index": i,
-            "reference": number,
+            "roundRow": number,
             "root": hexed(hashed(some(f"values {r.name} {i}"), r.seal_hash(i))),
             "sealHash": hexed(r.seal_hash(i)),
             "seeds": [hexed(r.seed(i, index)) for index in range(r.size)],
@@ -244,7 +244,7 @@ def pieces() -> list[Json]:
             "party": k,
             "path": [hexed(sibling) for sibling in label_path(r.tree(k, a), index)],
             "piece": hexed(r.piece(k, a, index)),
-            "reference": number,
+            "roundRow": number,
             "root": hexed(r.tree(k, a)[-1][0]),
             "set": a,
         }
@@ -286,7 +286,7 @@ def sums() -> list[Json]:
                     "coordinate": n,
                     "included": included,
                     "masked": [r.masked(i, n) for i in included],
-                    "reference": number,
+                    "roundRow": number,
                     "seeds": hexed(seeds),
                     "seedsHash": hexed(keccak(seeds)),
                     "step": max(-limit, min(limit, rounded(total, weight))),

@@ -30,14 +30,14 @@ def test_a_context_is_the_golden_one(row: dict[str, Any]) -> None:
 
 @each("privateSeals")
 def test_the_seeds_are_the_golden_ones(row: dict[str, Any]) -> None:
-    context, round_ = golden_round(row["reference"])
+    context, round_ = golden_round(row["roundRow"])
     dealing = deal(context, row["index"], unhex(round_["zs"][row["index"]]))
     assert list(dealing.seeds) == [unhex(seed) for seed in row["seeds"]]
 
 
 @each("privatePieces")
 def test_a_piece_and_its_path_are_the_golden_ones(row: dict[str, Any]) -> None:
-    context, round_ = golden_round(row["reference"])
+    context, round_ = golden_round(row["roundRow"])
     dealing = deal(context, row["party"], unhex(round_["zs"][row["party"]]))
     pieces, label = dealing.pieces[row["set"]], row["index"]
     tree = LabelTree.of(pieces)
@@ -50,7 +50,7 @@ def test_a_piece_and_its_path_are_the_golden_ones(row: dict[str, Any]) -> None:
 
 def test_the_golden_pieces_are_of_every_round() -> None:
     rounds = range(len(GOLDEN["privateRounds"]))
-    assert {row["reference"] for row in GOLDEN["privatePieces"]} == set(rounds)
+    assert {row["roundRow"] for row in GOLDEN["privatePieces"]} == set(rounds)
 
 
 def test_both_parties_of_a_pair_have_its_seed_and_nobody_else_has() -> None:

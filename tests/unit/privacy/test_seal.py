@@ -23,7 +23,7 @@ from fl_orchestrator.privacy.seal import (
 
 @each("privateSeals")
 def test_a_seal_is_the_golden_one(row: dict[str, Any]) -> None:
-    context, round_ = golden_round(row["reference"])
+    context, round_ = golden_round(row["roundRow"])
     seal = make_seal(context, deal(context, row["index"], unhex(round_["zs"][row["index"]])))
     assert seal.head == unhex(row["head"])
     assert seal.body == unhex(row["body"])
@@ -34,7 +34,7 @@ def test_a_seal_is_the_golden_one(row: dict[str, Any]) -> None:
 
 @each("privateSeals")
 def test_a_seat_finds_its_shares_in_a_golden_seal(row: dict[str, Any]) -> None:
-    context, round_ = golden_round(row["reference"])
+    context, round_ = golden_round(row["roundRow"])
     seal = parse_seal(context, row["index"], unhex(row["head"]) + unhex(row["body"]))
     shares = deal(context, row["index"], unhex(round_["zs"][row["index"]])).shares
     for position, secret in enumerate(round_["seatSecrets"]):
