@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
 
-from support.hostile_server import Drip
-
-Mode = Literal["pass", "drop", "delay", "garbage", "refuse", "drip"]
+Mode = Literal["pass", "drop", "delay", "garbage", "refuse"]
 DELAY_SECONDS: Final = 3.0
 GARBAGE: Final = (
     b"<html>502 Bad Gateway</html>",
@@ -44,8 +42,6 @@ class RpcProxy:
         self._lock = threading.Lock()
         self.mode: Mode = "pass"
         self.methods: Counter[str] = Counter()
-        self.drip = Drip()
-        self.ended = threading.Event()
         self.port = 0
 
     @property
@@ -56,19 +52,12 @@ class RpcProxy:
     def requests(self) -> int:
         return self.methods.total()
 
-    def answer(self, body: bytes, client: socket.socket) -> tuple[int, bytes] | None:
-        """A status and a body; None to close the connection.
-
-        In the mode "drip", the client is held until it gives up, also after the mode has changed.
-        """
+    def answer(self, body: bytes) -> tuple[int, bytes] | None:
+        """A status and a body; None to close the connection."""
         with self._lock:
             asked = json.loads(body)
             self.methods["batch" if isinstance(asked, list) else asked["method"]] += 1
         if self.mode == "drop":
-            return None
-        if self.mode == "drip":
-            with contextlib.suppress(OSError):
-                self.drip(client, self.ended.wait)
             return None
         if self.mode == "refuse":
             return 503, b"busy"
@@ -100,8 +89,7 @@ def rpc_proxy(node_port: int) -> Iterator[RpcProxy]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = proxy.answer(body, self.connection)
+            answer = proxy.answer(self.rfile.read(int(self.headers["Content-Length"])))
             if answer is None:
                 self.close_connection = True
                 return
@@ -134,7 +122,6 @@ def rpc_proxy(node_port: int) -> Iterator[RpcProxy]:
     try:
         yield proxy
     finally:
-        proxy.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()
