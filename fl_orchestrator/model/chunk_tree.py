@@ -11,15 +11,19 @@ import bisect
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
-import sha3
 from numpy.typing import DTypeLike, NDArray
 
-from fl_orchestrator.model.keccak import HASH_BYTES, keccak256
+from fl_orchestrator.model.keccak import HASH_BYTES, hash_pairs, hash_rows, keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout
 
+# A short piece of the vector waits until so many chunks can be hashed side by side.
+_WAITING_CHUNKS: Final = 128
+# A longer piece is hashed without a copy.
+_ENOUGH_CHUNKS: Final = 48
+Nodes = NDArray[np.uint8]
 _Block = TypeVar("_Block", bound=NDArray[Any])
 
 
@@ -66,30 +70,39 @@ class TreeHasher:
     """Builds the tree of a flat vector that arrives in blocks of any size, in order."""
 
     def __init__(self, layout: Layout, dtype: DTypeLike) -> None:
-        """``dtype`` is int16 for an update, int32 for a state."""
+        """``dtype`` is int16 for an update, int32 for a state.
+
+        Raises ValueError if the layout's depth is too small for its chunks.
+        """
+        if layout.chunks > 1 << layout.depth:
+            raise ValueError(f"{layout.chunks} chunks do not fit a depth of {layout.depth}")
         self._layout = layout
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._chunk_bytes = CHUNK_VALUES * self._dtype.itemsize
-        self._ends = (t.stop * self._dtype.itemsize for t in layout.tensors if t.size)
+        self._ends = (run.stop * self._dtype.itemsize for run in layout.runs)
         self._end = next(self._ends, 0)
         self._position = 0
-        self._open = bytearray()  # the first bytes of an incomplete chunk
-        self._leaves: list[bytes] = []
+        self._leaves = _level(layout.chunks)
+        self._hashed = 0  # leaves
+        self._waiting = np.empty(_WAITING_CHUNKS * self._chunk_bytes, np.uint8)
+        self._filled = 0  # bytes that wait; the last chunk of them may be incomplete
 
     def update(self, block: NDArray[Any]) -> None:
         """Append values to the vector. Raises ValueError for more values than the layout has."""
         if not np.can_cast(block.dtype, self._dtype, casting="equiv"):
             raise ValueError(f"expected {self._dtype} values, not {block.dtype}")
-        data = np.ascontiguousarray(block, self._dtype).reshape(-1).view(np.uint8).data
-        while len(data):
+        data = np.ascontiguousarray(block, self._dtype).reshape(-1).view(np.uint8)
+        while data.size:
             if self._position == self._end:
                 self._end = next(self._ends, 0)
             piece = data[: max(self._end - self._position, 0)]
-            if not len(piece):
+            if not piece.size:
                 raise ValueError(f"more than {self._layout.parameters} values")
-            self._position += len(piece)
-            self._append(piece, ends_tensor=self._position == self._end)
-            data = data[len(piece) :]
+            self._position += piece.size
+            self._append(piece)
+            if self._position == self._end:
+                self._fill(np.zeros(-self._filled % self._chunk_bytes, np.uint8))
+            data = data[piece.size :]
 
     def watch(self, blocks: Iterable[_Block]) -> Iterator[_Block]:
         """Pass blocks through, hashing them on the way."""
@@ -101,37 +114,56 @@ class TreeHasher:
         """Return the tree. Raises ValueError if values of the vector are missing."""
         if self._position != self._layout.parameters * self._dtype.itemsize:
             raise ValueError(f"fewer than {self._layout.parameters} values")
-        depth = self._layout.depth
+        self._hash_waiting()
         zeros = zero_nodes(self._chunk_bytes)
-        levels = [b"".join(self._leaves)]
-        for height in range(depth):
-            level = levels[-1]
-            if len(level) % (2 * HASH_BYTES):
-                level += zeros[height]
-            levels.append(b"".join(_hashes(level, 2 * HASH_BYTES)))
-        if len(levels[-1]) > HASH_BYTES:
-            raise ValueError(f"{self._layout.chunks} chunks do not fit a depth of {depth}")
+        level, count = self._leaves, self._layout.chunks
+        levels = [level[:count].tobytes()]
+        for height in range(self._layout.depth):
+            if count % 2:
+                level[count] = np.frombuffer(zeros[height], np.uint8)
+            count = -(-count // 2)
+            above = _level(count)
+            hash_pairs(level, above[:count], total=self._layout.chunks)
+            level = above
+            levels.append(level[:count].tobytes())
         # The top level is empty only for a model without values.
-        levels[-1] = levels[-1] or zeros[depth]
-        return ChunkTree(depth, self._chunk_bytes, tuple(levels))
+        levels[-1] = levels[-1] or zeros[self._layout.depth]
+        return ChunkTree(self._layout.depth, self._chunk_bytes, tuple(levels))
 
-    def _append(self, piece: memoryview, *, ends_tensor: bool) -> None:
-        if self._open:
-            missing = self._chunk_bytes - len(self._open)
-            self._open += piece[:missing]
-            piece = piece[missing:]
-            if len(self._open) == self._chunk_bytes:
-                self._close()
-        whole = len(piece) - len(piece) % self._chunk_bytes
-        self._leaves.extend(_hashes(piece[:whole], self._chunk_bytes))
-        self._open += piece[whole:]
-        if ends_tensor and self._open:
-            self._open += bytes(self._chunk_bytes - len(self._open))
-            self._close()
+    def _append(self, piece: NDArray[np.uint8]) -> None:
+        missing = -self._filled % self._chunk_bytes
+        whole = (piece.size - missing) // self._chunk_bytes
+        if whole >= _ENOUGH_CHUNKS:  # Hash them where they are.
+            self._fill(piece[:missing])
+            self._hash_waiting()
+            stop = missing + whole * self._chunk_bytes
+            self._hash(piece[missing:stop])
+            piece = piece[stop:]
+        self._fill(piece)
 
-    def _close(self) -> None:
-        self._leaves.append(keccak256(self._open))
-        self._open = bytearray()
+    def _fill(self, piece: NDArray[np.uint8]) -> None:
+        while piece.size:
+            part = piece[: self._waiting.size - self._filled]
+            self._waiting[self._filled : self._filled + part.size] = part
+            self._filled += part.size
+            if self._filled == self._waiting.size:
+                self._hash_waiting()
+            piece = piece[part.size :]
+
+    def _hash_waiting(self) -> None:
+        self._hash(self._waiting[: self._filled])
+        self._filled = 0
+
+    def _hash(self, data: NDArray[np.uint8]) -> None:
+        chunks = data.reshape(-1, self._chunk_bytes)
+        out = self._leaves[self._hashed : self._hashed + len(chunks)]
+        hash_rows(chunks, out, total=self._layout.chunks)
+        self._hashed += len(chunks)
+
+
+def _level(nodes: int) -> Nodes:
+    """Return an array of shape (nodes, 32), with a row more for zeros if the number is odd."""
+    return np.empty((nodes + nodes % 2, HASH_BYTES), np.uint8)
 
 
 def tree_of(layout: Layout, vector: NDArray[Any]) -> ChunkTree:
@@ -151,10 +183,9 @@ def chunk_slice(layout: Layout, index: int) -> slice:
     first = index * CHUNK_VALUES
     if first >= layout.padded_size:
         return slice(layout.parameters, layout.parameters)
-    place = bisect.bisect_right(layout.tensors, first, key=lambda t: t.padded_start) - 1
-    tensor = layout.tensors[place]
-    start = tensor.start + first - tensor.padded_start
-    return slice(start, min(start + CHUNK_VALUES, tensor.stop))
+    run = layout.runs[bisect.bisect_right(layout.runs, first, key=lambda r: r.padded_start) - 1]
+    start = run.start + first - run.padded_start
+    return slice(start, min(start + CHUNK_VALUES, run.stop))
 
 
 def chunk(layout: Layout, vector: NDArray[Any], index: int) -> bytes:
@@ -178,10 +209,3 @@ def verify(root: bytes, depth: int, index: int, data: bytes, proof: Sequence[byt
     if len(proof) != depth or not 0 <= index < 1 << depth:
         return False
     return root_from_proof(keccak256(data), index, proof) == root
-
-
-def _hashes(data: bytes | memoryview, size: int) -> list[bytes]:
-    # This loop takes half of the time of a tree, so it uses local names and calls no functions of
-    # this module.
-    keccak, view = sha3.keccak_256, memoryview(data)
-    return [keccak(view[i : i + size]).digest() for i in range(0, len(view), size)]

@@ -118,10 +118,9 @@ def hash_rows(rows: Words, padded: bool, hashes: Words) -> None:
         s[:] = 0
         for block in range(blocks):
             low, high = block * _RATE, min((block + 1) * _RATE, width)
-            for j in range(states):
-                row = rows[first + j]
-                for w in range(high - low):
-                    s[_L * w + j] ^= row[low + w]
+            for w in range(high - low):
+                for j in range(states):
+                    s[_L * w + j] ^= rows[first + j, low + w]
             if block == blocks - 1:
                 for j in range(states):
                     if not padded:

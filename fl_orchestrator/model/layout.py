@@ -37,11 +37,30 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Values without padding between them: they start a chunk, and the last chunk is padded."""
+
+    start: int
+    size: int
+    padded_start: int
+
+    @property
+    def stop(self) -> int:
+        """The end in the flat vector."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
-    """The tensors of a model, in manifest order, and the depth of its chunk tree."""
+    """The tensors of a model, in manifest order, and the depth of its chunk tree.
+
+    ``runs`` are the parts of the vector between paddings, in order, none of them empty: each tensor
+    with values.
+    """
 
     tensors: tuple[Tensor, ...]
     depth: int
+    runs: tuple[Run, ...]
 
     @classmethod
     def of(
@@ -62,7 +81,8 @@ class Layout:
             padded_start += padded
         if depth is None:
             depth = minimal_depth(padded_start // CHUNK_VALUES)
-        return cls(tuple(places), depth)
+        runs = tuple(Run(t.start, t.size, t.padded_start) for t in places if t.size)
+        return cls(tuple(places), depth, runs)
 
     @property
     def parameters(self) -> int:

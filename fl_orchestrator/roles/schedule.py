@@ -22,6 +22,7 @@ class Schedule:
         self._events_every = events_every
         self._check_every = check_every
         self._asked: Observation | None = None
+        self._moved = False
 
     def is_due(self, seen: Observation) -> bool:
         """Whether a step may have something to do, according to this observation."""
@@ -33,7 +34,9 @@ class Schedule:
         time = wait.next_time(asked.timestamp)
         if time is not None and time <= seen.timestamp:
             return True
-        return seen.current.phase in wait.phases and _moment(seen) != _moment(asked)
+        # A reorg may bring the round back to where the worker was asked, and undo what it did then.
+        self._moved = self._moved or _moment(seen) != _moment(asked)
+        return seen.current.phase in wait.phases and self._moved
 
     def blocks_left(self, seen: Observation) -> int | None:
         """After how many more blocks it is due in any case; None if no number is fixed."""
@@ -48,7 +51,7 @@ class Schedule:
         ``seen`` is an observation from before the step, so that the next check notices changes
         during the step.
         """
-        self._asked = None
+        self._asked, self._moved = None, False
         step = self.worker.step()
         self._asked, self.wait = seen, step.wait
         return step

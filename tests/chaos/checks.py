@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from chaos.flood import OUTSIDER
 from chaos.world import World
 from fl_orchestrator.chain.contract.events import RoundIndex
-from fl_orchestrator.chain.sending.send import Sender
+from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.types import Params, Role, included_indices
 from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.roles.context import ReadContext
@@ -19,10 +20,14 @@ _BPS = 10_000
 
 
 def settle(world: World) -> None:
-    """Wait until every challenge window is over, finalize all rounds, distribute their rewards."""
+    """Wait until every challenge window is over, finalize all rounds, distribute their rewards, and
+    settle the bonds of all demands."""
     chain, keeper = world.federation.chain, world.federation.local.keeper
-    params = chain.params()
-    world.rpc("evm_increaseTime", params.attest_period + params.challenge_period + 1)
+    seen = world.observe()
+    heights = range(seen.final_height + 1, seen.head.height + 1)
+    # Demands on a model extend its challenge window.
+    end = max((chain.window(chain.model(h).round).final_at for h in heights), default=0)
+    world.rpc("evm_increaseTime", max(0, end - seen.timestamp) + 1)
     world.rpc("evm_setAutomine", True)
     world.rpc("evm_mine")
     sender = Sender(chain.web3, keeper.signer, chain.reverts)
@@ -32,6 +37,11 @@ def settle(world: World) -> None:
     seen = world.observe()
     assert seen.final_height == seen.head.height
     assert all(map(chain.distributed, range(1, seen.head.height + 1)))
+    owed = [demand.id for demand in chain.demands(0) if chain.demand_by_id(demand.id)]
+    while owed:
+        done = sender.send_together(chain.settle_bond(number) for number in owed)
+        assert all(isinstance(one, Receipt) for one in done), done
+        del owed[: len(done)]
 
 
 def check(world: World, scratch: Path) -> str:
@@ -41,7 +51,11 @@ def check(world: World, scratch: Path) -> str:
     settle(world)
     rounds = every_model_is_right(world, scratch)
     nothing_is_lost(world)
-    return f"{rounds} accepted models computed again, {world.restarts} restarts"
+    answers = every_demand_is_answered(world)
+    return (
+        f"{rounds} accepted models computed again, {answers} demands answered, "
+        f"{world.restarts} restarts"
+    )
 
 
 def no_defects(world: World) -> None:
@@ -69,6 +83,14 @@ def every_model_is_right(world: World, scratch: Path) -> int:
     return seen.head.height
 
 
+def every_demand_is_answered(world: World) -> int:
+    """Return the number of demands. The contract takes no answer that is late."""
+    chain = world.federation.chain
+    made = {demand.id for demand in chain.demands(0)}
+    assert made == {answer.id for answer in chain.answers(0)}
+    return len(made)
+
+
 def nothing_is_lost(world: World) -> None:
     """Stakes are unchanged, every round has paid everybody, and the balance covers all of it."""
     federation = world.federation
@@ -89,11 +111,25 @@ def nothing_is_lost(world: World) -> None:
     earned = expected_credits(world, params)
     assert {a: c for a, c in credited.items() if c} == earned
     balance = chain.web3.eth.get_balance(chain.address)
-    assert balance == stakes + sum(credited.values()) + seen.free_pot
+    # What the outsider has paid for a demand beyond its bond.
+    change = chain.observe(OUTSIDER.address).credit
+    burnt = sum(bonds_made(world).values()) - sum(paid for _, paid in bonds_paid(world))
+    assert balance == stakes + sum(credited.values()) + seen.free_pot + change + burnt
+
+
+def bonds_made(world: World) -> dict[int, int]:
+    """The bond of each demand by its id, in wei."""
+    return {demand.id: demand.bond for demand in world.federation.chain.demands(0)}
+
+
+def bonds_paid(world: World) -> list[tuple[str, int]]:
+    """Whom the settlement of each bond has paid, and how much (in wei)."""
+    events = world.federation.chain._events("BondSettled", 0, None, None)
+    return [(event["args"]["to"], event["args"]["paid"]) for event in events]
 
 
 def expected_credits(world: World, params: Params) -> dict[str, int]:
-    """The rewards that the rounds of the history pay, by section 7 of the protocol."""
+    """What the rounds of the history pay, by section 7 of the protocol, and what answers earn."""
     chain, local = world.federation.chain, world.federation.local
     seats = {chain.observe(m.address).aggregator.seat: m.address for m in local.aggregators}
     seen = world.observe()
@@ -112,4 +148,6 @@ def expected_credits(world: World, params: Params) -> dict[str, int]:
             if signers >> seat & 1:
                 # All stakes are equal.
                 earned[address] += to_aggregators // len(seats)
+    for address, paid in bonds_paid(world):
+        earned[address] += paid
     return dict(earned)

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from support.hostile_server import Front
 from support.rpc_proxy import Mode
 
+from chaos.flood import demand_flood
+from chaos.servers import Servers
 from chaos.world import World
 from fl_orchestrator.chain.types import Observation, Phase
 
@@ -58,10 +61,10 @@ def freeze(world: World, target: str, seconds: float) -> None:
 
 
 def endpoint(mode: Mode) -> Fault:
-    """The RPC endpoint drops connections, refuses requests, is slow, or returns garbage."""
+    """The RPC endpoint drops connections, refuses requests, is slow, returns garbage, or drips."""
 
     def fault(world: World, target: str, seconds: float) -> None:
-        proxies = [world.proxies[name] for name in targets(world, target)]
+        proxies = [world.servers[name].rpc for name in targets(world, target)]
         for proxy in proxies:
             proxy.mode = mode
         try:
@@ -69,6 +72,32 @@ def endpoint(mode: Mode) -> Fault:
         finally:
             for proxy in proxies:
                 proxy.mode = "pass"
+
+    return fault
+
+
+def front_drips(which: Callable[[Servers], Front | None]) -> Fault:
+    """A server holds who sends it a request, for ``seconds`` and until it has held somebody.
+
+    Whom it holds, it holds until they give up, also when it serves others again.
+    """
+
+    def fault(world: World, target: str, seconds: float) -> None:
+        chosen = [which(world.servers[name]) for name in targets(world, target)]
+        fronts = [front for front in chosen if front is not None]
+        before = sum(front.drip.held for front in fronts)
+        for front in fronts:
+            front.drips = True
+        try:
+            world.hold(seconds)
+            world.wait(
+                lambda _: sum(front.drip.held for front in fronts) > before,
+                _SECONDS,
+                "request to the server that drips",
+            )
+        finally:
+            for front in fronts:
+                front.drips = False
 
     return fault
 
@@ -167,6 +196,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "RPC refuses (503)": endpoint("refuse"),
     "RPC is slow": endpoint("delay"),
     "RPC answers garbage": endpoint("garbage"),
+    "RPC drips": endpoint("drip"),
+    "relay drips": front_drips(lambda servers: servers.relay),
+    "IPFS node drips": front_drips(lambda servers: servers.store),
     "IPFS node killed": store_down,
     "disk full": disk_full,
     "chain's clock + 60 s": chain_ahead,
@@ -175,4 +207,5 @@ FAULTS: Final[dict[str, Fault]] = {
     "reorg drops a reveal": reorganise("UpdateRevealed", _reveals_fewer),
     "reorg drops an attestation": reorganise("Attested", _attests_again),
     "reorg drops an acceptance": reorganise("RoundAccepted", _head_lower),
+    "flood of demands": demand_flood,
 }

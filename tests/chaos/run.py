@@ -102,6 +102,10 @@ SHORT = (
     Planned("killed", "aggregator-0", phase=Phase.ATTEST),
     Planned("disk full", "party-1", seconds=3, phase=Phase.COMMIT),
     Planned("RPC drops connections", EVERYBODY, seconds=3),
+    Planned("flood of demands", EVERYBODY),
+    Planned("RPC drips", EVERYBODY, seconds=2),
+    Planned("relay drips", EVERYBODY, seconds=2),
+    Planned("IPFS node drips", EVERYBODY, seconds=2),
 )
 
 _BOUNDARIES = (Phase.COMMIT, Phase.REVEAL, Phase.ATTEST, Phase.ACCEPTED)
@@ -111,7 +115,13 @@ def long_plan(seed: int, shape: Plan) -> list[Planned]:
     """Kill every role at every phase boundary and at random times; add each other fault a few
     times."""
     draw = _Draw(random.Random(seed), shape)
-    faults = [*_deaths(draw), *_machines(draw), *_networks(draw), *_reorgs(draw)]
+    faults = [
+        *_deaths(draw),
+        *_machines(draw),
+        *_networks(draw),
+        *_reorgs(draw),
+        *_outsiders(draw),
+    ]
     draw.chance.shuffle(faults)
     return faults
 
@@ -168,9 +178,17 @@ def _networks(draw: _Draw) -> Iterator[Planned]:
         yield draw.lasting(fault, draw.one_of("aggregator"))
     for _ in range(4):
         yield draw.lasting("IPFS node killed", EVERYBODY)
+    for _ in range(2):
+        yield draw.lasting("IPFS node drips", EVERYBODY)
+        yield draw.lasting("relay drips", EVERYBODY)
 
 
 def _reorgs(draw: _Draw) -> Iterator[Planned]:
     for fault in (name for name in FAULTS if name.startswith("reorg")):
         for _ in range(2):
             yield Planned(fault, EVERYBODY, delay=draw.moment())
+
+
+def _outsiders(draw: _Draw) -> Iterator[Planned]:
+    for _ in range(3):
+        yield Planned("flood of demands", EVERYBODY, delay=draw.moment())

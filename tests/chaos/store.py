@@ -20,11 +20,11 @@ class Store:
     def __init__(self, program: Path, repository: Path) -> None:
         environment = {"IPFS_PATH": str(repository), "IPFS_TELEMETRY": "off"}
         repository.mkdir(parents=True)
-        port = free_port()
+        self.port = free_port()
         for arguments in (
             ("init", "--profile", "test"),
             ("config", "--json", "Routing.Type", '"none"'),
-            ("config", "Addresses.API", f"/ip4/127.0.0.1/tcp/{port}"),
+            ("config", "Addresses.API", f"/ip4/127.0.0.1/tcp/{self.port}"),
         ):
             subprocess.run(
                 [program, *arguments],
@@ -34,7 +34,7 @@ class Store:
                 timeout=_START_SECONDS,
                 check=True,
             )
-        self.url = f"kubo+http://127.0.0.1:{port}"
+        self.url = f"kubo+http://127.0.0.1:{self.port}"
         self._child = Child("ipfs", [program, "daemon", "--offline"], repository, environment)
 
     def start(self) -> None:

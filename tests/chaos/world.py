@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from support.processes import Deployed, deployed, small_model, unhurried
-from support.rpc_proxy import RpcProxy, rpc_proxy
 
+from chaos.servers import Servers, servers
 from chaos.store import Store, free_port
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.model.manifest import Manifest
@@ -29,25 +29,26 @@ class Stuck(AssertionError):
 
 
 class World:
-    """All processes. Each has its own proxy to the chain, and is restarted when it has ended.
+    """All processes. Each has its own proxies to its servers, and is restarted when it has ended.
 
-    Every second party sends through the keeper's relay. ``store`` is None if the content store is a
-    directory.
+    Every second party sends through the keeper's relay, which is at ``relay_port``. ``store`` is
+    None if the content store is a directory.
     """
 
     def __init__(
         self,
         federation: Deployed,
-        proxies: dict[str, RpcProxy],
+        servers: dict[str, Servers],
+        relay_port: int,
         manifest: Manifest,
         store: Store | None,
     ) -> None:
         self.federation = federation
-        self.proxies = proxies
+        self.servers = servers
         self.manifest = manifest
         self.store = store
         self.began = time.monotonic()
-        self._relay_port = free_port()
+        self._relay_port = relay_port
         self.children = {m.name: self._child(m) for m in federation.local.members()}
         self.restarts = 0
         self.unexpected: list[str] = []
@@ -55,10 +56,10 @@ class World:
         self._stopped: set[str] = set()
 
     def _child(self, member: Member) -> Child:
-        environment = {"FLO_RPC": self.proxies[member.name].url}
-        relay = f"127.0.0.1:{self._relay_port}"
+        environment = self.servers[member.name].environment
         if member.role == "party" and member.number % 2:
-            environment["FLO_RELAY"] = f"http://{relay}"
+            environment["FLO_RELAY"] = self.servers[member.name].relay.url
+        relay = f"127.0.0.1:{self._relay_port}"
         options = ("--relay", relay) if member.role == "keeper" else ()
         return member.child(*options, environment=environment)
 
@@ -151,9 +152,13 @@ def world(directory: Path, anvil: Path, plan: Plan, kubo: Path | None = None) ->
         federation = stack.enter_context(
             deployed(directory / "federation", anvil, plan, model, terms, stores=urls)
         )
-        port = int(federation.rpc.rpartition(":")[2])
-        proxies = {m.name: stack.enter_context(rpc_proxy(port)) for m in federation.local.members()}
-        made = World(federation, proxies, model.manifest, store)
+        rpc_port, relay_port = int(federation.rpc.rpartition(":")[2]), free_port()
+        store_port = store.port if store else None
+        before = {
+            member.name: stack.enter_context(servers(rpc_port, relay_port, store_port))
+            for member in federation.local.members()
+        }
+        made = World(federation, before, relay_port, model.manifest, store)
         made.start()
         try:
             yield made

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -135,3 +137,53 @@ def hostile_server(behave: Behaviour, *, reads: bool = True) -> Iterator[int]:
             ended.set()
             listening.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+class Drip:
+    """A behaviour that holds its clients in each of the endless ways in turn; counts them."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._ways = itertools.cycle(ENDLESS.values())
+
+    def __call__(self, client: socket.socket, wait: Callable[[float], bool]) -> None:
+        self.held += 1
+        next(self._ways)(client, wait)
+
+
+class Front:
+    """Forwards connections to the server at a port of this machine; while ``drips``, holds them.
+
+    A client that has sent a request meanwhile is held until it gives up, also after ``drips`` has
+    ended: only its own deadline frees it.
+    """
+
+    def __init__(self, behind: int) -> None:
+        self.port = 0
+        self.drips = False
+        self.drip = Drip()
+        self._behind = behind
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __call__(self, client: socket.socket, wait: Callable[[float], bool]) -> None:
+        with socket.create_connection(("127.0.0.1", self._behind)) as server:
+            while not wait(0):
+                for source in select.select([client, server], [], [], 1)[0]:
+                    received = source.recv(1 << 16)
+                    if not received:
+                        return
+                    if source is client and self.drips:
+                        self.drip(client, wait)
+                        return
+                    (server if source is client else client).sendall(received)
+
+
+@contextlib.contextmanager
+def front(behind: int) -> Iterator[Front]:
+    """Run a front of the server at this port."""
+    running = Front(behind)
+    with hostile_server(running, reads=False) as running.port:
+        yield running

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
 
-Mode = Literal["pass", "drop", "delay", "garbage", "refuse"]
+from support.hostile_server import Drip
+
+Mode = Literal["pass", "drop", "delay", "garbage", "refuse", "drip"]
 DELAY_SECONDS: Final = 3.0
 GARBAGE: Final = (
     b"<html>502 Bad Gateway</html>",
@@ -42,6 +44,8 @@ class RpcProxy:
         self._lock = threading.Lock()
         self.mode: Mode = "pass"
         self.methods: Counter[str] = Counter()
+        self.drip = Drip()
+        self.ended = threading.Event()
         self.port = 0
 
     @property
@@ -52,12 +56,19 @@ class RpcProxy:
     def requests(self) -> int:
         return self.methods.total()
 
-    def answer(self, body: bytes) -> tuple[int, bytes] | None:
-        """A status and a body; None to close the connection."""
+    def answer(self, body: bytes, client: socket.socket) -> tuple[int, bytes] | None:
+        """A status and a body; None to close the connection.
+
+        In the mode "drip", the client is held until it gives up, also after the mode has changed.
+        """
         with self._lock:
             asked = json.loads(body)
             self.methods["batch" if isinstance(asked, list) else asked["method"]] += 1
         if self.mode == "drop":
+            return None
+        if self.mode == "drip":
+            with contextlib.suppress(OSError):
+                self.drip(client, self.ended.wait)
             return None
         if self.mode == "refuse":
             return 503, b"busy"
@@ -89,7 +100,8 @@ def rpc_proxy(node_port: int) -> Iterator[RpcProxy]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            answer = proxy.answer(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = proxy.answer(body, self.connection)
             if answer is None:
                 self.close_connection = True
                 return
@@ -122,6 +134,7 @@ def rpc_proxy(node_port: int) -> Iterator[RpcProxy]:
     try:
         yield proxy
     finally:
+        proxy.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -48,6 +48,9 @@ _ARRIVED: Final = frozenset(
     }
 )
 _TAKING_PART: Final = in_phase(Phase.COMMIT, Phase.REVEAL)
+# What the relay has sent may end the phase. The party must see it: only then does it ask again at
+# once if a reorg undoes it.
+_RELAYED: Final = in_phase(*Phase)
 
 
 class PartyDecision(Enum):
@@ -306,7 +309,7 @@ class Party:
         if self._relay is None:
             return self._send(seen, message.call)
         if self._waits(seen, duty):
-            return Step(wait=_TAKING_PART | at(self._posted.until))
+            return Step(wait=_RELAYED | at(self._posted.until))
         asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
         if asked and (sent := self._send_if_paid(seen, message.call)):
             return sent
@@ -324,7 +327,7 @@ class Party:
         now = seen.timestamp + int(time.monotonic() - began)
         until = now + max(1, int((phase_end - now) * share))
         self._posted = _Posted(seen.current.round, duty, until)
-        return Step(action, _TAKING_PART | at(until))
+        return Step(action, _RELAYED | at(until))
 
     def _send(self, seen: Observation, call: Call) -> Step:
         if attempt(self._sender, call, _ARRIVED):

@@ -18,6 +18,7 @@ from fl_orchestrator.model.chunk_tree import (
 )
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout, minimal_depth
+from fl_orchestrator.model.vector_file import in_blocks
 
 sizes = st.lists(st.one_of(st.integers(0, 3), st.integers(250, 520)), min_size=1, max_size=5)
 
@@ -55,6 +56,25 @@ def test_the_tree_is_that_of_all_chunks(
     for index, leaf in enumerate(leaves):
         assert chunk(layout, vector, index) == leaf
         assert verify(tree.root, layout.depth, index, leaf, tree.proof(index))
+
+
+@pytest.mark.parametrize(
+    "tensor_sizes",
+    [[3] * 300, [40_000, 1, 13_000], [256 * 48, 256 * 47, 256 * 49 + 1], [1, 256 * 200]],
+    ids=str,
+)
+@pytest.mark.parametrize("block", [1000, 12_289, 33_000, 10**6])
+def test_short_and_long_pieces_of_a_vector_are_hashed_in_order(
+    tensor_sizes: list[int], block: int
+) -> None:
+    layout = layout_of(tensor_sizes)
+    vector = vector_of(layout, "int16")
+    hasher = TreeHasher(layout, "int16")
+    for part in in_blocks(vector, block):
+        hasher.update(part)
+    tree = hasher.finish()
+    for height, row in enumerate(trees.levels(materialised(layout, vector))):
+        assert [tree.node(height, i) for i in range(len(row))] == row
 
 
 def test_the_deepest_tree_of_a_small_model_takes_no_time() -> None:

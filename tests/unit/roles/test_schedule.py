@@ -153,6 +153,16 @@ def test_a_round_that_became_another_one_is_noticed_at_once(changed: dict[str, b
     assert schedule.is_due(seen(Phase.ATTEST, current=changed))
 
 
+def test_a_round_that_came_back_to_where_a_role_was_asked_is_noticed_at_once() -> None:
+    schedule = asked(in_phase(Phase.COMMIT, Phase.REVEAL), Phase.REVEAL)
+    assert not schedule.is_due(seen(Phase.REVEAL))
+    assert not schedule.is_due(seen(Phase.ATTEST, block_number=BLOCK + 1))
+    # As many blocks as before, or more: only the phase shows it.
+    assert schedule.is_due(seen(Phase.REVEAL, block_number=BLOCK + 1))
+    schedule.ask(seen(Phase.REVEAL, block_number=BLOCK + 1))
+    assert not schedule.is_due(seen(Phase.REVEAL, block_number=BLOCK + 2))
+
+
 def test_updates_that_others_reveal_do_not_count_before_all_have() -> None:
     schedule = asked(in_phase(Phase.REVEAL), Phase.REVEAL)
     assert not schedule.is_due(seen(Phase.REVEAL, current={"updates_hash": b"\7" * 32}))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 from support.gateway import gateway, serving
-from support.hostile_server import ENDLESS, TLS, WRONG, Behaviour, hostile_server
+from support.hostile_server import ENDLESS, TLS, WRONG, Behaviour, front, hostile_server
 from support.observations import SOME_CID
 from support.rpc import rpc_endpoint
 
@@ -188,6 +188,24 @@ def test_no_watch_is_left_behind() -> None:
     while left := [t.name for t in threading.enumerate() if t.name == "deadline"]:
         assert time.monotonic() < end, left
         time.sleep(0.01)
+
+
+def test_a_server_that_has_recovered_serves_those_whom_it_has_held(tmp_path: Path) -> None:
+    behind = LocalStore(tmp_path / "behind")
+    behind.put(io.BytesIO(CONTENT))
+    with gateway(serving(behind)) as honest, front(int(honest.url.rpartition(":")[2])) as before:
+
+        def read() -> bytes:
+            with Gateway(before.url, stall_seconds=SECONDS).get(CID, 100) as stream:
+                return stream.read()
+
+        assert read() == CONTENT
+        before.drips = True
+        for _ in ENDLESS:
+            ends_in_time(read, ContentError)
+        assert (before.drip.held, len(honest.requests)) == (len(ENDLESS), 1)
+        before.drips = False
+        assert read() == CONTENT
 
 
 # ---------------------------------------------------------------------- with another to turn to

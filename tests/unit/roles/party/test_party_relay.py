@@ -13,8 +13,9 @@ from support.federation import SmallFederation
 from support.relays import RecordingRelay, drain, entry_of
 from support.reorg import Fork
 
-from fl_orchestrator.chain.types import Phase, SignedCommit, Update
+from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
 from fl_orchestrator.roles.relay import Mailbox, RelayFailed
+from fl_orchestrator.roles.schedule import Schedule
 
 
 class DeadRelay:
@@ -138,6 +139,35 @@ def test_a_party_asks_again_at_once_for_what_a_reorganisation_undid(
     fork.reorganise()
     assert party.step().action == "post commit"
     assert party.step().action is None
+
+
+def test_a_party_asks_again_at_once_for_the_last_reveal_that_a_reorganisation_undid(
+    federation: SmallFederation,
+) -> None:
+    to_reveal(federation)
+    relay = RecordingRelay()
+    schedule = Schedule(federation.party(0, relay=relay))
+
+    def observe() -> Observation:
+        return federation.observe(federation.parties[0])
+
+    assert schedule.ask(observe()).action == "post reveal"
+    fork = Fork(federation.chain)
+    assert federation.party(1).step().action == "reveal"
+    reveals = relay.waiting(1, Update)
+    federation.send(federation.keeper_key, federation.federation.reveal(reveals))
+    # The round waits for no more reveals, and the party has nothing to do in this phase.
+    seen = observe()
+    assert (seen.current.phase, schedule.is_due(seen)) == (Phase.ATTEST, True)
+    assert schedule.ask(seen).action is None
+    assert not schedule.is_due(observe())
+    fork.reorganise()
+    for _ in range(3):
+        federation.chain.mine()
+    seen = observe()
+    assert (seen.current.phase, schedule.is_due(seen)) == (Phase.REVEAL, True)
+    assert schedule.ask(seen).action == "post reveal"
+    assert relay.asked == ["update", "reveal"] * 2
 
 
 def test_a_party_whose_upload_fails_reveals_by_itself(federation: SmallFederation) -> None:
