@@ -43,7 +43,8 @@ class Call:
     """A contract call that can be sent. ``label`` names it in reports; ``value`` is in wei.
 
     With ``gas``, which has to be enough, it is sent without an estimate: that is faster, and
-    nothing tells before it is mined that the contract refuses it.
+    nothing tells before it is mined that the contract refuses it. Otherwise its limit is the
+    estimate, and ``more_gas`` for what it has to do as well if other calls are mined first.
     """
 
     to: ChecksumAddress | None
@@ -51,6 +52,7 @@ class Call:
     value: int
     label: str
     gas: int | None = None
+    more_gas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +189,9 @@ class Contract:
                 first = stop + 1
         return found
 
-    def _call(self, function: str, *arguments: Any, value: int = 0) -> Call:
+    def _call(self, function: str, *arguments: Any, value: int = 0, more_gas: int = 0) -> Call:
         data = self._contract.encode_abi(function, args=list(arguments))
-        return Call(self.address, bytes.fromhex(data[2:]), value, function)
+        return Call(self.address, bytes.fromhex(data[2:]), value, function, more_gas=more_gas)
 
 
 def _no_answer(function: str) -> RequestRefused:

@@ -54,6 +54,8 @@ __all__ = [
 
 #: What a party that is marked absent commits to in order to be waited for again.
 NO_COMMITMENT: Final = bytes(32)
+# What the signature that completes a quorum costs beyond the others, rounded up.
+_ACCEPTANCE_GAS: Final = 100_000
 
 _RESULT_TYPES: Final = {
     "Result": [
@@ -355,7 +357,8 @@ class Federation(Disputes):
         return self._call("reveal", to_abi(list(updates)))
 
     def attest(self, result: Result, signatures: Sequence[Signature]) -> Call:
-        return self._call("attest", to_abi(result), to_abi(list(signatures)))
+        arguments = (to_abi(result), to_abi(list(signatures)))
+        return self._call("attest", *arguments, more_gas=_ACCEPTANCE_GAS)
 
     def finalize(self) -> Call:
         return self._call("finalize")

@@ -47,8 +47,8 @@ _log = structlog.get_logger(__name__)
 
 DEFAULT_POLICY: Final = SendPolicy()
 
-# An estimate is exact only for the state in which it was made: batches may grow a little, and the
-# signature that completes a quorum takes 1.4 times the gas of the others. Unused gas is not paid.
+# An estimate is exact only for the state in which it was made: batches may grow a little. Unused
+# gas is not paid.
 _GAS_MARGIN: Final = 1.5
 # Every chain's blocks have room for this much gas, so up to it the block's limit is not requested.
 _GAS_OF_ANY_BLOCK: Final = 4_000_000
@@ -145,7 +145,7 @@ class Sender:
             for call in calls:
                 try:
                     gas = self._estimate(call, means)
-                    room -= gas
+                    room -= gas + call.more_gas
                     if room < 0 and sent:
                         break
                     sent.append(self._launch(call, gas, means))
@@ -167,7 +167,8 @@ class Sender:
         means = self._means()
         gas = self._estimate(call, means)
         if self.policy.budget is not None:
-            self.policy.budget.check(self._gas_limit(gas) * highest(means.fees), call.value)
+            limit = self._gas_limit(call, gas)
+            self.policy.budget.check(limit * highest(means.fees), call.value)
         return gas
 
     def block_gas(self) -> int:
@@ -219,7 +220,7 @@ class Sender:
         """Send a transaction. The caller holds the lock, and must follow it until it is mined."""
         transaction: dict[str, Any] = {
             "chainId": self._chain_id,
-            "gas": self._gas_limit(gas) if call.gas is None else gas,
+            "gas": self._gas_limit(call, gas),
             "value": call.value,
             "data": call.data,
             **means.fees,
@@ -310,9 +311,11 @@ class Sender:
 
     # ------------------------------------------------------------------ what it may cost
 
-    def _gas_limit(self, gas: int) -> int:
+    def _gas_limit(self, call: Call, gas: int) -> int:
         """The gas limit for an estimate: with a margin, but at most the limit of a block."""
-        limit = int(gas * _GAS_MARGIN)
+        if call.gas is not None:
+            return call.gas
+        limit = int(gas * _GAS_MARGIN) + call.more_gas
         return limit if limit <= _GAS_OF_ANY_BLOCK else max(gas, min(limit, self.block_gas()))
 
     def _means(self) -> _Means:
@@ -338,7 +341,7 @@ class Sender:
         self._require(means.balance, call, call.value)
         with self._reverts.translated(call.data):
             gas = self.web3.eth.estimate_gas(transaction)
-        limit = self._gas_limit(gas)
+        limit = self._gas_limit(call, gas)
         self._require(means.balance, call, call.value + limit * highest(means.fees))
         return gas
 

@@ -11,6 +11,7 @@ from eth.vm.forks.berlin import BerlinVM
 from eth_account import Account
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_utils.crypto import keccak
+from support.disputes import right_result, submit_updates, vector_federation
 from support.federation import SmallFederation, signer
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import Web3RPCError
@@ -28,7 +29,7 @@ from fl_orchestrator.chain.sending.send import (
     TransactionFailed,
 )
 from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
-from fl_orchestrator.chain.types import Role
+from fl_orchestrator.chain.types import Phase, Role
 from fl_orchestrator.units import ETHER
 
 RICH, POOR = signer("rich"), signer("poor")
@@ -195,6 +196,28 @@ def test_a_call_that_reverts_although_it_was_checked_is_reported(
 
     with pytest.raises(TransactionFailed, match=r"register reverted in block \d+"):
         Sender(federation.chain.web3, Late(), REVERTS).send(register)
+
+
+def test_a_signature_that_completes_a_quorum_unexpectedly_has_gas_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = vector_federation(tmp_path, updates=2, aggregators=4)
+    submit_updates(federation)
+    contract, result = federation.federation, right_result(federation)
+
+    def attest(number: int) -> Call:
+        key = federation.aggregators[number]
+        return contract.attest(result, [contract.sign_result(key, result)])
+
+    federation.send(federation.aggregators[0], attest(0))
+    sender = federation.sender(federation.aggregators[2])
+    before = sender.check(attest(2))
+    federation.send(federation.aggregators[1], attest(1))
+    assert sender.check(attest(2)) > 2 * before
+    # The other signature was mined after the estimate.
+    monkeypatch.setattr(federation.chain.web3.eth, "estimate_gas", lambda _: before)
+    assert sender.send(attest(2)).gas_used > 2 * before
+    assert federation.observe().current.phase is Phase.ACCEPTED
 
 
 def test_a_transaction_that_is_not_mined_in_time_is_reported(
