@@ -5,7 +5,8 @@ import {IDisputes} from "../../../contracts/interfaces/IDisputes.sol";
 import {CountedUpdate} from "../../../contracts/interfaces/IFederation.sol";
 import {IMasked} from "../../../contracts/interfaces/IMasked.sol";
 import {ChunkTree} from "../../../contracts/libraries/ChunkTree.sol";
-import {Masked, MaskedClaim} from "../../../contracts/libraries/Masked.sol";
+import {Masked, MaskedClaim, Roll} from "../../../contracts/libraries/Masked.sol";
+import {GoldenTest} from "../support/GoldenTest.sol";
 import {MaskedRules, MaskedSceneTest, Scene} from "../support/MaskedScene.sol";
 import {Vector, Vectors} from "../support/Vectors.sol";
 
@@ -37,11 +38,59 @@ contract MaskedCaller {
     function masksOf(bytes calldata seeds, uint256 coordinate) external pure returns (uint256) {
         return Masked.masksOf(seeds, coordinate);
     }
+
+    function sumOfMasks(
+        MaskedClaim calldata claim,
+        CountedUpdate[] calldata updates,
+        uint256 coordinate,
+        bytes calldata seeds
+    ) external pure returns (uint256) {
+        Roll memory roll = Masked.rollOf(claim, updates);
+        return Masked.sumOfMasks(claim.included, roll.absent, updates, coordinate, seeds);
+    }
 }
 
 /// @notice See Masked.tree.
-contract MaskedTest is MaskedSceneTest {
+contract MaskedTest is GoldenTest, MaskedSceneTest {
     using Vectors for Vector;
+
+    struct SealRow {
+        bytes body;
+        bytes head;
+        uint256 index;
+        uint256 reference_;
+        bytes32 root;
+        bytes32 sealHash;
+        bytes32[] seeds;
+        bytes32 valuesRoot;
+    }
+
+    struct StepRow {
+        int256 step;
+        uint256 stepLimit;
+        int256 sum;
+        uint256 weight;
+    }
+
+    struct StreamRow {
+        uint256 n;
+        bytes32 seed;
+        uint256 value;
+    }
+
+    struct SumRow {
+        uint256 commits;
+        uint256 coordinate;
+        uint256[] included;
+        uint256[] masked;
+        uint256 reference_;
+        bytes seeds;
+        bytes32 seedsHash;
+        int256 step;
+        uint256 stepLimit;
+        int256 sum;
+        uint256 weight;
+    }
 
     /// @dev Of seven commits five were revealed, in another order, and four are included: 5, 0, 3 and 6.
     uint256 private constant COMMITS = 7;
@@ -541,6 +590,89 @@ contract MaskedTest is MaskedSceneTest {
         assertEq(Masked.seedsLength(3, 5), 9 * 32);
         assertEq(Masked.seedsLength(44, 88), 63_360);
         assertEq(Masked.seedsLength(0, 88), 0);
+    }
+
+    // ------------------------------------------------------------------ golden
+
+    function test_the_golden_streams() public view {
+        StreamRow[] memory rows =
+            abi.decode(_rows(".privateStreams", "S(uint256 n,bytes32 seed,uint256 value)"), (StreamRow[]));
+        assertGt(rows.length, 10);
+        for (uint256 k = 0; k < rows.length; ++k) {
+            assertEq(_masksOf(abi.encode(rows[k].seed), rows[k].n), rows[k].value);
+        }
+    }
+
+    function test_the_golden_steps() public view {
+        bytes memory data =
+            _rows(".privateSteps", "S(int256 step,uint256 stepLimit,int256 sum,uint256 weight)");
+        StepRow[] memory rows = abi.decode(data, (StepRow[]));
+        assertGt(rows.length, 10);
+        for (uint256 k = 0; k < rows.length; ++k) {
+            assertEq(Masked.stepOf(uint256(rows[k].sum), rows[k].weight, rows[k].stepLimit), rows[k].step);
+        }
+    }
+
+    function test_the_golden_sums() public view {
+        bytes memory data = _rows(
+            ".privateSums",
+            "S(uint256 commits,uint256 coordinate,uint256[] included,uint256[] masked,uint256 reference,"
+            "bytes seeds,bytes32 seedsHash,int256 step,uint256 stepLimit,int256 sum,uint256 weight)"
+        );
+        SumRow[] memory rows = abi.decode(data, (SumRow[]));
+        assertGt(rows.length, 10);
+        for (uint256 k = 0; k < rows.length; ++k) {
+            SumRow memory row = rows[k];
+            assertEq(keccak256(row.seeds), row.seedsHash);
+            assertEq(row.seeds.length, Masked.seedsLength(row.included.length, row.commits));
+            uint256 sum = _goldenSum(row);
+            assertEq(int32(uint32(sum)), row.sum);
+            assertEq(Masked.stepOf(sum, row.weight, row.stepLimit), row.step);
+        }
+    }
+
+    function _goldenSum(SumRow memory row) private view returns (uint256 sum) {
+        CountedUpdate[] memory updates = new CountedUpdate[](row.included.length);
+        for (uint256 place = 0; place < updates.length; ++place) {
+            updates[place].partyAndWeight = _word(row.included[place], 1);
+            sum += row.masked[place];
+        }
+        MaskedClaim memory claim;
+        (claim.commits, claim.included) = (row.commits, (1 << updates.length) - 1);
+        // Modulo 2^256.
+        unchecked {
+            sum -= caller.sumOfMasks(claim, updates, row.coordinate, row.seeds);
+        }
+    }
+
+    /// @dev Each as if it were the only update of its round that is included.
+    function test_the_golden_seals() public view {
+        bytes memory data = _rows(
+            ".privateSeals",
+            "S(bytes body,bytes head,uint256 index,uint256 reference,bytes32 root,bytes32 sealHash,"
+            "bytes32[] seeds,bytes32 valuesRoot)"
+        );
+        SealRow[] memory rows = abi.decode(data, (SealRow[]));
+        assertGt(rows.length, 10);
+        for (uint256 k = 0; k < rows.length; ++k) {
+            SealRow memory row = rows[k];
+            Scene memory s;
+            s.updates = new CountedUpdate[](1);
+            s.updates[0] = CountedUpdate(_word(row.index, 1), row.root);
+            (s.claim.included, s.claim.commits) = (1, row.seeds.length);
+            s.seeds = abi.encodePacked(row.seeds[row.index]);
+            for (uint256 label = 0; label < row.seeds.length; ++label) {
+                if (label != row.index) s.seeds = bytes.concat(s.seeds, row.seeds[label]);
+            }
+            s.claim.seedsHash = keccak256(s.seeds);
+            for (uint256 number = 0; number < row.seeds.length; ++number) {
+                assertFalse(_isWrong(s, number, row.head, keccak256(row.body), row.valuesRoot));
+            }
+        }
+    }
+
+    function _rows(string memory key, string memory type_) private view returns (bytes memory) {
+        return vm.parseJsonTypeArray(golden, key, type_);
     }
 
     // ------------------------------------------------------------------ fuzz
