@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from support.adversary import Adversary, PartialStore, aggregators_without, run_to_attest
 from support.federation import Build, SmallFederation, consortium
+from support.reorg import Fork
 
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.store import ContentNotFound
+from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.training.trainer import FloatArray, Metrics
 
 # Relays and updates that come late
@@ -32,6 +34,28 @@ def test_a_keeper_carries_signatures_that_come_after_acceptance(build: Build) ->
     assert keeper.step().action == "attest"
     assert federation.federation.attestation(digest).signers == 0b1111
     assert keeper.step().action is None
+
+
+def test_a_relayed_signature_that_a_reorganisation_undid_is_posted_again_at_once(
+    build: Build,
+) -> None:
+    federation = build(parties=2)
+    run_to_attest(federation)
+    aggregator, keeper = federation.aggregator(0, relay=federation.mailbox), federation.keeper(1)
+    schedule, key = Schedule(aggregator), federation.aggregators[0]
+    assert schedule.ask(federation.observe(key)).action == "post attestation"
+    fork = Fork(federation.chain)
+    assert keeper.step().action == "attest"
+    seen = federation.observe(key)
+    assert (seen.current.phase, schedule.is_due(seen)) == (Phase.ACCEPTED, True)
+    assert schedule.ask(seen).action is None
+    fork.reorganise()
+    for _ in range(3):
+        federation.chain.mine()
+    seen = federation.observe(key)
+    assert (seen.current.phase, schedule.is_due(seen)) == (Phase.ATTEST, True)
+    assert schedule.ask(seen).action == "post attestation"
+    assert keeper.step().action == "attest"
 
 
 def test_an_update_that_arrives_late_is_still_included(build: Build) -> None:

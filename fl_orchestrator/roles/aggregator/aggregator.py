@@ -176,7 +176,10 @@ class Aggregator:
         for included in self._in_order(work):
             result = work.results[included]
             relayed = self._relay is not None and seen.timestamp < midway
-            if not (relayed and included in work.posted) and self._is_owed(seen, result):
+            if not self._is_owed(seen, result):
+                # If a reorg undoes it, it is posted again at once.
+                work.posted.discard(included)
+            elif not (relayed and included in work.posted):
                 return self._attest(seen, work, result, relayed)
         retry = at(work.retry_at) if work.missing else NEVER
         if work.fetching:
