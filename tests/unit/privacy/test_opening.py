@@ -1,5 +1,6 @@
 """Which seeds a result opens, and the sums they lead to."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from support.golden import each, unhex
 from support.private import golden_round
 from vectors.arithmetic import rounded
@@ -117,6 +119,20 @@ def test_masked_updates_of_different_sizes_or_of_another_type_are_refused() -> N
         list(sums([[one, one], [one]], none, 32))
     with pytest.raises(UnmaskError, match="uint32"):
         list(sums([[one], [one.view(np.int32)]], none, 16))
+
+
+def test_one_block_of_each_update_is_in_memory_at_a_time() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def blocks(k: int) -> Iterator[NDArray[np.uint32]]:
+        for number in range(4):
+            asked.append((number, k))
+            yield np.full(16, k, np.uint32)
+
+    found = steps(sums([blocks(k) for k in range(5)], Masks((), ()), 64), 5, 9)
+    for number in range(4):
+        assert next(found).tolist() == [2] * 16
+        assert asked == [(n, k) for n in range(number + 1) for k in range(5)]
 
 
 def test_the_masked_updates_are_not_changed() -> None:

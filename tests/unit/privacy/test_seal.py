@@ -1,5 +1,6 @@
 """Seals: their bytes, and what is refused."""
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from support.golden import each, unhex
 from support.private import PrivateRound, golden_round
 
 from fl_orchestrator.privacy.dealing import deal
-from fl_orchestrator.privacy.keys import PublicKeyError, secret_of
+from fl_orchestrator.privacy.keys import PublicKeyError, is_public_key, secret_of
 from fl_orchestrator.privacy.seal import (
     SealError,
     make_seal,
@@ -19,6 +20,8 @@ from fl_orchestrator.privacy.seal import (
     right_shares,
     seal_bytes,
 )
+
+HOSTILE = PrivateRound.of([1, 2, 3], [1, 1, 1, 1], 2)
 
 
 @each("privateSeals")
@@ -122,3 +125,18 @@ def test_every_word_of_a_seal_is_in_its_hash(position: int) -> None:
         except SealError:  # the key, or the own correction
             hashes.add(bytes([word] * 32))
     assert len(hashes) == 1 + len(data) // 32
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_bytes_of_the_right_size_are_a_seal_without_shares_or_refused(seed: int) -> None:
+    context, secrets = HOSTILE.context, HOSTILE.seat_secrets
+    data = bytearray(random.Random(seed).randbytes(seal_bytes(context)))
+    data[6 * 32 : 7 * 32] = bytes(32)  # the correction of index 2
+    if is_public_key(bytes(data[3 * 32 : 4 * 32])):
+        seal = parse_seal(context, 2, bytes(data))
+        assert seal.to_bytes() == bytes(data)
+        assert right_shares(context, 2, seal, 0, secrets[0]) == {}
+    else:
+        with pytest.raises(SealError, match="curve"):
+            parse_seal(context, 2, bytes(data))
