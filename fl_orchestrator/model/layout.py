@@ -2,7 +2,8 @@
 
 A model in memory is one flat array: its tensors in manifest order, each in row-major order, without
 padding, exactly as in the data section of a file. The padding of docs/protocol.md, section 3, is
-always zero and is never stored; it only takes up coordinates.
+always zero and is never stored; it only takes up coordinates. In a packed layout, which private
+federations have, no padding lies between tensors: coordinates and positions are the same numbers.
 """
 
 import bisect
@@ -54,17 +55,22 @@ class Run:
 class Layout:
     """The tensors of a model, in manifest order, and the depth of its chunk tree.
 
-    ``runs`` are the parts of the vector between paddings, in order, none of them empty: each tensor
-    with values.
+    ``runs`` are the parts of the vector between paddings, in order, none of them empty: the whole
+    vector if ``packed``, else each tensor with values.
     """
 
     tensors: tuple[Tensor, ...]
     depth: int
+    packed: bool
     runs: tuple[Run, ...]
 
     @classmethod
     def of(
-        cls, tensors: Iterable[tuple[str, Sequence[int], int]], depth: int | None = None
+        cls,
+        tensors: Iterable[tuple[str, Sequence[int], int]],
+        depth: int | None = None,
+        *,
+        packed: bool = False,
     ) -> "Layout":
         """Lay out tensors, given as (name, shape, o_l), in this order.
 
@@ -75,14 +81,16 @@ class Layout:
         start = padded_start = 0
         for name, shape, offset in tensors:
             size = prod(shape)
-            padded = -(-size // CHUNK_VALUES) * CHUNK_VALUES
+            padded = size if packed else _padded(size)
             places.append(Tensor(name, tuple(shape), offset, size, start, padded, padded_start))
             start += size
             padded_start += padded
         if depth is None:
-            depth = minimal_depth(padded_start // CHUNK_VALUES)
-        runs = tuple(Run(t.start, t.size, t.padded_start) for t in places if t.size)
-        return cls(tuple(places), depth, runs)
+            depth = minimal_depth(_padded(padded_start) // CHUNK_VALUES)
+        runs = [Run(t.start, t.size, t.padded_start) for t in places]
+        if packed:
+            runs = [Run(0, start, 0)]
+        return cls(tuple(places), depth, packed, tuple(run for run in runs if run.size))
 
     @property
     def parameters(self) -> int:
@@ -92,7 +100,9 @@ class Layout:
     @property
     def padded_size(self) -> int:
         """The number of values in the padded vector, before the padding to 2^depth chunks."""
-        return self.tensors[-1].padded_start + self.tensors[-1].padded_size if self.tensors else 0
+        if not self.tensors:
+            return 0
+        return _padded(self.tensors[-1].padded_start + self.tensors[-1].padded_size)
 
     @property
     def chunks(self) -> int:
@@ -124,6 +134,11 @@ class Layout:
 def minimal_depth(chunks: int) -> int:
     """Return the smallest depth whose tree has room for a number of chunks."""
     return max(chunks - 1, 0).bit_length()
+
+
+def _padded(values: int) -> int:
+    """Return the number of values with the padding that fills the last chunk."""
+    return -(-values // CHUNK_VALUES) * CHUNK_VALUES
 
 
 def _start(tensor: Tensor) -> int:

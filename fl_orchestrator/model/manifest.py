@@ -185,6 +185,7 @@ class Manifest(_Part):
     training: TrainingSpec
     features: Features | None = None
     architecture: Digest | None = None
+    layout_kind: Annotated[Literal["packed"] | None, Field(alias="layout")] = None
     data_schema: Annotated[Text, Field(alias="schema")] = ""
 
     @model_validator(mode="wrap")
@@ -214,7 +215,8 @@ class Manifest(_Part):
     @cached_property
     def layout(self) -> Layout:
         """Where each tensor lies in a vector of this model."""
-        return Layout.of(((t.name, t.shape, t.offset) for t in self.tensors), self.depth)
+        tensors = ((t.name, t.shape, t.offset) for t in self.tensors)
+        return Layout.of(tensors, self.depth, packed=self.layout_kind == "packed")
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON (RFC 8785, UTF-8). Raises ManifestError."""

@@ -199,10 +199,11 @@ def test_every_model_of_the_history_is_computed_again(
     assert flo("model", "verify", "--round", "1").succeeded().out == said[0] + "\n"
 
 
+@pytest.mark.parametrize(("packed", "coordinate"), [(False, 1026), (True, 995)])
 def test_a_wrong_model_is_named_with_its_first_wrong_coordinate(
-    tmp_path: Path, on: Callable[[SmallFederation], Flo]
+    tmp_path: Path, on: Callable[[SmallFederation], Flo], packed: bool, coordinate: int
 ) -> None:
-    federation = vector_federation(tmp_path / "wrong", updates=3, aggregators=2)
+    federation = vector_federation(tmp_path / "wrong", updates=3, aggregators=2, packed=packed)
     flo = on(federation)
     a_lie_in = federation.manifest.layout.tensors[1].start + 2
     submit_updates(federation)
@@ -211,8 +212,7 @@ def test_a_wrong_model_is_named_with_its_first_wrong_coordinate(
         flo("model", "verify", *arguments).refused(
             1,
             "Round 1: the model on-chain is not the rule applied to its updates",
-            "the first wrong coordinate is",
-            "(tail[2])",
+            f"the first wrong coordinate is {coordinate} (tail[2])",
         )
     claimed = federation.store.locate(federation.federation.head().cid)
     assert claimed is not None

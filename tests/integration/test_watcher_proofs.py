@@ -25,6 +25,7 @@ from support.disputes import (
 from support.federation import SmallFederation
 
 from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.model.layout import CHUNK_VALUES
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.watcher.watcher import WatcherSettings
 from fl_orchestrator.units import ETHER
@@ -95,6 +96,25 @@ def test_a_wrong_model_is_found_proved_revoked_and_its_signers_slashed(
     gained = balance(federation, federation.outsider) - before
     assert 0 < shape.aggregators * ETHER // 2 - gained < ETHER // 10  # the gas
     assert (role.alerts, role.busy) == ((), False)
+
+
+def test_in_a_packed_model_a_wrong_value_is_proved_with_a_chunk_of_two_tensors(
+    tmp_path: Path,
+) -> None:
+    federation = vector_federation(tmp_path, parameters=1_000, packed=True)
+    layout = federation.manifest.layout
+    position = layout.tensors[1].start + 2
+    assert layout.coordinate(position) == position
+    assert position // CHUNK_VALUES == (layout.tensors[1].start - 1) // CHUNK_VALUES
+    submit_updates(federation)
+    accept_a_lie(federation, off_by_one(position))
+
+    run_watchers(federation, watcher(federation))
+
+    assert federation.observe().head.height == 0
+    (proven,) = events(federation, "ChallengeProven")
+    assert proven["coordinate"] == position
+    assert proven["claimed"] - proven["expected"] == 1
 
 
 # Later rounds

@@ -53,13 +53,16 @@ def off_by_one(position: int = 0, unit: int = 1) -> Lie:
 # ------------------------------------------------------------------ a federation without training
 
 
-def vector_manifest(parameters: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN) -> Manifest:
+def vector_manifest(
+    parameters: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN, *, packed: bool = False
+) -> Manifest:
     """A model of two tensors; the second one has seven values, so its chunk ends with padding."""
     shapes = (("body", (parameters - 7,)), ("tail", (7,)))
     return small_manifest(
         tensors=tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes),
-        depth=Layout.of((name, shape, 0) for name, shape in shapes).depth,
+        depth=Layout.of(((name, shape, 0) for name, shape in shapes), packed=packed).depth,
         rule=RuleSpec.of(rule),
+        layout_kind="packed" if packed else None,
     )
 
 
@@ -72,9 +75,10 @@ def vector_federation(
     aggregators: int = 1,
     aggregator_stake: int = 0,
     chain: Callable[[dict[str, int]], DevelopmentChain] = DevelopmentChain,
+    packed: bool = False,
     **terms: Any,
 ) -> SmallFederation:
-    manifest = vector_manifest(parameters, rule)
+    manifest = vector_manifest(parameters, rule, packed=packed)
     weights = [np.full(t.shape, 0.25, np.float32) for t in manifest.layout.tensors]
     return SmallFederation(
         directory,

@@ -135,15 +135,25 @@ MANIFEST = (
 )
 
 
+PACKED = MANIFEST.replace('"name":"Golden"', '"layout":"packed","name":"Golden"')
+
+
 def manifests() -> list[Json]:
-    data = MANIFEST.encode()
-    return [{"digest": hexed(hashlib.sha256(data).digest()), "json": MANIFEST}]
+    """The manifest of the padded layout, then that of the packed one."""
+    return [
+        {"digest": hexed(hashlib.sha256(text.encode()).digest()), "json": text}
+        for text in (MANIFEST, PACKED)
+    ]
 
 
 def files() -> list[Json]:
-    """Canonical files of the manifest's model; ``cid`` is that of a raw leaf."""
+    """Canonical files of both manifests' models; ``cid`` is that of a raw leaf.
+
+    The layout changes the root, but not the bytes of a file.
+    """
     rows = []
-    for kind, bits, number in (("global", 32, 0), ("global", 32, 9), ("update", 16, 2**64 - 1)):
+    cases = (("global", 32, 0), ("global", 32, 9), ("update", 16, 2**64 - 1))
+    for manifest, (kind, bits, number) in ((m, case) for m in (0, 1) for case in cases):
         federation = some_address("federation 1") if number else "0x" + "0" * 40
         chain = 31337 if number else 0
         limits = INT32 if bits == 32 else INT16
@@ -161,7 +171,8 @@ def files() -> list[Json]:
                 "cid": "b" + multihash,
                 "federation": federation,
                 "kind": kind,
-                "root": hexed(levels(chunks(bits, tensors, DEPTH))[-1][0]),
+                "manifest": manifest,
+                "root": hexed(levels(chunks(bits, tensors, DEPTH, packed=manifest == 1))[-1][0]),
                 "round": str(number),
                 "sha256": hexed(digest),
                 "values": [value for values in tensors for value in values],

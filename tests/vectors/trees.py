@@ -3,12 +3,13 @@
 from vectors.encoding import Json, hexed, keccak, some_int
 
 
-def chunks(bits: int, tensors: list[list[int]], depth: int) -> list[bytes]:
-    """The chunks of a vector: every tensor padded to 256 values, all to 2^depth chunks."""
+def chunks(bits: int, tensors: list[list[int]], depth: int, *, packed: bool = False) -> list[bytes]:
+    """The chunks of a vector: every tensor padded to 256 values (if not packed), all to 2^depth."""
     width, data = bits // 8, b""
     for values in tensors:
         data += b"".join(v.to_bytes(width, "little", signed=True) for v in values)
-        data += bytes(-len(data) % (256 * width))
+        if not packed:
+            data += bytes(-len(data) % (256 * width))
     data += bytes(256 * width * 2**depth - len(data))
     return [data[i : i + 256 * width] for i in range(0, len(data), 256 * width)]
 
@@ -21,29 +22,33 @@ def levels(leaves: list[bytes]) -> list[list[bytes]]:
     return tree
 
 
-def models() -> list[tuple[int, list[list[int]], int]]:
-    """(bits, tensors, depth) of small vectors: partial chunks, extremes, unused chunks."""
+def models() -> list[tuple[int, list[list[int]], int, bool]]:
+    """(bits, tensors, depth, packed) of vectors with partial chunks, extremes and unused chunks."""
+    padded = (((3,), 0), ((300, 1, 256), 2), ((5, 513), 5), ((700,), 11))
+    packed = (((3, 250, 3), 0), ((300, 1, 256), 2), ((5, 0, 513), 5))
+    shapes = [(bits, *model, False) for bits in (16, 32) for model in padded]
+    shapes += [(bits, *model, True) for bits in (16, 32) for model in packed]
     made = []
-    for bits in (16, 32):
+    for bits, sizes, depth, is_packed in shapes:
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        for sizes, depth in (((3,), 0), ((300, 1, 256), 2), ((5, 513), 5), ((700,), 11)):
-            tensors = [
-                [some_int(f"{bits} {depth} {t} {i}", low, high) for i in range(size)]
-                for t, size in enumerate(sizes)
-            ]
-            tensors[0][:3] = [low, high, -1]
-            made.append((bits, tensors, depth))
+        tensors = [
+            [some_int(f"{bits} {depth} {t} {i}", low, high) for i in range(size)]
+            for t, size in enumerate(sizes)
+        ]
+        tensors[0][:3] = [low, high, -1]
+        made.append((bits, tensors, depth, is_packed))
     return made
 
 
 def vectors() -> list[Json]:
     rows = []
-    for bits, tensors, depth in models():
+    for bits, tensors, depth, packed in models():
         rows.append(
             {
                 "bits": bits,
                 "depth": depth,
-                "root": hexed(levels(chunks(bits, tensors, depth))[-1][0]),
+                "packed": packed,
+                "root": hexed(levels(chunks(bits, tensors, depth, packed=packed))[-1][0]),
                 "sizes": [len(values) for values in tensors],
                 "values": [value for values in tensors for value in values],
             }
@@ -54,8 +59,8 @@ def vectors() -> list[Json]:
 def proofs() -> list[Json]:
     """Paths of single chunks; ``vector`` is the index of their row in ``vectors``."""
     rows = []
-    for vector, (bits, tensors, depth) in enumerate(models()):
-        leaves = chunks(bits, tensors, depth)
+    for vector, (bits, tensors, depth, packed) in enumerate(models()):
+        leaves = chunks(bits, tensors, depth, packed=packed)
         tree = levels(leaves)
         indices = sorted({0, 1, 2**depth // 2, 2**depth - 1}) if depth else []
         rows += [
@@ -76,8 +81,9 @@ def proofs() -> list[Json]:
 
 def nodes() -> list[Json]:
     rows = []
-    for vector, (bits, tensors, depth) in enumerate(models()):
-        for height, row in enumerate(levels(chunks(bits, tensors, depth))):
+    for vector, (bits, tensors, depth, packed) in enumerate(models()):
+        leaves = chunks(bits, tensors, depth, packed=packed)
+        for height, row in enumerate(levels(leaves)):
             rows += [
                 {"height": height, "index": index, "node": hexed(row[index]), "vector": vector}
                 for index in sorted({0, len(row) // 2, len(row) - 1})

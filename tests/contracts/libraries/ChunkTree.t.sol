@@ -64,6 +64,7 @@ contract ChunkTreeTest is GoldenTest {
     struct Vector {
         uint256 bits;
         uint256 depth;
+        bool packed;
         bytes32 root;
         uint256[] sizes;
         int256[] values;
@@ -254,7 +255,9 @@ contract ChunkTreeTest is GoldenTest {
     /// @dev Builds the whole tree of each vector, and compares the values of the chunks with the vector's.
     function test_the_golden_vectors_have_their_roots() public view {
         bytes memory data = vm.parseJsonTypeArray(
-            golden, ".vectors", "V(uint256 bits,uint256 depth,bytes32 root,uint256[] sizes,int256[] values)"
+            golden,
+            ".vectors",
+            "V(uint256 bits,uint256 depth,bool packed,bytes32 root,uint256[] sizes,int256[] values)"
         );
         Vector[] memory vectors = abi.decode(data, (Vector[]));
         for (uint256 i = 0; i < vectors.length; ++i) {
@@ -348,8 +351,13 @@ contract ChunkTreeTest is GoldenTest {
         return abi.encodePacked(proof.chunk, proof.proof);
     }
 
-    /// @dev As docs/protocol.md, section 4, says it: tensors padded to chunks, chunks to 2^depth.
+    /// @dev As docs/protocol.md, sections 3 and 4, say it: tensors padded to chunks (in a packed layout only their
+    /// end), chunks to 2^depth.
     function _rootOf(Vector memory v) private pure returns (bytes32) {
+        if (v.packed) {
+            v.sizes = new uint256[](1);
+            v.sizes[0] = v.values.length;
+        }
         uint256 width = v.bits / 8;
         bytes32[] memory row = new bytes32[](1 << v.depth);
         uint256 filled = 0;

@@ -231,3 +231,17 @@ def test_a_model_too_large_to_be_searched_is_not(
         "the model is too large to search for the coordinate"
     )
     assert LAYOUT.chunks * CHUNK_VALUES == 768
+
+
+def test_in_a_packed_model_a_value_is_named_by_its_position(
+    right: Path, found: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = Layout.of(((t.name, t.shape, 0) for t in LAYOUT.tensors), packed=True)
+    monkeypatch.setitem(globals(), "LAYOUT", packed)
+    root = write(right, VectorKind.UPDATE)
+    write(found, VectorKind.UPDATE)
+    flip(found, data_start(found, VectorKind.UPDATE) + 2 * 301)
+    words = "the first wrong coordinate is 301 (bias[1])"
+    assert first_difference(packed, VectorKind.UPDATE, found, right) == words
+    assert flipped_bit(packed, meta_of(VectorKind.UPDATE), found, root) == words
+    assert describe(packed, 303) == "303 (padding)"

@@ -23,8 +23,9 @@ from fl_orchestrator.model.vector_file import in_blocks
 sizes = st.lists(st.one_of(st.integers(0, 3), st.integers(250, 520)), min_size=1, max_size=5)
 
 
-def layout_of(tensor_sizes: list[int], depth: int | None = None) -> Layout:
-    return Layout.of(((str(i), [size], 0) for i, size in enumerate(tensor_sizes)), depth)
+def layout_of(tensor_sizes: list[int], depth: int | None = None, *, packed: bool = False) -> Layout:
+    tensors = ((str(i), [size], 0) for i, size in enumerate(tensor_sizes))
+    return Layout.of(tensors, depth, packed=packed)
 
 
 def vector_of(layout: Layout, dtype: str, seed: int = 0) -> NDArray[np.signedinteger]:
@@ -35,15 +36,16 @@ def vector_of(layout: Layout, dtype: str, seed: int = 0) -> NDArray[np.signedint
 
 def materialised(layout: Layout, vector: NDArray[np.signedinteger]) -> list[bytes]:
     tensors = [vector[t.start : t.stop].tolist() for t in layout.tensors]
-    return trees.chunks(vector.dtype.itemsize * 8, tensors, layout.depth)
+    bits = vector.dtype.itemsize * 8
+    return trees.chunks(bits, tensors, layout.depth, packed=layout.packed)
 
 
-@given(sizes, st.integers(0, 2), st.sampled_from(["int16", "int32"]), st.data())
+@given(sizes, st.integers(0, 2), st.sampled_from(["int16", "int32"]), st.booleans(), st.data())
 def test_the_tree_is_that_of_all_chunks(
-    tensor_sizes: list[int], spare: int, dtype: str, data: st.DataObject
+    tensor_sizes: list[int], spare: int, dtype: str, packed: bool, data: st.DataObject
 ) -> None:
-    layout = layout_of(tensor_sizes)
-    layout = layout_of(tensor_sizes, layout.depth + spare)
+    layout = layout_of(tensor_sizes, packed=packed)
+    layout = layout_of(tensor_sizes, layout.depth + spare, packed=packed)
     vector = vector_of(layout, dtype, seed=sum(tensor_sizes))
     cuts = data.draw(st.lists(st.integers(0, layout.parameters), max_size=6).map(sorted))
     hasher = TreeHasher(layout, dtype)
@@ -64,10 +66,11 @@ def test_the_tree_is_that_of_all_chunks(
     ids=str,
 )
 @pytest.mark.parametrize("block", [1000, 12_289, 33_000, 10**6])
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_short_and_long_pieces_of_a_vector_are_hashed_in_order(
-    tensor_sizes: list[int], block: int
+    tensor_sizes: list[int], block: int, packed: bool
 ) -> None:
-    layout = layout_of(tensor_sizes)
+    layout = layout_of(tensor_sizes, packed=packed)
     vector = vector_of(layout, "int16")
     hasher = TreeHasher(layout, "int16")
     for part in in_blocks(vector, block):
@@ -172,9 +175,9 @@ def test_watching_passes_the_blocks_through() -> None:
     assert hasher.finish().root == tree_of(layout, vector).root
 
 
-@given(sizes)
-def test_coordinates_and_positions_agree(tensor_sizes: list[int]) -> None:
-    layout = layout_of(tensor_sizes)
+@given(sizes, st.booleans())
+def test_coordinates_and_positions_agree(tensor_sizes: list[int], packed: bool) -> None:
+    layout = layout_of(tensor_sizes, packed=packed)
     assert layout.chunks <= 2**layout.depth
     assert minimal_depth(layout.chunks) == layout.depth
     found = {}
@@ -194,3 +197,17 @@ def test_a_coordinate_is_located_in_its_tensors_shape() -> None:
     assert layout.locate(205) == ("a", (2, 5))
     assert layout.locate(512) == ("scalar", ())
     assert [view.shape for view in layout.split(np.zeros(301))] == [(3, 100), ()]
+
+
+@given(sizes)
+def test_in_a_packed_layout_every_coordinate_below_the_number_of_values_is_a_value(
+    tensor_sizes: list[int],
+) -> None:
+    layout = layout_of(tensor_sizes, packed=True)
+    assert [layout.coordinate(p) for p in range(layout.parameters)] == list(
+        range(layout.parameters)
+    )
+    assert layout.padded_size - layout.parameters < 256
+    whole = layout_of([sum(tensor_sizes)])
+    vector = vector_of(layout, "int16")
+    assert tree_of(layout, vector).root == tree_of(whole, vector).root

@@ -38,9 +38,10 @@ sizes = st.lists(st.one_of(st.integers(0, 3), st.integers(250, 520)), min_size=1
 kinds = st.sampled_from([VectorKind.GLOBAL, VectorKind.UPDATE])
 
 
-def layout_of(tensor_sizes: list[int], spare: int = 0) -> Layout:
+def layout_of(tensor_sizes: list[int], spare: int = 0, *, packed: bool = False) -> Layout:
     tensors = [(str(i), [size], 0) for i, size in enumerate(tensor_sizes)]
-    return Layout.of(tensors, Layout.of(tensors).depth + spare)
+    depth = Layout.of(tensors, packed=packed).depth + spare
+    return Layout.of(tensors, depth, packed=packed)
 
 
 def vector_of(layout: Layout, kind: VectorKind, seed: int = 0) -> NDArray[np.signedinteger]:
@@ -60,11 +61,11 @@ def file_of(layout: Layout, kind: VectorKind, vector: NDArray[np.signedinteger])
     return stream
 
 
-@given(sizes, st.integers(0, 2), kinds, st.data())
+@given(sizes, st.integers(0, 2), kinds, st.booleans(), st.data())
 def test_a_chunk_of_a_file_is_proven_against_its_root(
-    tensor_sizes: list[int], spare: int, kind: VectorKind, data: st.DataObject
+    tensor_sizes: list[int], spare: int, kind: VectorKind, packed: bool, data: st.DataObject
 ) -> None:
-    layout = layout_of(tensor_sizes, spare)
+    layout = layout_of(tensor_sizes, spare, packed=packed)
     vector = vector_of(layout, kind, seed=sum(tensor_sizes))
     index = data.draw(st.integers(0, (1 << layout.depth) - 1))
     proof = prove_chunk(file_of(layout, kind, vector), layout, meta_of(kind), index)

@@ -120,7 +120,9 @@ def test_a_draw_is_the_golden_one(row: dict[str, Any]) -> None:
 
 def vector_of(row: dict[str, Any]) -> tuple[Layout, np.ndarray]:
     layout = Layout.of(
-        ((str(i), [size], 0) for i, size in enumerate(row["sizes"])), depth=row["depth"]
+        ((str(i), [size], 0) for i, size in enumerate(row["sizes"])),
+        depth=row["depth"],
+        packed=row["packed"],
     )
     return layout, np.array(row["values"], f"int{row['bits']}")
 
@@ -197,8 +199,8 @@ def test_a_conversion_is_the_golden_one(row: dict[str, Any]) -> None:
     assert encoded.clipped == float(row["clipped"])
 
 
-def test_the_manifest_is_the_golden_one() -> None:
-    (row,) = GOLDEN["manifests"]
+@each("manifests")
+def test_a_manifest_is_the_golden_one(row: dict[str, Any]) -> None:
     manifest = Manifest.from_bytes(row["json"].encode())
     assert manifest.to_bytes() == row["json"].encode()
     assert manifest.digest == unhex(row["digest"])
@@ -209,7 +211,7 @@ def test_the_manifest_is_the_golden_one() -> None:
 
 @each("files")
 def test_a_file_is_the_golden_one(row: dict[str, Any]) -> None:
-    layout = Manifest.from_bytes(GOLDEN["manifests"][0]["json"].encode()).layout
+    layout = Manifest.from_bytes(GOLDEN["manifests"][row["manifest"]]["json"].encode()).layout
     kind = VectorKind(row["kind"])
     meta = VectorMeta(kind, row["chainId"], row["federation"], int(row["round"]))
     vector = np.array(row["values"], kind.dtype)

@@ -71,6 +71,22 @@ def test_a_manifest_has_exactly_the_protocols_keys() -> None:
     assert "features" not in json.loads(manifest().to_bytes())
 
 
+def test_only_a_packed_layout_is_a_key_of_its_own() -> None:
+    padded, packed = manifest(), manifest(layout_kind="packed")
+    assert "layout" not in json.loads(padded.to_bytes())
+    assert as_json(layout="packed") == json.loads(packed.to_bytes())
+    assert Manifest.from_bytes(packed.to_bytes()).layout.packed
+    assert not Manifest.from_bytes(padded.to_bytes()).layout.packed
+    assert packed.digest != padded.digest
+
+
+def test_a_packed_model_needs_the_depth_of_its_values_alone() -> None:
+    tensors = [TensorSpec(name=str(i), shape=(64,)) for i in range(8)]
+    assert manifest(tensors=tensors, depth=1, layout_kind="packed").layout.chunks == 2
+    with pytest.raises(ManifestError, match="Set depth to 3 or more"):
+        manifest(tensors=tensors, depth=1)
+
+
 real = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -104,6 +120,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         rule=draw(rules()),
         samples_per_weight=draw(st.integers(1, 2**53 - 1)),
         update_fraction_bits=draw(st.integers(0, 24)),
+        layout_kind=draw(st.sampled_from([None, "packed"])),
         training=TRAINING.model_copy(
             update={"learning_rate": draw(st.floats(0, 1e300, exclude_min=True))}
         ),
@@ -206,6 +223,8 @@ def impossible() -> dict[str, dict[str, Any]]:
         "a scale too few": {"features": {"mean": [0, 1], "scale": [1]}},
         "a mean without scales": {"features": {"mean": [0]}},
         "a schema of keys": {"schema": {}},
+        "an unknown layout": {"layout": "padded"},
+        "a layout by a number": {"layout": 1},
     }
 
 
