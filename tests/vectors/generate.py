@@ -40,6 +40,7 @@ def golden() -> dict[str, list[Json]]:
         "privateLabels": rounds.labels(),
         "privatePieces": masking.pieces(),
         "privatePublicKeys": rounds.public_keys(),
+        "privateReleaseFiles": masking.release_files(),
         "privateReleases": rounds.signed("Release"),
         "privateResults": rounds.signed("Result"),
         "privateReveals": rounds.signed("Reveal"),

@@ -254,6 +254,36 @@ def pieces() -> list[Json]:
     ]
 
 
+def release_files() -> list[Json]:
+    """What a seat releases for a lock, from all its shares."""
+    rows = []
+    for number, position, locked in (
+        (0, 1, 0b1011),
+        (0, 3, 0b1111),
+        (1, 0, 0b10101),
+        (2, 0, 0b110),
+    ):
+        r, data = ROUNDS[number], b""
+        held = [a for a, members in enumerate(r.sets) if not members >> position & 1]
+        for k in range(r.size):
+            if not locked >> k & 1:
+                continue
+            for a in held:
+                for index in range(r.size):
+                    if index == k or not locked >> index & 1:
+                        path = b"".join(label_path(r.tree(k, a), index))
+                        data += bytes((k, a, index)) + r.piece(k, a, index) + path
+        rows.append(
+            {
+                "bytes": hexed(data),
+                "locked": word(locked),
+                "position": position,
+                "roundRow": number,
+            }
+        )
+    return rows
+
+
 def streams() -> list[Json]:
     numbers = (0, 1, 7, 8, 15, 63, 1_000_003, 2**29 - 1, 2**40 + 5)
     return [

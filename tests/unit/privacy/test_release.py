@@ -2,14 +2,16 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.private import PrivateRound
+from support.golden import each, unhex
+from support.private import PrivateRound, golden_round
 
 from fl_orchestrator.model.keccak import keccak256
-from fl_orchestrator.privacy.dealing import xor
+from fl_orchestrator.privacy.dealing import deal, xor
 from fl_orchestrator.privacy.release import (
     Misdealt,
     ReleasedPieces,
@@ -20,7 +22,7 @@ from fl_orchestrator.privacy.release import (
     max_release_bytes,
     record_bytes,
 )
-from fl_orchestrator.privacy.seal import Seal
+from fl_orchestrator.privacy.seal import Seal, make_seal, right_shares
 
 LOCKED = 0b01101  # of five commits, those of index 0, 2 and 3
 ROUND = PrivateRound.of([1, 2, 3, 4, 5], [3, 2, 2, 1], 2)
@@ -36,6 +38,20 @@ def files(made: PrivateRound, seals: dict[int, Seal], labels: list[tuple[int, in
 
 def first_files() -> list[bytes]:
     return files(ROUND, SEALS, list(labels_for_lock(5, LOCKED)))
+
+
+@each("privateReleaseFiles")
+def test_a_release_file_is_the_golden_one(row: dict[str, Any]) -> None:
+    context, round_ = golden_round(row["roundRow"])
+    locked, position = int(row["locked"], 16), row["position"]
+    secret = unhex(round_["seatSecrets"][position])
+    seals = {
+        k: make_seal(context, deal(context, k, unhex(round_["zs"][k]))) for k in indices(locked)
+    }
+    shares = {k: right_shares(context, k, s, position, secret) for k, s in seals.items()}
+    data = make_release(context, labels_for_lock(context.size, locked), shares)
+    assert data == unhex(row["bytes"])
+    assert ReleasedPieces(context, seals).add(data) == len(data) // record_bytes(context.size)
 
 
 def test_a_lock_opens_the_own_seeds_and_those_with_parties_that_are_not_locked() -> None:
