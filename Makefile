@@ -91,7 +91,7 @@ kubo:
 geth:
 	@scripts/build_geth.sh >/dev/null
 
-chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a federation of processes in 64 ways (a quarter of an hour)
+chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a federation of processes in 74 ways (half an hour)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m chaos.twenty
 
