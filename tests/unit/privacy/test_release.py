@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from support.golden import each, unhex
 from support.private import PrivateRound, golden_round
 
+from fl_orchestrator.model.chunk_tree import root_from_proof
 from fl_orchestrator.model.keccak import keccak256
+from fl_orchestrator.privacy import release
 from fl_orchestrator.privacy.dealing import deal, xor
 from fl_orchestrator.privacy.release import (
     Misdealt,
@@ -149,6 +151,28 @@ def test_records_out_of_order_and_repeated_ones_cost_no_hashing() -> None:
     released = ReleasedPieces(ROUND.context, SEALS)
     assert released.add(b"".join(records[::-1])) == 1
     assert released.add(b"".join(records[-1:] * 50)) == 0
+
+
+def test_a_wrong_record_that_is_repeated_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def counted(leaf: bytes, index: int, path: list[bytes]) -> bytes:
+        hashed.append(index)
+        return root_from_proof(leaf, index, path)
+
+    monkeypatch.setattr(release, "root_from_proof", counted)
+    wrong = first_files()[0][: record_bytes(5) - 1] + b"x"
+    assert ReleasedPieces(ROUND.context, SEALS).add(wrong * 1_000) == 0
+    assert len(hashed) == 1
+
+
+def test_a_label_beyond_the_commits_is_dropped_where_its_path_ends_at_the_same_leaf() -> None:
+    """In a full tree of four, bits 0 and 1 of label 4 lead to the leaf of label 0."""
+    made = PrivateRound.of([1, 2, 3, 4], [1], 2)
+    seals = {0: made.seals[0]}
+    data = make_release(made.context, [(0, 0)], made.shares_of(0, seals))
+    assert ReleasedPieces(made.context, seals).add(data) == 1
+    assert ReleasedPieces(made.context, seals).add(data[:2] + b"\4" + data[3:]) == 0
 
 
 @settings(max_examples=60)
