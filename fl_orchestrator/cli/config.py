@@ -68,7 +68,9 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise BadConfig(
             f"The settings file {file} cannot be read: {error.strerror}.", "Check --config."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: the parser lets through what Python says of a number of
+        # thousands of digits, and of thousands of brackets.
         raise BadConfig(
             f"The settings file {file} is not TOML: {error}.",
             "Run `flo init` to write a valid one.",

@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 
 DEFAULT_FUNCTION: Final = "make_trainer"
 _HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has two."
+_DEBUG_HINT: Final = "Run `flo --debug …` for the traceback."
 # The most characters of an error's text in a log. The text is also cut at the first quote, bracket,
 # colon or digit, because a value of the data may follow.
 _MOST_LOGGED: Final = 80
@@ -122,7 +123,7 @@ class CheckedTrainer:
         Raises:
             TrainerFailed: the trainer raised an error, or returned something invalid.
         """
-        method: Any = getattr(self._trainer, "initial_weights", None)
+        method = self._attribute("initial_weights")
         if method is None:
             return None
         initial = self._call("initial_weights", method)
@@ -137,7 +138,7 @@ class CheckedTrainer:
         Raises:
             TrainerFailed: whatever the trainer raises, and what it should not return.
         """
-        method: Any = getattr(self._trainer, "architecture", None)
+        method = self._attribute("architecture")
         if not callable(method):
             return None
         digest = self._call("architecture", method)
@@ -182,23 +183,19 @@ class CheckedTrainer:
 
     @property
     def keras_model(self) -> KerasModel | None:
-        """The model of a `KerasTrainer`; None for other trainers."""
-        model: KerasModel | None = getattr(self._trainer, "keras_model", None)
+        """The model of a `KerasTrainer`; None for other trainers. Raises TrainerFailed."""
+        model: KerasModel | None = self._attribute("keras_model")
         return model
 
     # ------------------------------------------------------------------ what it does, and answers
 
+    def _attribute(self, name: str) -> Any:
+        """An attribute of the trainer, or None: it may be a property, which is the user's code."""
+        return self._call(name, lambda: getattr(self._trainer, name, None))
+
     def _call(self, name: str, function: Callable[[], _T]) -> _T:
-        try:
-            with _own_arguments(self._source):
-                return function()
-        except (Exception, SystemExit) as error:
-            raise _failure(
-                f"The trainer's {name} failed",
-                error,
-                self._source,
-                None if isinstance(error, FloError) else "Run `flo --debug …` for the traceback.",
-            ) from error
+        with _users_code(f"The trainer's {name} failed", self._source, _DEBUG_HINT):
+            return function()
 
     def _triple(self, name: str, answer: Any) -> tuple[Any, Any, Any]:
         if not isinstance(answer, tuple) or len(answer) != 3:
@@ -233,7 +230,8 @@ class CheckedTrainer:
     def _metrics(self, name: str, metrics: Any) -> Metrics:
         if not isinstance(metrics, Mapping):
             raise self._wrong(name, f"the metrics {_shown(metrics)}", "numbers by their names")
-        numbers = {str(key): _number(value) for key, value in metrics.items()}
+        items = self._call(name, lambda: [(str(key), value) for key, value in metrics.items()])
+        numbers = {key: _number(value) for key, value in items}
         for key, number in numbers.items():
             if number is None:
                 self._warn(f"the metric {key!r} of {name} is left out: it is not a number")
@@ -278,12 +276,9 @@ def load_trainer(spec: str) -> CheckedTrainer:
             f"{path} has no function {name!r}.",
             f"Did you mean {near[0]}?" if near else "Write its name after the colon.",
         )
-    try:
-        with _own_arguments(path):
-            trainer = function()
-    except (Exception, SystemExit) as error:
-        raise _failure(f"{name} in {path} failed", error, path, _HINT) from error
-    missing = [m for m in ("fit", "evaluate") if not callable(getattr(trainer, m, None))]
+    with _users_code(f"{name} in {path} failed", path, _HINT):
+        trainer = function()
+        missing = [m for m in ("fit", "evaluate") if not callable(getattr(trainer, m, None))]
     if missing:
         without = " and no ".join(missing)
         raise BadTrainerFile(
@@ -302,15 +297,30 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    try:
-        with _own_arguments(path):
+    with _users_code(f"{path} cannot be loaded", path, None):
+        try:
             module_spec.loader.exec_module(module)
-    except SyntaxError as error:
-        where = f"{error.filename}, line {error.lineno}"
-        raise BadTrainerFile(f"{where}: {error.msg}.", "Correct the file.") from error
-    except (Exception, SystemExit) as error:
-        raise _failure(f"{path} cannot be loaded", error, path, None) from error
+        except SyntaxError as error:
+            where = f"{error.filename}, line {error.lineno}"
+            raise BadTrainerFile(f"{where}: {error.msg}.", "Correct the file.") from error
     return module
+
+
+@contextlib.contextmanager
+def _users_code(what: str, source: Path, hint: str | None) -> Iterator[None]:
+    """Run code of the user: all that it raises becomes TrainerFailed, except an interrupt.
+
+    Also what is no Exception, as the panic of an extension in Rust or the end of the process:
+    otherwise its text, which may contain values of the data, would end up in the log.
+    """
+    try:
+        with _own_arguments(source):
+            yield
+    except (KeyboardInterrupt, BadTrainerFile):
+        raise
+    except BaseException as error:
+        told = isinstance(error, FloError)  # its sentence is enough
+        raise _failure(what, error, source, None if told else hint) from error
 
 
 @contextlib.contextmanager
@@ -348,13 +358,20 @@ def _line_in(source: Path, error: BaseException) -> str:
 
 def _beginning(error: BaseException) -> str:
     """The error's type and the start of its text, cut before a possible value of the data."""
-    begun = _VALUES.split(str(error).strip(), maxsplit=1)[0].strip()[:_MOST_LOGGED]
+    begun = _VALUES.split(_text(error), maxsplit=1)[0].strip()[:_MOST_LOGGED]
     return f"{type(error).__name__}: {begun} …" if begun else type(error).__name__
 
 
 def _named(error: BaseException) -> str:
-    text = str(error).rstrip(".")
+    text = _text(error).rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error).strip()
+    except Exception:  # an error of the user's own class
+        return ""
 
 
 def _number(value: Any) -> float | None:
@@ -371,5 +388,8 @@ def _number(value: Any) -> float | None:
 
 def _shown(value: Any) -> str:
     """Format a value for a sentence; a long one is replaced by its type."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"a {type(value).__name__}"
+    try:
+        text = repr(value)
+    except Exception:  # of the user's own class
+        text = ""
+    return text if 0 < len(text) <= 60 else f"a {type(value).__name__}"

@@ -106,6 +106,8 @@ def test_an_amount_may_be_a_number_and_a_number_has_to_be_one() -> None:
         ('max-bond = "1"', ("'max-bond' is a setting of some roles", "below [watcher]")),
         ("party = 3", ("party is a section", "[party]")),
         ("rpc = ", ("is not TOML",)),
+        pytest.param("chain-id = " + 5000 * "9", ("is not TOML",), id="5000 digits"),
+        pytest.param("rpc = " + 100_000 * "[", ("is not TOML",), id="100 000 brackets"),
         ("json = true", ("no setting 'json'",)),
         ("federation = [[1]]\n[federation.x]", ("is not TOML",)),
         ("[party]\ntimeout = 1979-05-27", ("timeout",)),

@@ -40,6 +40,12 @@ def make_trainer():
 
 def other():
     return Mine()
+
+class Silent:
+    def __repr__(self): raise ValueError("no text")
+
+class Strange(Exception):
+    __str__ = Silent.__repr__
 """
 
 
@@ -131,6 +137,12 @@ def test_a_directory_or_a_file_of_another_kind_is_no_trainer(tmp_path: Path) -> 
         ("fit", "return [[[1, 2], [3]], [1.0] * 3], 1, {}", ("fit failed: ValueError",)),
         ("fit", "raise SystemExit(3)", ("fit failed: SystemExit: 3",)),
         ("evaluate", "import sys; sys.exit()", ("evaluate failed: SystemExit",)),
+        ("fit", "raise BaseException('a panic in Rust')", ("fit failed: BaseException: a pan",)),
+        ("fit", "raise GeneratorExit", ("fit failed: GeneratorExit",)),
+        ("fit", "raise Strange()", ("fit failed: Strange",)),
+        ("fit", "return Silent(), 1, {}", ("returned a Silent, not a list of arrays",)),
+        ("fit", "return arguments[0], Silent(), {}", ("returned a Silent rows",)),
+        ("fit", "return arguments[0], 1, {Silent(): 1}", ("fit failed: ValueError: no text",)),
         ("evaluate", "return 0.5, -1, {}", ("returned -1 rows",)),
         ("fit", "return arguments[0], 1, [0.5]", ("the metrics [0.5]",)),
         ("evaluate", "return 'low', 1, {}", ("the loss 'low', not a number",)),
@@ -294,6 +306,31 @@ def test_a_trainer_file_that_ends_the_process_is_a_trainer_that_failed(tmp_path:
         load_trainer(str(file(tmp_path, "import sys\nsys.exit(1)\n")))
 
 
+@pytest.mark.parametrize("name", ["initial_weights", "architecture", "keras_model"])
+def test_a_property_that_fails_is_a_trainer_that_failed(tmp_path: Path, name: str) -> None:
+    wrong = f"class Wrong(Mine):\n    @property\n    def {name}(self): raise ValueError(7)\n"
+    trainer = load_trainer(str(file(tmp_path, f"{GOOD}\n{wrong}\nmake_trainer = Wrong\n")))
+    calls: dict[str, Any] = {
+        "initial_weights": trainer.initial_weights,
+        "architecture": trainer.architecture,
+        "keras_model": lambda: trainer.keras_model,
+    }
+    with pytest.raises(TrainerFailed, match=f"{name} failed: ValueError: 7"):
+        calls[name]()
+
+
+def test_a_trainer_whose_attributes_cannot_be_read_is_a_trainer_that_failed(tmp_path: Path) -> None:
+    wrong = "class Wrong:\n    def __getattr__(self, name): raise ValueError(name)\n"
+    path = file(tmp_path, f"{wrong}\nmake_trainer = Wrong\n")
+    with pytest.raises(TrainerFailed, match=r"make_trainer in .* failed: ValueError: fit"):
+        load_trainer(str(path))
+
+
+def test_an_interrupt_while_a_trainer_works_is_an_interrupt(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loaded(tmp_path, "fit", "raise KeyboardInterrupt").fit(WEIGHTS, {})
+
+
 ROWS = "Smith, John\\n1954-03-01 positive"
 
 
@@ -305,6 +342,7 @@ ROWS = "Smith, John\\n1954-03-01 positive"
             "The trainer's fit failed: ValueError: could not convert string to float …",
         ),
         (f"raise KeyError('{ROWS}')", "The trainer's fit failed: KeyError ("),
+        (f"raise BaseException('1 {ROWS}')", "The trainer's fit failed: BaseException ("),
         (f"raise RuntimeError('bad row\\n{ROWS}')", "fit failed: RuntimeError: bad row …"),
         ("raise RuntimeError('x' * 2000)", "RuntimeError: " + "x" * 80 + " …"),
         (f"return ['{ROWS}']", "did not return (weights, number of rows, metrics)."),
