@@ -50,43 +50,50 @@ _INTERNAL_ERROR: Final = -32603
 
 _CHAIN_ID: Final = RPCEndpoint("eth_chainId")
 _GET_LOGS: Final = "eth_getLogs"
-_QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_WEI: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
+# No chain counts further than 2^64, and no gas costs 2^128 wei. With more, a product of two such
+# numbers would exceed every type that a transaction, or the text of an error, can be made of.
+_COUNT: Final = re.compile(r"0x0*[0-9a-fA-F]{1,16}")
+_PRICE: Final = re.compile(r"0x0*[0-9a-fA-F]{1,32}")
 _DATA: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]*")
 _RESULTS: Final[dict[str, re.Pattern[str]]] = {
-    "eth_blockNumber": _QUANTITY,
+    "eth_blockNumber": _COUNT,
     "eth_call": _DATA,
-    _CHAIN_ID: _QUANTITY,
-    "eth_estimateGas": _QUANTITY,
-    "eth_gasPrice": _QUANTITY,
-    "eth_getBalance": _QUANTITY,
+    _CHAIN_ID: _COUNT,
+    "eth_estimateGas": _COUNT,
+    "eth_gasPrice": _PRICE,
+    "eth_getBalance": _WEI,
     "eth_getCode": _DATA,
-    "eth_getTransactionCount": _QUANTITY,
-    "eth_maxPriorityFeePerGas": _QUANTITY,
+    "eth_getTransactionCount": _COUNT,
+    "eth_maxPriorityFeePerGas": _PRICE,
     "eth_sendRawTransaction": _HASH,
 }
+_BLOCK: Final = {"number": _COUNT, "hash": _HASH, "timestamp": _COUNT}
 # Methods that return an object or null, and the required fields of the object.
 _OBJECTS: Final[dict[str, dict[str, re.Pattern[str]]]] = {
-    "eth_getBlockByHash": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
-    "eth_getBlockByNumber": {"number": _QUANTITY, "hash": _HASH, "timestamp": _QUANTITY},
-    "eth_getTransactionByHash": {"hash": _HASH, "nonce": _QUANTITY},
+    "eth_getBlockByHash": _BLOCK,
+    "eth_getBlockByNumber": _BLOCK,
+    "eth_getTransactionByHash": {"hash": _HASH, "nonce": _COUNT},
     "eth_getTransactionReceipt": {
-        "blockNumber": _QUANTITY,
+        "blockNumber": _COUNT,
         "blockHash": _HASH,
-        "gasUsed": _QUANTITY,
-        "status": _QUANTITY,
+        "gasUsed": _COUNT,
+        "status": _COUNT,
     },
 }
+# Fields that an object need not have.
+_OPTIONAL: Final = {"baseFeePerGas": _PRICE, "effectiveGasPrice": _PRICE, "gasLimit": _COUNT}
 _LOG: Final = {
     "address": _ADDRESS,
     "blockHash": _HASH,
-    "blockNumber": _QUANTITY,
+    "blockNumber": _COUNT,
     "data": _DATA,
-    "logIndex": _QUANTITY,
+    "logIndex": _COUNT,
     "transactionHash": _HASH,
-    "transactionIndex": _QUANTITY,
+    "transactionIndex": _COUNT,
 }
 
 
@@ -321,7 +328,8 @@ def _is_object(value: Any, fields: Mapping[str, re.Pattern[str]]) -> bool:
     """Whether it is an object that has these fields, and whose strings are all hexadecimal."""
     if not isinstance(value, dict) or not _is_hexadecimal(value):
         return False
-    return all(_matches(value.get(name), pattern) for name, pattern in fields.items())
+    present = {name: pattern for name, pattern in _OPTIONAL.items() if value.get(name) is not None}
+    return all(_matches(value.get(name), p) for name, p in {**present, **fields}.items())
 
 
 def _is_log(value: Any) -> bool:

@@ -2,11 +2,12 @@
 
 import gzip
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hexbytes import HexBytes
 from support.rpc import Endpoint, rpc_endpoint
+from web3.eth import Eth
 from web3.exceptions import Web3RPCError
 
 from fl_orchestrator.chain.nodes import endpoints as module
@@ -209,6 +210,24 @@ def test_a_result_of_another_kind_is_garbage(endpoint: Endpoint, result: object)
         _ = web3.eth.block_number
 
 
+@pytest.mark.parametrize(
+    ("method", "ask"),
+    [
+        ("eth_estimateGas", lambda eth: eth.estimate_gas({"to": "0x" + "0" * 40})),
+        ("eth_gasPrice", lambda eth: eth.gas_price),
+        ("eth_maxPriorityFeePerGas", lambda eth: eth.max_priority_fee),
+        ("eth_getTransactionCount", lambda eth: eth.get_transaction_count("0x" + "0" * 40)),
+    ],
+)
+def test_a_number_that_no_chain_has_is_garbage(
+    endpoint: Endpoint, method: str, ask: Callable[[Eth], int]
+) -> None:
+    # Products of such numbers fit into no transaction, and not even into the text of an error.
+    endpoint.serves(5, **{method: "0x" + "f" * 64})
+    with pytest.raises(RpcUnavailable, match="does not speak"):
+        ask(connect(endpoint.url).eth)
+
+
 BLOCK = {"number": "0x1", "hash": "0x" + "1" * 64, "timestamp": "0x5", "extraData": "0x"}
 
 
@@ -220,6 +239,10 @@ BLOCK = {"number": "0x1", "hash": "0x" + "1" * 64, "timestamp": "0x5", "extraDat
         {**BLOCK, "hash": "0x1"},
         {**BLOCK, "timestamp": None},
         {**BLOCK, "gasLimit": "zz"},
+        {**BLOCK, "gasLimit": "0x1" + "0" * 16},
+        {**BLOCK, "number": "0x1" + "0" * 16},
+        {**BLOCK, "timestamp": "0x" + "f" * 64},
+        {**BLOCK, "baseFeePerGas": "0x" + "f" * 64},
         {**BLOCK, "transactions": [{"value": "a lot"}]},
     ],
 )
