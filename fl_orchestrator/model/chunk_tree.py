@@ -2,7 +2,8 @@
 
 A chunk is 256 little-endian values; each tensor starts a new chunk and is padded with zeros, and
 the leaves are padded to 2^depth with chunks of zeros. A node is (height, index), height 0 being the
-leaves. Source: docs/protocol.md, sections 4 and 10.
+leaves. A masked update (uint32) has chunks of 64 values and a tree that is two levels deeper, so
+that a proof is short. Source: docs/protocol.md, sections 4, 10 and 12.4.
 
 The padding is never allocated: the hash of a subtree of zeros is known in advance.
 """
@@ -17,21 +18,37 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fl_orchestrator.model.keccak import HASH_BYTES, hash_pairs, hash_rows, keccak256
-from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout
+from fl_orchestrator.model.layout import (
+    CHUNK_VALUES,
+    MASKED_CHUNK_VALUES,
+    MAX_DEPTH,
+    Layout,
+)
 
 # A short piece of the vector waits until so many chunks can be hashed side by side.
 _WAITING_CHUNKS: Final = 128
 # A longer piece is hashed without a copy.
 _ENOUGH_CHUNKS: Final = 48
+_MAX_TREE_DEPTH: Final = MAX_DEPTH + (CHUNK_VALUES // MASKED_CHUNK_VALUES).bit_length() - 1
 Nodes = NDArray[np.uint8]
 _Block = TypeVar("_Block", bound=NDArray[Any])
 
 
+def chunk_values(dtype: DTypeLike) -> int:
+    """Return how many values of this type a chunk holds: 64 of a masked update, else 256."""
+    return MASKED_CHUNK_VALUES if np.dtype(dtype) == np.uint32 else CHUNK_VALUES
+
+
+def tree_depth(layout: Layout, dtype: DTypeLike) -> int:
+    """Return the depth of the tree over values of this type."""
+    return layout.depth + (CHUNK_VALUES // chunk_values(dtype)).bit_length() - 1
+
+
 @functools.cache
 def zero_nodes(chunk_bytes: int) -> tuple[bytes, ...]:
-    """Return the hashes of all-zero subtrees of heights 0 to 21, for a chunk size in bytes."""
+    """Return the hashes of all-zero subtrees of heights 0 to 23, for a chunk size in bytes."""
     nodes = [keccak256(bytes(chunk_bytes))]
-    for _ in range(MAX_DEPTH):
+    for _ in range(_MAX_TREE_DEPTH):
         nodes.append(keccak256(nodes[-1] * 2))
     return tuple(nodes)
 
@@ -70,19 +87,25 @@ class TreeHasher:
     """Builds the tree of a flat vector that arrives in blocks of any size, in order."""
 
     def __init__(self, layout: Layout, dtype: DTypeLike) -> None:
-        """``dtype`` is int16 for an update, int32 for a state.
+        """``dtype`` is int16 for an update, int32 for a state, uint32 for a masked update.
 
-        Raises ValueError if the layout's depth is too small for its chunks.
+        Raises ValueError if the layout's depth is too small for its chunks, and for masked values
+        in a layout that is not packed.
         """
         if layout.chunks > 1 << layout.depth:
             raise ValueError(f"{layout.chunks} chunks do not fit a depth of {layout.depth}")
         self._layout = layout
         self._dtype = np.dtype(dtype).newbyteorder("<")
-        self._chunk_bytes = CHUNK_VALUES * self._dtype.itemsize
+        values = chunk_values(self._dtype)
+        if values != CHUNK_VALUES and not layout.packed:
+            raise ValueError("masked values have a packed layout")
+        self._chunk_bytes = values * self._dtype.itemsize
+        self._chunks = sum(-(-run.size // values) for run in layout.runs)
+        self._depth = tree_depth(layout, self._dtype)
         self._ends = (run.stop * self._dtype.itemsize for run in layout.runs)
         self._end = next(self._ends, 0)
         self._position = 0
-        self._leaves = _level(layout.chunks)
+        self._leaves = _level(self._chunks)
         self._hashed = 0  # leaves
         self._waiting = np.empty(_WAITING_CHUNKS * self._chunk_bytes, np.uint8)
         self._filled = 0  # bytes that wait; the last chunk of them may be incomplete
@@ -116,19 +139,19 @@ class TreeHasher:
             raise ValueError(f"fewer than {self._layout.parameters} values")
         self._hash_waiting()
         zeros = zero_nodes(self._chunk_bytes)
-        level, count = self._leaves, self._layout.chunks
+        level, count = self._leaves, self._chunks
         levels = [level[:count].tobytes()]
-        for height in range(self._layout.depth):
+        for height in range(self._depth):
             if count % 2:
                 level[count] = np.frombuffer(zeros[height], np.uint8)
             count = -(-count // 2)
             above = _level(count)
-            hash_pairs(level, above[:count], total=self._layout.chunks)
+            hash_pairs(level, above[:count], total=self._chunks)
             level = above
             levels.append(level[:count].tobytes())
         # The top level is empty only for a model without values.
-        levels[-1] = levels[-1] or zeros[self._layout.depth]
-        return ChunkTree(self._layout.depth, self._chunk_bytes, tuple(levels))
+        levels[-1] = levels[-1] or zeros[self._depth]
+        return ChunkTree(self._depth, self._chunk_bytes, tuple(levels))
 
     def _append(self, piece: NDArray[np.uint8]) -> None:
         missing = -self._filled % self._chunk_bytes
@@ -157,7 +180,7 @@ class TreeHasher:
     def _hash(self, data: NDArray[np.uint8]) -> None:
         chunks = data.reshape(-1, self._chunk_bytes)
         out = self._leaves[self._hashed : self._hashed + len(chunks)]
-        hash_rows(chunks, out, total=self._layout.chunks)
+        hash_rows(chunks, out, total=self._chunks)
         self._hashed += len(chunks)
 
 
@@ -167,31 +190,32 @@ def _level(nodes: int) -> Nodes:
 
 
 def tree_of(layout: Layout, vector: NDArray[Any]) -> ChunkTree:
-    """Return the tree of a flat int16 or int32 vector in memory."""
+    """Return the tree of a flat int16, int32 or uint32 vector in memory."""
     hasher = TreeHasher(layout, vector.dtype)
     hasher.update(vector)
     return hasher.finish()
 
 
-def chunk_slice(layout: Layout, index: int) -> slice:
+def chunk_slice(layout: Layout, index: int, dtype: DTypeLike = np.int32) -> slice:
     """Return the range of a flat vector that the chunk at an index holds, without its padding.
 
-    It is empty for a chunk of padding. Raises IndexError unless 0 <= index < 2^depth.
+    It is empty for a chunk of padding. Raises IndexError outside of the tree over this type.
     """
-    if not 0 <= index < 1 << layout.depth:
-        raise IndexError(f"no chunk {index} in a tree of depth {layout.depth}")
-    first = index * CHUNK_VALUES
+    depth, values = tree_depth(layout, dtype), chunk_values(dtype)
+    if not 0 <= index < 1 << depth:
+        raise IndexError(f"no chunk {index} in a tree of depth {depth}")
+    first = index * values
     if first >= layout.padded_size:
         return slice(layout.parameters, layout.parameters)
     run = layout.runs[bisect.bisect_right(layout.runs, first, key=lambda r: r.padded_start) - 1]
-    start = run.start + first - run.padded_start
-    return slice(start, min(start + CHUNK_VALUES, run.stop))
+    start = min(run.start + first - run.padded_start, run.stop)
+    return slice(start, min(start + values, run.stop))
 
 
 def chunk(layout: Layout, vector: NDArray[Any], index: int) -> bytes:
-    """Return the bytes of the chunk at an index, 0 <= index < 2^depth, of a flat vector."""
-    values = np.zeros(CHUNK_VALUES, vector.dtype.newbyteorder("<"))
-    held = vector[chunk_slice(layout, index)]
+    """Return the bytes of the chunk at an index of the tree over a flat vector."""
+    values = np.zeros(chunk_values(vector.dtype), vector.dtype.newbyteorder("<"))
+    held = vector[chunk_slice(layout, index, vector.dtype)]
     values[: held.size] = held
     return values.tobytes()
 

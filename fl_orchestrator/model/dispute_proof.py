@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from fl_orchestrator.model.chunk_tree import (
     ChunkTree,
-    TreeHasher,
     chunk_slice,
+    chunk_values,
     root_from_proof,
 )
 from fl_orchestrator.model.keccak import HASH_BYTES, keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
-from fl_orchestrator.model.vector_file import VectorMeta, VectorReader
+from fl_orchestrator.model.vector_file import VectorMeta, VectorReader, tree_of_file
 
 LEVELS_PER_ANSWER: Final = 6
 _INT32: Final = np.dtype("<i4")
@@ -55,18 +55,18 @@ class Answer:
     content: bytes
 
 
-def prove_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) -> ChunkProof:
+def prove_chunk(
+    stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int, seal_bytes: int = 0
+) -> ChunkProof:
     """Prove one chunk of a canonical file, in one pass and constant memory.
 
+    Of a masked update, with a seal of ``seal_bytes``, the proof is against the root of its values.
     The stream must be seekable and at the start of the file. Raises VectorFileError.
     """
-    reader = VectorReader(stream, layout, meta)
+    reader = VectorReader(stream, layout, meta, seal_bytes=seal_bytes)
     data_start = stream.tell()
-    hasher = TreeHasher(layout, meta.kind.dtype)
-    for block in reader.blocks():
-        hasher.update(block)
-    chunk = _chunk_at(stream, data_start, layout, meta, index)
-    return ChunkProof(index, chunk, hasher.finish().proof(index))
+    tree = tree_of_file(reader)
+    return ChunkProof(index, _chunk_at(stream, data_start, layout, meta, index), tree.proof(index))
 
 
 def read_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) -> bytes:
@@ -81,10 +81,11 @@ def read_chunk(stream: BinaryIO, layout: Layout, meta: VectorMeta, index: int) -
 def _chunk_at(
     stream: BinaryIO, data_start: int, layout: Layout, meta: VectorMeta, index: int
 ) -> bytes:
-    width = meta.kind.dtype.itemsize
-    held = chunk_slice(layout, index)
-    stream.seek(data_start + held.start * width)
-    return stream.read((held.stop - held.start) * width).ljust(CHUNK_VALUES * width, b"\0")
+    dtype = meta.kind.dtype
+    held = chunk_slice(layout, index, dtype)
+    stream.seek(data_start + held.start * dtype.itemsize)
+    data = stream.read((held.stop - held.start) * dtype.itemsize)
+    return data.ljust(chunk_values(dtype) * dtype.itemsize, b"\0")
 
 
 def first_wrong_coordinate(

@@ -46,8 +46,9 @@ def hash_rows(rows: Bytes, out: Bytes | None = None, *, total: int | None = None
         raise ValueError(f"the hashes need a C-contiguous uint8 array of shape ({count}, 32)")
     kernels = _kernels_for(max(total or 0, count))
     if kernels is None:
-        hashes = b"".join([keccak256(row.data) for row in np.ascontiguousarray(rows)])
-        out[:] = np.frombuffer(hashes, np.uint8).reshape(out.shape)
+        hashes = out.reshape(-1).data
+        for at, row in enumerate(np.ascontiguousarray(rows)):
+            hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] = keccak256(row.data)
         return out
     if padded := bool(length % _WORD_BYTES):
         whole = np.zeros((count, length + _WORD_BYTES - length % _WORD_BYTES), np.uint8)

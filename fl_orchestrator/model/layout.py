@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_VALUES: Final = 256
+MASKED_CHUNK_VALUES: Final = 64
 MAX_DEPTH: Final = 21
 
 

@@ -29,20 +29,28 @@ _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 
 
 class VectorKind(StrEnum):
-    """What a vector is: a global state (int32) or an update (int16)."""
+    """What a vector is: a global state (int32), an update (int16) or a masked update (uint32)."""
 
     GLOBAL = "global"
     UPDATE = "update"
+    MASKED = "masked"
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The little-endian type of the values."""
-        return np.dtype("<i4" if self is VectorKind.GLOBAL else "<i2")
+        return np.dtype(_TYPES[self][0])
 
     @property
     def safetensors_dtype(self) -> str:
         """The type's name in a safetensors header."""
-        return "I32" if self is VectorKind.GLOBAL else "I16"
+        return _TYPES[self][1]
+
+
+_TYPES: Final = {
+    VectorKind.GLOBAL: ("<i4", "I32"),
+    VectorKind.UPDATE: ("<i2", "I16"),
+    VectorKind.MASKED: ("<u4", "U32"),
+}
 
 
 class Defect(StrEnum):
@@ -100,25 +108,37 @@ class VectorMeta:
         }
 
 
-def max_file_bytes(layout: Layout, kind: VectorKind) -> int:
-    """Return the largest size, in bytes, of a canonical file of this model and kind."""
-    return _max_header_bytes(layout) + _data_bytes(layout, kind)
+def max_file_bytes(layout: Layout, kind: VectorKind, seal_bytes: int = 0) -> int:
+    """Return the largest size, in bytes, of a canonical file of this model and kind.
+
+    ``seal_bytes`` is the length of the seal of a masked update, which follows from the round.
+    """
+    return _max_header_bytes(layout, seal_bytes) + _data_bytes(layout, kind) + seal_bytes
 
 
 def write_vector(
-    stream: BinaryIO, layout: Layout, meta: VectorMeta, blocks: Iterable[NDArray[Any]]
+    stream: BinaryIO,
+    layout: Layout,
+    meta: VectorMeta,
+    blocks: Iterable[NDArray[Any]],
+    seal: bytes = b"",
 ) -> ChunkTree:
     """Write a vector that arrives in blocks of any size, and return its tree.
 
-    The blocks are flat, in order, of the kind's dtype. Raises ValueError for another dtype, and
-    for too few or too many values (the stream then holds a partial file).
+    The blocks are flat, in order, of the kind's dtype. A masked update, and nothing else, has a
+    ``seal``, which is not in the tree. Raises ValueError for another dtype, and for too few or too
+    many values (the stream then holds a partial file).
     """
-    stream.write(_header(layout, meta))
+    if (meta.kind is VectorKind.MASKED) != bool(seal):
+        raise ValueError("a masked update, and no other vector, has a seal")
+    stream.write(_header(layout, meta, len(seal)))
     hasher = TreeHasher(layout, meta.kind.dtype)
     for block in blocks:
         hasher.update(block)
         stream.write(np.ascontiguousarray(block, meta.kind.dtype).data)
-    return hasher.finish()
+    tree = hasher.finish()
+    stream.write(seal)
+    return tree
 
 
 def in_blocks(vector: NDArray[Any], size: int = BLOCK_VALUES) -> Iterator[NDArray[Any]]:
@@ -131,16 +151,26 @@ class VectorReader:
     """Reads a vector file from a binary stream, in order and once.
 
     Opening reads and checks the header. Raises VectorFileError; at any moment at most one block is
-    in memory.
+    in memory. ``seal`` is what follows the values of a masked update, once all blocks are read.
     """
 
     def __init__(
-        self, stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None
+        self,
+        stream: BinaryIO,
+        layout: Layout,
+        expected: VectorMeta | None = None,
+        *,
+        seal_bytes: int = 0,
     ) -> None:
-        """``expected`` is the only metadata to accept; None accepts any well-formed metadata."""
+        """``expected`` is the only metadata to accept; None accepts any well-formed metadata.
+
+        ``seal_bytes`` is the length of a masked update's seal; without it, none is accepted.
+        """
         self.layout = layout
+        self.seal = b""
         self._stream = stream
-        self.meta = _read_header(stream, layout)
+        self._seal_bytes = seal_bytes
+        self.meta = _read_header(stream, layout, seal_bytes)
         if expected is not None and self.meta != expected:
             raise VectorFileError(
                 Defect.METADATA, f"expected {expected.to_strings()}, found {self.meta.to_strings()}"
@@ -157,8 +187,10 @@ class VectorReader:
             count = min(size, left)
             data = _read_exactly(self._stream, count * dtype.itemsize)
             left -= count
-            if not left and self._stream.read(1):
-                raise VectorFileError(Defect.OVERSIZED, "bytes follow the last tensor")
+            if not left:
+                self.seal = _read_exactly(self._stream, self._seal_bytes)
+                if self._stream.read(1):
+                    raise VectorFileError(Defect.OVERSIZED, "bytes follow the last tensor")
             yield np.frombuffer(data, dtype)
 
 
@@ -183,8 +215,23 @@ def read_tree(stream: BinaryIO, layout: Layout, expected: VectorMeta | None = No
 
     Raises VectorFileError.
     """
-    reader = VectorReader(stream, layout, expected)
-    hasher = TreeHasher(layout, reader.meta.kind.dtype)
+    return tree_of_file(VectorReader(stream, layout, expected))
+
+
+def read_masked(
+    stream: BinaryIO, layout: Layout, expected: VectorMeta, seal_bytes: int
+) -> tuple[ChunkTree, bytes]:
+    """Compute the tree of a masked update's values in constant memory, and return it and the seal.
+
+    Raises VectorFileError.
+    """
+    reader = VectorReader(stream, layout, expected, seal_bytes=seal_bytes)
+    return tree_of_file(reader), reader.seal
+
+
+def tree_of_file(reader: VectorReader) -> ChunkTree:
+    """Read all blocks of a file, and return the tree of its values. Raises VectorFileError."""
+    hasher = TreeHasher(reader.layout, reader.meta.kind.dtype)
     for block in reader.blocks():
         hasher.update(block)
     return hasher.finish()
@@ -194,29 +241,34 @@ def _data_bytes(layout: Layout, kind: VectorKind) -> int:
     return layout.parameters * kind.dtype.itemsize
 
 
-def _entries(layout: Layout, kind: VectorKind) -> dict[str, dict[str, Any]]:
-    width = kind.dtype.itemsize
+def _entries(layout: Layout, kind: VectorKind, seal_bytes: int) -> dict[str, dict[str, Any]]:
+    width, data_bytes = kind.dtype.itemsize, _data_bytes(layout, kind)
+    if kind is VectorKind.MASKED:
+        values = _entry(kind.safetensors_dtype, [layout.parameters], 0, data_bytes)
+        seal = _entry("U8", [seal_bytes], data_bytes, data_bytes + seal_bytes)
+        return {"masked": values, "seal": seal}
     return {
-        tensor.name: {
-            "dtype": kind.safetensors_dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": [tensor.start * width, tensor.stop * width],
-        }
-        for tensor in layout.tensors
+        t.name: _entry(kind.safetensors_dtype, list(t.shape), t.start * width, t.stop * width)
+        for t in layout.tensors
     }
 
 
-def _header(layout: Layout, meta: VectorMeta) -> bytes:
+def _entry(dtype: str, shape: list[int], start: int, stop: int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
+
+
+def _header(layout: Layout, meta: VectorMeta, seal_bytes: int) -> bytes:
     """Return the length field and the header, padded."""
-    header = {"__metadata__": meta.to_strings(), **_entries(layout, meta.kind)}
+    header = {"__metadata__": meta.to_strings(), **_entries(layout, meta.kind, seal_bytes)}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
-def _max_header_bytes(layout: Layout) -> int:
-    longest = VectorMeta(VectorKind.GLOBAL, 2**256 - 1, "0x" + "0" * 40, 2**64 - 1)
-    return len(_header(layout, longest))
+def _max_header_bytes(layout: Layout, seal_bytes: int) -> int:
+    kind = VectorKind.MASKED if seal_bytes else VectorKind.GLOBAL
+    longest = VectorMeta(kind, 2**256 - 1, "0x" + "0" * 40, 2**64 - 1)
+    return len(_header(layout, longest, seal_bytes))
 
 
 def _read_exactly(stream: BinaryIO, size: int) -> bytes:
@@ -229,9 +281,10 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _read_header(stream: BinaryIO, layout: Layout) -> VectorMeta:
+def _read_header(stream: BinaryIO, layout: Layout, seal_bytes: int) -> VectorMeta:
     length = _read_exactly(stream, LENGTH_BYTES)
-    size, limit = int.from_bytes(length, "little"), _max_header_bytes(layout) - LENGTH_BYTES
+    size = int.from_bytes(length, "little")
+    limit = _max_header_bytes(layout, seal_bytes) - LENGTH_BYTES
     if size > limit:
         raise VectorFileError(Defect.HEADER_LENGTH, f"{size} bytes, at most {limit} expected")
     text = _read_exactly(stream, size)
@@ -243,8 +296,10 @@ def _read_header(stream: BinaryIO, layout: Layout) -> VectorMeta:
     except (ValueError, KeyError, TypeError) as error:
         defect = Defect.METADATA if isinstance(error, KeyError) else Defect.HEADER
         raise VectorFileError(defect, "the header cannot be read") from error
-    if length + text != _header(layout, meta):
-        raise _difference(header, _entries(layout, meta.kind))
+    if (meta.kind is VectorKind.MASKED) != bool(seal_bytes):
+        raise VectorFileError(Defect.METADATA, f"a file of kind {meta.kind} was not expected")
+    if length + text != _header(layout, meta, seal_bytes):
+        raise _difference(header, _entries(layout, meta.kind, seal_bytes))
     return meta
 
 

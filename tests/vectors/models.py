@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from vectors import arithmetic
 from vectors.encoding import Json, hexed, some_address, some_int
-from vectors.trees import chunks, levels
+from vectors.trees import chunks, levels, masked_chunks
 
 INT16 = (-32_768, 32_767)
 INT32 = (-(2**31), 2**31 - 1)
@@ -162,20 +162,58 @@ def files() -> list[Json]:
             for (name, _, _), size in zip(TENSORS, (300, 3, 1), strict=True)
         ]
         data = file_bytes(kind, bits, chain, federation, number, tensors)
-        digest = hashlib.sha256(data).digest()
-        multihash = b32encode(bytes((1, 0x55, 0x12, 0x20)) + digest).decode().rstrip("=").lower()
         rows.append(
             {
                 "bytes": hexed(data),
                 "chainId": chain,
-                "cid": "b" + multihash,
+                "cid": raw_cid(data),
                 "federation": federation,
                 "kind": kind,
                 "manifest": manifest,
                 "root": hexed(levels(chunks(bits, tensors, DEPTH, packed=manifest == 1))[-1][0]),
                 "round": str(number),
-                "sha256": hexed(digest),
+                "sha256": hexed(hashlib.sha256(data).digest()),
                 "values": [value for values in tensors for value in values],
+            }
+        )
+    return rows
+
+
+def raw_cid(data: bytes) -> str:
+    """The CIDv1 of a block: raw, sha2-256, in base32."""
+    content = bytes((1, 0x55, 0x12, 0x20)) + hashlib.sha256(data).digest()
+    return "b" + b32encode(content).decode().rstrip("=").lower()
+
+
+def masked_files() -> list[Json]:
+    """Canonical files of masked updates; ``root`` is that of the values, without the seal."""
+    rows = []
+    for size, depth, seal_bytes, number in ((3, 0, 65, 1), (700, 4, 1000, 2**32 - 1)):
+        values = [some_int(f"masked file {i}", 0, 2**32 - 1) for i in range(size)]
+        seal = bytes(some_int(f"seal {i}", 0, 255) for i in range(seal_bytes))
+        federation = some_address("federation 1")
+        end = 4 * size
+        text = (
+            f'{{"__metadata__":{{"chainId":"31337","federation":"{federation}",'
+            f'"kind":"masked","round":"{number}"}},'
+            f'"masked":{{"dtype":"U32","shape":[{size}],"data_offsets":[0,{end}]}},'
+            f'"seal":{{"dtype":"U8","shape":[{seal_bytes}],'
+            f'"data_offsets":[{end},{end + seal_bytes}]}}}}'
+        ).encode()
+        text += b" " * (-len(text) % 8)
+        data = struct.pack("<Q", len(text)) + text
+        data += b"".join(v.to_bytes(4, "little") for v in values) + seal
+        rows.append(
+            {
+                "bytes": hexed(data),
+                "chainId": 31337,
+                "cid": raw_cid(data),
+                "depth": depth,
+                "federation": federation,
+                "root": hexed(levels(masked_chunks(values, depth))[-1][0]),
+                "round": str(number),
+                "seal": hexed(seal),
+                "values": values,
             }
         )
     return rows

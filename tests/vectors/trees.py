@@ -100,3 +100,53 @@ def zero_nodes() -> list[Json]:
             rows.append({"bits": bits, "height": height, "node": hexed(node)})
             node = keccak(node + node)
     return rows
+
+
+def masked_chunks(values: list[int], depth: int) -> list[bytes]:
+    """The chunks of masked values, of 64 little-endian uint32: zeros from the last value on."""
+    data = b"".join(v.to_bytes(4, "little") for v in values)
+    data += bytes(1024 * 2**depth - len(data))
+    return [data[i : i + 256] for i in range(0, len(data), 256)]
+
+
+def masked_models() -> list[tuple[list[int], int]]:
+    """(values, depth) of small masked updates: partial and unused chunks, extremes."""
+    made = []
+    for size, depth in ((3, 0), (256, 0), (257, 1), (700, 4)):
+        values = [some_int(f"masked {size} {i}", 0, 2**32 - 1) for i in range(size)]
+        values[:3] = [2**32 - 1, 2**31, 1]
+        made.append((values, depth))
+    return made
+
+
+def masked_vectors() -> list[Json]:
+    """Each ``depth`` is that of the model; the tree of masked values is two levels deeper."""
+    return [
+        {
+            "depth": depth,
+            "root": hexed(levels(masked_chunks(values, depth))[-1][0]),
+            "values": values,
+        }
+        for values, depth in masked_models()
+    ]
+
+
+def masked_proofs() -> list[Json]:
+    """Paths of single chunks; ``vector`` is the index of their row in ``maskedVectors``."""
+    rows = []
+    for vector, (values, depth) in enumerate(masked_models()):
+        leaves = masked_chunks(values, depth)
+        tree = levels(leaves)
+        rows += [
+            {
+                "chunk": hexed(leaves[index]),
+                "depth": depth,
+                "index": index,
+                "leaf": hexed(tree[0][index]),
+                "proof": [hexed(tree[h][index >> h ^ 1]) for h in range(depth + 2)],
+                "root": hexed(tree[-1][0]),
+                "vector": vector,
+            }
+            for index in sorted({0, (len(values) - 1) // 64, len(leaves) - 1})
+        ]
+    return rows

@@ -35,6 +35,14 @@ contract MaskedCaller {
         return Masked.checkSeed(claim, updates, seeds, number, hashes, bodyHash, valuesRoot);
     }
 
+    function openMasked(bytes calldata proof, uint256 coordinate, uint256 depth)
+        external
+        pure
+        returns (bytes32 root, uint256 value)
+    {
+        return Masked.openMasked(proof, coordinate, depth);
+    }
+
     function masksOf(bytes calldata seeds, uint256 coordinate) external pure returns (uint256) {
         return Masked.masksOf(seeds, coordinate);
     }
@@ -55,6 +63,20 @@ contract MaskedTest is GoldenTest, MaskedSceneTest {
     using Vectors for Vector;
 
     // Of the golden rows: what is read here.
+
+    struct ProofRow {
+        bytes chunk;
+        uint256 depth;
+        uint256 index;
+        bytes32[] proof;
+        uint256 vector;
+    }
+
+    struct VectorRow {
+        uint256 depth;
+        bytes32 root;
+        uint256[] values;
+    }
 
     struct SealRow {
         bytes body;
@@ -665,6 +687,31 @@ contract MaskedTest is GoldenTest, MaskedSceneTest {
             s.claim.seedsHash = keccak256(s.seeds);
             for (uint256 number = 0; number < row.seeds.length; ++number) {
                 assertFalse(_isWrong(s, number, row.head, keccak256(row.body), row.valuesRoot));
+            }
+        }
+    }
+
+    /// @dev At every position of each golden chunk, below a seal's hash.
+    function test_the_golden_proofs_of_masked_values() public view {
+        ProofRow[] memory rows = abi.decode(
+            _rows(
+                ".maskedProofs", "P(bytes chunk,uint256 depth,uint256 index,bytes32[] proof,uint256 vector)"
+            ),
+            (ProofRow[])
+        );
+        VectorRow[] memory vectors = abi.decode(
+            _rows(".maskedVectors", "V(uint256 depth,bytes32 root,uint256[] values)"), (VectorRow[])
+        );
+        bytes32 sealHash = keccak256("seal");
+        assertGt(rows.length, 8);
+        for (uint256 k = 0; k < rows.length; ++k) {
+            ProofRow memory row = rows[k];
+            bytes memory packed = abi.encodePacked(row.chunk, row.proof, sealHash);
+            uint256[] memory values = vectors[row.vector].values;
+            for (uint256 n = 64 * row.index; n < 64 * row.index + 64; ++n) {
+                (bytes32 root, uint256 value) = caller.openMasked(packed, n, row.depth);
+                assertEq(root, keccak256(abi.encode(vectors[row.vector].root, sealHash)));
+                assertEq(value, n < values.length ? values[n] : 0);
             }
         }
     }

@@ -15,7 +15,7 @@ from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, in_blocks,
 # The kernel ends within its second chunk, the bias within its first; "none" has no value.
 LAYOUT = Layout.of([("kernel", (20, 15), 0), ("none", (0,), 0), ("bias", (3,), 0)])
 FEDERATION = "0x" + "ab" * 20
-KINDS = list(VectorKind)
+KINDS = [VectorKind.GLOBAL, VectorKind.UPDATE]
 on_one_directory = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

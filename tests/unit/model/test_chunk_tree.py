@@ -211,3 +211,22 @@ def test_in_a_packed_layout_every_coordinate_below_the_number_of_values_is_a_val
     whole = layout_of([sum(tensor_sizes)])
     vector = vector_of(layout, "int16")
     assert tree_of(layout, vector).root == tree_of(whole, vector).root
+
+
+@given(st.integers(0, 2000), st.integers(0, 2), st.data())
+def test_the_tree_of_masked_values_has_chunks_of_64(
+    size: int, spare: int, data: st.DataObject
+) -> None:
+    layout = layout_of([size], layout_of([size]).depth + spare, packed=True)
+    vector = np.random.default_rng(size).integers(0, 2**32, size, np.uint32)
+    cuts = data.draw(st.lists(st.integers(0, size), max_size=6).map(sorted))
+    hasher = TreeHasher(layout, np.uint32)
+    for block in np.split(vector, cuts):
+        hasher.update(block)
+    tree = hasher.finish()
+    leaves = trees.masked_chunks(vector.tolist(), layout.depth)
+    for height, row in enumerate(trees.levels(leaves)):
+        assert [tree.node(height, i) for i in range(len(row))] == row
+    assert [chunk(layout, vector, i) for i in range(len(leaves))] == leaves
+    with pytest.raises(IndexError):
+        chunk(layout, vector, len(leaves))

@@ -36,6 +36,7 @@ from fl_orchestrator.model.vector_file import (
     VectorKind,
     VectorMeta,
     in_blocks,
+    read_masked,
     read_vector,
     write_vector,
 )
@@ -226,3 +227,40 @@ def test_a_file_is_the_golden_one(row: dict[str, Any]) -> None:
     read_meta, read = read_vector(io.BytesIO(unhex(row["bytes"])), layout, expected=meta)
     assert read_meta == meta
     assert read.tolist() == row["values"]
+
+
+def masked_of(row: dict[str, Any]) -> tuple[Layout, np.ndarray]:
+    layout = Layout.of([("w", [len(row["values"])], 0)], row["depth"], packed=True)
+    return layout, np.array(row["values"], np.uint32)
+
+
+@each("maskedVectors")
+def test_a_root_of_masked_values_is_the_golden_one(row: dict[str, Any]) -> None:
+    tree = tree_of(*masked_of(row))
+    assert (tree.root, tree.depth) == (unhex(row["root"]), row["depth"] + 2)
+
+
+@each("maskedProofs")
+def test_a_proof_of_masked_values_is_the_golden_one(row: dict[str, Any]) -> None:
+    layout, vector = masked_of(GOLDEN["maskedVectors"][row["vector"]])
+    tree, index = tree_of(layout, vector), row["index"]
+    data = chunk(layout, vector, index)
+    assert (data, tree.node(0, index)) == (unhex(row["chunk"]), unhex(row["leaf"]))
+    assert list(tree.proof(index)) == [unhex(sibling) for sibling in row["proof"]]
+    assert verify(unhex(row["root"]), row["depth"] + 2, index, data, tree.proof(index))
+
+
+@each("maskedFiles")
+def test_a_masked_file_is_the_golden_one(row: dict[str, Any]) -> None:
+    layout, vector = masked_of(row)
+    seal, data = unhex(row["seal"]), unhex(row["bytes"])
+    number = int(row["round"])
+    meta = VectorMeta(VectorKind.MASKED, row["chainId"], row["federation"], number)
+    stream = io.BytesIO()
+    tree = write_vector(stream, layout, meta, in_blocks(vector, 7), seal)
+    assert (stream.getvalue(), tree.root) == (data, unhex(row["root"]))
+    hasher = CidHasher()
+    hasher.update(data)
+    assert str(hasher.cid()) == row["cid"]
+    found, read = read_masked(io.BytesIO(data), layout, meta, len(seal))
+    assert (found.root, read) == (tree.root, seal)
