@@ -16,7 +16,6 @@ from fl_orchestrator.errors import KeyStoreError
 
 app = Noun("Make and list encrypted key files.")
 
-_CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DIRECTORY: Final = Path("~/.flo/keys")
 FileArgument = Annotated[Path, typer.Argument(help="The keystore file to write.")]
 
@@ -40,12 +39,14 @@ def import_(
 
     Example: flo keys import owner.json
     """
+    from fl_orchestrator.privacy.keys import CURVE_ORDER
+
     typed = ask_secret("Private key (64 hexadecimal digits)", "Pipe it in.")
     try:
         secret = bytes.fromhex(typed.strip().removeprefix("0x"))
     except ValueError:
         secret = b""
-    if len(secret) != 32 or not 0 < int.from_bytes(secret) < _CURVE_ORDER:
+    if len(secret) != 32 or not 0 < int.from_bytes(secret) < CURVE_ORDER:
         raise KeyStoreError("That is not a private key.", "It has 64 hexadecimal digits.")
     _save(file, secret, password_file, json_output)
 

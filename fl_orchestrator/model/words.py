@@ -9,6 +9,7 @@ from typing import Final
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.keccak import keccak256
 
+WORD_BYTES: Final = 32
 CID_TYPE: Final = b"Cid(bytes32 digest,uint8 codec)"
 _DOMAIN_TYPE: Final = (
     b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -24,13 +25,13 @@ def checked(value: int, bits: int) -> int:
 
 def uint(value: int, bits: int) -> bytes:
     """Return the word of an unsigned integer."""
-    return checked(value, bits).to_bytes(32, "big")
+    return checked(value, bits).to_bytes(WORD_BYTES, "big")
 
 
 def bytes32(value: bytes) -> bytes:
     """Return the word of 32 bytes."""
-    if len(value) != 32:
-        raise ValueError(f"expected 32 bytes, not {len(value)}")
+    if len(value) != WORD_BYTES:
+        raise ValueError(f"expected {WORD_BYTES} bytes, not {len(value)}")
     return value
 
 

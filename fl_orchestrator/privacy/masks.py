@@ -18,13 +18,15 @@ from fl_orchestrator.privacy.dealing import Dealing
 
 UInt32 = NDArray[np.uint32]
 
+#: The size of a seed.
+SEED_BYTES: Final = 32
 # A part of a block for one thread: to hand over less costs as much as it gains.
 _PART_VALUES: Final = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """The seeds whose streams are added, and those whose streams are subtracted; 32 bytes each."""
+    """The seeds whose streams are added, and those whose streams are subtracted."""
 
     added: tuple[bytes, ...] = field(repr=False)
     subtracted: tuple[bytes, ...] = field(repr=False)

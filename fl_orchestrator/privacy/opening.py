@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.model.keccak import keccak256
-from fl_orchestrator.privacy.masks import Masks
+from fl_orchestrator.privacy.masks import SEED_BYTES, Masks
 from fl_orchestrator.privacy.release import ReleasedPieces
 from fl_orchestrator.privacy.seal import Seal
 
@@ -83,11 +83,11 @@ class Opening:
         return Masks(tuple(added), tuple(subtracted))
 
     def _split(self, seeds: bytes) -> list[bytes]:
-        if len(seeds) != 32 * self.count:
+        if len(seeds) != SEED_BYTES * self.count:
             raise OpeningError(
-                f"The result has {len(seeds)} bytes of seeds, not {32 * self.count}."
+                f"The result has {len(seeds)} bytes of seeds, not {SEED_BYTES * self.count}."
             )
-        return [seeds[start : start + 32] for start in range(0, len(seeds), 32)]
+        return [seeds[i : i + SEED_BYTES] for i in range(0, len(seeds), SEED_BYTES)]
 
 
 def seeds_hash(seeds: bytes) -> bytes:

@@ -7,16 +7,17 @@ believed where the path leads to the root in the seal of k.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from fl_orchestrator.model.chunk_tree import root_from_proof
 from fl_orchestrator.model.keccak import keccak256
+from fl_orchestrator.model.words import WORD_BYTES
 from fl_orchestrator.privacy.context import RoundContext
 from fl_orchestrator.privacy.dealing import all_pieces, xor
 from fl_orchestrator.privacy.label_tree import LabelTree, label_depth
 from fl_orchestrator.privacy.seal import Seal
 
-_WORD = 32
-_KEY_BYTES = 3
+_KEY_BYTES: Final = 3
 
 
 def indices(members: int) -> tuple[int, ...]:
@@ -48,7 +49,7 @@ def labels_for_expulsion(locked: int, expelled: int) -> Iterator[tuple[int, int]
 
 def record_bytes(size: int) -> int:
     """Return the size of one record in a round with this many commits."""
-    return _KEY_BYTES + _WORD * (1 + label_depth(size))
+    return _KEY_BYTES + WORD_BYTES * (1 + label_depth(size))
 
 
 def max_release_bytes(context: RoundContext, locked: int, position: int) -> int:
@@ -124,7 +125,7 @@ class ReleasedPieces:
             return False
         if a >= len(self._context.sets) or label >= self._context.size:
             return False
-        piece, *path = (rest[i : i + _WORD] for i in range(0, len(rest), _WORD))
+        piece, *path = (rest[i : i + WORD_BYTES] for i in range(0, len(rest), WORD_BYTES))
         if root_from_proof(keccak256(piece), label, path) != self._seals[k].roots[a]:
             return False
         self._pieces[k, a, label] = piece

@@ -7,18 +7,15 @@ numbers of commits and seats, so it is known before anything is read.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.digests import ZERO_HASH
 from fl_orchestrator.model.keccak import keccak256
-from fl_orchestrator.model.words import hash_words
+from fl_orchestrator.model.words import WORD_BYTES, hash_words
 from fl_orchestrator.privacy.context import RoundContext
 from fl_orchestrator.privacy.dealing import Dealing, all_pieces, xor
 from fl_orchestrator.privacy.keys import Label, agree, derive, is_public_key, public_key
 from fl_orchestrator.privacy.label_tree import LabelTree
-
-_WORD: Final = 32
 
 
 class SealError(ContentError):
@@ -67,7 +64,7 @@ def masked_root(values_root: bytes, seal_hash: bytes) -> bytes:
 def seal_bytes(context: RoundContext) -> int:
     """Return the size of every seal of a round, in bytes."""
     shares = sum(len(context.held_by(position)) for position in range(len(context.seats)))
-    return _WORD * (2 * context.size + 1 + len(context.sets) + shares)
+    return WORD_BYTES * (2 * context.size + 1 + len(context.sets) + shares)
 
 
 def make_seal(context: RoundContext, dealing: Dealing) -> Seal:
@@ -136,7 +133,7 @@ def _encrypted(key: bytes, shares: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _words(data: bytes) -> Iterator[bytes]:
-    return (data[start : start + _WORD] for start in range(0, len(data), _WORD))
+    return (data[start : start + WORD_BYTES] for start in range(0, len(data), WORD_BYTES))
 
 
 def _take(words: Iterator[bytes], count: int) -> tuple[bytes, ...]:

@@ -17,6 +17,7 @@ from fl_orchestrator.model.protocol import (
     MAX_UPDATES,
     MAX_WEIGHT,
 )
+from fl_orchestrator.privacy.masks import SEED_BYTES
 
 IN_PYTHON = {
     "BPS": BPS,
@@ -27,6 +28,7 @@ IN_PYTHON = {
     "FRACTION_BITS_LIMIT": STATE_FRACTION_BITS,
     "LEVELS_PER_ANSWER": LEVELS_PER_ANSWER,
     "MAX_WEIGHT": MAX_WEIGHT,
+    "SEED_BYTES": SEED_BYTES,
     "SEATS": MAX_AGGREGATORS,
     "STATE_FRACTION_BITS": STATE_FRACTION_BITS,
     "UPDATES_LIMIT": MAX_UPDATES,
