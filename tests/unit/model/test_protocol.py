@@ -8,7 +8,7 @@ from pathlib import Path
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.content.cid import DAG_PB, RAW
 from fl_orchestrator.model.dispute_proof import LEVELS_PER_ANSWER
-from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH
+from fl_orchestrator.model.layout import CHUNK_VALUES, MASKED_CHUNK_VALUES, MAX_DEPTH
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
 from fl_orchestrator.model.protocol import (
     BPS,
@@ -26,6 +26,9 @@ IN_PYTHON = {
     "CODEC_RAW": RAW,
     "DEPTH_LIMIT": MAX_DEPTH,
     "FRACTION_BITS_LIMIT": STATE_FRACTION_BITS,
+    "LEAF_BYTES": 4 * MASKED_CHUNK_VALUES,
+    "LEAF_LEVELS": (CHUNK_VALUES // MASKED_CHUNK_VALUES).bit_length() - 1,
+    "LEAF_VALUES": MASKED_CHUNK_VALUES,
     "LEVELS_PER_ANSWER": LEVELS_PER_ANSWER,
     "MAX_WEIGHT": MAX_WEIGHT,
     "SEED_BYTES": SEED_BYTES,
