@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from fl_orchestrator.model.keccak import hash_pairs, hash_rows
+from fl_orchestrator.model.chunk_tree import tree_of
+from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.privacy.context import Commit, RoundContext, Seat
 from fl_orchestrator.privacy.dealing import Dealing, deal
@@ -45,7 +46,6 @@ from fl_orchestrator.privacy.seal import Seal, make_seal, masked_root, parse_sea
 from fl_orchestrator.privacy.unmask import steps, sums
 
 ROUND: Final = 3
-LEAF_VALUES: Final = 64
 STEP_LIMIT: Final = 32_767
 DROPPED: Final = 2
 # key, label, goal
@@ -97,14 +97,8 @@ class Update:
 
 
 def values_root(values: UInt32) -> bytes:
-    """The root over leaves of 64 values; zeros fill the tree up to a power of two."""
-    leaves = -(-values.size // LEAF_VALUES)
-    padded = np.zeros(LEAF_VALUES << (leaves - 1).bit_length(), "<u4")
-    padded[: values.size] = values
-    level = hash_rows(padded.view(np.uint8).reshape(-1, 4 * LEAF_VALUES))
-    while len(level) > 1:
-        level = hash_pairs(level)
-    return level.tobytes()
+    """The root of masked values, which are one tensor."""
+    return tree_of(Layout.of([("w", (values.size,), 0)], packed=True), values).root
 
 
 def party(federation: Federation, index: int, update: NDArray[np.int16]) -> Update:
