@@ -113,11 +113,17 @@ class Contract:
 
     def block_hash(self, number: int) -> bytes | None:
         """The hash of a block; None when the node has no such block."""
+        found = self.block(number)
+        return None if found is None else found[0]
+
+    def block(self, number: int) -> tuple[bytes, int] | None:
+        """The hash and the timestamp of a block; None when the node has no such block."""
         with self.reverts.translated():
             try:
-                return bytes(self.web3.eth.get_block(number)["hash"])
+                block = self.web3.eth.get_block(number)
             except BlockNotFound:
                 return None
+            return bytes(block["hash"]), int(block["timestamp"])
 
     def _events(
         self,

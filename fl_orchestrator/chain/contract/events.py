@@ -29,6 +29,8 @@ from fl_orchestrator.model.dispute_proof import (
 # Read this many blocks a second time, together with the next ones: behind a load balancer, a node
 # that is not yet at the last block may return no events instead of an error.
 _READ_AGAIN: Final = 16
+# What no content hashes to, as it is too short.
+_NO_HASH: Final = b""
 # Keep this many searches separate, so that a reorg discards only those whose blocks it replaced.
 _KEPT_SEARCHES: Final = 128
 
@@ -76,6 +78,7 @@ class RoundIndex:
         self._answers: dict[int, Answered] = {}
         self._frauds: dict[bytes, FraudProven] = {}
         self._revocations: dict[int, RoundRevoked] = {}
+        self._confirmed: set[int] = set()
 
     def search_to(self, block_number: int) -> bool:
         """Read the events up to and including a block.
@@ -103,14 +106,15 @@ class RoundIndex:
 
     def _read_new(self, block_number: int) -> None:
         # Read the block hash before the logs, so that the next call detects a reorg in between.
-        block_hash = self._federation.block_hash(block_number)
+        block = self._federation.block(block_number)
         self._forget_replaced()
-        if block_hash is not None and block_number > self._last_block:
+        if block is not None and block_number > self._last_block:
             first = max(self._from_block, self._last_block + 1 - _READ_AGAIN)
             found = self._federation.round_events(first, block_number)
             self._take(found)
             self._check(found)
-            self._searches.append(_Search(block_number, block_hash, found))
+            self._require_all_demands(block[1])
+            self._searches.append(_Search(block_number, block[0], found))
             if len(self._searches) > 2 * _KEPT_SEARCHES:
                 self._searches[:_KEPT_SEARCHES] = [_merged(self._searches[:_KEPT_SEARCHES])]
 
@@ -161,24 +165,52 @@ class RoundIndex:
         if demand is None or demand.round != answer.round:
             raise UntrueEvents(f"an answer is to a demand {answer.id}, which nobody made")
         shown = shown_content_hash(demand.level, answer.content)
-        if shown is None or shown != self._demanded_hash(demand, shown):
+        right = self._demanded_hash(demand)
+        if shown is None or (right is not None and shown != right):
             raise UntrueEvents(f"the answer to demand {answer.id} is not of the round's model")
+        if right is None and answer.id not in self._confirmed:
+            self._confirm(answer)
 
-    def _demanded_hash(self, demand: Demanded, otherwise: bytes) -> bytes | None:
-        """The hash of the demanded node if it is known from events, else ``otherwise``.
+    def _demanded_hash(self, demand: Demanded) -> bytes | None:
+        """The hash of the demanded node; None if no event tells it.
 
-        None if a previous answer should show it, but does not.
+        It is no hash if a previous answer should show it, but does not.
         """
         if demand.previous:
             above, parent = self._demands[demand.previous], self._answers.get(demand.previous)
             if parent is None:
-                return None
+                return _NO_HASH
             shown = Answer(above.level, above.index, parent.content)
-            return shown_node(shown, demand.level, demand.index)
+            return shown_node(shown, demand.level, demand.index) or _NO_HASH
         accepted = self._results.get(self._accepted.get(demand.round, b""))
         if accepted is None or demand.level != self._federation.params().depth:
-            return otherwise
+            return None
         return accepted.global_root
+
+    def _confirm(self, answer: Answered) -> None:
+        """Raise UntrueEvents unless the contract has an answer whose content no event confirms.
+
+        Nobody answers a demand that seems to be answered, and then its result is convicted.
+        """
+        demand = self._federation.demand_by_id(answer.id)
+        if demand is not None and demand.answerer != answer.answerer:
+            raise UntrueEvents(f"the contract has no answer by {answer.answerer} to {answer.id}")
+        self._confirmed.add(answer.id)
+
+    def _require_all_demands(self, timestamp: int) -> None:
+        """Raise UntrueEvents if a demand made before then is not among the events.
+
+        The ids of demands have no gap, so the contract must not have the next one.
+        """
+        number = len(self._demands) + 1
+        if self._demands and max(self._demands) >= number:
+            raise UntrueEvents("there are later demands, but not all earlier ones")
+        demand = self._federation.demand_by_id(number)
+        # It may be newer than the last block that was searched, which may even have its timestamp.
+        # An answer only makes it look newer.
+        answer_period = self._federation.params().answer_period
+        if demand is not None and demand.until - answer_period < timestamp:
+            raise UntrueEvents(f"demand {number}, which the contract has, is missing")
 
     def accepted(self, round_number: int, block_number: int) -> AcceptedRound:
         """The accepted result and the reveals of a round, read up to ``block_number`` if needed.

@@ -11,6 +11,7 @@ from support.observations import SOME_CID
 
 from fl_orchestrator.chain.contract import events
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import (
     Answered,
     Demanded,
@@ -42,10 +43,12 @@ class Node:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
         self.hidden: set[str] = set()
+        self.unlogged: set[int] = set()
         self.forks: list[int] = []
         self.lost: range = range(0)
         self.head = 1000
         self.during: Callable[[], None] = lambda: None
+        self.answerer = ACCOUNT
 
     def reorganise(self, fork: int) -> None:
         """Replace the blocks above one by others, in which nothing has happened so far."""
@@ -57,11 +60,24 @@ class Node:
         branch = sum(number > fork for fork in self.forks)
         return f"{number} {branch}".encode() if number <= self.head else None
 
+    def block(self, number: int) -> tuple[bytes, int] | None:
+        """A block's timestamp is its number."""
+        block_hash = self.block_hash(number)
+        return None if block_hash is None else (block_hash, number)
+
+    def demand_by_id(self, number: int) -> Any:
+        """What a call finds, also of the demands that are ``unlogged``."""
+        blocks = () if "demands" in self.hidden else DEMANDS
+        for block, made in blocks:
+            if made.id == number and block not in self.lost:
+                return SimpleNamespace(answerer=self.answerer, until=block + ANSWER_PERIOD)
+        return None
+
     def believed(self, read: Callable[[], None]) -> None:
         read()
 
     def params(self) -> Any:
-        return SimpleNamespace(depth=21)
+        return SimpleNamespace(depth=21, answer_period=ANSWER_PERIOD)
 
     def round_events(self, first: int, last: int) -> RoundEvents:
         self.asked.append((first, last))
@@ -85,7 +101,7 @@ class Node:
                 "updates", (11, update(1)), (21, update(2)), (21, update(2, 1)), (31, update(3))
             ),
             dict(between("digests", (12, (1, b"one")), (22, (2, b"two")), (32, (3, b"three")))),
-            between("demands", (23, demand(1, 23)), (24, demand(2, 24)), (33, demand(3, 33, 3))),
+            [d for d in between("demands", *DEMANDS) if d.id not in self.unlogged],
             between("answers", (25, ANSWER)),
             between("frauds", (26, FRAUD)),
             between("revocations", (26, REVOCATION)),
@@ -104,6 +120,8 @@ def demand(number: int, block: int, round_number: int = 2) -> Demanded:
     return Demanded(round_number, number, ACCOUNT, 6, 0, 0, 10, 100, block)
 
 
+DEMANDS = ((23, demand(1, 23)), (24, demand(2, 24)), (33, demand(3, 33, 3)))
+ANSWER_PERIOD = 50
 ANSWER = Answered(2, 1, ACCOUNT, b"\5" * 32 * 64, 25)
 FRAUD = FraudProven(2, b"two", ACCOUNT, 26)
 REVOCATION = RoundRevoked(2, 2, 26)
@@ -175,6 +193,38 @@ def test_demands_and_their_answers_are_listed() -> None:
     index.search_to(25)
     assert dict(index.answers) == {1: ANSWER}
     assert dict(index.demands) == {1: demand(1, 23), 2: demand(2, 24)}
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_demand_that_the_node_does_not_list_is_noticed(number: int) -> None:
+    """Nobody would answer it: then its result is convicted, and honest signers are slashed."""
+    node = Node()
+    node.unlogged.add(number)
+    index = index_of(node)
+    with pytest.raises(UntrueEvents, match="demand"):
+        index.search_to(40)
+    assert not index.results, "nothing of such a node is kept"
+    node.unlogged.clear()
+    index.search_to(40)
+    assert list(index.demands) == [1, 2, 3]
+
+
+def test_a_demand_that_is_newer_than_what_was_searched_is_not_missing() -> None:
+    node = Node()
+    index = index_of(node)
+    index.search_to(23)
+    assert list(index.demands) == [1]
+    node.unlogged.add(2)
+    index.search_to(24)  # a demand of the next block may have the same timestamp
+    with pytest.raises(UntrueEvents):
+        index.search_to(25)
+
+
+def test_an_answer_that_no_event_confirms_has_to_be_in_the_contract_too() -> None:
+    node = Node()
+    node.answerer = "0x" + "22" * 20
+    with pytest.raises(UntrueEvents, match="no answer by"):
+        index_of(node).search_to(40)
 
 
 def test_a_revoked_round_is_told_from_the_one_that_takes_its_height() -> None:
