@@ -344,6 +344,12 @@ contract MaskedTest is GoldenTest, MaskedSceneTest {
         assertEq(expected, s.base.at(s.rules.parameters));
         _falsify(s, s.rules.parameters, 1);
         _expectWrong(s, s.rules.parameters);
+        // A sum of 1 would be a step of 1 for so light an update.
+        s = _scene(_rules(), "light", 1, new uint256[](1), 1);
+        s.weights[0] = 1;
+        _plantHonest(s, s.rules.parameters);
+        _seal(s);
+        _expectRight(s, s.rules.parameters);
     }
 
     function test_Recompute_RevertWhen_ItIsPaddingWithProofsOfTheUpdates() public {
