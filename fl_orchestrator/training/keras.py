@@ -17,7 +17,8 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 from fl_orchestrator.errors import TrainingError
 from fl_orchestrator.training.architecture import architecture_of
 from fl_orchestrator.training.data import Indices, Labels, Rows
+from fl_orchestrator.training.keras_gradients import Graphs, KerasDescent, require_rows_apart, trace
 from fl_orchestrator.training.trainer import (
     BadTrainingConfig,
     BadWeights,
@@ -121,6 +123,7 @@ class KerasModel:
             variable for variable in self.model.variables if "seed_generator" in variable.path
         ]
         self._graphs: dict[tuple[str, tuple[int, ...]], tuple[Any, Any]] = {}
+        self._gradients: dict[tuple[str, tuple[int, ...]], Graphs] = {}
 
     def _weights(self) -> list[FloatArray]:
         return [np.array(variable.numpy(), np.float32) for variable in self._variables]
@@ -152,16 +155,23 @@ class KerasModel:
             self._graphs[kind] = self._trace(rows.y)
         return self._graphs[kind]
 
+    def _signature(self, labels: Labels) -> list[Any]:
+        """The types of features and labels."""
+        spec = self.tensorflow.TensorSpec
+        inputs = [spec((None, *i.shape[1:]), "float32") for i in self.model.inputs]
+        return [
+            inputs if len(inputs) > 1 else inputs[0],
+            spec((None, *labels.shape[1:]), labels.dtype),
+        ]
+
     def _trace(self, labels: Labels) -> tuple[Any, Any]:
         """Build the graphs for training and testing; inputs: features, labels, order, bounds.
 
         Batch i is `order[bounds[i] : bounds[i + 1]]`.
         """
         tf, model = self.tensorflow, self.model
-        inputs = [tf.TensorSpec((None, *i.shape[1:]), tf.float32) for i in model.inputs]
         signature = [
-            inputs if len(inputs) > 1 else inputs[0],
-            tf.TensorSpec((None, *labels.shape[1:]), labels.dtype),
+            *self._signature(labels),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((None,), tf.int32),
         ]
@@ -191,15 +201,36 @@ class KerasModel:
         self._check(settings)
         with self.lock:
             graph, _ = self._graphs_for(rows)
-            self._set_weights(weights)
-            self._reset_optimizer()
-            if not self._has_schedule():
-                self.model.optimizer.learning_rate = settings.learning_rate
-            for number, state in enumerate(self._random_states):
-                words = settings.seed % 2**32, (settings.seed >> 32) + number
-                state.assign([word % 2**32 for word in words])
+            self._begin(weights, settings)
             metrics = self._run(graph, rows, settings.batches(len(rows)))
             return self._weights(), metrics
+
+    @contextmanager
+    def descent(
+        self, weights: list[FloatArray], rows: Rows, settings: Settings
+    ) -> Iterator[KerasDescent]:
+        """Train by single gradients (see `dp_sgd.Descending`)."""
+        self._check(settings)
+        with self.lock:
+            self._graphs_for(rows)  # refuses labels that do not fit
+            kind = (rows.y.dtype.name, rows.y.shape[1:])
+            if kind not in self._gradients:
+                signature = self._signature(rows.y)
+                self._gradients[kind] = trace(self.tensorflow, self.model, signature)
+            self._begin(weights, settings)
+            trainable = {id(variable) for variable in self.model.trainable_variables}
+            trained = [id(variable) in trainable for variable in self._variables]
+            graphs, tensors_of = self._gradients[kind], self._tensors_of
+            yield KerasDescent(graphs, rows, tensors_of, trained, weights, self._weights)
+
+    def _begin(self, weights: list[FloatArray], settings: Settings) -> None:
+        self._set_weights(weights)
+        self._reset_optimizer()
+        if not self._has_schedule():
+            self.model.optimizer.learning_rate = settings.learning_rate
+        for number, state in enumerate(self._random_states):
+            words = settings.seed % 2**32, (settings.seed >> 32) + number
+            state.assign([word % 2**32 for word in words])
 
     def test(self, weights: list[FloatArray], rows: Rows) -> tuple[float, Metrics]:
         """Return the mean loss and the metrics of `weights` over `rows`."""
@@ -311,6 +342,19 @@ class KerasTrainer:
         """
         loss, metrics = self.keras_model.test(weights, self._test)
         return loss, len(self._test), metrics
+
+    def require_rows_apart(self) -> None:
+        """Raise CannotProtect if DP-SGD is not defined for the model."""
+        require_rows_apart(self.keras_model.tensorflow.keras, self.keras_model.model)
+
+    def row_count(self) -> int:
+        return len(self._rows)
+
+    def descent(
+        self, weights: list[FloatArray], settings: Settings
+    ) -> AbstractContextManager[KerasDescent]:
+        """Train by single gradients; raises what `fit` does."""
+        return self.keras_model.descent(weights, self._rows, settings)
 
     def initial_weights(self) -> dict[str, FloatArray]:
         """The initial weights of the model, by their names."""

@@ -23,6 +23,7 @@ import numpy as np
 import structlog
 
 from fl_orchestrator.errors import FloError, InputError, TrainingError
+from fl_orchestrator.training.dp_sgd import PrivateTrainer, Protection
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
 
 if TYPE_CHECKING:
@@ -180,6 +181,15 @@ class CheckedTrainer:
                 f"The trainer's model has {len(own)} tensors, the federation's {len(tensors)}.",
                 "Build the model that the manifest describes.",
             )
+
+    def private(self, protection: Protection) -> tuple[PrivateTrainer, CheckedTrainer]:
+        """Train with record-level privacy: the DP-SGD of this trainer, and its checked form.
+
+        Raises:
+            CannotProtect: the trainer, or its model, does not allow it.
+        """
+        private = PrivateTrainer(self._trainer, protection)
+        return private, CheckedTrainer(private, self._source)
 
     @property
     def keras_model(self) -> KerasModel | None:

@@ -82,6 +82,18 @@ class NumpyLogistic:
         accuracy = (log_odds.argmax(axis=1) == self._test.y).mean()
         return float(loss), len(self._test), {"accuracy": float(accuracy)}
 
+    def row_count(self) -> int:
+        return len(self._rows)
+
+    def row_gradients(
+        self, weights: list[NDArray[np.float64]], rows: NDArray[np.int64]
+    ) -> list[NDArray[np.float64]]:
+        """The gradient of each row's cross-entropy, for DP-SGD (see `dp_sgd.PerRow`)."""
+        batch = self._rows.take(rows)
+        slope = np.exp(_log_softmax(batch, *weights))
+        slope[np.arange(len(batch)), batch.y] -= 1.0
+        return [np.einsum("nf,nc->nfc", batch.x, slope), slope]
+
     def initial_weights(self) -> dict[str, FloatArray]:
         """Zeros: the loss is convex, so the start carries no information."""
         return {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in self.tensors}
