@@ -61,6 +61,7 @@ def _known_here(home: Path) -> dict[str, object]:
     if not home.exists():
         return {}
     from fl_orchestrator.roles.party.adoption import in_use, last_evaluated
+    from fl_orchestrator.roles.party.spending import summary
 
     current, last = in_use(home) or {}, last_evaluated(home) or {}
     return {
@@ -68,6 +69,7 @@ def _known_here(home: Path) -> dict[str, object]:
         "model_in_use": current.get("file"),
         "model_in_use_round": current.get("round"),
         "refused": "; ".join(last.get("faults", [])) or None,
+        **summary(home),
     }
 
 

@@ -20,6 +20,14 @@ from fl_orchestrator.cli.console import (
     say,
 )
 from fl_orchestrator.cli.following import phase_ends_in
+from fl_orchestrator.cli.roles.protection import (
+    BudgetOption,
+    Choice,
+    ClipOption,
+    DeltaOption,
+    NoiseOption,
+    Protected,
+)
 from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite, show_done
 from fl_orchestrator.cli.roles.submission import NotTakingPart
 from fl_orchestrator.cli.site import Account, expanded, with_options
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.party.party import Party
     from fl_orchestrator.service.metrics import Metrics
     from fl_orchestrator.training.loading import CheckedTrainer
+    from fl_orchestrator.training.trainer import Trainer
 
 #: In a party's directory while it is paused.
 PAUSED: Final = "paused"
@@ -68,6 +77,10 @@ def run(
         int | None,
         typer.Option(min=0, help="The seed of the training. Default: random."),
     ] = None,
+    privacy_budget: BudgetOption = None,
+    delta: DeltaOption = None,
+    noise_multiplier: NoiseOption = None,
+    clip_norm: ClipOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Take part in every round that this account is drawn in, until stopped.
@@ -77,6 +90,9 @@ def run(
     bound raises an alert in the log and is not adopted, although the next rounds start from it.
     Survives outages of the node, the store and the relay. Safe to kill and to start again.
 
+    With --privacy-budget it trains with DP-SGD: whoever sees all its updates learns little about
+    any one row (docs/privacy.md). What is spent stays in this role's directory, for all its rounds.
+
     Example: flo party run --trainer my_trainer.py:make_trainer --alert-below accuracy=0.7
     """
     from fl_orchestrator.roles.party.adoption import Bound
@@ -85,9 +101,10 @@ def run(
     bounds = Bound.parse(alert_below, above=False) + Bound.parse(alert_above, above=True)
     if current is not None and current.suffix not in _SUFFIXES:
         raise InputError(f"{current} has an unknown suffix.", f"Use {' or '.join(_SUFFIXES)}.")
+    choice = Choice.of(privacy_budget, delta, noise_multiplier, clip_norm)
     with interruptible(SAFE_TO_STOP):
         with _logged_in_part(site.home), loading(trainer) as (loaded, _):
-            pass
+            protected = choice.applied(loaded)
         with site.running("party") as process:
             with _logged_in_part(process.home):
                 manifest = _manifest_for(loaded, process)
@@ -99,7 +116,8 @@ def run(
                     process.chain, process.store, process.home / "kept-as-party.json"
                 ),
             )
-            party = _party(context, loaded, seed, site.confirmations)
+            trains = _guarded(protected, loaded, context, process.metrics)
+            party = _party(context, trains, seed, site.confirmations)
             adopter = _adopter(context, process.metrics, loaded, current, bounds)
             done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
     show_done(done, json_output)
@@ -149,7 +167,19 @@ def _require_registered(process: Process, site: ServiceSite) -> None:
         err.print("[yellow]Paused:[/] this party reveals, but does not commit.", soft_wrap=True)
 
 
-def _party(context: Context, loaded: CheckedTrainer, seed: int | None, confirmations: int) -> Party:
+def _guarded(
+    protected: Protected | None, loaded: CheckedTrainer, context: Context, metrics: Metrics
+) -> Trainer:
+    """The trainer within its privacy budget, if there is one. Raises Unprotected."""
+    from fl_orchestrator.roles.party.spending import require_no_budget
+
+    if protected is not None:
+        return protected.guarded(context, metrics)
+    require_no_budget(context.home)
+    return loaded
+
+
+def _party(context: Context, trainer: Trainer, seed: int | None, confirmations: int) -> Party:
     from fl_orchestrator.roles.party.party import Party, PartySettings
 
     settings = PartySettings(
@@ -157,7 +187,7 @@ def _party(context: Context, loaded: CheckedTrainer, seed: int | None, confirmat
         confirmations=confirmations,
         paused=(context.home / PAUSED).exists,
     )
-    return Party(context, loaded, settings)
+    return Party(context, trainer, settings)
 
 
 def _adopter(

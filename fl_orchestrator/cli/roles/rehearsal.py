@@ -21,6 +21,14 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.roles.protection import (
+    BudgetOption,
+    Choice,
+    ClipOption,
+    DeltaOption,
+    NoiseOption,
+    spent_in,
+)
 from fl_orchestrator.cli.site import Site, with_options
 from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError, TrainingError
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.model.manifest import Manifest
     from fl_orchestrator.model.vector_file import VectorMeta
     from fl_orchestrator.roles.party.rehearsal import Rehearsal
+    from fl_orchestrator.roles.party.spending import Spent
     from fl_orchestrator.training.loading import CheckedTrainer
 
 
@@ -62,6 +71,10 @@ def check(
     output: Annotated[
         Path | None, typer.Option(help="Write the update file here, to inspect it.")
     ] = None,
+    privacy_budget: BudgetOption = None,
+    delta: DeltaOption = None,
+    noise_multiplier: NoiseOption = None,
+    clip_norm: ClipOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Rehearse one round on the real data. Nothing is sent, nothing leaves this machine.
@@ -73,12 +86,14 @@ def check(
 
     Example: flo party check --trainer my_trainer.py:make_trainer --manifest manifest.json
     """
+    choice = Choice.of(privacy_budget, delta, noise_multiplier, clip_norm)
     with interruptible("Nothing was sent."), tempfile.TemporaryDirectory() as workspace:
         from fl_orchestrator.model.fixed_point import float_view
         from fl_orchestrator.roles.party import rehearsal
         from fl_orchestrator.training.trainer import WeightSpec
 
         with loading(trainer) as (loaded, status):
+            protected = choice.applied(loaded)
             start = (
                 _from_federation(site, Path(workspace))
                 if manifest is None
@@ -86,23 +101,36 @@ def check(
             )
             tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in start.manifest.tensors]
             loaded.require_model(tensors, start.manifest.architecture)
+            trains = loaded if protected is None else protected.checked
+            spent = _spent_here(site) if manifest is None and protected is not None else None
             status.update("Training …")
             config = rehearsal.training_config(start.manifest, 0)
             base = float_view(start.manifest.layout, start.state)
-            training = rehearsal.train(loaded, base, config)
+            training = rehearsal.train(trains, base, config)
             file = output or Path(workspace) / "update.safetensors"
             done = rehearsal.rehearse(
                 loaded, start.manifest, start.state, training, start.meta, file
             )
     if json_output:
-        print_json(_as_json(start, done))
+        privacy = protected and {"privacy": protected.as_json(start.manifest, spent)}
+        print_json({**_as_json(start, done), **(privacy or {})})
     else:
         say(f"A rehearsal of one round, from {start.words}. Nothing was sent.\n")
         show_training(start.manifest, done)
+        if protected is not None:
+            say("\nWhat rounds tell of any one row, at most (docs/privacy.md):")
+            print_pairs(protected.explained(start.manifest, spent))
         _show_what_leaves(start, done, output)
     warn_of(done)
     if any(finding.serious for finding in done.findings):
         raise typer.Exit(TrainingError.exit_code)
+
+
+def _spent_here(site: Site) -> Spent | None:
+    """What this party has spent, if the site has its key; the rehearsal itself spends nothing."""
+    if site.key is None:
+        return None
+    return spent_in(site.role_home(site.open_federation(), site.account()))
 
 
 def _from_federation(site: Site, workspace: Path) -> _Start:

@@ -47,6 +47,7 @@ def submit(
         from fl_orchestrator.roles.context import Context
         from fl_orchestrator.roles.manifests import fetch_manifest
         from fl_orchestrator.roles.party.party import Party, PartySettings
+        from fl_orchestrator.roles.party.spending import require_no_budget
         from fl_orchestrator.roles.retention import Retention
         from fl_orchestrator.training.trainer import WeightSpec
         from fl_orchestrator.training.weights_file import load_weights
@@ -59,6 +60,7 @@ def submit(
         sender = site.open_sender(chain)
         stack.enter_context(site.alone_with(chain, sender.address))
         home = site.role_home(chain, sender.address)
+        require_no_budget(home)
         context = Context(
             federation=chain,
             sender=sender,

@@ -249,3 +249,47 @@ def test_a_check_refuses_weights_that_do_not_fit_with_the_offset_that_would_do(
     check("--weights", "large.npz").refused(
         5, "'dense/kernel' has a weight of 1000", "offset of -3"
     )
+
+
+def described() -> None:
+    assert create("--output", "manifest.json").code == 0
+
+
+PRIVATE = ("party", "check", "--manifest", "manifest.json", "--trainer")
+
+
+def test_a_rehearsal_with_noise_says_what_rounds_tell_of_a_row() -> None:
+    described()
+    options = ("--privacy-budget", "3", "--delta", "1e-4", "--noise-multiplier", "4")
+    done = flo(*PRIVATE, "mine.py", *options, "--json")
+    assert done.code == 0, done.err
+    privacy = done.json["privacy"]
+    assert 0 < privacy["epsilon_of_a_round"] < privacy["epsilon_budget"] == 3
+    assert privacy["rounds_left"] >= 1
+    assert privacy["epsilon_spent"] is None
+    shown = flo(*PRIVATE, "mine.py", *options)
+    assert "What rounds tell of any one row, at most" in shown.out
+    assert "noise multiplier 4" in " ".join(shown.out.split())
+
+
+@pytest.mark.parametrize(
+    ("trainer", "options", "said"),
+    [
+        ("mine.py:Silent", ("--privacy-budget", "3"), "does not give the gradients of single rows"),
+        ("mine.py", ("--privacy-budget", "0"), "The privacy budget is 0.0."),
+        ("mine.py", ("--privacy-budget", "nan"), "The privacy budget is nan."),
+        ("mine.py", ("--privacy-budget", "3", "--delta", "1"), "Delta is 1.0."),
+        ("mine.py", ("--privacy-budget", "3", "--delta", "0.05"), "publish"),
+        ("mine.py", ("--privacy-budget", "3", "--noise-multiplier", "0"), "noise multiplier is 0"),
+        ("mine.py", ("--privacy-budget", "3", "--clip-norm", "-1"), "clip norm is -1"),
+        ("mine.py", ("--delta", "1e-5"), "--delta belongs to record-level privacy"),
+    ],
+)
+def test_privacy_that_cannot_be_had_is_refused_in_a_sentence(
+    trainer: str, options: tuple[str, ...], said: str
+) -> None:
+    described()
+    done = flo(*PRIVATE, trainer, *options)
+    assert done.code == 2
+    assert said in " ".join(done.err.split())
+    assert "Traceback" not in done.err
