@@ -183,11 +183,7 @@ class CheckedTrainer:
             )
 
     def private(self, protection: Protection) -> tuple[PrivateTrainer, CheckedTrainer]:
-        """Train with record-level privacy: the DP-SGD of this trainer, and its checked form.
-
-        Raises:
-            CannotProtect: the trainer, or its model, does not allow it.
-        """
+        """The DP-SGD of this trainer, and its checked form. Raises CannotProtect."""
         private = PrivateTrainer(self._trainer, protection)
         return private, CheckedTrainer(private, self._source)
 
@@ -385,10 +381,7 @@ def _text(error: BaseException) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """Convert a value to a number; None if that is impossible.
-
-    Accepts numbers of Python, NumPy or a framework, bools, and arrays with one element.
-    """
+    """A number, bool or array of one element as a float; None of anything else."""
     try:
         array = np.asarray(value)
         return float(array.reshape(())) if array.dtype.kind in "biuf" else None

@@ -102,7 +102,9 @@ def test_a_party_sits_out_beyond_its_budget(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["in training", "before the journal", "before the commit"])
-def test_a_kill_between_training_and_commit_loses_no_spending(tmp_path: Path, where: str) -> None:
+def test_a_kill_between_training_and_commit_loses_no_spending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     class Dies(NumpyLogistic):
         def row_gradients(self, weights: list[Any], rows: Any) -> list[Any]:
             raise Killed
@@ -115,9 +117,9 @@ def test_a_kill_between_training_and_commit_loses_no_spending(tmp_path: Path, wh
     dying = Dies(rows_of(0), 2) if where == "in training" else None
     party = party_of(federation, spending(home, dying))
     if where == "before the journal":
-        party.prepare = die  # type: ignore[method-assign]
+        monkeypatch.setattr(party, "prepare", die)
     if where == "before the commit":
-        party._commit = die  # type: ignore[method-assign]
+        monkeypatch.setattr(party, "_commit", die)
     federation.open_round()
     trained = spending(home)
     with pytest.raises(Killed):
