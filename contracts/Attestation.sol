@@ -11,26 +11,39 @@ import {Accepted, Aggregator, Current, Round, Tally} from "./Stored.sol";
 
 /// @title Attestation: aggregators sign a result; with more than 2/3 of their stake it is the next model
 abstract contract Attestation is Rounds, Rewards {
-    /// @inheritdoc IFederation
-    function attest(Result calldata result, Signature[] calldata signatures) external {
-        if (signatures.length == 0) revert EmptyBatch();
-        bytes32 digest = _resultDigest(result);
-        Tally memory tally = state.tallies[digest];
+    /// @dev Requires that a result can be attested. If nobody has signed it yet, the caller emits its proposal.
+    /// @return tally Who has signed it.
+    /// @return present The current round, unless the result was accepted already.
+    function _requireAttestable(Result calldata result, bytes32 digest)
+        internal
+        returns (Tally memory tally, Current memory present)
+    {
+        tally = state.tallies[digest];
         if (tally.fraudulent) revert FraudulentResult();
-        uint32 round = uint32(result.round);
         if (tally.accepted) {
+            uint32 round = uint32(result.round);
             if (!_isCanonical(round) || block.timestamp >= state.rounds[round].attestEnd) {
                 revert WrongPhase();
             }
-            _countSignatures(round, digest, tally, signatures);
         } else {
-            Current memory present = _requireCandidate(result);
-            if (tally.signers == 0) emit ResultProposed(round, digest, result);
-            _countSignatures(round, digest, tally, signatures);
-            if (3 * uint256(tally.stake) > 2 * uint256(state.rounds[round].aggregatorStake)) {
-                tally.accepted = true;
-                _accept(result, digest, present);
-            }
+            present = _requireCandidate(result);
+        }
+    }
+
+    /// @dev Counts the signatures, and accepts the result when it has enough. The arguments `tally` and `present` are
+    /// what {_requireAttestable} returned.
+    function _attest(
+        Result calldata result,
+        bytes32 digest,
+        Tally memory tally,
+        Current memory present,
+        Signature[] calldata signatures
+    ) internal {
+        uint32 round = uint32(result.round);
+        _countSignatures(round, digest, tally, signatures);
+        if (!tally.accepted && 3 * uint256(tally.stake) > 2 * uint256(state.rounds[round].aggregatorStake)) {
+            tally.accepted = true;
+            _accept(result, digest, present);
         }
         state.tallies[digest] = tally;
     }
@@ -42,11 +55,6 @@ abstract contract Attestation is Rounds, Rewards {
         if (height > _headHeight() || block.timestamp < _windowEnd(round)) revert NotFinalizable();
         state.treasury.finalHeight = height;
         emit RoundFinal(round, height);
-    }
-
-    /// @inheritdoc IFederation
-    function resultDigest(Result calldata result) external view returns (bytes32) {
-        return _resultDigest(result);
     }
 
     /// @inheritdoc IFederation

@@ -3,8 +3,7 @@ pragma solidity 0.8.30;
 
 import {Attestation} from "./Attestation.sol";
 import {IDisputes} from "./interfaces/IDisputes.sol";
-import {CountedUpdate, Result} from "./interfaces/IFederation.sol";
-import {Claim, DisputeLogic} from "./libraries/DisputeLogic.sol";
+import {DisputeLogic} from "./libraries/DisputeLogic.sol";
 
 /// @title Disputes: anybody can prove that a signed result is wrong; it is revoked, and its signers are slashed
 /// @notice The whole dispute game. Aggregators sign a result: "this model is the federation's rule, applied to
@@ -35,35 +34,9 @@ abstract contract Disputes is Attestation, IDisputes {
         emit ChallengeRegistered(hash, msg.sender);
     }
 
-    /// @inheritdoc IDisputes
-    function challenge(
-        Result calldata result,
-        CountedUpdate[] calldata updates,
-        uint256 coordinate,
-        bytes calldata proofs,
-        bytes32 salt
-    ) external {
-        bytes32 digest = _resultDigest(result);
-        uint256 registered =
-            state.registeredAt[keccak256(abi.encode(msg.sender, result.round, digest, coordinate, salt))];
-        // Exact comparison is safe: these are block numbers, and zero means that it was not registered.
-        // slither-disable-next-line incorrect-equality
-        if (registered == 0 || registered == block.number) revert ChallengeNotRegistered();
-        if (state.tallies[digest].signers == 0) revert UnknownResult();
-        // Before the proofs are read: whoever loses the race for the proof pays as little as possible.
-        if (state.tallies[digest].fraudulent) revert AlreadyFraudulent();
-        if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();
-
-        (int256 expected, int256 claimed) = DisputeLogic.recompute(
-            encodedParams,
-            Claim(result.baseRoot, result.included, result.globalRoot),
-            updates,
-            coordinate,
-            proofs
-        );
-        if (expected == claimed) revert NotFraud();
-        emit ChallengeProven(digest, coordinate, expected, claimed);
-        DisputeLogic.convict(state, encodedParams, uint32(result.round), digest, msg.sender);
+    /// @dev Convicts a result that is proven wrong. The sender is the challenger.
+    function _convict(uint64 round, bytes32 digest) internal {
+        DisputeLogic.convict(state, encodedParams, uint32(round), digest, msg.sender);
     }
 
     // ------------------------------------------------------------------ a withheld model
@@ -83,9 +56,9 @@ abstract contract Disputes is Attestation, IDisputes {
         DisputeLogic.answer(state, encodedParams, id, content, path);
     }
 
-    /// @inheritdoc IDisputes
-    function expire(uint256 id, Result calldata result) external {
-        DisputeLogic.expire(state, encodedParams, id, _resultDigest(result), result.round);
+    /// @dev Convicts the result with this digest, accepted in this round, if the demand was not answered in time.
+    function _expire(uint256 id, bytes32 digest, uint64 round) internal {
+        DisputeLogic.expire(state, encodedParams, id, digest, round);
     }
 
     /// @inheritdoc IDisputes

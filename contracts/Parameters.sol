@@ -4,7 +4,6 @@ pragma solidity 0.8.30;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {Cid, IFederation, Params} from "./interfaces/IFederation.sol";
-import {ChunkTree} from "./libraries/ChunkTree.sol";
 
 uint256 constant BPS = 10_000;
 
@@ -54,13 +53,12 @@ abstract contract Parameters is IFederation {
 
     /// @dev True for a consortium: every active party takes part in every round.
     bool internal immutable everybodyDrawn;
-    /// @dev The root of an update that is zero everywhere.
-    bytes32 internal immutable zeroRoot;
     /// @dev The time from a request to unbond to a withdrawal. It is at least `challengePeriod`, during which a
     /// result that was signed earlier may be challenged.
     uint256 internal immutable unbondDelay;
 
-    constructor(Params memory p) {
+    /// @param encoded The parameters, encoded; a private federation has more, which follow.
+    constructor(Params memory p, bytes memory encoded) {
         _validateSizes(p);
         _validatePeriods(p);
         _validateModel(p);
@@ -79,9 +77,8 @@ abstract contract Parameters is IFederation {
         reward = p.reward;
         aggregatorShareBps = p.aggregatorShareBps;
         unrevealedSlashBps = p.unrevealedSlashBps;
-        encodedParams = address(new Blob(abi.encode(p)));
+        encodedParams = address(new Blob(encoded));
         everybodyDrawn = p.maxParties <= p.participants;
-        zeroRoot = ChunkTree.zeroRoot(2, p.depth);
         unbondDelay = Math.max(p.unbondPeriod, p.challengePeriod);
     }
 
@@ -139,11 +136,11 @@ abstract contract Parameters is IFederation {
         _require(p.manifestDigest != 0, "manifestDigest");
     }
 
-    function _requirePeriod(uint256 period, string memory what) private pure {
+    function _requirePeriod(uint256 period, string memory what) internal pure {
         _require(0 < period && period <= PERIOD_LIMIT, what);
     }
 
-    function _require(bool condition, string memory what) private pure {
+    function _require(bool condition, string memory what) internal pure {
         if (!condition) revert InvalidParams(what);
     }
 }

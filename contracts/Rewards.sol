@@ -20,15 +20,14 @@ abstract contract Rewards is StakeAccounts {
         emit RewardsFunded(msg.sender, msg.value);
     }
 
-    /// @inheritdoc IFederation
-    function distribute(Result calldata result, CountedUpdate[] calldata updates) external {
-        bytes32 digest = _resultDigest(result);
+    /// @dev Credits the rewards of the final round in which the result with this digest was accepted.
+    function _distribute(Result calldata result, bytes32 digest, CountedUpdate[] calldata updates) internal {
         Tally storage tally = state.tallies[digest];
         if (!tally.accepted) revert UnknownResult();
         uint256 height = state.rounds[result.round].height;
         if (!_isCanonical(result.round) || height > state.treasury.finalHeight) revert NotFinal();
         if (state.history[height].distributed) revert AlreadyDistributed();
-        if (_updatesHash(updates) != result.updatesHash) revert UpdatesMismatch();
+        Shared.requireUpdates(updates, result.updatesHash);
 
         state.history[height].distributed = true;
         uint256 reserved = _reservedBy(height);
@@ -71,12 +70,6 @@ abstract contract Rewards is StakeAccounts {
     function _reservedBy(uint256 height) private view returns (uint96) {
         unchecked {
             return state.history[height].reservedSum - state.history[height - 1].reservedSum;
-        }
-    }
-
-    function _updatesHash(CountedUpdate[] calldata updates) internal pure returns (bytes32 hash) {
-        for (uint256 i = 0; i < updates.length; ++i) {
-            hash = _extendUpdatesHash(hash, updates[i].partyAndWeight, updates[i].root);
         }
     }
 

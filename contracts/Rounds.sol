@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IFederation, Phase, SignedCommit, Update} from "./interfaces/IFederation.sol";
+import {Cid, IFederation, Phase} from "./interfaces/IFederation.sol";
 import {Commit, CommitSlot} from "./libraries/CommitSlot.sol";
 import {Shared} from "./libraries/Shared.sol";
-import {TypedData} from "./libraries/TypedData.sol";
 import {isValidCid} from "./Parameters.sol";
 import {StakeAccounts} from "./StakeAccounts.sol";
 import {Current, Totals} from "./Stored.sol";
 
-/// @title Rounds: the two-step opening with its draw, commits and reveals
+/// @title Rounds: the two-step opening with its draw, and what commits and reveals of every kind do
 /// @dev Functions for one item of a batch return a reason: the selector of the error, or zero if the item was
 /// done. A failed item changes no state. An external function loads `current` once, passes it to the functions
 /// it calls, and stores it at the end.
 abstract contract Rounds is StakeAccounts {
-    uint256 private constant MAX_WEIGHT = 255;
-
     // ------------------------------------------------------------------ opening
 
     /// @inheritdoc IFederation
@@ -77,49 +74,9 @@ abstract contract Rounds is StakeAccounts {
 
     // ------------------------------------------------------------------ commit
 
-    /// @inheritdoc IFederation
-    function commit(uint32 number, bytes32 commitment) external {
-        Current memory round = Shared.loadCurrent(state);
-        if (number != round.round) revert WrongRound(round.round);
-        bytes4 reason = _commit(round, msg.sender, commitment);
-        if (reason != 0) _revertWith(reason);
-        _storeCurrent(round);
-    }
-
-    /// @inheritdoc IFederation
-    function commitFor(SignedCommit[] calldata batch) external {
-        if (batch.length == 0) revert EmptyBatch();
-        Current memory round = Shared.loadCurrent(state);
-        bytes4 firstReason = 0;
-        uint256 done = 0;
-        for (uint256 i = 0; i < batch.length; ++i) {
-            bytes4 reason = _commitSigned(round, batch[i]);
-            if (reason == 0) {
-                ++done;
-            } else {
-                if (i == 0) firstReason = reason;
-                emit CommitSkipped(round.round, batch[i].party, reason);
-            }
-        }
-        if (done == 0) revert NothingAccepted(firstReason);
-        _storeCurrent(round);
-    }
-
-    /// @inheritdoc IFederation
-    function commitDigest(uint32 round, address party, bytes32 commitment) public view returns (bytes32) {
-        return _typedDigest(TypedData.hashCommit(round, party, commitment));
-    }
-
-    function _commitSigned(Current memory round, SignedCommit memory signed) private returns (bytes4) {
-        bytes32 digest = commitDigest(round.round, signed.party, signed.commitment);
-        address signer = _recover(digest, signed.r, signed.vs);
-        if (signer == address(0) || signer != signed.party) return InvalidSignature.selector;
-        return _commit(round, signed.party, signed.commitment);
-    }
-
-    function _commit(Current memory round, address account, bytes32 commitment) private returns (bytes4) {
-        Commit last = state.commits[account];
-        if (bytes26(commitment) == 0) return _comeBack(round, account, last);
+    /// @dev Requires that a party may commit in the current round, and settles what its last commit left. The caller
+    /// stores the new commit, and counts it.
+    function _requireCommit(Current memory round, address account, Commit last) internal returns (bytes4) {
         if (_phase(round) != Phase.Commit) return WrongPhase.selector;
         uint256 stake = _frozenStake(account, round.round);
         if (stake == 0) {
@@ -130,15 +87,16 @@ abstract contract Rounds is StakeAccounts {
 
         _slashIfUnrevealed(account, last);
         if (last.isAbsent()) _waitFor(round, account);
-        state.commits[account] = CommitSlot.create(bytes26(commitment), round.round);
-        emit Committed(round.round, account, commitment);
+        return 0;
+    }
+
+    function _countCommit(Current memory round) internal {
         // Where too many are absent, those who are not must not make the round void by committing.
         if (++round.commits == round.commitQuota && round.commits >= minUpdates) {
             round.commitEnd = block.timestamp;
             round.revealEnd = round.commitEnd + revealPeriod;
             emit CommitPhaseCompleted(round.round, block.timestamp);
         }
-        return 0;
     }
 
     function _drawn(address party, uint256 stake) private view returns (bool) {
@@ -163,9 +121,9 @@ abstract contract Rounds is StakeAccounts {
         }
     }
 
-    /// @dev A commitment to zero is the wish of a party that is marked absent: to be waited for again, in the current
+    /// @dev A commit to nothing is the wish of a party that is marked absent: to be waited for again, in the current
     /// round too, and until it has missed as many rounds as before.
-    function _comeBack(Current memory round, address account, Commit last) private returns (bytes4) {
+    function _comeBack(Current memory round, address account, Commit last) internal returns (bytes4) {
         if (!last.isAbsent() || state.parties[account].unbondAt != 0) return ZeroCommitment.selector;
         _waitFor(round, account);
         state.commits[account] = CommitSlot.create(0, round.round - 1);
@@ -184,90 +142,41 @@ abstract contract Rounds is StakeAccounts {
 
     // ------------------------------------------------------------------ reveal
 
-    /// @inheritdoc IFederation
-    function reveal(Update[] calldata updates) external {
-        if (updates.length == 0) revert EmptyBatch();
-        Current memory round = Shared.loadCurrent(state);
-        bytes4 firstReason = 0;
-        uint256 done = 0;
-        for (uint256 i = 0; i < updates.length; ++i) {
-            bytes4 reason = _reveal(round, updates[i]);
-            if (reason == 0) {
-                ++done;
-            } else {
-                if (i == 0) firstReason = reason;
-                emit RevealSkipped(round.round, updates[i].party, reason);
-            }
-        }
-        if (done == 0) revert NothingAccepted(firstReason);
-        _storeCurrent(round);
-    }
-
-    function _reveal(Current memory round, Update memory update) private returns (bytes4) {
-        if (_phase(round) != Phase.Reveal) return WrongPhase.selector;
-        if (update.weight == 0 || update.weight > MAX_WEIGHT) return InvalidWeight.selector;
-        if (update.root == 0) return ZeroRoot.selector;
-        if (!isValidCid(update.cid)) return InvalidCid.selector;
-        Commit committed = state.commits[update.party];
+    /// @dev Requires that a commit can be opened with this root and CID, in the reveal phase.
+    function _requireReveal(Current memory round, Commit committed, bytes32 root, Cid memory cid)
+        internal
+        pure
+        returns (bytes4)
+    {
+        if (root == 0) return ZeroRoot.selector;
+        if (!isValidCid(cid)) return InvalidCid.selector;
         if (committed.round() != round.round) return NoCommitment.selector;
         if (committed.isRevealed()) return AlreadyRevealed.selector;
-        if (committed.hash() != bytes26(_commitment(round.round, update))) {
-            return CommitmentMismatch.selector;
-        }
+        return 0;
+    }
 
-        state.commits[update.party] = committed.asRevealed();
-        if (_isTaken(update, round.round)) emit DuplicateUpdate(round.round, update.party, update.root);
-        else _count(round, update);
+    /// @dev Adds a counted update to the rolling hash. The caller emits its event first: its bit in `Result.included`
+    /// is `round.reveals`.
+    /// @param word The party, its weight, and in a private round the index of its commit.
+    function _countUpdate(Current memory round, uint256 word, bytes32 root) internal {
+        bytes32 previous = round.reveals == 0 ? bytes32(0) : state.updatesHash;
+        // One write for each update, though a transaction may bring many: a write to a warm slot is cheap.
+        // slither-disable-next-line costly-loop
+        state.updatesHash = Shared.roll(previous, word, root);
+        ++round.reveals;
+    }
+
+    /// @dev Counts a commit that was opened, whether its update counts or not.
+    function _countOpened(Current memory round) internal {
         if (++round.opened == round.commits) {
             round.revealEnd = block.timestamp;
             emit RevealPhaseCompleted(round.round, block.timestamp);
         }
-        return 0;
-    }
-
-    function _commitment(uint256 round, Update memory update) private view returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                block.chainid,
-                address(this),
-                round,
-                update.party,
-                update.root,
-                update.cid,
-                update.weight,
-                update.salt
-            )
-        );
-    }
-
-    /// @dev A root belongs to the party that revealed it first. That party may reveal it again if the earlier round
-    /// was void or revoked. Another party may never reveal it: otherwise everybody could copy the updates of a
-    /// void round, which are public by then.
-    function _isTaken(Update memory update, uint256 presentRound) private view returns (bool) {
-        if (update.root == zeroRoot) return false;
-        uint256 holder = state.rootHolder[update.root];
-        if (holder == 0) return false;
-        if (address(uint160(holder >> 96)) != update.party) return true;
-        uint256 round = uint96(holder);
-        return round == presentRound || _isCanonical(round);
-    }
-
-    function _count(Current memory round, Update memory update) private {
-        if (update.root != zeroRoot) {
-            state.rootHolder[update.root] = uint256(uint160(update.party)) << 96 | round.round;
-        }
-        bytes32 previous = round.reveals == 0 ? bytes32(0) : state.updatesHash;
-        // One write for each update, though a transaction may bring many: a write to a warm slot is cheap.
-        // slither-disable-next-line costly-loop
-        state.updatesHash =
-            _extendUpdatesHash(previous, uint256(uint160(update.party)) << 96 | update.weight, update.root);
-        emit UpdateRevealed(round.round, update.party, round.reveals, update.weight, update.root, update.cid);
-        ++round.reveals;
     }
 
     // ------------------------------------------------------------------ both
 
-    function _revertWith(bytes4 selector) private pure {
+    function _revertWith(bytes4 selector) internal pure {
         assembly ("memory-safe") {
             mstore(0x00, selector)
             revert(0x00, 0x04)

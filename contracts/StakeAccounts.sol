@@ -18,8 +18,6 @@ import {Aggregator, Current, Party} from "./Stored.sol";
 /// withdraw it.
 /// @dev No function loops over the accounts, so the cost does not depend on their number.
 abstract contract StakeAccounts is State, Ownable2Step {
-    uint256 private constant SEATS = 64;
-
     constructor() Ownable(msg.sender) {}
 
     // ------------------------------------------------------------------ joining
@@ -44,8 +42,7 @@ abstract contract StakeAccounts is State, Ownable2Step {
         if (stays) _unbond(account, role);
     }
 
-    /// @inheritdoc IFederation
-    function register(Role role, address beneficiary) external payable {
+    function _register(Role role, address beneficiary) internal {
         if (beneficiary == address(0)) revert ZeroBeneficiary();
         address present = state.payees[msg.sender].beneficiary;
         if (present == address(0)) state.payees[msg.sender].beneficiary = beneficiary;
@@ -203,10 +200,15 @@ abstract contract StakeAccounts is State, Ownable2Step {
         state.live.aggregatorStake = _toUint96(state.live.aggregatorStake + msg.value);
     }
 
+    /// @dev The signers of a result are a bitmap of 64 bits.
+    function _seatCount() internal pure virtual returns (uint256) {
+        return 64;
+    }
+
     function _takeSeat(address account) private returns (uint8 seat) {
         uint256 occupied = state.occupiedSeats;
         while (Bitmap.has(occupied, seat)) ++seat;
-        if (seat == SEATS) revert NoFreeSeat();
+        if (seat == _seatCount()) revert NoFreeSeat();
         state.occupiedSeats = occupied | 1 << seat;
         state.seats[seat] = account;
     }

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
-import {Params, Phase, Result} from "./interfaces/IFederation.sol";
+import {Params, Phase} from "./interfaces/IFederation.sol";
 import {Commit} from "./libraries/CommitSlot.sol";
 import {Shared} from "./libraries/Shared.sol";
 import {TypedData} from "./libraries/TypedData.sol";
@@ -19,7 +19,7 @@ abstract contract State is Parameters {
 
     Stored internal state;
 
-    constructor(Params memory p) Parameters(p) {
+    constructor(Params memory p, bytes memory encoded) Parameters(p, encoded) {
         domainChainId = block.chainid;
         domainSeparator = TypedData.domainSeparator();
         // Genesis is the model of round 0, at height 0.
@@ -42,16 +42,17 @@ abstract contract State is Parameters {
         return uint32(state.current);
     }
 
-    function _phase(Current memory round) internal view returns (Phase) {
+    /// @dev A private round has one phase more.
+    function _phase(Current memory round) internal view virtual returns (Phase) {
         return Shared.phase(round, minUpdates, attestPeriod);
     }
 
     /// @dev Whether the next round may open. An accepted result can still receive attestations.
     function _hasEnded(Phase phase) internal pure returns (bool) {
-        return phase == Phase.Idle || phase >= Phase.Accepted;
+        return phase == Phase.Idle || phase == Phase.Accepted || phase == Phase.Void;
     }
 
-    function _attestEnd(Current memory round) internal view returns (uint256) {
+    function _attestEnd(Current memory round) internal view virtual returns (uint256) {
         return round.revealEnd + attestPeriod;
     }
 
@@ -72,19 +73,6 @@ abstract contract State is Parameters {
     }
 
     // ------------------------------------------------------------------ hashes and signatures
-
-    /// @dev The rolling hash over a round's counted reveals, in their order, from zero.
-    function _extendUpdatesHash(bytes32 previous, uint256 partyAndWeight, bytes32 root)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(previous, partyAndWeight, root));
-    }
-
-    function _resultDigest(Result calldata result) internal view returns (bytes32) {
-        return _typedDigest(TypedData.hashResult(result));
-    }
 
     function _typedDigest(bytes32 structHash) internal view returns (bytes32) {
         bool forked = block.chainid != domainChainId;

@@ -68,6 +68,7 @@ struct Current {
 /// because every attested result can be disputed; completed when a result is accepted.
 /// @param extendedTo The time from which the round may be final, after a demand; zero without one.
 /// @param openDescents The number of descents that wait for an answer or may still be continued.
+/// @param commits The number of commits; only in a private federation, where disputes need it.
 struct Round {
     uint40 attestEnd;
     uint32 height;
@@ -75,6 +76,7 @@ struct Round {
     uint8 cidCodec;
     uint40 extendedTo;
     uint32 openDescents;
+    uint8 commits;
 }
 
 /// @dev `reservedSum` is the sum of the rewards reserved by this round and all rounds below it. The sum may

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {CountedUpdate, Result} from "./IFederation.sol";
-
 /// @notice A demand that the signers of an accepted result show a node of its model's tree.
 /// @param bond What the demander paid, in wei.
 /// @param answerer The account that answered (the responder); zero until then.
@@ -46,7 +44,8 @@ struct Window {
 }
 
 /// @title Disputes: how anybody proves that a signed result is wrong
-/// @notice {Disputes} describes the game in one paragraph. See docs/protocol.md, section 6.
+/// @notice {Disputes} describes the game in one paragraph. See docs/protocol.md, section 6. What takes a result is in
+/// {IPlainFederation} and {IPrivateFederation}: each has its own form of results.
 interface IDisputes {
     event ChallengeRegistered(bytes32 indexed hash, address indexed by);
     /// @notice The rule gives `expected` at this coordinate of the model, where the result has `claimed`.
@@ -105,20 +104,6 @@ interface IDisputes {
     /// `(address, uint64, bytes32, uint256, bytes32)`.
     function registerChallenge(bytes32 hash) external;
 
-    /// @notice Proves that an attested result is not the federation's rule applied to its updates.
-    /// @param updates All counted reveals of the round, in their order.
-    /// @param coordinate Where the model is wrong, in the padded model.
-    /// @param proofs For every included update in order, then for the base and for the global model: the chunk
-    /// with the coordinate (512 bytes of an update, 1,024 of a model) and its `depth` siblings, from the leaf
-    /// upwards. All packed.
-    function challenge(
-        Result calldata result,
-        CountedUpdate[] calldata updates,
-        uint256 coordinate,
-        bytes calldata proofs,
-        bytes32 salt
-    ) external;
-
     /// @notice Slashes one aggregator that signed a fraudulent result. By anyone, once for each signer.
     function slashSigner(bytes32 digest, uint8 seat) external;
 
@@ -136,11 +121,6 @@ interface IDisputes {
     /// the chunk at level 0.
     /// @param path The siblings from the demanded node up to the root.
     function answer(uint256 id, bytes calldata content, bytes calldata path) external;
-
-    /// @notice Convicts the result whose demand was not answered in time. By anyone. The demander counts as the
-    /// challenger.
-    /// @param result The accepted result of the round.
-    function expire(uint256 id, Result calldata result) external;
 
     /// @notice Ends a descent that its demander did not continue in time. By anyone.
     function closeDescent(uint256 id) external;

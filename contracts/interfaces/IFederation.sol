@@ -25,7 +25,8 @@ enum Rule {
 
 /// @notice Where the current round stands. Shared from stored times and counters, never stored.
 /// @dev `Idle` before the first round; `Seeding` between the two calls of `openRound`; `Accepted` and
-/// `Void` are ended rounds, after which the next one may open.
+/// `Void` are ended rounds, after which the next one may open. Only private rounds have a `Claim` phase: it is between
+/// `Reveal` and `Attest`, and the last one here, so that the others have the same number in both kinds.
 enum Phase {
     Idle,
     Seeding,
@@ -33,7 +34,8 @@ enum Phase {
     Reveal,
     Attest,
     Accepted,
-    Void
+    Void,
+    Claim
 }
 
 /// @notice The parameters of a federation. They cannot change after deployment.
@@ -73,23 +75,6 @@ struct Params {
     bytes32 manifestDigest;
 }
 
-/// @notice A signed commitment, which a keeper sends for a party. The signature is ERC-2098 compact.
-struct SignedCommit {
-    address party;
-    bytes32 commitment;
-    bytes32 r;
-    bytes32 vs;
-}
-
-/// @notice The preimage of a commitment, without the parts that the contract knows.
-struct Update {
-    address party;
-    uint16 weight;
-    bytes32 root;
-    Cid cid;
-    bytes32 salt;
-}
-
 /// @notice What aggregators sign (EIP-712): this global model is the rule applied to these updates.
 /// @param included Bit i stands for the i-th counted reveal of the round.
 struct Result {
@@ -114,7 +99,8 @@ struct CountedUpdate {
 }
 
 /// @title A federation: one model, its parties and its aggregators
-/// @notice See docs/protocol.md for the guarantees and who may break them.
+/// @notice What plain and private federations share; {IPlainFederation} and {IPrivateFederation} have the rest. See
+/// docs/protocol.md for the guarantees and who may break them.
 interface IFederation {
     // ------------------------------------------------------------------ events: accounts
 
@@ -138,7 +124,6 @@ interface IFederation {
     );
     event RoundOpened(uint32 indexed round, uint32 base, bytes32 seed, uint256 commitEnd, uint256 revealEnd);
     event RoundVoided(uint32 indexed round);
-    event Committed(uint32 indexed round, address indexed party, bytes32 commitment);
     /// @param reason The selector of the error that `commit` would have reverted with.
     event CommitSkipped(uint32 indexed round, address indexed party, bytes4 reason);
     event CommitPhaseCompleted(uint32 indexed round, uint256 at);
@@ -146,19 +131,11 @@ interface IFederation {
     event MarkedAbsent(uint32 indexed round, address indexed party);
     /// @notice The party is waited for again, in this round too unless its commit phase has ended.
     event MarkedPresent(uint32 indexed round, address indexed party);
-    /// @param index The update's bit in `Result.included`.
-    event UpdateRevealed(
-        uint32 indexed round, address indexed party, uint256 index, uint16 weight, bytes32 root, Cid cid
-    );
-    /// @notice Another reveal had this root before. The update does not count, and its commitment is used up.
-    event DuplicateUpdate(uint32 indexed round, address indexed party, bytes32 root);
     event RevealSkipped(uint32 indexed round, address indexed party, bytes4 reason);
     event RevealPhaseCompleted(uint32 indexed round, uint256 at);
 
     // ------------------------------------------------------------------ events: attestation and rewards
 
-    /// @notice The first valid signature for this result arrived.
-    event ResultProposed(uint32 indexed round, bytes32 indexed digest, Result result);
     event Attested(uint32 indexed round, bytes32 indexed digest, address indexed aggregator, uint256 stake);
     event AttestationSkipped(uint32 indexed round, bytes32 indexed digest, address recovered, bytes4 reason);
     event RoundAccepted(uint32 indexed round, uint32 indexed height, bytes32 digest, uint256 reserved);
@@ -218,7 +195,6 @@ interface IFederation {
     error InvalidSignature();
     error NoCommitment();
     error AlreadyRevealed();
-    error CommitmentMismatch();
     error InvalidWeight();
     error ZeroRoot();
     error InvalidCid();
@@ -255,10 +231,6 @@ interface IFederation {
     /// admission is open.
     function remove(address account, Role role) external;
 
-    /// @notice Registers the caller with the value as its stake. It counts from the first round whose seed
-    /// block is named afterwards. Withdrawals and rewards go to `beneficiary` only.
-    function register(Role role, address beneficiary) external payable;
-
     /// @notice Adds to the caller's stake as a party.
     function deposit() external payable;
 
@@ -282,27 +254,10 @@ interface IFederation {
     /// opens the round. By anyone.
     function openRound() external;
 
-    /// @notice Commits the caller to an update. See docs/protocol.md for the preimage. From a party that is marked
-    /// absent, in any phase, zero is the wish to be waited for again, also in the current round if it still takes
-    /// commits.
-    /// @param round The round of the commitment. A transaction that is late reverts: in another round the
-    /// commitment could not be revealed.
-    function commit(uint32 round, bytes32 commitment) external;
-
-    /// @notice Commits parties to their updates by their signatures (EIP-712 `Commit`). By anyone.
-    function commitFor(SignedCommit[] calldata commits) external;
-
     /// @notice No longer waits for the commit of a party that has missed the last three rounds whose commit phase ran to
     /// its deadline, without a commit since. By anyone, where everybody is drawn, while no round takes commits. It
     /// costs the party nothing that it does not owe for a missing reveal, and ends with its next commit.
     function markAbsent(address party) external;
-
-    /// @notice Reveals updates: opens their commitments. By anyone who has the preimages.
-    function reveal(Update[] calldata updates) external;
-
-    /// @notice Counts the signatures of aggregators for a result of the current round, or for an accepted result
-    /// until the attest deadline of its round. By anyone.
-    function attest(Result calldata result, Signature[] calldata signatures) external;
 
     /// @notice Makes the next accepted round final, once its challenge window is over. By anyone.
     function finalize() external;
@@ -312,28 +267,14 @@ interface IFederation {
     /// @notice Adds to the reward pot. By anyone.
     function fundRewards() external payable;
 
-    /// @notice Credits the rewards of a final round. By anyone, once.
-    /// @param result The accepted result of the round.
-    /// @param updates All counted reveals of the round, in their order.
-    function distribute(Result calldata result, CountedUpdate[] calldata updates) external;
-
     // ------------------------------------------------------------------ views
 
     function params() external view returns (Params memory);
-
-    /// @notice Everything that a role of this account needs for its decisions.
-    function observe(address account) external view returns (Observation memory);
 
     function head() external view returns (ModelView memory);
 
     /// @notice The accepted model at a height; height 0 is genesis. Reverts beyond the head.
     function model(uint32 height) external view returns (ModelView memory);
-
-    /// @notice The EIP-712 digest that aggregators sign for this result.
-    function resultDigest(Result calldata result) external view returns (bytes32);
-
-    /// @notice The EIP-712 digest that a party signs for a relayed commit.
-    function commitDigest(uint32 round, address party, bytes32 commitment) external view returns (bytes32);
 
     /// @notice The aggregators who signed a result, as a bitmap of seats, with the stake they signed with, in
     /// wei.

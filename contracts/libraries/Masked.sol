@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {IDisputes} from "../interfaces/IDisputes.sol";
 import {CountedUpdate, Params} from "../interfaces/IFederation.sol";
 import {IMasked} from "../interfaces/IMasked.sol";
+import {PrivateParams} from "../interfaces/IPrivateFederation.sol";
 import {Bitmap} from "./Bitmap.sol";
 import {ChunkTree} from "./ChunkTree.sol";
 import {ModelRule} from "./ModelRule.sol";
@@ -18,14 +19,6 @@ struct MaskedClaim {
     bytes32 globalRoot;
     bytes32 seedsHash;
     uint256 commits;
-}
-
-/// @dev The parameters that only private federations have.
-/// @param parameters P, the number of coordinates that are masked. Those from P on are padding.
-/// @param stepLimit The largest step of a coordinate, in the fixed point of the updates.
-struct PrivateParams {
-    uint256 parameters;
-    uint16 stepLimit;
 }
 
 /// @dev Who is in a result.
@@ -43,7 +36,7 @@ struct Roll {
 /// parties cancel in the sum. Every other mask comes from a seed that was opened, and whose hash is in the seal of
 /// the included update. So a wrong model is proven at one coordinate, and a wrong seed by its hash.
 /// See docs/protocol.md, sections 12.4 and 12.7.
-/// @dev A linked library. Three counts, all from 0: an update's place is its position among the counted updates;
+/// @dev Used by {MaskedDisputes}. Three counts, all from 0: an update's place is its position among the counted updates;
 /// the index of its commit orders the parties of a pair, and labels the seeds; a seed's number is its position
 /// among the opened seeds. These are, for each included update by place, its own seed (whose label is its index),
 /// then its seeds with every absent commit, by the index of that commit (which is the label).
@@ -70,12 +63,12 @@ library Masked {
     /// @return claimed The value of the signed model at the coordinate.
     function recompute(
         address encodedParams,
-        MaskedClaim calldata claim,
+        MaskedClaim memory claim,
         CountedUpdate[] calldata updates,
         uint256 coordinate,
         bytes calldata seeds,
         bytes calldata proofs
-    ) external view returns (int256 expected, int256 claimed) {
+    ) internal view returns (int256 expected, int256 claimed) {
         (Params memory p, PrivateParams memory q) = abi.decode(encodedParams.code, (Params, PrivateParams));
         expected = _stepAt(p.depth, q, claim, updates, coordinate, seeds, proofs);
 
@@ -91,7 +84,7 @@ library Masked {
     function _stepAt(
         uint256 depth,
         PrivateParams memory q,
-        MaskedClaim calldata claim,
+        MaskedClaim memory claim,
         CountedUpdate[] calldata updates,
         uint256 coordinate,
         bytes calldata seeds,
@@ -219,14 +212,14 @@ library Masked {
     /// @param valuesRoot The root of the update's values.
     /// @return wrong Whether the seal has another hash for this seed, or not one hash for each commit.
     function checkSeed(
-        MaskedClaim calldata claim,
+        MaskedClaim memory claim,
         CountedUpdate[] calldata updates,
         bytes calldata seeds,
         uint256 number,
         bytes calldata hashes,
         bytes32 bodyHash,
         bytes32 valuesRoot
-    ) external pure returns (bool wrong) {
+    ) internal pure returns (bool wrong) {
         bytes32 root = _hash(valuesRoot, _hash(keccak256(hashes), bodyHash));
         (uint256 place, uint256 label) = _openSeed(claim, updates, seeds, number);
         if (root != updates[place].root) revert IMasked.InvalidSeal(place);
@@ -236,7 +229,7 @@ library Masked {
     }
 
     function _openSeed(
-        MaskedClaim calldata claim,
+        MaskedClaim memory claim,
         CountedUpdate[] calldata updates,
         bytes calldata seeds,
         uint256 number
@@ -256,7 +249,7 @@ library Masked {
     }
 
     /// @notice Reads the included updates: their number, their weights, and who is absent.
-    function rollOf(MaskedClaim calldata claim, CountedUpdate[] calldata updates)
+    function rollOf(MaskedClaim memory claim, CountedUpdate[] calldata updates)
         internal
         pure
         returns (Roll memory roll)
@@ -288,7 +281,7 @@ library Masked {
         label = k == 0 ? _indexOf(updates[place]) : _nthOf(absent, k - 1);
     }
 
-    function _requireSeeds(MaskedClaim calldata claim, Roll memory roll, bytes calldata seeds) private pure {
+    function _requireSeeds(MaskedClaim memory claim, Roll memory roll, bytes calldata seeds) private pure {
         uint256 length = seedsLength(roll.count, claim.commits);
         if (seeds.length != length) revert IMasked.WrongSeedsLength(seeds.length, length);
         if (keccak256(seeds) != claim.seedsHash) revert IMasked.SeedsMismatch();

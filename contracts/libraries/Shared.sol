@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IFederation, Phase, Role} from "../interfaces/IFederation.sol";
+import {IDisputes} from "../interfaces/IDisputes.sol";
+import {CountedUpdate, IFederation, Phase, Role} from "../interfaces/IFederation.sol";
 import {Aggregator, Current, Party, Payee, Round, Stored} from "../Stored.sol";
 import {Commit} from "./CommitSlot.sol";
 import {Sortition} from "./Sortition.sol";
@@ -194,6 +195,40 @@ library Shared {
             payee.credit = uint96(Math.min(payee.credit + amount, type(uint96).max));
             emit IFederation.Credited(uint32(round), account, amount);
         }
+    }
+
+    // ------------------------------------------------------------------ results
+
+    /// @dev Every rolling hash: over a round's counted reveals, in their order, from zero; and over its commits.
+    function roll(bytes32 previous, uint256 word, bytes32 item) internal pure returns (bytes32) {
+        return keccak256(abi.encode(previous, word, item));
+    }
+
+    function requireUpdates(CountedUpdate[] calldata updates, bytes32 expected) internal pure {
+        bytes32 hash = 0;
+        for (uint256 i = 0; i < updates.length; ++i) {
+            hash = roll(hash, updates[i].partyAndWeight, updates[i].root);
+        }
+        if (hash != expected) revert IFederation.UpdatesMismatch();
+    }
+
+    /// @dev Requires that the sender has registered this challenge, and that the result can be convicted.
+    function requireChallengeable(
+        Stored storage state,
+        uint64 round,
+        bytes32 digest,
+        uint256 coordinate,
+        bytes32 salt
+    ) internal view {
+        uint256 registered = state.registeredAt[
+            keccak256(abi.encode(msg.sender, round, digest, coordinate, salt))
+        ];
+        // Exact comparison is safe: these are block numbers, and zero means that it was not registered.
+        // slither-disable-next-line incorrect-equality
+        if (registered == 0 || registered == block.number) revert IDisputes.ChallengeNotRegistered();
+        if (state.tallies[digest].signers == 0) revert IFederation.UnknownResult();
+        // Before the proofs are read: whoever loses the race for the proof pays as little as possible.
+        if (state.tallies[digest].fraudulent) revert IDisputes.AlreadyFraudulent();
     }
 
     // ------------------------------------------------------------------ history

@@ -46,11 +46,11 @@ library Views {
         if (view_ == IDisputes.window.selector) {
             return abi.encode(_window(state, p.challengePeriod, abi.decode(argument, (uint32))));
         }
-        return abi.encode(_observe(state, p, abi.decode(argument, (address))));
+        return abi.encode(observe(state, p, abi.decode(argument, (address))));
     }
 
-    function _observe(Stored storage state, Params memory p, address account)
-        private
+    function observe(Stored storage state, Params memory p, address account)
+        internal
         view
         returns (Observation memory seen)
     {

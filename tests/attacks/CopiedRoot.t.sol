@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IFederation, Phase, Result, Update} from "../../contracts/interfaces/IFederation.sol";
+import {Phase, Result} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice A party without data commits to another's update, under its own name and CID (G1).
@@ -22,7 +23,7 @@ contract CopiedRootTest is FederationTest {
         (honest[0], honest[1]) = (_update(VICTIM), _update(2));
         federation.reveal(honest);
         vm.expectEmit(address(federation));
-        emit IFederation.DuplicateUpdate(1, _party(THIEF), copy.root);
+        emit IPlainFederation.DuplicateUpdate(1, _party(THIEF), copy.root);
         _reveal(copy);
         assertEq(_current().reveals, 2);
 
@@ -62,7 +63,7 @@ contract CopiedRootTest is FederationTest {
             _commit(3);
             _endPhase();
             vm.expectEmit(address(federation));
-            emit IFederation.DuplicateUpdate(_round(), _party(THIEF), root);
+            emit IPlainFederation.DuplicateUpdate(_round(), _party(THIEF), root);
             _reveal(copy);
             _reveal(_update(2));
             _reveal(_update(3));

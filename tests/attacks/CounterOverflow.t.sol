@@ -8,10 +8,9 @@ import {
     Phase,
     Result,
     Role,
-    Signature,
-    SignedCommit,
-    Update
+    Signature
 } from "../../contracts/interfaces/IFederation.sol";
+import {SignedCommit, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice So many come that a counter or a bitmap overflows, or that a block cannot hold what is due: 100 parties and

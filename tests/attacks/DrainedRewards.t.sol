@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {CountedUpdate, IFederation, Params, Result, Role} from "../../contracts/interfaces/IFederation.sol";
+import {CountedUpdate, Params, Result, Role} from "../../contracts/interfaces/IFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice Somebody chooses the moment at which `distribute` is called, and what happens before, to get more of the

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IDisputes} from "../../contracts/interfaces/IDisputes.sol";
 import {CountedUpdate, IFederation} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {ChunkTree} from "../../contracts/libraries/ChunkTree.sol";
 import {DisputeTest, Evidence} from "../contracts/support/DisputeTest.sol";
 import {Vector, Vectors} from "../contracts/support/Vectors.sol";
@@ -98,7 +99,11 @@ contract FalseAccusationTest is DisputeTest {
         bytes memory proofs = _proofs(forged, WRONG);
         vm.prank(watcher);
         (bool done, bytes memory returned) = address(disputes)
-            .call(abi.encodeCall(IDisputes.challenge, (forged.result, forged.updates, WRONG, proofs, SALT)));
+            .call(
+                abi.encodeCall(
+                    IPlainFederation.challenge, (forged.result, forged.updates, WRONG, proofs, SALT)
+                )
+            );
         assertFalse(done);
         assertEq(bytes4(returned), reason);
         assertGt(vm.lastCallGas().gasTotalUsed, 100_000, "what it cost the accuser");

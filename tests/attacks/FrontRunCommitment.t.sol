@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IFederation, Result, SignedCommit, Update} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Result} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, SignedCommit, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice A party without data takes another's commitment out of the mempool, to be paid for its update.
@@ -27,7 +28,7 @@ contract FrontRunCommitmentTest is FederationTest {
         assertEq(_current().reveals, 2);
         Update memory stolen = _update(VICTIM);
         stolen.party = _party(THIEF);
-        _expectNothingAccepted(IFederation.CommitmentMismatch.selector);
+        _expectNothingAccepted(IPlainFederation.CommitmentMismatch.selector);
         _reveal(stolen);
 
         _endPhase();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IFederation, Phase, Update} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Phase} from "../../contracts/interfaces/IFederation.sol";
+import {Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {DisputeTest, Evidence} from "../contracts/support/DisputeTest.sol";
 
 /// @notice The base of a round is revoked while honest parties have commits in it, which they now cannot, or do not want

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 
 import {IFederation, Params, Role} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice Between a deployment and its configuration, an attacker makes itself the owner or chooses the parameters.
@@ -49,7 +50,7 @@ contract InitialiserFrontRunTest is FederationTest {
         // Who joined the one is not in the other.
         vm.expectRevert(IFederation.NotRegistered.selector);
         vm.prank(_party(0));
-        IFederation(copy).requestUnbond(_party(0), Role.Party);
+        IPlainFederation(copy).requestUnbond(_party(0), Role.Party);
     }
 
     /// @dev The linked library holds no state of its own, and cannot be killed: it has no such code.

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IDisputes} from "../../contracts/interfaces/IDisputes.sol";
 import {IFederation} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {DisputeTest, Evidence} from "../contracts/support/DisputeTest.sol";
 import {Reenterer} from "../contracts/support/Receivers.sol";
 
@@ -30,7 +31,7 @@ contract ReentrantDisputeTest is DisputeTest {
             abi.encodeCall(IDisputes.slashSigner, (_digest(e), 0)),
             abi.encodeCall(IDisputes.slashSigner, (_digest(e), 1)),
             abi.encodeCall(IDisputes.settleBond, (id)),
-            abi.encodeCall(IDisputes.expire, (id, e.result))
+            abi.encodeCall(IPlainFederation.expire, (id, e.result))
         ];
         for (uint256 i = 0; i < calls.length; ++i) {
             uint256 snapshot = vm.snapshotState();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {CountedUpdate, IFederation, Result, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {CountedUpdate, IFederation, Result, Role} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 import {Reenterer} from "../contracts/support/Receivers.sol";
 
@@ -92,11 +93,11 @@ contract ReentrantPayoutTest is FederationTest {
         if (i == 4) return abi.encodeCall(IFederation.requestUnbond, (account, Role.Aggregator));
         if (i == 5) return abi.encodeCall(IFederation.openRound, ());
         if (i == 6) return abi.encodeCall(IFederation.finalize, ());
-        if (i == 7) return abi.encodeCall(IFederation.distribute, (result, updates));
+        if (i == 7) return abi.encodeCall(IPlainFederation.distribute, (result, updates));
         if (i == 8) return abi.encodeCall(IFederation.fundRewards, ());
         if (i == 9) return abi.encodeCall(IFederation.slashUnrevealed, (account));
         if (i == 10) return abi.encodeCall(IFederation.deposit, ());
-        return abi.encodeCall(IFederation.register, (Role.Party, address(attacker)));
+        return abi.encodeCall(IPlainFederation.register, (Role.Party, address(attacker)));
     }
 
     // ------------------------------------------------------------------ steps

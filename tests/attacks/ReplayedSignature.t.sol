@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {
-    IFederation,
-    Result,
-    Role,
-    Signature,
-    SignedCommit,
-    Update
-} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Result, Role, Signature} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, SignedCommit, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice Somebody carries a signature to another place. It speaks for one account, in one role, in one round of one
@@ -49,7 +43,7 @@ contract ReplayedSignatureTest is FederationTest {
     }
 
     function test_a_commit_of_another_federation_is_refused() public {
-        IFederation first = federation;
+        IPlainFederation first = federation;
         _openRound();
         SignedCommit memory signed = _signedCommit(0);
         federation = _deploy(_consortium());
@@ -84,7 +78,7 @@ contract ReplayedSignatureTest is FederationTest {
         _commit(1);
         _endPhase();
         Update memory update = _update(0);
-        _expectNothingAccepted(IFederation.CommitmentMismatch.selector);
+        _expectNothingAccepted(IPlainFederation.CommitmentMismatch.selector);
         _reveal(update);
     }
 
@@ -92,7 +86,7 @@ contract ReplayedSignatureTest is FederationTest {
         _toAttest(3);
         Result memory result = _result();
         Signature[] memory signatures = _signatures(result, AGGREGATORS);
-        IFederation first = federation;
+        IPlainFederation first = federation;
         federation = _deploy(_consortium());
         _populate(PARTIES, AGGREGATORS);
         _toAttest(3);

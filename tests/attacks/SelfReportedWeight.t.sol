@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {CountedUpdate, IFederation, Result, Update} from "../../contracts/interfaces/IFederation.sol";
+import {CountedUpdate, Result} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {ModelRule} from "../../contracts/libraries/ModelRule.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
@@ -24,7 +25,7 @@ contract SelfReportedWeightTest is FederationTest {
         _commit(1);
         _endPhase();
         update.weight = 255;
-        _expectNothingAccepted(IFederation.CommitmentMismatch.selector);
+        _expectNothingAccepted(IPlainFederation.CommitmentMismatch.selector);
         _reveal(update);
     }
 

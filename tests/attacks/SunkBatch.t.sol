@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {
-    IFederation,
-    Phase,
-    Result,
-    Role,
-    Signature,
-    SignedCommit,
-    Update
-} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Phase, Result, Role, Signature} from "../../contracts/interfaces/IFederation.sol";
+import {SignedCommit, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice Somebody puts one bad item into a batch, or sends one of its items first, so that the others are lost

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {CountedUpdate, Params, Result, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {CountedUpdate, Params, Result, Role} from "../../contracts/interfaces/IFederation.sol";
+import {Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice Time, or somebody with many accounts, makes every call dearer until none fits a block. Nothing gets dearer

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IFederation, Phase, Result, Update} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Phase, Result} from "../../contracts/interfaces/IFederation.sol";
+import {Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "../contracts/support/FederationTest.sol";
 
 /// @notice Zero CIDs, roots, weights and commitments, which elsewhere meant "nothing here yet", and a weight out of

@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {
-    IFederation,
-    Params,
-    Phase,
-    Role,
-    RoundView,
-    SignedCommit,
-    Update
-} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Params, Phase, Role, RoundView} from "../../contracts/interfaces/IFederation.sol";
+import {SignedCommit, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {DisputeTest, Evidence} from "./support/DisputeTest.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 

@@ -13,6 +13,7 @@ import {
     Role,
     Signature
 } from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 
 /// @notice See Attest.tree. A quorum needs three of the four aggregators.
@@ -173,7 +174,7 @@ contract AttestTest is FederationTest {
         bytes32 digest = federation.resultDigest(result);
         Signature[] memory signatures = _signatures(result, 2);
         vm.expectEmit(address(federation));
-        emit IFederation.ResultProposed(1, digest, result);
+        emit IPlainFederation.ResultProposed(1, digest, result);
         federation.attest(result, _only(signatures[0]));
         vm.recordLogs();
         federation.attest(result, _only(signatures[1]));

@@ -7,9 +7,9 @@ import {
     Params,
     Phase,
     Role,
-    RoundView,
-    SignedCommit
+    RoundView
 } from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, SignedCommit} from "../../contracts/interfaces/IPlainFederation.sol";
 import {Sortition} from "../../contracts/libraries/Sortition.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {Reenterer} from "./support/Receivers.sol";
@@ -118,7 +118,7 @@ contract CommitTest is FederationTest {
         Reenterer wallet = new Reenterer();
         _join(address(wallet), Role.Party, STAKE);
         _openRound();
-        wallet.execute(address(federation), 0, abi.encodeCall(IFederation.commit, (1, SOME)));
+        wallet.execute(address(federation), 0, abi.encodeCall(IPlainFederation.commit, (1, SOME)));
         assertEq(federation.observe(address(wallet)).committed.commitment, bytes26(SOME));
     }
 
@@ -164,7 +164,7 @@ contract CommitTest is FederationTest {
     function test_Commit_WhenThePartyMayCommit() public {
         _openRound();
         vm.expectEmit(address(federation));
-        emit IFederation.Committed(1, _party(0), SOME);
+        emit IPlainFederation.Committed(1, _party(0), SOME);
         vm.prank(_party(0));
         federation.commit(1, SOME);
         CommitView memory seen = federation.observe(_party(0)).committed;
@@ -430,6 +430,6 @@ contract CommitTest is FederationTest {
 
     function _expectCommitted(SignedCommit memory signed) private {
         vm.expectEmit(address(federation));
-        emit IFederation.Committed(1, signed.party, signed.commitment);
+        emit IPlainFederation.Committed(1, signed.party, signed.commitment);
     }
 }

@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {IDisputes} from "../../contracts/interfaces/IDisputes.sol";
-import {Cid, CountedUpdate, IFederation, Role, Update} from "../../contracts/interfaces/IFederation.sol";
+import {Cid, CountedUpdate, IFederation, Role} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {
     ChallengeRow,
@@ -68,7 +69,7 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
             ChallengeRow memory row = rows[i];
             ResultRow memory result = results[row.result];
             _deployAt(result.chainId, result.federation);
-            IDisputes disputes = IDisputes(result.federation);
+            IPlainFederation disputes = IPlainFederation(result.federation);
             disputes.registerChallenge(row.challenge);
             vm.roll(block.number + 1);
             _expectRefusal(disputes, row, result, IDisputes.ChallengeNotRegistered.selector, address(this));
@@ -118,7 +119,7 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
     }
 
     function _expectRefusal(
-        IDisputes disputes,
+        IPlainFederation disputes,
         ChallengeRow memory row,
         ResultRow memory result,
         bytes4 why,
@@ -134,6 +135,6 @@ contract GoldenFederationTest is FederationTest, GoldenHashes {
         vm.startPrank(owner);
         deployCodeTo("Federation.sol:Federation", abi.encode(_consortium()), where);
         vm.stopPrank();
-        federation = IFederation(where);
+        federation = IPlainFederation(where);
     }
 }

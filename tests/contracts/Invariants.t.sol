@@ -3,7 +3,6 @@ pragma solidity 0.8.30;
 
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
-import {IDisputes} from "../../contracts/interfaces/IDisputes.sol";
 import {
     IFederation,
     Observation,
@@ -13,6 +12,7 @@ import {
     RoundView,
     Rule
 } from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {DisputeHandler} from "./support/DisputeHandler.sol";
 import {Handler} from "./support/Handler.sol";
@@ -23,7 +23,7 @@ import {Vector, Vectors} from "./support/Vectors.sol";
 abstract contract InvariantsTest is FederationTest {
     using Vectors for Vector;
 
-    IDisputes internal disputes;
+    IPlainFederation internal disputes;
     DisputeHandler internal handler;
     /// @dev Seven in both roles, and a watcher.
     address[] internal actors;
@@ -41,7 +41,7 @@ abstract contract InvariantsTest is FederationTest {
         (p.depth, p.genesisRoot) = (2, genesis.root());
         genesisRoot = p.genesisRoot;
         federation = _deploy(p);
-        disputes = IDisputes(address(federation));
+        disputes = IPlainFederation(address(federation));
         handler = DisputeHandler(
             deployCode("DisputeHandler.sol:DisputeHandler", abi.encode(federation, owner, genesis))
         );

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Cid, IFederation, Phase, RoundView, Update} from "../../contracts/interfaces/IFederation.sol";
+import {Cid, IFederation, Phase, RoundView} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {Vector, Vectors} from "./support/Vectors.sol";
 
@@ -103,7 +104,7 @@ contract RevealTest is FederationTest {
             if (field == 2) update.cid.digest ^= bytes32(uint256(1));
             if (field == 3) update.cid.codec = DAG_PB;
             if (field == 4) update.salt ^= bytes32(uint256(1));
-            _expectRefused(update, IFederation.CommitmentMismatch.selector);
+            _expectRefused(update, IPlainFederation.CommitmentMismatch.selector);
         }
     }
 
@@ -112,7 +113,7 @@ contract RevealTest is FederationTest {
         Update[] memory batch = _updates(2);
         batch[0].salt = 0;
         batch[1].weight = 0;
-        _expectNothingAccepted(IFederation.CommitmentMismatch.selector);
+        _expectNothingAccepted(IPlainFederation.CommitmentMismatch.selector);
         federation.reveal(batch);
     }
 
@@ -139,7 +140,7 @@ contract RevealTest is FederationTest {
         _reveal(_update(1));
         bytes32 hash = _current().updatesHash;
         vm.expectEmit(address(federation));
-        emit IFederation.DuplicateUpdate(1, _party(0), copy.root);
+        emit IPlainFederation.DuplicateUpdate(1, _party(0), copy.root);
         _reveal(copy);
         RoundView memory round = _current();
         assertEq(round.opened, 2);
@@ -157,7 +158,7 @@ contract RevealTest is FederationTest {
         _passRound();
         Update memory copy = _openWithRoot(root);
         vm.expectEmit(address(federation));
-        emit IFederation.DuplicateUpdate(3, _party(0), root);
+        emit IPlainFederation.DuplicateUpdate(3, _party(0), root);
         _reveal(copy);
         assertEq(_current().reveals, 0);
     }
@@ -183,7 +184,7 @@ contract RevealTest is FederationTest {
         _commit(2);
         _endPhase();
         vm.expectEmit(address(federation));
-        emit IFederation.DuplicateUpdate(2, _party(1), "root");
+        emit IPlainFederation.DuplicateUpdate(2, _party(1), "root");
         _reveal(copy);
         assertEq(_current().reveals, 0);
     }
@@ -240,7 +241,7 @@ contract RevealTest is FederationTest {
             _commit(4);
             _endPhase();
             vm.expectEmit(address(federation));
-            emit IFederation.DuplicateUpdate(_round(), _party(3), roots[i]);
+            emit IPlainFederation.DuplicateUpdate(_round(), _party(3), roots[i]);
             _reveal(_updateOf(_party(3), roots[i]));
             vm.warp(_current().revealEnd);
         }
@@ -381,6 +382,6 @@ contract RevealTest is FederationTest {
 
     function _expectRevealedIn(uint32 round, Update memory u, uint256 index) private {
         vm.expectEmit(address(federation));
-        emit IFederation.UpdateRevealed(round, u.party, index, u.weight, u.root, u.cid);
+        emit IPlainFederation.UpdateRevealed(round, u.party, index, u.weight, u.root, u.cid);
     }
 }

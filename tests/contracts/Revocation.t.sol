@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {IDisputes} from "../../contracts/interfaces/IDisputes.sol";
-import {IFederation, Phase, Signature, Update} from "../../contracts/interfaces/IFederation.sol";
+import {IFederation, Phase, Signature} from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {DisputeTest, Evidence} from "./support/DisputeTest.sol";
 import {Vector} from "./support/Vectors.sol";
 
@@ -225,7 +226,7 @@ contract RevocationTest is DisputeTest {
         // Now that they are in a round that is canonical, they are taken.
         _toReveal(3);
         vm.expectEmit(address(federation));
-        emit IFederation.DuplicateUpdate(3, _party(0), e.updates[0].root);
+        emit IPlainFederation.DuplicateUpdate(3, _party(0), e.updates[0].root);
         _reveal(_update(0));
     }
 
@@ -240,7 +241,7 @@ contract RevocationTest is DisputeTest {
         _commitFirst(2);
         _endPhase();
         vm.expectEmit(address(federation));
-        emit IFederation.DuplicateUpdate(2, _party(4), copy.root);
+        emit IPlainFederation.DuplicateUpdate(2, _party(4), copy.root);
         _reveal(copy);
         assertEq(_current().reveals, 0);
     }

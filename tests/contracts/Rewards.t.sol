@@ -3,14 +3,8 @@ pragma solidity 0.8.30;
 
 import {Vm} from "forge-std/Vm.sol";
 
-import {
-    CountedUpdate,
-    IFederation,
-    Params,
-    Result,
-    Role,
-    Update
-} from "../../contracts/interfaces/IFederation.sol";
+import {CountedUpdate, IFederation, Params, Result, Role} from "../../contracts/interfaces/IFederation.sol";
+import {Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {Refuser} from "./support/Receivers.sol";
 import {Vector, Vectors} from "./support/Vectors.sol";

@@ -6,17 +6,15 @@ import {Test} from "forge-std/Test.sol";
 import {
     Cid,
     CountedUpdate,
-    IFederation,
     Observation,
     Params,
     Phase,
     Result,
     Role,
     Rule,
-    Signature,
-    SignedCommit,
-    Update
+    Signature
 } from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, SignedCommit, Update} from "../../contracts/interfaces/IPlainFederation.sol";
 
 /// @notice Whole rounds of a consortium of ten parties and four aggregators, directly and relayed.
 contract SmokeTest is Test {
@@ -26,12 +24,12 @@ contract SmokeTest is Test {
     uint96 internal constant REWARD = 10 ether;
     uint8 internal constant RAW = 0x55;
 
-    IFederation internal federation;
+    IPlainFederation internal federation;
     uint256 internal gasUsed;
 
     function setUp() public {
         vm.warp(1_700_000_000);
-        federation = IFederation(deployCode("Federation.sol:Federation", abi.encode(_params())));
+        federation = IPlainFederation(deployCode("Federation.sol:Federation", abi.encode(_params())));
         address[] memory parties = new address[](PARTIES);
         address[] memory aggregators = new address[](AGGREGATORS);
         for (uint256 i = 0; i < PARTIES; ++i) {

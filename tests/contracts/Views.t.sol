@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IDisputes, Window} from "../../contracts/interfaces/IDisputes.sol";
+import {Window} from "../../contracts/interfaces/IDisputes.sol";
 import {
     IFederation,
     ModelView,
@@ -12,6 +12,7 @@ import {
     Role,
     RoundView
 } from "../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 
 /// @notice See Views.tree.
@@ -222,7 +223,7 @@ contract ViewsTest is FederationTest {
     }
 
     function test_Window_WhenNoResultOfTheRoundWasSigned() public view {
-        Window memory seen = IDisputes(address(federation)).window(1);
+        Window memory seen = IPlainFederation(address(federation)).window(1);
         assertFalse(seen.canonical);
         assertEq(seen.openDescents, 0);
         assertEq(seen.attestEnd + seen.windowEnd + seen.finalAt, 0);

@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {Demand} from "../../../contracts/interfaces/IDisputes.sol";
-import {IFederation, Observation, Phase, Result} from "../../../contracts/interfaces/IFederation.sol";
+import {Observation, Phase, Result} from "../../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../../contracts/interfaces/IPlainFederation.sol";
 import {Evidence} from "./Evidence.sol";
 import {Handler} from "./Handler.sol";
 import {Vector, Vectors} from "./Vectors.sol";
@@ -21,7 +22,7 @@ contract DisputeHandler is Handler {
 
     Registration[] private registrations;
 
-    constructor(IFederation federation_, address owner_, Vector memory genesis)
+    constructor(IPlainFederation federation_, address owner_, Vector memory genesis)
         Handler(federation_, owner_, genesis)
     {}
 

@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {Demand, IDisputes, Window} from "../../../contracts/interfaces/IDisputes.sol";
-import {Cid, Params, Phase, Result, RoundView, Update} from "../../../contracts/interfaces/IFederation.sol";
+import {Cid, Params, Phase, Result, RoundView} from "../../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, Update} from "../../../contracts/interfaces/IPlainFederation.sol";
 import {Evidence, EvidenceTest} from "./Evidence.sol";
 import {Vector, Vectors} from "./Vectors.sol";
 
@@ -30,7 +31,7 @@ abstract contract DisputeTest is EvidenceTest {
         p.genesisRoot = _keep(_genesisVector(p.depth));
         rules = p;
         federation = _deploy(p);
-        disputes = IDisputes(address(federation));
+        disputes = IPlainFederation(address(federation));
         _populate(PARTIES, AGGREGATORS);
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IDisputes} from "../../../contracts/interfaces/IDisputes.sol";
 import {CountedUpdate, Params, Result} from "../../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./FederationTest.sol";
 import {Vector, Vectors} from "./Vectors.sol";
 
@@ -22,7 +22,7 @@ struct Evidence {
 abstract contract EvidenceTest is FederationTest {
     using Vectors for Vector;
 
-    IDisputes internal disputes;
+    IPlainFederation internal disputes;
     Params internal rules;
     /// @dev Encoded vectors.
     mapping(bytes32 root => bytes) private models;

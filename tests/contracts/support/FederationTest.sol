@@ -14,10 +14,9 @@ import {
     Role,
     RoundView,
     Rule,
-    Signature,
-    SignedCommit,
-    Update
+    Signature
 } from "../../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, SignedCommit, Update} from "../../../contracts/interfaces/IPlainFederation.sol";
 
 /// @notice A federation, its accounts, and a round driven to any phase.
 /// @dev The contract is deployed from its artifact: the tests compile without it, and run its shipped code.
@@ -35,7 +34,7 @@ abstract contract FederationTest is Test {
 
     address internal owner = makeAddr("owner");
     address internal stranger = makeAddr("stranger");
-    IFederation internal federation;
+    IPlainFederation internal federation;
 
     function setUp() public virtual {
         vm.warp(1_700_000_000);
@@ -86,9 +85,9 @@ abstract contract FederationTest is Test {
         p.openAdmission = true;
     }
 
-    function _deploy(Params memory p) internal returns (IFederation deployed) {
+    function _deploy(Params memory p) internal returns (IPlainFederation deployed) {
         vm.startPrank(owner);
-        deployed = IFederation(deployCode("Federation.sol:Federation", abi.encode(p)));
+        deployed = IPlainFederation(deployCode("Federation.sol:Federation", abi.encode(p)));
         vm.stopPrank();
     }
 
@@ -137,7 +136,7 @@ abstract contract FederationTest is Test {
         federation.admit(accounts, role);
     }
 
-    function _register(address account, Role role, uint256 stake) internal {
+    function _register(address account, Role role, uint256 stake) internal virtual {
         vm.deal(account, account.balance + stake);
         vm.prank(account);
         federation.register{value: stake}(role, _beneficiary(account));
@@ -236,7 +235,7 @@ abstract contract FederationTest is Test {
         if (_current().phase == phase) _endPhase();
     }
 
-    function _endPhase() internal {
+    function _endPhase() internal virtual {
         RoundView memory round = _current();
         if (round.phase == Phase.Commit) vm.warp(round.commitEnd);
         else if (round.phase == Phase.Reveal) vm.warp(round.revealEnd);

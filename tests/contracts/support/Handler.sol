@@ -11,10 +11,9 @@ import {
     Result,
     Role,
     RoundView,
-    Signature,
-    SignedCommit,
-    Update
+    Signature
 } from "../../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation, SignedCommit, Update} from "../../../contracts/interfaces/IPlainFederation.sol";
 import {DisputeLedger} from "./DisputeLedger.sol";
 import {Evidence} from "./Evidence.sol";
 import {Reenterer, Refuser} from "./Receivers.sol";
@@ -51,8 +50,8 @@ abstract contract Handler is DisputeLedger {
     /// @dev Models that those who have them do not show.
     mapping(bytes32 root => bool) internal isWithheld;
 
-    constructor(IFederation federation_, address owner_, Vector memory genesis) {
-        (federation, owner, disputes) = (federation_, owner_, IDisputes(address(federation_)));
+    constructor(IPlainFederation federation_, address owner_, Vector memory genesis) {
+        (federation, owner, disputes) = (federation_, owner_, IPlainFederation(address(federation_)));
         rules = federation.params();
         everybodyDrawn = rules.maxParties <= rules.participants;
         zeroRoot = Vectors.zero(2, rules.depth).root();

@@ -13,6 +13,7 @@ import {
     Role,
     RoundView
 } from "../../../contracts/interfaces/IFederation.sol";
+import {IPlainFederation} from "../../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./FederationTest.sol";
 
 /// @dev What the events say of a round.
@@ -151,10 +152,10 @@ abstract contract Ledger is FederationTest {
         else if (kind == IFederation.Slashed.selector) _slashed(log);
         else if (kind == IFederation.SeedBlockNamed.selector) _seedBlockNamed(log);
         else if (kind == IFederation.RoundOpened.selector) _roundOpened(log);
-        else if (kind == IFederation.Committed.selector) _committed(log);
-        else if (kind == IFederation.UpdateRevealed.selector) _updateRevealed(log);
-        else if (kind == IFederation.DuplicateUpdate.selector) ++books[uint256(log.topics[1])].duplicates;
-        else if (kind == IFederation.ResultProposed.selector) _resultProposed(log);
+        else if (kind == IPlainFederation.Committed.selector) _committed(log);
+        else if (kind == IPlainFederation.UpdateRevealed.selector) _updateRevealed(log);
+        else if (kind == IPlainFederation.DuplicateUpdate.selector) ++books[uint256(log.topics[1])].duplicates;
+        else if (kind == IPlainFederation.ResultProposed.selector) _resultProposed(log);
         else if (kind == IFederation.Attested.selector) _attested(log);
         else if (kind == IFederation.RoundAccepted.selector) _roundAccepted(log);
         else if (kind == IFederation.RoundFinal.selector) _roundFinal(log);

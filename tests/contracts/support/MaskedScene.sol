@@ -4,7 +4,8 @@ pragma solidity 0.8.30;
 import {Test} from "forge-std/Test.sol";
 
 import {Cid, CountedUpdate, Params, Rule} from "../../../contracts/interfaces/IFederation.sol";
-import {MaskedClaim, PrivateParams} from "../../../contracts/libraries/Masked.sol";
+import {PrivateParams} from "../../../contracts/interfaces/IPrivateFederation.sol";
+import {MaskedClaim} from "../../../contracts/libraries/Masked.sol";
 import {Vector, Vectors} from "./Vectors.sol";
 
 /// @notice The rules of a private federation, as far as they concern a coordinate.
@@ -122,7 +123,7 @@ abstract contract MaskedSceneTest is Test {
         s.claim.globalRoot = s.model.root();
     }
 
-    function _word(uint256 index, uint8 weight) internal pure returns (uint256) {
+    function _word(uint256 index, uint8 weight) internal pure virtual returns (uint256) {
         return uint256(keccak256(abi.encode("party", index))) << 96 | index << 8 | weight;
     }
 
@@ -296,6 +297,16 @@ abstract contract MaskedSceneTest is Test {
             genesisCid: Cid("genesis", 0x55),
             manifestDigest: "manifest"
         });
-        vm.etch(ENCODED_PARAMS, abi.encode(p, PrivateParams(rules.parameters, rules.stepLimit)));
+        vm.etch(ENCODED_PARAMS, abi.encode(p, _privateParams(rules)));
+    }
+
+    function _privateParams(MaskedRules memory rules) private pure returns (PrivateParams memory) {
+        return PrivateParams({
+            parameters: uint32(rules.parameters),
+            stepLimit: rules.stepLimit,
+            claimPeriod: 1 hours,
+            secrecy: 2,
+            relock: false
+        });
     }
 }
