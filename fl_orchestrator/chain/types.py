@@ -16,7 +16,10 @@ class Role(enum.IntEnum):
 
 
 class Phase(enum.IntEnum):
-    """The phase of the current round; in ACCEPTED and VOID it has ended."""
+    """The phase of the current round; in ACCEPTED and VOID it has ended.
+
+    Only a private round has CLAIM: it is between REVEAL and ATTEST, whatever its number.
+    """
 
     IDLE = 0
     SEEDING = 1
@@ -25,6 +28,7 @@ class Phase(enum.IntEnum):
     ATTEST = 4
     ACCEPTED = 5
     VOID = 6
+    CLAIM = 7
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

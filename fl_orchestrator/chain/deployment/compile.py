@@ -22,9 +22,9 @@ from fl_orchestrator.artifacts import ADDRESS_BYTES
 from fl_orchestrator.errors import InputError, ToolchainError
 from fl_orchestrator.json_text import to_json
 
-#: The contracts that the migrations deploy; each is in the file of its name. An artifact is written
-#: for each of them, and for the libraries that they link.
-DEPLOYED: Final = ("Federation",)
+#: The contracts that are deployed, one for each kind of federation, in the file of its name each.
+#: An artifact is written for each of them, and for the libraries that they link.
+DEPLOYED: Final = ("Federation", "PrivateFederation")
 
 _ARTIFACTS: Final = Path("fl_orchestrator", "artifacts")
 _WRAPPER: Final = Path("scripts", "solc")
@@ -137,22 +137,25 @@ def compile_artifacts(root: Path) -> dict[str, str]:
     Raises as ``build_contracts``.
     """
     project = Project.read(root)
-    output = _compile(project)
-    contracts = {
-        (source, name): contract
-        for source, members in output["contracts"].items()
-        for name, contract in members.items()
-    }
     compiler = {"version": project.solc_version, "settings": project.settings}
-    return {
-        name: to_json(
-            {"name": name, "source": source, "compiler": compiler, **_artifact(name, contract)},
-            indent=1,
-            sort_keys=True,
-        )
-        + "\n"
-        for source, name, contract in _deployed(contracts)
-    }
+    artifacts = {}
+    # Each by itself: the code of a contract may depend on what is compiled with it.
+    for deployed, file in zip(DEPLOYED, project.deployed_files(), strict=True):
+        output = _compile(project, file)
+        contracts = {
+            (source, name): contract
+            for source, members in output["contracts"].items()
+            for name, contract in members.items()
+        }
+        for source, name, contract in _linked(deployed, contracts):
+            # A library that both link is the same: see the tests.
+            artifacts[name] = to_json(
+                {"name": name, "source": source, "compiler": compiler, **_artifact(name, contract)},
+                indent=1,
+                sort_keys=True,
+            )
+            artifacts[name] += "\n"
+    return artifacts
 
 
 def find_solc(version: str, root: Path) -> Path:
@@ -221,17 +224,15 @@ def _solc_version(solc: Path) -> str | None:
     return version.partition("+")[0] if marker else None
 
 
-def _compile(project: Project) -> dict[str, Any]:
+def _compile(project: Project, file: Path) -> dict[str, Any]:
     from solcx.exceptions import SolcError
     from solcx.main import compile_standard
 
-    files = project.deployed_files()
     outputs = ["abi", "evm.bytecode", "evm.deployedBytecode"]
     request = {
         "language": "Solidity",
         "sources": {
             file.as_posix(): {"content": (project.root / file).read_text(encoding="utf-8")}
-            for file in files
         },
         "settings": {**project.settings, "outputSelection": {"*": {"*": outputs}}},
     }
@@ -246,14 +247,13 @@ def _compile(project: Project) -> dict[str, Any]:
     return output
 
 
-def _deployed(
-    contracts: dict[tuple[str, str], dict[str, Any]],
+def _linked(
+    deployed: str, contracts: dict[tuple[str, str], dict[str, Any]]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """The contracts to write, with their source and name: DEPLOYED, then what those link."""
-    queue = [key for key in contracts if key[1] in DEPLOYED]
-    missing = set(DEPLOYED) - {name for _, name in queue}
-    if missing:
-        raise CompilationError(f"The sources have no contract {', '.join(sorted(missing))}.")
+    """The contracts to write, with their source and name: one of DEPLOYED, then what it links."""
+    queue = [key for key in contracts if key[1] == deployed]
+    if not queue:
+        raise CompilationError(f"The sources have no contract {deployed}.")
     seen = set()
     while queue:
         key = queue.pop(0)

@@ -46,6 +46,15 @@ contract Federation {
     function keep(uint256 x) external { Doubler.keep(kept, x); }
 }
 """
+PRIVATE_FEDERATION = """// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+import {Doubler} from "./libraries/Doubler.sol";
+
+contract PrivateFederation {
+    uint256[] private kept;
+    function keep(uint256 x) external { Doubler.keep(kept, x); }
+}
+"""
 DOUBLER = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 library Doubler {
@@ -56,11 +65,12 @@ library Doubler {
 
 
 def write_project(root: Path, checkout: Path) -> Path:
-    """A small project with this checkout's settings: a contract that links a library."""
+    """A small project with this checkout's settings: two contracts that link a library."""
     if not (checkout / "node_modules" / "solc").is_dir():
         pytest.skip("npm packages are not installed: run npm ci")
     (root / "contracts" / "libraries").mkdir(parents=True)
     (root / "contracts" / "Federation.sol").write_text(FEDERATION)
+    (root / "contracts" / "PrivateFederation.sol").write_text(PRIVATE_FEDERATION)
     (root / "contracts" / "libraries" / "Doubler.sol").write_text(DOUBLER)
     (root / "fl_orchestrator" / "artifacts").mkdir(parents=True)
     (root / "scripts").mkdir()
@@ -112,19 +122,25 @@ def fake_solc() -> Callable[[Path, str], Path]:
 
 
 def forge_output(root: Path, checkout: Path, scratch: Path) -> dict[str, dict[str, Any]]:
-    """What `forge build` makes of what ``root`` deploys, by the contract's name."""
+    """What `forge build` makes of each contract that ``root`` deploys, and of what those link."""
     forge = shutil.which("forge", path=f"{checkout}/node_modules/.bin:{os.environ['PATH']}")
     if forge is None:
         pytest.skip("forge is not installed: run npm ci")
-    out = scratch / "forge"
-    places = ["--root", root, "--out", out, "--cache-path", scratch / "forge-cache"]
-    subprocess.run(
-        [forge, "build", *map(str, places), "contracts/Federation.sol"],
-        env={**os.environ, "FOUNDRY_SOLC": str(find_solc(VERSION, checkout))},
-        check=True,
-        capture_output=True,
-    )
-    return {file.stem: json.loads(file.read_text()) for file in out.glob("*.sol/*.json")}
+    built = {}
+    for name in compiler.DEPLOYED:
+        out = scratch / name
+        places = ["--root", root, "--out", out, "--cache-path", scratch / f"{name}-cache"]
+        subprocess.run(
+            [forge, "build", *map(str, places), f"contracts/{name}.sol"],
+            env={**os.environ, "FOUNDRY_SOLC": str(find_solc(VERSION, checkout))},
+            check=True,
+            capture_output=True,
+        )
+        for file in out.glob("*.sol/*.json"):
+            artifact = json.loads(file.read_text())
+            # A library that both link must be the same for both.
+            assert built.setdefault(file.stem, artifact)["bytecode"] == artifact["bytecode"]
+    return built
 
 
 def entries(abi: list[dict[str, Any]]) -> list[str]:
@@ -165,14 +181,15 @@ def test_the_committed_artifacts_equal_a_fresh_build(
 def test_the_committed_artifacts_equal_forges_output(
     committed: dict[str, str], checkout: Path, tmp_path: Path
 ) -> None:
-    assert set(committed) == {"Federation", "DisputeLogic"}
+    libraries = {"Claims", "DisputeLogic", "MaskedDisputes"}
+    assert set(committed) == {"Federation", "PrivateFederation"} | libraries
     assert_equal_to_forge(committed, forge_output(checkout, checkout, tmp_path))
 
 
 def test_a_linked_library_and_its_contract_equal_forges_output(
     compiled: dict[str, str], project: Path, checkout: Path, tmp_path: Path
 ) -> None:
-    assert set(compiled) == {"Federation", "Doubler"}
+    assert set(compiled) == {"Federation", "PrivateFederation", "Doubler"}
     assert_equal_to_forge(compiled, forge_output(project, checkout, tmp_path))
 
 
@@ -189,7 +206,7 @@ def test_a_build_writes_its_artifacts_and_removes_stale_ones(project: Path) -> N
     (directory / "Gone.json").write_text("{}")
     written = build_contracts(project)
     assert sorted(written) == sorted(directory.glob("*.json"))
-    assert {file.stem for file in written} == {"Federation", "Doubler"}
+    assert {file.stem for file in written} == {"Federation", "PrivateFederation", "Doubler"}
     for file in written:
         artifact = Artifact.from_json(file.read_text())
         assert artifact.runtime_code_hash == keccak_256(artifact.runtime_code).digest()
