@@ -8,7 +8,7 @@ import {
     PrivateParams,
     PrivateResult
 } from "./interfaces/IPrivateFederation.sol";
-import {Claims, SEATS} from "./libraries/Claims.sol";
+import {Claims, PRIVATE_SEATS} from "./libraries/Claims.sol";
 import {MaskedDisputes} from "./libraries/MaskedDisputes.sol";
 import {Secp256k1} from "./libraries/Secp256k1.sol";
 import {TypedData} from "./libraries/TypedData.sol";
@@ -27,9 +27,9 @@ import {Current, Tally} from "./Stored.sol";
 /// See docs/protocol.md, section 12.
 contract PrivateFederation is LinkedViews, PrivateRounds {
     /// @dev A challenge of more updates would not fit a transaction of 128 KiB, at the largest depth.
-    uint256 private constant UPDATES_LIMIT = 88;
+    uint256 private constant PRIVATE_UPDATES_LIMIT = 88;
     /// @dev A sum of fewer updates tells a party that is in it what another has sent.
-    uint256 private constant UPDATES_MINIMUM = 3;
+    uint256 private constant PRIVATE_UPDATES_MINIMUM = 3;
     uint256 private constant STEP_LIMIT = 32_767;
     uint256 private constant CHUNK_VALUES = 256;
     uint256 private constant ANNOUNCEMENT_BYTES = 1024;
@@ -37,8 +37,8 @@ contract PrivateFederation is LinkedViews, PrivateRounds {
     constructor(Params memory p, PrivateParams memory q) State(p, abi.encode(p, q)) PrivateRounds(q) {
         _require(p.rule == Rule.WeightedMean, "rule");
         _require(!p.openAdmission, "openAdmission");
-        _require(p.minUpdates >= UPDATES_MINIMUM, "minUpdates");
-        _require(p.maxUpdates <= UPDATES_LIMIT, "maxUpdates");
+        _require(p.minUpdates >= PRIVATE_UPDATES_MINIMUM, "minUpdates");
+        _require(p.maxUpdates <= PRIVATE_UPDATES_LIMIT, "maxUpdates");
         _require(0 < q.parameters && q.parameters <= CHUNK_VALUES << p.depth, "parameters");
         _require(0 < q.stepLimit && q.stepLimit <= STEP_LIMIT, "stepLimit");
         _requirePeriod(q.claimPeriod, "claimPeriod");
@@ -58,7 +58,7 @@ contract PrivateFederation is LinkedViews, PrivateRounds {
     }
 
     function _seatCount() internal pure override returns (uint256) {
-        return SEATS;
+        return PRIVATE_SEATS;
     }
 
     // ------------------------------------------------------------------ accounts

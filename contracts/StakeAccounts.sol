@@ -18,6 +18,9 @@ import {Aggregator, Current, Party} from "./Stored.sol";
 /// withdraw it.
 /// @dev No function loops over the accounts, so the cost does not depend on their number.
 abstract contract StakeAccounts is State, Ownable2Step {
+    /// @dev The signers of a result are a bitmap of 64 bits.
+    uint256 private constant SEATS = 64;
+
     constructor() Ownable(msg.sender) {}
 
     // ------------------------------------------------------------------ joining
@@ -200,9 +203,8 @@ abstract contract StakeAccounts is State, Ownable2Step {
         state.live.aggregatorStake = _toUint96(state.live.aggregatorStake + msg.value);
     }
 
-    /// @dev The signers of a result are a bitmap of 64 bits.
     function _seatCount() internal pure virtual returns (uint256) {
-        return 64;
+        return SEATS;
     }
 
     function _takeSeat(address account) private returns (uint8 seat) {

@@ -21,7 +21,7 @@ import {TypedData} from "./TypedData.sol";
 import {Views} from "./Views.sol";
 
 /// @dev The largest number of aggregators. Shares are dealt for sets of seats, of which there are hundreds already.
-uint256 constant SEATS = 10;
+uint256 constant PRIVATE_SEATS = 10;
 
 /// @dev The parameters that the phases and claims of a private round depend on.
 struct ClaimRules {
@@ -34,8 +34,8 @@ struct ClaimRules {
 /// @dev The seats that have claimed: their number, and by number the stake and the claim of each.
 struct Holders {
     uint256 count;
-    uint256[SEATS] stakes;
-    uint256[SEATS] held;
+    uint256[PRIVATE_SEATS] stakes;
+    uint256[PRIVATE_SEATS] held;
 }
 
 /// @dev What is loaded once for a batch of claims.

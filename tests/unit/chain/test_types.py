@@ -106,8 +106,8 @@ def test_a_tuple_of_another_length_is_refused(values: tuple[Any, ...]) -> None:
 
 
 def test_an_unknown_phase_is_refused() -> None:
-    with pytest.raises(ValueError, match="7 is not a valid Phase"):
-        from_abi(RoundView, (3, 7, *ROUND[2:]))
+    with pytest.raises(ValueError, match="8 is not a valid Phase"):
+        from_abi(RoundView, (3, 8, *ROUND[2:]))
 
 
 def test_a_cid_that_the_protocol_does_not_know_is_refused() -> None:

@@ -18,6 +18,7 @@ from fl_orchestrator.model.protocol import (
     MAX_WEIGHT,
 )
 from fl_orchestrator.privacy.masks import SEED_BYTES
+from fl_orchestrator.privacy.sets import MAX_SEATS
 
 IN_PYTHON = {
     "BPS": BPS,
@@ -31,14 +32,18 @@ IN_PYTHON = {
     "LEAF_VALUES": MASKED_CHUNK_VALUES,
     "LEVELS_PER_ANSWER": LEVELS_PER_ANSWER,
     "MAX_WEIGHT": MAX_WEIGHT,
+    "PRIVATE_SEATS": MAX_SEATS,
     "SEED_BYTES": SEED_BYTES,
     "SEATS": MAX_AGGREGATORS,
     "STATE_FRACTION_BITS": STATE_FRACTION_BITS,
     "UPDATES_LIMIT": MAX_UPDATES,
 }
-# Nothing in Python depends on them: the contract refuses a longer period, says who is missing, and
-# unpacks its slots.
-ONLY_IN_SOLIDITY = {"PERIOD_LIMIT", "MISSED_ROUNDS", "ABSENT", "REVEALED"}
+# Nothing in Python depends on them: the contract refuses a longer period, or terms that a private
+# federation cannot have, says who is missing, and unpacks its slots.
+ONLY_IN_SOLIDITY = {
+    *("PERIOD_LIMIT", "MISSED_ROUNDS", "ABSENT", "REVEALED", "PRIME", "ANNOUNCEMENT_BYTES"),
+    *("PRIVATE_UPDATES_LIMIT", "PRIVATE_UPDATES_MINIMUM", "STEP_LIMIT"),
+}
 # What may have one name and one value in several modules: each attack's own scene.
 OF_A_SCENE = {"AGGREGATORS", "PARTIES", "ROUNDS"}
 
