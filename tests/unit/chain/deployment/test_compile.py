@@ -126,7 +126,7 @@ def forge_output(root: Path, checkout: Path, scratch: Path) -> dict[str, dict[st
     forge = shutil.which("forge", path=f"{checkout}/node_modules/.bin:{os.environ['PATH']}")
     if forge is None:
         pytest.skip("forge is not installed: run npm ci")
-    built = {}
+    built: dict[str, dict[str, Any]] = {}
     for name in compiler.DEPLOYED:
         out = scratch / name
         places = ["--root", root, "--out", out, "--cache-path", scratch / f"{name}-cache"]
