@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +38,8 @@ from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from support.federation import SmallFederation, consortium, small_manifest
 
 Lie = Callable[[NDArray[np.int32]], NDArray[np.int32]]
+# The longest time in seconds until an aggregator has fetched updates, also large ones.
+_FETCH_PATIENCE = 120.0
 
 
 def off_by_one(position: int = 0, unit: int = 1) -> Lie:
@@ -189,7 +192,11 @@ def accept_a_lie(
 ) -> Result:
     """Let the first aggregator compute a wrong model, and let all aggregators sign it."""
     mailbox = Mailbox()
-    step = liar(federation, 0, lie, withhold=withhold, relay=mailbox).step()
+    aggregator = liar(federation, 0, lie, withhold=withhold, relay=mailbox)
+    deadline = time.monotonic() + _FETCH_PATIENCE
+    # A step does not wait for large updates until they are there.
+    while (step := aggregator.step()).action is None and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert step.action == "post attestation"
     result = posted_result(mailbox, federation)
     sign_and_accept(federation, result)
@@ -216,11 +223,11 @@ def posted_result(mailbox: Mailbox, federation: SmallFederation) -> Result:
     return signed.result
 
 
-def responder(federation: SmallFederation, number: int = 0) -> Responder:
+def responder(federation: SmallFederation, number: int = 0, *, at_once: bool = False) -> Responder:
     """A responder with the files of an aggregator, right or wrong."""
     home = federation.home("aggregators", number)
     context = federation.context(federation.aggregators[number], home)
-    return Responder(context, context.round_index())
+    return Responder(context, context.round_index(), at_once=at_once)
 
 
 def flood(federation: SmallFederation, count: int, round_number: int = 1) -> None:

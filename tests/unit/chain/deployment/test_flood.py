@@ -68,7 +68,7 @@ def test_the_least_bond_is_enough_for_any_number_of_aggregators(
 
 
 @given(PERIODS, STAKES, BLOCKS)
-def test_a_thousandth_of_an_ether_less_is_refused_or_still_enough(
+def test_a_thousandth_of_an_ether_less_is_refused(
     period: int, stake: int, block_seconds: int
 ) -> None:
     bond = least_bond(period, stake, block_seconds)
