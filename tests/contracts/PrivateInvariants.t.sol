@@ -161,7 +161,8 @@ contract PrivateInvariantsTest is PrivateTest {
             [bytes32("open"), "commit", "reveal", "claim", "attest", "accept", "revoke", "distribute"];
         for (uint256 k = 0; k < 400 && !_all(steps); ++k) {
             handler.proceed(uint256(keccak256(abi.encode(k))));
-            invariant_all();
+            // A call of its own: it frees its memory.
+            this.invariant_all();
         }
         for (uint256 i = 0; i < steps.length; ++i) {
             assertGt(handler.done(steps[i]), 0, string(abi.encodePacked(steps[i])));

@@ -252,9 +252,14 @@ contract PrivateHandler is Test {
     }
 
     function finish() public {
-        try masked.finalize() {
-            ++done["finalize"];
-        } catch {}
+        // Rounds become final in their order.
+        for (uint256 k = 0; k < 8; ++k) {
+            try masked.finalize() {
+                ++done["finalize"];
+            } catch {
+                break;
+            }
+        }
         try masked.distribute(accepted, counted) {
             ++done["distribute"];
         } catch {}
