@@ -113,9 +113,11 @@ class Service:
         began, member.rests = self._now(), False
         try:
             seen = self._act(member)
-        except _LASTING:
-            raise
         except _PASSING as error:
+            # A node that served this chain before may do so again.
+            returns = isinstance(error, WrongChain) and self._block >= 0
+            if isinstance(error, _LASTING) and not returns:
+                raise
             self._learn()
             self._failed(member, error)
             return

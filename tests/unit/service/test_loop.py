@@ -228,6 +228,12 @@ def test_what_does_not_pass_by_itself_ends_it(defect: Exception) -> None:
     assert world.now == 0
 
 
+def test_a_node_that_has_served_the_chain_may_do_so_again() -> None:
+    world = World(100)
+    role = Scripted(world, ["commit", *[WrongChain("Another chain.")] * 3, "reveal"])
+    assert service(world, role).run() == {"commit": 1, "reveal": 1}
+
+
 def test_one_role_goes_on_while_another_fails() -> None:
     world = World(100)
     failing = Scripted(world, [StoreUnavailable("The store does not answer.")] * 100)
