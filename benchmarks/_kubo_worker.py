@@ -18,7 +18,7 @@ from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.roles.updates import UpdateFetches
+from fl_orchestrator.roles.updates import UpdateFetches, plain_updates
 from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
 
 
@@ -44,7 +44,7 @@ def work(task: dict[str, Any], directory: Path) -> dict[str, float]:
     base = vectors.fetch(
         store, Cid.parse(task["base"][0]), bytes.fromhex(task["base"][1]), origin.state(0)
     )
-    files = UpdateFetches(vectors, store, origin).fetch(reveals)
+    files = UpdateFetches(plain_updates(vectors, store, origin)).fetch(reveals)
     fetched = time.perf_counter()
     held = [file for file in files if isinstance(file, VectorFile)]
     if len(held) != len(reveals):

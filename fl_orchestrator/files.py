@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+#: The mode of a file that only its owner may read.
+OWNER_ONLY: Final = 0o600
+
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would block until another process writes to it.
 _UNKNOWN_FLAGS: Final = _READ_FLAGS | os.O_NONBLOCK | os.O_NOFOLLOW

@@ -102,7 +102,13 @@ def next_global(
     fraction_bits: int,
 ) -> Iterator[NDArray[np.int32]]:
     """Yield the next global state G' = sat32(G + A * 2^(24 - e)) block by block."""
-    steps = rule.aggregate(updates, weights)
+    yield from apply_steps(base, rule.aggregate(updates, weights), fraction_bits)
+
+
+def apply_steps(
+    base: Iterable[NDArray[np.int32]], steps: Iterable[Int16], fraction_bits: int
+) -> Iterator[NDArray[np.int32]]:
+    """Yield G' = sat32(G + A * 2^(24 - e)) block by block, from the blocks of G and of A."""
     for state, step in _in_step([base, steps], [np.int32, np.int16]):
         yield next_state(state, step, fraction_bits)
 

@@ -52,3 +52,10 @@ def to_abi(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_abi(item) for item in value]
     return value
+
+
+def values_of(struct: Any) -> Any:
+    """Convert an event's struct from web3's mappings to nested tuples."""
+    if hasattr(struct, "values"):
+        return tuple(values_of(value) for value in struct.values())
+    return struct

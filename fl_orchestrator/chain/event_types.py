@@ -6,7 +6,8 @@ Their fields are those of ``IFederation.sol`` and ``IDisputes.sol``, in the same
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fl_orchestrator.chain.types import Role
 from fl_orchestrator.content.cid import Cid
@@ -23,6 +24,22 @@ class RevealedUpdate:
     weight: int
     root: bytes
     cid: Cid
+
+    @property
+    def number(self) -> int:
+        """What the round's rolling hash has of it beside party and root."""
+        return self.weight
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MaskedReveal(RevealedUpdate):
+    """The same in a private federation. ``index`` is its place; ``commit`` its commit's index."""
+
+    commit: int
+
+    @property
+    def number(self) -> int:
+        return self.commit << 8 | self.weight
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,6 +156,74 @@ class RoundEvents:
     frauds: list[FraudProven]
     revocations: list[RoundRevoked]
 
+    def merged(self, later: RoundEvents) -> RoundEvents:
+        """These events, and after them the later ones."""
+        return RoundEvents(
+            self.results | later.results,
+            self.updates + later.updates,
+            self.accepted | later.accepted,
+            self.demands + later.demands,
+            self.answers + later.answers,
+            self.frauds + later.frauds,
+            self.revocations + later.revocations,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MaskedCommitted:
+    """A counted commit of a private round, whose ``index`` is its number from 0."""
+
+    round: int
+    party: str
+    index: int
+    weight: int
+    mask_key: bytes
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeatChange:
+    """A change of the aggregators' seats, or the naming of a seed block, at its place in the chain.
+
+    ``name`` is the event's; ``values`` are its arguments.
+    """
+
+    block_number: int
+    log_index: int
+    name: str
+    values: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrivateRoundEvents(RoundEvents):
+    """With what private rounds have in addition.
+
+    ``locks`` has the last locked set of each round, a bit set of places; ``seeds`` the opened seeds
+    by the digest of their result. ``announced`` are messages that anybody may have made.
+    """
+
+    commits: list[MaskedCommitted]
+    locks: dict[int, int]
+    seeds: dict[bytes, bytes]
+    seats: list[SeatChange]
+    bases: dict[int, int]
+    announced: list[bytes]
+
+    def merged(self, later: RoundEvents) -> PrivateRoundEvents:
+        if not isinstance(later, PrivateRoundEvents):
+            raise TypeError("events of a private federation have no others after them")
+        common = RoundEvents.merged(self, later)
+        shared = {field.name: getattr(common, field.name) for field in dataclasses.fields(common)}
+        return PrivateRoundEvents(
+            **shared,
+            commits=self.commits + later.commits,
+            locks=self.locks | later.locks,
+            seeds=self.seeds | later.seeds,
+            seats=self.seats + later.seats,
+            bases=self.bases | later.bases,
+            announced=self.announced + later.announced,
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundHistory:
@@ -161,4 +246,4 @@ class RoundHistory:
 
 def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
     """The counted reveals of a round as the arguments of contract calls, 64 bytes each."""
-    return [(int(update.party, 16) << 96 | update.weight, update.root) for update in updates]
+    return [(int(update.party, 16) << 96 | update.number, update.root) for update in updates]

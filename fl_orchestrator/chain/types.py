@@ -63,6 +63,22 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PrivateParams:
+    """The parameters that only a private federation has (docs/protocol.md, section 12.2).
+
+    ``parameters`` values of an update are masked. ``claim_period`` in seconds. ``step_limit`` is
+    the largest step of a coordinate, in the fixed point of the updates. More than ``secrecy``
+    thirds of the aggregators' stake can read updates.
+    """
+
+    parameters: int
+    step_limit: int
+    claim_period: int
+    secrecy: int
+    relock: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StakeView:
     stake: int
     frozen_stake: int
@@ -147,6 +163,29 @@ class Observation:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ClaimView:
+    """What only a private round has, and the observed aggregator's own claim in it.
+
+    ``commits_hash`` is zero before the first commit. ``locked`` and ``held`` are bit sets of
+    places; ``locked`` may grow until the phase has ended. ``claimed_seats``: a bitmap.
+    """
+
+    commits_hash: bytes
+    claim_end: int
+    locked: int
+    claimed_seats: int
+    claimed: bool
+    held: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrivateObservation(Observation):
+    """An observation of a private federation."""
+
+    claims: ClaimView
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SignedCommit:
     """A party's commitment with its compact (ERC-2098) signature, for a keeper to relay."""
 
@@ -168,11 +207,51 @@ class Update:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SignedMaskedCommit:
+    """A party's commit to a mask key with its compact signature, for a keeper to relay."""
+
+    party: str
+    weight: int
+    mask_key: bytes
+    r: bytes
+    vs: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MaskedUpdate:
+    """The reveal of a masked update, signed for a keeper to relay; zeros if its party sends it."""
+
+    party: str
+    root: bytes
+    cid: Cid
+    r: bytes
+    vs: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignedClaim:
+    """An aggregator's claim to hold updates, a bit set of places, for anybody to send."""
+
+    held: int
+    r: bytes
+    vs: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Signature:
     """A compact signature (ERC-2098)."""
 
     r: bytes
     vs: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attestation:
+    """The signers of a result as a bitmap of seats, their stake in wei, and its acceptance."""
+
+    signers: int
+    stake: int
+    accepted: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

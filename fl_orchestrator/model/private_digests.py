@@ -5,7 +5,7 @@ seeds that were opened.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.keccak import keccak256
@@ -28,6 +28,8 @@ _RESULT_TYPE: Final = (
 class PrivateCommit:
     """What a party signs for a keeper to relay its commit."""
 
+    TYPE: ClassVar[bytes] = _COMMIT_TYPE
+
     round: int
     party: str
     weight: int
@@ -36,12 +38,14 @@ class PrivateCommit:
     def struct_hash(self) -> bytes:
         """Return EIP-712's hashStruct. Raises ValueError, as those below do."""
         words = address(self.party) + uint(self.weight, 8) + bytes32(self.mask_key)
-        return _struct_hash(_COMMIT_TYPE, self.round, words)
+        return _struct_hash(self.TYPE, self.round, words)
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateReveal:
     """What a party signs for a keeper to relay its masked update."""
+
+    TYPE: ClassVar[bytes] = _REVEAL_TYPE
 
     round: int
     party: str
@@ -52,12 +56,14 @@ class PrivateReveal:
     def struct_hash(self) -> bytes:
         """Return EIP-712's hashStruct."""
         words = address(self.party) + bytes32(self.commits_hash) + bytes32(self.root)
-        return _struct_hash(_REVEAL_TYPE, self.round, words + cid_struct_hash(self.cid))
+        return _struct_hash(self.TYPE, self.round, words + cid_struct_hash(self.cid))
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """An aggregator's claim: the counted reveals that it holds, as a bit set of places."""
+
+    TYPE: ClassVar[bytes] = _HELD_TYPE
 
     round: int
     commits_hash: bytes
@@ -67,24 +73,28 @@ class Held:
     def struct_hash(self) -> bytes:
         """Return EIP-712's hashStruct."""
         words = bytes32(self.commits_hash) + bytes32(self.updates_hash) + uint(self.held, 128)
-        return _struct_hash(_HELD_TYPE, self.round, words)
+        return _struct_hash(self.TYPE, self.round, words)
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """An aggregator's word that it saw this lock on its chain; one per round, ever."""
 
+    TYPE: ClassVar[bytes] = _CONFIRMED_TYPE
+
     round: int
     lock: bytes
 
     def struct_hash(self) -> bytes:
         """Return EIP-712's hashStruct."""
-        return _struct_hash(_CONFIRMED_TYPE, self.round, bytes32(self.lock))
+        return _struct_hash(self.TYPE, self.round, bytes32(self.lock))
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """Where an aggregator's release file for a lock is."""
+
+    TYPE: ClassVar[bytes] = _RELEASE_TYPE
 
     round: int
     lock: bytes
@@ -93,12 +103,14 @@ class Release:
     def struct_hash(self) -> bytes:
         """Return EIP-712's hashStruct."""
         words = bytes32(self.lock) + cid_struct_hash(self.cid)
-        return _struct_hash(_RELEASE_TYPE, self.round, words)
+        return _struct_hash(self.TYPE, self.round, words)
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateResult:
     """What an aggregator signs at the end; ``included`` is a bit set of places."""
+
+    TYPE: ClassVar[bytes] = _RESULT_TYPE
 
     round: int
     updates_hash: bytes
@@ -112,7 +124,7 @@ class PrivateResult:
         """Return EIP-712's hashStruct, which identifies the result within its federation."""
         words = bytes32(self.updates_hash) + bytes32(self.base_root) + uint(self.included, 128)
         words += bytes32(self.seeds_hash) + bytes32(self.global_root)
-        return _struct_hash(_RESULT_TYPE, self.round, words + cid_struct_hash(self.global_cid))
+        return _struct_hash(self.TYPE, self.round, words + cid_struct_hash(self.global_cid))
 
 
 def _struct_hash(kind: bytes, round_number: int, words: bytes) -> bytes:

@@ -26,7 +26,12 @@ from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordina
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.numbers import SaturationAlert
-from fl_orchestrator.roles.updates import StillFetching, UpdateFetches, check_reveals
+from fl_orchestrator.roles.updates import (
+    StillFetching,
+    UpdateFetches,
+    check_reveals,
+    plain_updates,
+)
 from fl_orchestrator.roles.vectors import (
     RootMismatch,
     VectorFile,
@@ -116,7 +121,7 @@ class Recomputation:
         self._layout = context.manifest.layout
         self._origin = context.origin
         self._vectors = context.vectors()
-        self._fetches = UpdateFetches(self._vectors, self._store, self._origin)
+        self._fetches = UpdateFetches(plain_updates(self._vectors, self._store, self._origin))
         self._fetch_seconds = fetch_seconds
         self._tree: ChunkTree | None = None
         self._retention = context.retention

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from fl_orchestrator.chain.types import Signature, SignedCommit, Update
 from fl_orchestrator.errors import ChainError
@@ -57,7 +57,7 @@ class SignedResult:
 
 
 Message = SignedCommit | Update | SignedResult
-_M = TypeVar("_M", SignedCommit, Update, SignedResult)
+_M = TypeVar("_M")
 
 
 def name_of(message: Message) -> str:
@@ -79,22 +79,23 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._rounds: dict[int, dict[str, Message]] = {}
+        self._rounds: dict[int, dict[str, Any]] = {}
         self._first = 0
 
     # ------------------------------------------------------------------ a relay
 
     def post_commit(self, round_number: int, commit: SignedCommit) -> None:
-        self._put(round_number, commit)
+        self._put(round_number, name_of(commit), commit)
 
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
         """Do nothing, because the roles of one process share a store."""
 
     def post_reveal(self, round_number: int, update: Update) -> None:
-        self._put(round_number, update)
+        self._put(round_number, name_of(update), update)
 
     def post_attestation(self, result: Result, signature: Signature) -> None:
-        self._put(result.round, SignedResult(result, signature))
+        signed = SignedResult(result, signature)
+        self._put(result.round, name_of(signed), signed)
 
     # ------------------------------------------------------------------ a keeper's side
 
@@ -104,13 +105,13 @@ class Mailbox:
             messages = self._rounds.get(round_number, {}).values()
             return [message for message in messages if isinstance(message, kind)]
 
-    def remove(self, round_number: int, messages: Iterable[Message]) -> None:
+    def remove(self, round_number: int, messages: Iterable[object]) -> None:
         """Forget messages, unless they were replaced meanwhile."""
         with self._lock:
+            gone = list(messages)
             waiting = self._rounds.get(round_number, {})
-            for message in messages:
-                if waiting.get(name_of(message)) == message:
-                    self._discard(round_number, name_of(message))
+            for name in [name for name, message in waiting.items() if message in gone]:
+                self._discard(round_number, name)
 
     def forget_before(self, round_number: int) -> None:
         """Remove messages of earlier rounds, and ignore those that arrive later."""
@@ -121,12 +122,11 @@ class Mailbox:
 
     # ------------------------------------------------------------------ what is kept
 
-    def _put(self, round_number: int, message: Message) -> None:
+    def _put(self, round_number: int, name: str, message: object) -> None:
         with self._lock:
             if round_number < self._first:
                 return
             waiting = self._rounds.setdefault(round_number, {})
-            name = name_of(message)
             if len(self._rounds) > _KEPT_ROUNDS:
                 last = max(self._rounds)
                 self._forget(last)
@@ -136,7 +136,7 @@ class Mailbox:
                 raise RelayFailed(f"Too many messages of round {round_number} are waiting.")
             self._keep(round_number, name, message)
 
-    def _keep(self, round_number: int, name: str, message: Message) -> None:
+    def _keep(self, round_number: int, name: str, message: Any) -> None:
         self._rounds.setdefault(round_number, {})[name] = message
 
     def _discard(self, round_number: int, name: str) -> None:

@@ -23,6 +23,13 @@ from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, Vec
 _MAX_THREADS: Final = 2 * MAX_UPDATES
 
 
+#: An update that was not available is requested again after this fraction of a phase.
+RETRY_SHARE: Final = 0.1
+#: The longest time that one step of an aggregator waits for updates, because other duties wait too.
+#: It is enough for a store that has them.
+FETCH_SECONDS: Final = 10.0
+
+
 class InconsistentEvents(VerificationError):
     """The reveals that the node reports are not those that the contract counted."""
 
@@ -31,7 +38,7 @@ def check_reveals(reveals: Sequence[RevealedUpdate], expected: bytes) -> None:
     """Refuse a list of reveals whose rolling hash is not the contract's."""
     rolling = ZERO_HASH
     for reveal in reveals:
-        rolling = updates_hash(rolling, reveal.party, reveal.weight, reveal.root)
+        rolling = updates_hash(rolling, reveal.party, reveal.number, reveal.root)
     in_order = [reveal.index for reveal in reveals] == list(range(len(reveals)))
     if rolling != expected or not in_order:
         raise InconsistentEvents(
@@ -44,6 +51,17 @@ class StillFetching(ContentError):
     """An update is on its way from the store, and goes on being fetched."""
 
 
+def plain_updates(
+    vectors: VectorCache, store: ContentStore, origin: Origin
+) -> Callable[[RevealedUpdate, Callable[[], bool]], VectorFile]:
+    """Fetches updates in the clear; see `VectorCache.fetch`."""
+
+    def get(reveal: RevealedUpdate, stop: Callable[[], bool]) -> VectorFile:
+        return vectors.fetch(store, reveal.cid, reveal.root, origin.update(reveal.round), stop)
+
+    return get
+
+
 class UpdateFetches:
     """Fetches updates, each in a thread of its own, so that no slow source delays another.
 
@@ -51,10 +69,9 @@ class UpdateFetches:
     threads end with the process. Used by one thread.
     """
 
-    def __init__(self, vectors: VectorCache, store: ContentStore, origin: Origin) -> None:
-        self._vectors = vectors
-        self._store = store
-        self._origin = origin
+    def __init__(self, get: Callable[[RevealedUpdate, Callable[[], bool]], VectorFile]) -> None:
+        """``get(update, stop)`` fetches and checks one update, until ``stop()``."""
+        self._get = get
         self._fetches: dict[tuple[int, bytes], _Fetch] = {}
         # Those of earlier rounds that have not ended yet.
         self._abandoned: list[_Fetch] = []
@@ -100,12 +117,9 @@ class UpdateFetches:
         self._abandoned = [fetch for fetch in self._abandoned if not fetch.done.is_set()]
         running = sum(not fetch.done.is_set() for fetch in self._fetches.values())
         if running + len(self._abandoned) < _MAX_THREADS:
-            self._fetches[_name(reveal)] = _Fetch(lambda fetch: self._fetched(reveal, fetch))
-
-    def _fetched(self, reveal: RevealedUpdate, fetch: _Fetch) -> VectorFile:
-        meta = self._origin.update(reveal.round)
-        stop = fetch.abandoned.is_set
-        return self._vectors.fetch(self._store, reveal.cid, reveal.root, meta, stop)
+            self._fetches[_name(reveal)] = _Fetch(
+                lambda fetch: self._get(reveal, fetch.abandoned.is_set)
+            )
 
 
 class _Fetch:

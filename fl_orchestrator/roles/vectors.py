@@ -55,6 +55,9 @@ class Origin:
     def update(self, round_number: int) -> VectorMeta:
         return VectorMeta(VectorKind.UPDATE, self.chain_id, self.federation, round_number)
 
+    def masked(self, round_number: int) -> VectorMeta:
+        return VectorMeta(VectorKind.MASKED, self.chain_id, self.federation, round_number)
+
     def state(self, round_number: int) -> VectorMeta:
         """The metadata of the global state that a round made; round 0 is genesis."""
         if round_number == 0:
@@ -105,10 +108,29 @@ class VectorCache:
         Raises ContentError if the store does not have it, VectorFileError if it is malformed and
         RootMismatch if it has another root.
         """
+        limit = max_file_bytes(self._manifest.layout, meta.kind)
+
+        def root_of(file: BinaryIO) -> bytes:
+            return read_tree(file, self._manifest.layout, meta).root
+
+        return self.fetch_checked(store, cid, root, meta, limit, root_of, stop)
+
+    def fetch_checked(
+        self,
+        store: ContentStore,
+        cid: Cid,
+        root: bytes,
+        meta: VectorMeta,
+        limit: int,
+        root_of: Callable[[BinaryIO], bytes],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> VectorFile:
+        """As ``fetch``, for a file of at most ``limit`` bytes whose root ``root_of`` computes.
+
+        ``root_of`` reads the file from its start to its end, and raises VectorFileError.
+        """
         if held := self.held(root, meta):
             return held
-        path = self._path(meta, root)
-        limit = max_file_bytes(self._manifest.layout, meta.kind)
         with self._temporary() as (temporary, file):
             with store.get(cid, limit) as source:
                 while block := source.read(1 << 20):
@@ -117,14 +139,14 @@ class VectorCache:
                         raise FetchStopped(f"The {meta.kind} {cid} is not needed any more.")
             file.seek(0)
             with self._checking:
-                found = read_tree(file, self._manifest.layout, meta).root
+                found = root_of(file)
             if found != root:
                 raise RootMismatch(
                     f"The {meta.kind} {cid} of round {meta.round} does not have its root on-chain.",
                     "Its author committed to other numbers than it published.",
                 )
-            self._keep(temporary, file, path)
-        return VectorFile(path, meta, root)
+            self._keep(temporary, file, self._path(meta, root))
+        return VectorFile(self._path(meta, root), meta, root)
 
     def held(self, root: bytes, meta: VectorMeta) -> VectorFile | None:
         """The vector if it is in the cache."""
@@ -133,8 +155,14 @@ class VectorCache:
 
     def write(self, meta: VectorMeta, blocks: Iterable[NDArray[Any]]) -> VectorFile:
         """Write a canonical file of these flat blocks."""
+        return self.write_checked(
+            meta, lambda file: write_vector(file, self._manifest.layout, meta, blocks).root
+        )
+
+    def write_checked(self, meta: VectorMeta, write: Callable[[BinaryIO], bytes]) -> VectorFile:
+        """Keep the file that ``write`` writes, whose root it returns."""
         with self._temporary() as (temporary, file):
-            root = write_vector(file, self._manifest.layout, meta, blocks).root
+            root = write(file)
             self._keep(temporary, file, self._path(meta, root))
         return VectorFile(self._path(meta, root), meta, root)
 

@@ -17,7 +17,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator import aggregator as module
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.updates import StillFetching, UpdateFetches
+from fl_orchestrator.roles.updates import StillFetching, UpdateFetches, plain_updates
 from fl_orchestrator.roles.vectors import Origin, VectorFile
 
 PATIENCE = 20.0
@@ -42,7 +42,7 @@ class SlowStore(LocalStore):
 @pytest.fixture(autouse=True)
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step waits for 0.3 seconds: nothing of what a test holds back comes meanwhile."""
-    monkeypatch.setattr(module, "_FETCH_SECONDS", 0.3)
+    monkeypatch.setattr(module, "FETCH_SECONDS", 0.3)
     monkeypatch.setattr("fl_orchestrator.roles.watcher.watcher._FETCH_SECONDS", 0.3)
 
 
@@ -109,7 +109,7 @@ def test_many_slow_updates_do_not_delay_one_that_is_not(build: Build) -> None:
     store = SlowStore(federation, set(cids[:11]))
     role = federation.aggregator(0)
     origin: Origin = role._origin
-    fetches = UpdateFetches(role._vectors, store, origin)
+    fetches = UpdateFetches(plain_updates(role._vectors, store, origin))
     reveals = federation.federation.revealed_updates(0)
     found = fetches.fetch(reveals, 1.0)
     kinds = {r.party: type(f) for r, f in zip(reveals, found, strict=True)}

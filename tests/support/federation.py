@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,14 @@ from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
-from fl_orchestrator.chain.types import Observation, Params, Phase, Role, included_indices
+from fl_orchestrator.chain.types import (
+    Observation,
+    Params,
+    Phase,
+    PrivateParams,
+    Role,
+    included_indices,
+)
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.layout import Layout
@@ -98,6 +105,8 @@ class SmallFederation:
     as a restart of that process.
     """
 
+    CONTRACT: ClassVar[type[Federation]] = Federation
+
     def __init__(
         self,
         directory: Path,
@@ -117,7 +126,7 @@ class SmallFederation:
         self.terms = terms or consortium(parties)
         self.manifest = manifest or small_manifest()
         self.store = LocalStore(directory / "store")
-        self.mailbox = Mailbox()
+        self.mailbox = self._new_mailbox()
         self.trainers = trainers(parties)
         self.owner, self.keeper_key, self.outsider = map(signer, ("owner", "keeper", "outsider"))
         self.parties = [signer(f"party {i}") for i in range(parties)]
@@ -130,15 +139,17 @@ class SmallFederation:
             *self.aggregators,
         )
         self.chain = chain({s.address: 1_000 * ETHER for s in everybody})
-        self.reverts = RevertDecoder.of_artifact("Federation")
+        self.reverts = RevertDecoder.of_artifact(self.CONTRACT.ARTIFACT)
         self.receipts: list[Receipt] = []
         self.genesis: Genesis = publish(
             self.store, self.manifest, weights or initial_weights(FEATURES, CLASSES)
         )
         self.params: Params = federation_params(self.manifest, self.genesis, self.terms)
         record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
-        self.deployment = migrate(self.sender(self.owner), self.params, record)[-1]
-        self.federation = Federation(self.chain.web3, self.deployment.address)
+        self.deployment = migrate(
+            self.sender(self.owner), self.params, record, self._private_params()
+        )[-1]
+        self.federation = self.CONTRACT(self.chain.web3, self.deployment.address)
         if register:
             party_stakes = stakes or [self.terms.min_party_stake] * parties
             self._register(party_stakes, aggregator_stake or self.terms.min_aggregator_stake)
@@ -150,9 +161,20 @@ class SmallFederation:
             self.send(self.owner, federation.admit([s.address for s in members], role))
         for key, stake in zip(self.parties, stakes, strict=True):
             self.send(key, federation.register(Role.PARTY, key.address, stake))
-        for key in self.aggregators:
-            call = federation.register(Role.AGGREGATOR, key.address, aggregator_stake)
-            self.send(key, call)
+        for number, key in enumerate(self.aggregators):
+            self.send(key, self._registration(number, aggregator_stake))
+
+    # What a private federation does in another way.
+
+    def _new_mailbox(self) -> Mailbox:
+        return Mailbox()
+
+    def _private_params(self) -> PrivateParams | None:
+        return None
+
+    def _registration(self, number: int, stake: int) -> Call:
+        """The call that registers an aggregator."""
+        return self.federation.register(Role.AGGREGATOR, self.aggregators[number].address, stake)
 
     # ------------------------------------------------------------------ processes
 

@@ -1,6 +1,7 @@
 """Private rounds for tests: those of the golden vectors, and any others."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,7 @@ class PrivateRound:
         secrecy: int,
         seed: int = 0,
         round_number: int = 3,
+        accounts: Sequence[str] = (),
     ) -> "PrivateRound":
         draw = random.Random(seed)
         zs = tuple(draw.randbytes(32) for _ in weights)
@@ -61,7 +63,11 @@ class PrivateRound:
             for i, weight in enumerate(weights)
         ]
         seats = [
-            Seat(f"0x{1000 + p:040x}", stake, public_key(seat_secrets[p]))
+            Seat(
+                accounts[p] if accounts else f"0x{1000 + p:040x}",
+                stake,
+                public_key(seat_secrets[p]),
+            )
             for p, stake in enumerate(stakes)
         ]
         context = RoundContext.of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -307,13 +308,5 @@ def _in_order(updates: Mapping[int, RevealedUpdate]) -> list[RevealedUpdate]:
 
 def _merged(searches: Sequence[_Search]) -> _Search:
     """Merge searches into one. A reorg that affects any of its blocks discards all of it."""
-    merged = RoundEvents({}, [], {}, [], [], [], [])
-    for found in (search.found for search in searches):
-        merged.results.update(found.results)
-        merged.updates.extend(found.updates)
-        merged.accepted.update(found.accepted)
-        merged.demands.extend(found.demands)
-        merged.answers.extend(found.answers)
-        merged.frauds.extend(found.frauds)
-        merged.revocations.extend(found.revocations)
+    merged = functools.reduce(RoundEvents.merged, (search.found for search in searches))
     return _Search(searches[-1].last, searches[-1].hash, merged)

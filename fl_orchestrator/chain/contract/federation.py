@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.abi import from_abi, to_abi
+from fl_orchestrator.chain.abi import from_abi, to_abi, values_of
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import Disputes, typed
 from fl_orchestrator.chain.contract.logs import UntrueEvents
@@ -30,6 +29,7 @@ from fl_orchestrator.chain.event_types import (
 )
 from fl_orchestrator.chain.signing.keys import Signer
 from fl_orchestrator.chain.types import (
+    Attestation,
     ModelView,
     Observation,
     Params,
@@ -92,15 +92,6 @@ class NoContractYet(NoFederation):
     """There is no contract at the address; a node that is still synchronising may get it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attestation:
-    """The signers of a result as a bitmap of seats, their stake in wei, and its acceptance."""
-
-    signers: int
-    stake: int
-    accepted: bool
-
-
 class Federation(Disputes):
     """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
 
@@ -108,11 +99,14 @@ class Federation(Disputes):
     returned last; the loop that runs a role takes the chain's time from it.
     """
 
+    #: The compiled contract whose code must be at the address.
+    ARTIFACT: ClassVar[str] = "Federation"
+
     last_seen: Observation | None = None
     _params: Params | None = None
 
     def __init__(self, web3: Web3, address: str) -> None:
-        artifact = load_artifact("Federation")
+        artifact = load_artifact(self.ARTIFACT)
         super().__init__(web3, address, artifact)
         code = bytes(web3.eth.get_code(self.address))
         if not code:
@@ -161,6 +155,10 @@ class Federation(Disputes):
             self._params = self._read_as(Params, "params")
         return self._params
 
+    def constructor_arguments(self) -> list[Any]:
+        """What it was deployed with, as the ABI has it."""
+        return [to_abi(self.params())]
+
     def head(self) -> ModelView:
         return self._read_as(ModelView, "head")
 
@@ -171,6 +169,10 @@ class Federation(Disputes):
     def attestation(self, digest: bytes) -> Attestation:
         """Who signed the result with this digest."""
         return Attestation(*self._read("attestation", digest))
+
+    def digest_of(self, result: Any) -> bytes:
+        """The EIP-712 digest of a result, which aggregators sign and which names it on-chain."""
+        return result_digest(self.chain_id, self.address, result)
 
     def distributed(self, height: int) -> bool:
         return bool(self._read("distributed", height))
@@ -250,13 +252,7 @@ class Federation(Disputes):
         self, names: Sequence[str], first: int, last: int | None, round_number: int | None
     ) -> dict[str, list[Any]]:
         """The events of each of these names, in their order, by one request."""
-        builders: dict[str, Callable[[Any], Any]] = {
-            "ResultProposed": self._proposed,
-            "UpdateRevealed": _revealed,
-            "Attested": _attested,
-            "Demanded": self._demanded,
-            **{cls.__name__: partial(typed, cls) for cls in _AS_THEY_ARE},
-        }
+        builders = self._builders()
 
         def build(log: Any) -> tuple[str, Any]:
             return log["event"], builders[log["event"]](log)
@@ -266,9 +262,19 @@ class Federation(Disputes):
             found[name].append(event)
         return found
 
-    def _proposed(self, log: Any) -> tuple[bytes, Result]:
+    def _builders(self) -> dict[str, Callable[[Any], Any]]:
+        """What converts each event, by its name."""
+        return {
+            "ResultProposed": self._proposed,
+            "UpdateRevealed": _revealed,
+            "Attested": _attested,
+            "Demanded": self._demanded,
+            **{cls.__name__: partial(typed, cls) for cls in _AS_THEY_ARE},
+        }
+
+    def _proposed(self, log: Any) -> tuple[bytes, Any]:
         args = log["args"]
-        digest, result = bytes(args["digest"]), from_abi(Result, _values(args["result"]))
+        digest, result = bytes(args["digest"]), from_abi(Result, values_of(args["result"]))
         whole = result.included and result.round == args["round"]
         if not whole or digest != result_digest(self.chain_id, self.address, result):
             raise UntrueEvents(f"a result of round {args['round']} does not have its digest")
@@ -380,7 +386,7 @@ def _revealed(log: Any) -> RevealedUpdate:
         args["index"],
         args["weight"],
         args["root"],
-        from_abi(Cid, _values(args["cid"])),
+        from_abi(Cid, values_of(args["cid"])),
     )
 
 
@@ -390,10 +396,3 @@ def _attested(log: Any) -> tuple[bytes, str]:
 
 def _accepted(log: Any) -> tuple[int, bytes]:
     return log["args"]["round"], bytes(log["args"]["digest"])
-
-
-def _values(struct: Any) -> Any:
-    """Convert an event's struct from web3's mappings to nested tuples."""
-    if hasattr(struct, "values"):
-        return tuple(_values(value) for value in struct.values())
-    return struct

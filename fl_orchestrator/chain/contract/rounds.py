@@ -35,6 +35,7 @@ class Outcome(enum.StrEnum):
     SEEDING = "seeding"
     COMMIT = "commit"
     REVEAL = "reveal"
+    CLAIM = "claim"
     ATTEST = "attest"
     ACCEPTED = "accepted"
     FINAL = "final"
@@ -153,7 +154,7 @@ def _outcome(
         if not federation.window(number).canonical:
             return Outcome.REVOKED
         return Outcome.FINAL if accepted.height <= seen.final_height else Outcome.ACCEPTED
-    if number == seen.current.round and seen.current.phase < Phase.ACCEPTED:
+    if number == seen.current.round and seen.current.phase not in (Phase.ACCEPTED, Phase.VOID):
         return Outcome(seen.current.phase.name.lower())
     return Outcome.VOID
 

@@ -1,7 +1,8 @@
 """Runs the numbered migrations and records what they deployed, by chain.
 
 A migration is a module `migrations/NNNN_name.py` with `CONTRACT`, the artifact's name, and
-`constructor_arguments(params)`. Migrations are idempotent: the address of a deployment is recorded
+`constructor_arguments(params, private)`. With `PRIVATE` it is only for private federations, or only
+for the others. Migrations are idempotent: the address of a deployment is recorded
 before the transaction is sent, so that even after an interruption nothing is deployed twice.
 """
 
@@ -30,7 +31,7 @@ from fl_orchestrator.artifacts import Artifact, load_artifact
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.sending.send import Sender
-from fl_orchestrator.chain.types import Params
+from fl_orchestrator.chain.types import Params, PrivateParams
 from fl_orchestrator.errors import ChainError, InputError, ToolchainError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
@@ -100,24 +101,30 @@ class DeploymentRecord:
             ) from error
 
 
-def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[Deployment]:
+def migrate(
+    sender: Sender,
+    params: Params,
+    record: DeploymentRecord,
+    private: PrivateParams | None = None,
+) -> list[Deployment]:
     """Run every migration that this chain does not have yet; return all deployments in order.
+
+    With ``private`` parameters the federation is a private one.
 
     Raises DeploymentMismatch when the chain has other code than expected, DeploymentPending when
     an earlier attempt may still be mined, DamagedRecord, and what Sender raises. Nothing is sent if
     any of the migrations would fail.
     """
-    gas_to_migrate(sender, params, record)
+    gas_to_migrate(sender, params, record, private)
     done = _recorded(record)
     deployments = []
     libraries: dict[str, bytes] = {}
-    for path in migration_files():
-        module = _load(path)
+    for path, module in _migrations(private is not None):
         artifact = load_artifact(module.CONTRACT)
         earlier = done.get(path.stem)
         deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
         if deployment is None:
-            call = _deployment(sender, artifact, module, params, libraries)
+            call = _deployment(sender, artifact, module, (params, private), libraries)
             deployment = _deploy(sender, path.stem, artifact, call, record)
         if deployment != earlier:
             record.save(deployment)
@@ -126,7 +133,12 @@ def migrate(sender: Sender, params: Params, record: DeploymentRecord) -> list[De
     return deployments
 
 
-def gas_to_migrate(sender: Sender, params: Params, record: DeploymentRecord) -> int:
+def gas_to_migrate(
+    sender: Sender,
+    params: Params,
+    record: DeploymentRecord,
+    private: PrivateParams | None = None,
+) -> int:
     """The gas of the migrations that this chain does not have yet; sends nothing.
 
     Raises what `migrate` would raise before it sends anything.
@@ -135,13 +147,12 @@ def gas_to_migrate(sender: Sender, params: Params, record: DeploymentRecord) -> 
     gas = 0
     libraries: dict[str, bytes] = {}
     addresses = _next_addresses(sender)
-    for path in migration_files():
-        module = _load(path)
+    for path, module in _migrations(private is not None):
         artifact = load_artifact(module.CONTRACT)
         earlier = done.get(path.stem)
         deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
         if deployment is None:
-            gas += sender.check(_deployment(sender, artifact, module, params, libraries))
+            gas += sender.check(_deployment(sender, artifact, module, (params, private), libraries))
         address = next(addresses) if deployment is None else deployment.address
         libraries[artifact.name] = to_canonical_address(address)
     return gas
@@ -166,6 +177,14 @@ def _recorded(record: DeploymentRecord) -> dict[str, Deployment]:
             "Use the version that deployed them, or another --deployments directory.",
         )
     return done
+
+
+def _migrations(private: bool) -> Iterator[tuple[Path, ModuleType]]:
+    """The migrations of a federation that is private or not, in their order."""
+    for path in migration_files():
+        module = _load(path)
+        if getattr(module, "PRIVATE", private) is private:
+            yield path, module
 
 
 def _load(path: Path) -> ModuleType:
@@ -215,10 +234,10 @@ def is_deployed_here(federation: Federation) -> bool:
     storage. It searches every block, so use it only for short chains.
     """
     web3 = federation.web3
-    artifact = load_artifact("Federation")
+    artifact = load_artifact(federation.ARTIFACT)
     bytecode = artifact.linked(federation.libraries)
     factory = web3.eth.contract(abi=artifact.abi, bytecode=bytecode)
-    wanted = factory.constructor(to_abi(federation.params())).data_in_transaction
+    wanted = factory.constructor(*federation.constructor_arguments()).data_in_transaction
     for number in range(1, web3.eth.block_number + 1):
         for sent in web3.eth.get_block(number, full_transactions=True)["transactions"]:
             if isinstance(sent, Mapping) and not sent.get("to"):
@@ -247,11 +266,11 @@ def _deployment(
     sender: Sender,
     artifact: Artifact,
     module: Any,
-    params: Params,
+    params: tuple[Params, PrivateParams | None],
     libraries: Mapping[str, bytes],
 ) -> Call:
     factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked(libraries))
-    constructor = factory.constructor(*module.constructor_arguments(to_abi(params)))
+    constructor = factory.constructor(*module.constructor_arguments(*map(to_abi, params)))
     data = bytes.fromhex(constructor.data_in_transaction[2:])
     return Call(None, data, 0, f"deploy {artifact.name}")
 

@@ -11,18 +11,21 @@ import structlog
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
 from fl_orchestrator.content.cid import Cid, cid_of
-from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.vector_file import VectorFileError
+from fl_orchestrator.roles.aggregator.beside import BesideAnswers
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import NEVER, NEW_EVENTS, Step, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.relay import MAX_RESULTS, RelayFailed
 from fl_orchestrator.roles.updates import (
+    FETCH_SECONDS,
+    RETRY_SHARE,
     StillFetching,
     UpdateFetches,
     check_reveals,
+    plain_updates,
     worth_considering,
 )
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
@@ -31,14 +34,9 @@ _log = structlog.get_logger(__name__)
 
 # In the second half of the attest phase, results that others proposed are considered too.
 _OWN_RESULT_SHARE: Final = 0.5
-# An update that was not available is requested again after this fraction of the attest phase.
-_RETRY_SHARE: Final = 0.1
 # For this share of the phase, wait for updates that are being fetched. Then attest to those that
 # have arrived; the others count if they arrive in time.
 _FETCH_SHARE: Final = 0.25
-# The longest time that one step waits for them, because other duties wait too. It is enough for a
-# store that has the updates.
-_FETCH_SECONDS: Final = 10.0
 # This many proposed results, those with the most stake, are computed in any case.
 _SURE: Final = 4
 
@@ -99,6 +97,7 @@ class Aggregator:
         responder: Responder | None = None,
     ) -> None:
         self._responder = responder
+        self._turns = BesideAnswers(self._attest_step, responder)
         self._retention = context.retention
         self._federation = context.federation
         self._sender = context.sender
@@ -107,10 +106,9 @@ class Aggregator:
         self._origin = context.origin
         self._vectors = context.vectors()
         self._min_updates = context.federation.params().min_updates
-        self._fetches = UpdateFetches(self._vectors, self._store, self._origin)
+        self._fetches = UpdateFetches(plain_updates(self._vectors, self._store, self._origin))
         self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
-        self._attested_last = False
 
     @property
     def address(self) -> str:
@@ -125,35 +123,7 @@ class Aggregator:
         return any(self._signers(result) >> seat & 1 for result in work.results.values())
 
     def step(self) -> Step:
-        """Attest, or answer a batch of demands; if both are due, they alternate.
-
-        Neither waits for the end of the other, nor fails because the other failed.
-        """
-        if self._responder is None:
-            return self._attest_step()
-        first, second = self._attest_step, self._responder.step
-        if self._attested_last:
-            first, second = second, first
-        failure: FloError | None = None
-        done = Step(wait=NEVER)
-        try:
-            done = first()
-        except FloError as error:
-            failure = error
-        if done.action is None:
-            try:
-                other = second()
-            except FloError as error:
-                failure = failure or error
-            else:
-                done = Step(other.action, done.wait | other.wait)
-            first = second
-        if done.action is None and failure is not None:
-            raise failure
-        if failure is not None:
-            _log.warning("failed", reason=failure.message)
-        self._attested_last = done.action is not None and first == self._attest_step
-        return done
+        return self._turns.step()
 
     def _attest_step(self) -> Step:
         seen = self._federation.observe(self.address)
@@ -203,7 +173,7 @@ class Aggregator:
     def _fetch_missing(self, seen: Observation, work: _Work) -> None:
         """Fetch and check the updates that are not held yet; those that are malformed never are."""
         period = seen.current.attest_end - seen.current.reveal_end
-        seconds = 0.0 if work.fetching else min(_FETCH_SECONDS, period * _FETCH_SHARE)
+        seconds = 0.0 if work.fetching else min(FETCH_SECONDS, period * _FETCH_SHARE)
         retry = seen.timestamp >= work.retry_at
         asked = work.missing if retry else [r for r in work.missing if self._fetches.has(r)]
         files = self._fetches.fetch(asked, seconds)
@@ -222,7 +192,7 @@ class Aggregator:
                     left.append(reveal)
         work.missing = sorted(left, key=lambda reveal: reveal.index)
         if retry:
-            work.retry_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
+            work.retry_at = seen.timestamp + max(1, int(period * RETRY_SHARE))
         if len(work.held) < self._min_updates and not work.fetching:
             _log.error("too few updates", round=work.round, held=len(work.held))
 
@@ -255,7 +225,7 @@ class Aggregator:
         if work.held_set in work.results or (work.fetching and seen.timestamp < work.own_at):
             return
         period = seen.current.attest_end - seen.current.reveal_end
-        work.own_at = seen.timestamp + max(1, int(period * _RETRY_SHARE))
+        work.own_at = seen.timestamp + max(1, int(period * RETRY_SHARE))
         self._add_result(seen, work, work.held_set)
 
     def _add_result(self, seen: Observation, work: _Work, included: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import structlog
 
@@ -24,7 +24,6 @@ from fl_orchestrator.chain.sending.batches import (
 )
 from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
-from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import ANY_TIME, Step, at
 from fl_orchestrator.roles.keeper.attendance import Attendance
@@ -32,7 +31,7 @@ from fl_orchestrator.roles.keeper.idle import IdleChain
 from fl_orchestrator.roles.keeper.outcomes import Outcomes
 from fl_orchestrator.roles.keeper.shares import Shares
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
-from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, Message, SignedResult
+from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, SignedResult
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +58,7 @@ class KeeperDecision(Enum):
     OPEN = auto()
     RELAY_COMMITS = auto()
     RELAY_REVEALS = auto()
+    RELAY_CLAIMS = auto()
     RELAY_ATTESTATIONS = auto()
     FINALIZE = auto()
     NOTHING = auto()
@@ -75,6 +75,8 @@ def decide(seen: Observation, open_rounds: bool = True) -> KeeperDecision:
         return KeeperDecision.RELAY_COMMITS
     if phase is Phase.REVEAL:
         return KeeperDecision.RELAY_REVEALS
+    if phase is Phase.CLAIM:
+        return KeeperDecision.RELAY_CLAIMS
     if phase is Phase.ATTEST:
         return KeeperDecision.RELAY_ATTESTATIONS
     if open_rounds and phase in (Phase.IDLE, Phase.ACCEPTED, Phase.VOID):
@@ -83,11 +85,12 @@ def decide(seen: Observation, open_rounds: bool = True) -> KeeperDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class _Duty:
-    """A call, and the messages that it carries."""
+class Duty:
+    """A call, and the messages that it carries. ``attested``: the result that they sign."""
 
     call: Call
-    messages: Sequence[Message] = ()
+    messages: Sequence[Any] = ()
+    attested: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,11 @@ class Keeper:
     phase, so that one transaction carries many. It is kept until its outcome is on the chain. With
     a ``clock``, in seconds, the keeper makes the blocks that a round needs if none are mined.
     """
+
+    # The kinds of messages that it relays.
+    _COMMIT: ClassVar[type[Any]] = SignedCommit
+    _REVEAL: ClassVar[type[Any]] = Update
+    _ATTESTATION: ClassVar[type[Any]] = SignedResult
 
     def __init__(
         self,
@@ -148,9 +156,8 @@ class Keeper:
             self._mailbox.remove(seen.current.round, duty.messages)
             if duty.messages:
                 self._gathering = None
-            results = [m for m in duty.messages if isinstance(m, SignedResult)]
-            if results:
-                self._shares.count(results[0].result, results)
+            if duty.attested is not None:
+                self._shares.count(duty.attested, duty.messages)
             _log.info("sent", call=duty.call.label, round=seen.current.round, gas=receipt.gas_used)
             return Step(duty.call.label)
         leaves_at = self._gathering.leaves_at if self._gathering else 0
@@ -161,7 +168,7 @@ class Keeper:
         """Whether every accepted round is final, and this keeper knows its rewards distributed."""
         return self._distributed == seen.final_height == seen.head.height
 
-    def _refused(self, seen: Observation, duty: _Duty, error: ContractReverted) -> None:
+    def _refused(self, seen: Observation, duty: Duty, error: ContractReverted) -> None:
         """A batch is refused as a whole only when nothing in it can be accepted."""
         if error.cause not in _NOT_NOW and str(error) != self._last_refusal:
             self._last_refusal = str(error)
@@ -169,42 +176,60 @@ class Keeper:
         if error.cause is not ContractError.WrongPhase:
             self._mailbox.remove(seen.current.round, duty.messages)
 
-    def _duties(self, seen: Observation) -> Iterator[_Duty]:
+    def _duties(self, seen: Observation) -> Iterator[Duty]:
         yield from self._late_attestations(seen)
         for party in self._attendance.missing(seen):
-            yield _Duty(self._federation.mark_absent(party))
+            yield Duty(self._federation.mark_absent(party))
         decision = decide(seen, self._wants_round(seen.current.round + 1))
         if decision is KeeperDecision.FINALIZE:
-            yield _Duty(self._federation.finalize())
+            yield Duty(self._federation.finalize())
         elif decision is KeeperDecision.OPEN:
-            yield _Duty(self._federation.open_round())
+            yield Duty(self._federation.open_round())
         elif decision is KeeperDecision.RELAY_COMMITS:
             yield from self._commits(seen)
         elif decision is KeeperDecision.RELAY_REVEALS:
             yield from self._reveals(seen)
+        elif decision is KeeperDecision.RELAY_CLAIMS:
+            yield from self._claims(seen)
         elif decision is KeeperDecision.RELAY_ATTESTATIONS:
             yield from self._attestations(seen)
         yield from self._distributions(seen)
         if self._idle and (call := self._idle.block_needed(seen)):
-            yield _Duty(call)
+            yield Duty(call)
 
     # ------------------------------------------------------------------ messages
 
-    def _commits(self, seen: Observation) -> Iterator[_Duty]:
-        commits = self._mailbox.waiting(seen.current.round, SignedCommit)[: self._batch(COMMIT_GAS)]
+    def _commits(self, seen: Observation) -> Iterator[Duty]:
+        commits = self._waiting(seen, self._COMMIT, COMMIT_GAS)
         missing = seen.current.commit_quota - seen.current.commits - len(commits)
-        if commits and self._leaves(seen, missing, _given_up_at(seen, seen.current.commit_end)):
+        if commits and self._leaves(seen, missing, given_up_at(seen, seen.current.commit_end)):
             commits.sort(key=lambda commit: commit.party)
-            yield _Duty(self._federation.commit_for(commits), commits)
+            yield Duty(self._commit_call(commits), commits)
 
-    def _reveals(self, seen: Observation) -> Iterator[_Duty]:
-        reveals = self._mailbox.waiting(seen.current.round, Update)[: self._batch(REVEAL_GAS)]
+    def _reveals(self, seen: Observation) -> Iterator[Duty]:
+        reveals = self._waiting(seen, self._REVEAL, REVEAL_GAS)
         missing = seen.current.commits - seen.current.opened - len(reveals)
-        if reveals and self._leaves(seen, missing, _given_up_at(seen, seen.current.reveal_end)):
+        if reveals and self._leaves(seen, missing, given_up_at(seen, seen.current.reveal_end)):
             reveals.sort(key=lambda update: update.party)
-            yield _Duty(self._federation.reveal(reveals), reveals)
+            yield Duty(self._reveal_call(seen, reveals), reveals)
 
-    def _attestations(self, seen: Observation) -> Iterator[_Duty]:
+    def _waiting(self, seen: Observation, kind: type[Any], gas_each: int) -> list[Any]:
+        return self._mailbox.waiting(seen.current.round, kind)[: self._batch(gas_each)]
+
+    def _claims(self, _seen: Observation) -> Iterator[Duty]:
+        """Claims, which only a private federation has."""
+        yield from ()
+
+    def _commit_call(self, commits: Sequence[Any]) -> Call:
+        return self._federation.commit_for(commits)
+
+    def _reveal_call(self, _seen: Observation, updates: Sequence[Any]) -> Call:
+        return self._federation.reveal(updates)
+
+    def _attest_call(self, signed: Sequence[Any]) -> Call:
+        return self._federation.attest(signed[0].result, [s.signature for s in signed])
+
+    def _attestations(self, seen: Observation) -> Iterator[Duty]:
         current, waiting = seen.current, self._posted_results(seen)
         midway = (current.reveal_end + current.attest_end) // 2
         for result, signed in sorted(waiting.items(), key=lambda item: -len(item[1])):
@@ -214,32 +239,28 @@ class Keeper:
             if self._leaves(seen, missing, given_up_at=midway):
                 yield self._attest(result, signed)
 
-    def _late_attestations(self, seen: Observation) -> Iterator[_Duty]:
+    def _late_attestations(self, seen: Observation) -> Iterator[Duty]:
         """Signatures that came after acceptance: their signers are paid too."""
         if seen.current.phase is not Phase.ATTEST:
             for result, signed in self._posted_results(seen).items():
                 yield self._attest(result, signed)
 
-    def _posted_results(self, seen: Observation) -> dict[Result, list[SignedResult]]:
-        posted: dict[Result, list[SignedResult]] = {}
-        for signed in self._mailbox.waiting(seen.current.round, SignedResult):
+    def _posted_results(self, seen: Observation) -> dict[Any, list[Any]]:
+        posted: dict[Any, list[Any]] = {}
+        for signed in self._mailbox.waiting(seen.current.round, self._ATTESTATION):
             posted.setdefault(signed.result, []).append(signed)
         return posted
 
-    def _attest(self, result: Result, signed: Sequence[SignedResult]) -> _Duty:
+    def _attest(self, result: Any, signed: Sequence[Any]) -> Duty:
         signed = signed[: self._batch(SIGNATURE_GAS)]
-        signatures = [message.signature for message in signed]
-        return _Duty(self._federation.attest(result, signatures), signed)
+        return Duty(self._attest_call(signed), signed, result)
 
     def _batch(self, gas_each: int) -> int:
         return min(MAX_BATCH, batch_size(self._sender, gas_each))
 
-    def _makes_quorum(
-        self, seen: Observation, result: Result, signed: Sequence[SignedResult]
-    ) -> bool:
+    def _makes_quorum(self, seen: Observation, result: Any, signed: Sequence[Any]) -> bool:
         """Whether a result is accepted with these signatures: more than 2/3 of the frozen stake."""
-        digest = result_digest(self._federation.chain_id, self._federation.address, result)
-        counted = self._federation.attestation(digest)
+        counted = self._federation.attestation(self._federation.digest_of(result))
         stake = counted.stake
         for signer in self._shares.signers(result, signed):
             view = self._federation.observe(signer).aggregator
@@ -261,15 +282,15 @@ class Keeper:
 
     # ------------------------------------------------------------------ rewards
 
-    def _distributions(self, seen: Observation) -> Iterator[_Duty]:
+    def _distributions(self, seen: Observation) -> Iterator[Duty]:
         for height in range(self._distributed + 1, seen.final_height + 1):
             if not self._federation.distributed(height):
                 round_number = self._federation.model(height).round
                 accepted = self._rounds.accepted(round_number, seen.block_number)
-                yield _Duty(self._federation.distribute(accepted.result, accepted.updates))
+                yield Duty(self._federation.distribute(accepted.result, accepted.updates))
             self._distributed = height
 
 
-def _given_up_at(seen: Observation, phase_end: int) -> int:
+def given_up_at(seen: Observation, phase_end: int) -> int:
     """The chain's time at which a party that posts now would send the message itself."""
     return seen.timestamp + int((phase_end - seen.timestamp) * RELAY_SHARE)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.signing.recovery import recover
-from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.relay import SignedResult
 from fl_orchestrator.roles.updates import MAX_OF_ONE_SIGNER
 
@@ -26,7 +26,7 @@ class Shares:
 
     def signers(self, result: Result, signed: Sequence[SignedResult]) -> set[str]:
         """The accounts that made these signatures."""
-        digest = result_digest(self._federation.chain_id, self._federation.address, result)
+        digest = self._federation.digest_of(result)
         found = (recover(digest, message.signature) for message in signed)
         return {signer for signer in found if signer is not None}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from pydantic_core import from_json
 
@@ -21,6 +22,8 @@ from fl_orchestrator.roles.vectors import Origin
 _PREIMAGE: Final = "commitment.json"
 _UPDATE: Final = "update.safetensors"
 _MAX_PREIMAGE_BYTES: Final = 4096
+
+_T = TypeVar("_T")
 
 
 class DamagedJournal(ContentError):
@@ -41,60 +44,50 @@ class OpenCommitment:
         return self.commitment[:COMMITMENT_BYTES] == slot.commitment
 
 
-class Journal:
-    """A directory with one entry per round in which the party committed."""
+class EntryFolder:
+    """A directory with one entry per round: a small JSON file and an update's file."""
 
-    def __init__(self, directory: Path, origin: Origin) -> None:
+    def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
-        self._origin = origin
+        self._name = name
         directory.mkdir(parents=True, exist_ok=True)
 
-    def save(self, round_number: int, update: Update, file: Path) -> OpenCommitment:
-        """Move the update's file in and write the preimage beside it; durable on return."""
+    def path(self, round_number: int) -> Path:
+        """The update's file in the entry of a round."""
+        return self._entry(round_number) / _UPDATE
+
+    def save(self, round_number: int, values: Mapping[str, Any], file: Path) -> Path:
+        """Move the update's file in, and write the values beside it; durable on return."""
         entry = self._entry(round_number)
         temporary = entry.with_name(f".{entry.name}.new")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(mode=0o700)
         shutil.move(file, temporary / _UPDATE)
-        digest = self._commitment(round_number, update)
-        preimage = {
-            "commitment": digest.hex(),
-            "party": update.party,
-            "weight": update.weight,
-            "root": update.root.hex(),
-            "cid": str(update.cid),
-            "salt": update.salt.hex(),
-        }
-        (temporary / _PREIMAGE).write_text(to_json(preimage, indent=2) + "\n")
-        for path in (temporary / _UPDATE, temporary / _PREIMAGE, temporary):
+        (temporary / self._name).write_text(to_json(values, indent=2) + "\n")
+        for path in (temporary / _UPDATE, temporary / self._name, temporary):
             sync(path)
         shutil.rmtree(entry, ignore_errors=True)
         temporary.rename(entry)
         sync(self._directory)
-        return OpenCommitment(round_number, digest, update, entry / _UPDATE)
+        return entry / _UPDATE
 
-    def load(self, round_number: int) -> OpenCommitment | None:
-        """The entry of a round, if there is one. Raises DamagedJournal."""
+    def load(self, round_number: int, read: Callable[[Any], _T | None]) -> _T | None:
+        """What ``read`` makes of the values of a round's entry; None if there is no entry.
+
+        Raises DamagedJournal if the entry cannot be read, if ``read`` returns None or raises a
+        ValueError, KeyError, TypeError, AttributeError or ContentError.
+        """
         entry = self._entry(round_number)
         if not entry.exists():
             return None
         try:
-            with (entry / _PREIMAGE).open("rb") as file:
-                preimage = from_json(file.read(_MAX_PREIMAGE_BYTES))
-            update = Update(
-                preimage["party"],
-                preimage["weight"],
-                bytes.fromhex(preimage["root"]),
-                Cid.parse(preimage["cid"]),
-                bytes.fromhex(preimage["salt"]),
-            )
-            digest = self._commitment(round_number, update)
-            whole = preimage["commitment"] == digest.hex() and (entry / _UPDATE).is_file()
+            with (entry / self._name).open("rb") as file:
+                found = read(from_json(file.read(_MAX_PREIMAGE_BYTES)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ContentError) as error:
             raise _damaged(entry) from error
-        if not whole:
+        if found is None or not (entry / _UPDATE).is_file():
             raise _damaged(entry)
-        return OpenCommitment(round_number, digest, update, entry / _UPDATE)
+        return found
 
     def forget_before(self, round_number: int) -> None:
         """Delete the entries of earlier rounds, for which no reveal can be due any more."""
@@ -107,6 +100,50 @@ class Journal:
 
     def _entry(self, round_number: int) -> Path:
         return self._directory / f"round-{round_number}"
+
+
+class Journal:
+    """A directory with one entry per round in which the party committed."""
+
+    def __init__(self, directory: Path, origin: Origin) -> None:
+        self._folder = EntryFolder(directory, _PREIMAGE)
+        self._origin = origin
+
+    def save(self, round_number: int, update: Update, file: Path) -> OpenCommitment:
+        """Move the update's file in and write the preimage beside it; durable on return."""
+        digest = self._commitment(round_number, update)
+        preimage = {
+            "commitment": digest.hex(),
+            "party": update.party,
+            "weight": update.weight,
+            "root": update.root.hex(),
+            "cid": str(update.cid),
+            "salt": update.salt.hex(),
+        }
+        path = self._folder.save(round_number, preimage, file)
+        return OpenCommitment(round_number, digest, update, path)
+
+    def load(self, round_number: int) -> OpenCommitment | None:
+        """The entry of a round, if there is one. Raises DamagedJournal."""
+
+        def read(preimage: Any) -> OpenCommitment | None:
+            update = Update(
+                preimage["party"],
+                preimage["weight"],
+                bytes.fromhex(preimage["root"]),
+                Cid.parse(preimage["cid"]),
+                bytes.fromhex(preimage["salt"]),
+            )
+            digest = self._commitment(round_number, update)
+            if preimage["commitment"] != digest.hex():
+                return None
+            return OpenCommitment(round_number, digest, update, self._folder.path(round_number))
+
+        return self._folder.load(round_number, read)
+
+    def forget_before(self, round_number: int) -> None:
+        """Delete the entries of earlier rounds, for which no reveal can be due any more."""
+        self._folder.forget_before(round_number)
 
     def _commitment(self, round_number: int, update: Update) -> bytes:
         return commitment(

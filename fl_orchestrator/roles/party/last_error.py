@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from fl_orchestrator.errors import FloError
-from fl_orchestrator.files import write_whole
+from fl_orchestrator.files import OWNER_ONLY, write_whole
 
 FILE: Final = "last-error.txt"
-_PRIVATE: Final = 0o600
 
 
 def keep_error(home: Path, error: FloError) -> str:
@@ -23,7 +22,7 @@ def keep_error(home: Path, error: FloError) -> str:
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = "".join(traceback.format_exception(error))
-        write_whole(path, text.encode(errors="backslashreplace").decode(), _PRIVATE)
+        write_whole(path, text.encode(errors="backslashreplace").decode(), OWNER_ONLY)
     except OSError as problem:
         return f"{error.for_log} All of it could not be written to {path}: {problem}."
     return f"{error.for_log} All of it is in {path}."

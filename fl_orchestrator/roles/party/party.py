@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
@@ -13,6 +13,7 @@ import structlog
 
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call
+from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
 from fl_orchestrator.chain.sending.send import InsufficientFunds
@@ -30,7 +31,14 @@ from fl_orchestrator.roles.base import ANY_TIME, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.numbers import Finding, SaturationAlert, update_findings
 from fl_orchestrator.roles.party.last_error import keep_error
-from fl_orchestrator.roles.party.submission import Entry, Message, PlainSubmission, Submission
+from fl_orchestrator.roles.party.masked import MaskedSubmission
+from fl_orchestrator.roles.party.submission import (
+    Entry,
+    Message,
+    MustSitOut,
+    PlainSubmission,
+    Submission,
+)
 from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
@@ -87,12 +95,15 @@ class PartySettings:
     ``confirmations``: how many blocks must follow the first block in which the commit phase was
     seen closed, before the update leaves this site. A reorg may open the phase again.
     While it is ``paused`` a party does not commit, but still reveals an update it has committed to.
+    ``trusted``: the aggregators that may together read a party's updates in a private federation;
+    None for all that the owner admits.
     """
 
     run_seed: int
     salt: Callable[[int], bytes] = lambda _round: secrets.token_bytes(32)
     confirmations: int = 0
     paused: Callable[[], bool] = lambda: False
+    trusted: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,12 @@ class _Posted:
 
 
 _NOTHING_POSTED: Final = _Posted(0, PartyDecision.NOTHING, 0)
+
+
+def _submission(context: Context, settings: PartySettings) -> Submission[Any]:
+    if isinstance(context.federation, PrivateFederation):
+        return MaskedSubmission(context, settings.salt, settings.trusted)
+    return PlainSubmission(context, settings.salt)
 
 
 class Party:
@@ -120,7 +137,7 @@ class Party:
         self._sender = context.sender
         self._store = context.store
         self._manifest = context.manifest
-        self.submission: Submission[Any] = PlainSubmission(context, settings.salt)
+        self.submission = _submission(context, settings)
         self._trainer = trainer
         self._settings = settings
         self._relay = context.relay
@@ -196,8 +213,9 @@ class Party:
         if self._failed_in == seen.current.round:
             return None
         try:
+            self.submission.permit(seen, None)
             return self._train(seen)
-        except TrainingError as error:
+        except (TrainingError, MustSitOut) as error:
             self._failed_in = seen.current.round
             self._sat_out += 1
             self._monitor.sat_out(self._sat_out)
@@ -235,6 +253,7 @@ class Party:
             clipped=encoded.clipped,
             metrics=metrics,
         )
+        self.submission.permit(seen, sample_weight(samples, self._manifest.samples_per_weight))
         return self.prepare(round_number, encoded.vector, samples)
 
     def _note(self, round_number: int, encoded: EncodedUpdate, samples: int) -> None:

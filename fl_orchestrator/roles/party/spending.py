@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from fl_orchestrator.errors import InputError, TrainingError
-from fl_orchestrator.files import read_regular, write_whole
+from fl_orchestrator.files import OWNER_ONLY, read_regular, write_whole
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.privacy.accounting import epsilon_of
 from fl_orchestrator.training.dp_sgd import Mechanism
@@ -25,7 +25,6 @@ from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 #: In a party's directory, once it has trained with a budget.
 FILE: Final = "privacy.json"
 _MOST_BYTES: Final = 1 << 22
-_PRIVATE: Final = 0o600
 
 
 class BudgetSpent(TrainingError):
@@ -153,7 +152,7 @@ class Ledger:
             ],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(self.path, to_json(content, indent=2) + "\n", _PRIVATE)
+        write_whole(self.path, to_json(content, indent=2) + "\n", OWNER_ONLY)
         kept = {m: times for m, times in spent.trainings.items() if times}
         self._known = replace(spent, trainings=kept)
 

@@ -13,10 +13,15 @@ from typing import Any, Protocol, TypeVar
 from fl_orchestrator.chain.contract.federation import NO_COMMITMENT, Call
 from fl_orchestrator.chain.types import CommitView, Observation, Update
 from fl_orchestrator.content.cid import cid_of
+from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
+
+
+class MustSitOut(FloError):
+    """The party takes no part in this round: its update would not be as private as it must be."""
 
 
 class Entry(Protocol):
@@ -50,6 +55,10 @@ class Submission(Protocol[_E]):
 
     def prepare(self, round_number: int, vector: Any, weight: int) -> _E:
         """Keep an update (int16, flat) and its weight; durable on return."""
+        ...
+
+    def permit(self, seen: Observation, weight: int | None) -> None:
+        """Raise MustSitOut unless an update of this weight (None: not known yet) may be made."""
         ...
 
     def forget_before(self, round_number: int) -> None:
@@ -95,6 +104,9 @@ class PlainSubmission:
             cid = cid_of(stream)
         update = Update(self._signer.address, weight, file.root, cid, self._salt(round_number))
         return self.journal.save(round_number, update, file.path)
+
+    def permit(self, seen: Observation, weight: int | None) -> None:
+        """Everybody may: what others do with the update is public, and so is the update."""
 
     def forget_before(self, round_number: int) -> None:
         self.journal.forget_before(round_number)

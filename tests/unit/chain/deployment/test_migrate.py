@@ -36,7 +36,7 @@ from fl_orchestrator.roles.setup import Genesis, federation_params
 from fl_orchestrator.units import ETHER
 
 OWNER = signer("owner")
-LIBRARY, FEDERATION = (path.stem for path in migration_files())
+LIBRARY, FEDERATION = (path.stem for path in migration_files()[:2])
 REVERTS = RevertDecoder.of_artifact("Federation")
 PARAMS: Params = federation_params(
     small_manifest(), Genesis(b"\1" * 32, Cid(b"\2" * 32, 0x55)), consortium(3)

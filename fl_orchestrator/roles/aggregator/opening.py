@@ -1,0 +1,151 @@
+"""From the lock of a private round to its open seeds: confirm, release, gather (section 12.6)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import structlog
+
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import ContentError
+from fl_orchestrator.model.private_digests import Confirmed, Release
+from fl_orchestrator.privacy.release import (
+    ReleasedPieces,
+    labels_for_expulsion,
+    labels_for_lock,
+    make_release,
+    max_release_bytes,
+)
+from fl_orchestrator.roles.aggregator.holding import Holding
+from fl_orchestrator.roles.aggregator.vault import Lock, LockRefused, Vault
+from fl_orchestrator.roles.masked.files import MaskedFiles
+from fl_orchestrator.roles.masked.rounds import Members
+from fl_orchestrator.roles.masked.words import Words
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What may be attested: the included places and their seeds."""
+
+    included: int
+    seeds: bytes
+
+
+@dataclass(slots=True)
+class OpenLock:
+    """The locked updates of a round, on the way to their seeds.
+
+    ``locked`` are places. ``expelled`` are indices of parties that are proven to have misdealt.
+    """
+
+    lock: Lock
+    locked: int
+    pieces: ReleasedPieces
+    expelled: set[int] = field(default_factory=set)
+    files: dict[Cid, None] = field(default_factory=dict)
+    read: set[Cid] = field(default_factory=set)
+
+
+class Opening:
+    """One aggregator's part in opening the seeds of a round."""
+
+    def __init__(self, vault: Vault, words: Words, store: ContentStore, relock: bool) -> None:
+        self._vault = vault
+        self._words = words
+        self._store = store
+        self._relock = relock
+
+    def begin(self, holding: Holding, locked: int, members: Members | None) -> OpenLock | None:
+        """The lock of the chain, if its updates are here and it is allowed on its base root.
+
+        ``members`` is the list of the base root by the events of earlier rounds.
+        """
+        seals = holding.seals(locked)
+        if seals is None:
+            return None
+        seen = holding.seen
+        lock = Lock(seen.number, seen.base_root, seen.lock(locked), seen.members(locked))
+        allowed = self._vault.list_of(seen.base_root) or members
+        if not self._relock and allowed is not None and lock.members != allowed:
+            _log.error("alert: a lock that is not the list of its base", round=seen.number)
+            return None
+        return OpenLock(lock, locked, ReleasedPieces(seen.context, seals))
+
+    def confirm(self, holding: Holding, open_: OpenLock) -> Confirmed | None:
+        """Record the lock as the one of its round; what to tell the others, or None if refused."""
+        if holding.secret is None:
+            return None
+        try:
+            self._vault.confirm(open_.lock)
+        except LockRefused as error:
+            _log.error("confirms nothing", round=open_.lock.round, reason=error.message)
+            return None
+        return Confirmed(open_.lock.round, open_.lock.word)
+
+    def release(self, holding: Holding, open_: OpenLock) -> list[Release]:
+        """When a quorum has confirmed the lock, store this seat's pieces; where they are."""
+        if holding.secret is None:
+            return []
+        confirmed = self._words.confirmed(holding.seen, open_.lock.word)
+        if not holding.seen.is_quorum(tuple(confirmed)):
+            return []
+        try:
+            self._vault.release(open_.lock)
+        except LockRefused as error:
+            _log.error("releases nothing", round=open_.lock.round, reason=error.message)
+            return []
+        if not open_.files:
+            indices = holding.seen.indices(open_.locked)
+            self._publish(holding, open_, labels_for_lock(holding.seen.context.size, indices))
+        return [Release(open_.lock.round, open_.lock.word, cid) for cid in open_.files]
+
+    def gather(self, holding: Holding, open_: OpenLock) -> Opened | None:
+        """Read what the others released; the seeds once all are open. Expels who misdealt."""
+        seen = holding.seen
+        for position, files in self._words.releases(seen, open_.lock.word).items():
+            limit = max_release_bytes(seen.context, seen.indices(open_.locked), position)
+            for cid in files:
+                self._read(open_, cid, limit)
+        for proof in open_.pieces.misdealt():
+            if proof.k not in open_.expelled:
+                open_.expelled.add(proof.k)
+                party = seen.context.commits[proof.k].party
+                _log.error("alert: a party misdealt", party=party, round=seen.number)
+                if self._vault.released(seen.number) == open_.lock.word:
+                    indices = seen.indices(open_.locked)
+                    self._publish(holding, open_, labels_for_expulsion(indices, proof.k))
+        included = sum(
+            1 << reveal.index
+            for reveal in seen.reveals
+            if open_.locked >> reveal.index & 1 and reveal.commit not in open_.expelled
+        )
+        seeds = MaskedFiles.opening(seen, included).collect(open_.pieces)
+        return None if seeds is None else Opened(included, seeds)
+
+    def _publish(
+        self, holding: Holding, open_: OpenLock, labels: Iterable[tuple[int, int]]
+    ) -> None:
+        indices = holding.seen.indices(open_.locked)
+        shares = {k: own for k, own in holding.shares.items() if indices >> k & 1}
+        data = make_release(holding.seen.context, labels, shares)
+        cid = self._store.put(io.BytesIO(data))
+        open_.pieces.add(data)
+        open_.files[cid] = None
+        open_.read.add(cid)
+
+    def _read(self, open_: OpenLock, cid: Cid, limit: int) -> None:
+        if cid in open_.read:
+            return
+        try:
+            with self._store.get(cid, limit) as source:
+                data = source.read()
+        except ContentError as error:
+            _log.warning("a release cannot be had", cid=str(cid), reason=error.message)
+            return
+        open_.read.add(cid)
+        open_.pieces.add(data)

@@ -1,0 +1,345 @@
+"""The aggregator of a private federation: claims, confirms, releases, and signs the sum's model.
+
+See docs/protocol.md, sections 12.5 to 12.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, cast
+
+import structlog
+
+from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.contract_errors import ContractError
+from fl_orchestrator.chain.contract.private import PrivateFederation
+from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
+from fl_orchestrator.chain.types import Phase, PrivateObservation, SignedClaim
+from fl_orchestrator.model.private_digests import Confirmed, Held, PrivateResult, Release
+from fl_orchestrator.privacy.opening import seeds_hash
+from fl_orchestrator.roles.aggregator.beside import BesideAnswers
+from fl_orchestrator.roles.aggregator.holding import Holding, Holdings
+from fl_orchestrator.roles.aggregator.opening import Opened, Opening, OpenLock
+from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.aggregator.vault import Vault
+from fl_orchestrator.roles.attempt import attempt
+from fl_orchestrator.roles.base import ANY_TIME, NEVER, Step, at, in_phase
+from fl_orchestrator.roles.context import Context
+from fl_orchestrator.roles.masked.files import MaskedFiles
+from fl_orchestrator.roles.masked.relay import PrivateRelay, SignedPrivateResult
+from fl_orchestrator.roles.masked.rounds import MaskedRounds, Members
+from fl_orchestrator.roles.masked.words import SignedWord, Words
+from fl_orchestrator.roles.numbers import SaturationAlert
+from fl_orchestrator.roles.relay import RelayFailed
+from fl_orchestrator.roles.updates import FETCH_SECONDS, RETRY_SHARE
+from fl_orchestrator.roles.vectors import VectorFile
+
+_log = structlog.get_logger(__name__)
+
+# A claim waits for missing updates for this share of its phase.
+_CLAIM_SHARE: Final = 0.5
+# What the relay has not sent by this share of a phase, the aggregator sends itself.
+_OWN_SHARE: Final = 0.75
+_AT_WORK: Final = (Phase.REVEAL, Phase.CLAIM, Phase.ATTEST, Phase.ACCEPTED)
+# The contract's errors if another account has sent the message meanwhile.
+_ARRIVED: Final = frozenset(
+    {ContractError.AlreadyClaimed, ContractError.AlreadyAttested, ContractError.WrongPhase}
+)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What this process has done in a round; a restart does it again."""
+
+    ctx: bytes
+    holding: Holding
+    members: Members | None
+    settled: int = 0
+    open: OpenLock | None = None
+    result: PrivateResult | None = None
+    opened: Opened | None = None
+    posted: frozenset[object] = frozenset()
+
+
+class PrivateAggregator:
+    """One aggregator of one private federation; see `Aggregator` for ``responder``.
+
+    ``confirmations``: so many blocks must follow the first one in which the lock was seen.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        vault: Vault,
+        responder: Responder | None = None,
+        confirmations: int = 0,
+    ) -> None:
+        federation = context.federation
+        if not isinstance(federation, PrivateFederation):
+            raise TypeError("only a private federation has claims and locks")
+        self._federation = federation
+        self._sender = context.sender
+        self._store = context.store
+        self._relay = cast(PrivateRelay | None, context.relay)
+        self._origin = context.origin
+        self._retention = context.retention
+        self._vault = vault
+        self._confirmations = confirmations
+        self._private = federation.private_params()
+        self._vectors = context.vectors()
+        self._files = MaskedFiles(self._vectors, context.manifest, context.origin)
+        self._index = PrivateRoundIndex(federation, context.deployed_at)
+        self._rounds = MaskedRounds(federation, self._index)
+        self._holdings = Holdings(self._files, self._store)
+        self._words = Words(federation, [self._relayed, self._announced])
+        self._opening = Opening(vault, self._words, self._store, self._private.relock)
+        self._saturation = SaturationAlert(context.monitor)
+        self._turns = BesideAnswers(self._round_step, responder)
+        self._work: _Work | None = None
+
+    @property
+    def address(self) -> str:
+        return self._sender.address
+
+    def step(self) -> Step:
+        return self._turns.step()
+
+    def _round_step(self) -> Step:
+        seen = self._federation.observe(self.address)
+        if self._retention is not None:
+            self._retention.release(seen)
+        self._index.search_to(seen.block_number)
+        if changed := self._keep_key(seen):
+            return changed
+        idle = in_phase(*_AT_WORK)
+        phase = seen.current.phase
+        if phase not in _AT_WORK or not seen.aggregator.frozen_stake or not seen.current.reveals:
+            return Step(wait=idle)
+        work = self._work_on(seen)
+        if work is None:
+            return Step(wait=idle)
+        self._fetch(seen, work)
+        if phase is Phase.CLAIM:
+            return self._claim(seen, work)
+        if phase in (Phase.ATTEST, Phase.ACCEPTED) and seen.timestamp < seen.current.attest_end:
+            return self._open(seen, work)
+        return Step(wait=idle | at(work.holding.retry_at))
+
+    # ------------------------------------------------------------------ keys
+
+    def _keep_key(self, seen: PrivateObservation) -> Step | None:
+        """Register the newest key; make one if there is none."""
+        if not seen.aggregator.stake:
+            return None
+        newest = self._vault.newest or self._vault.make_key(seen.current.round)
+        if self._index.registered_key(self.address) in (newest, None):
+            return None
+        _log.info("changes its encryption key", aggregator=self.address)
+        return self._send(seen, "key", self._federation.set_key(newest))
+
+    # ------------------------------------------------------------------ the round
+
+    def _work_on(self, seen: PrivateObservation) -> _Work | None:
+        current = self._rounds.current(seen)
+        if self._work is not None and self._work.ctx == current.context.ctx:
+            self._work.holding.seen = current
+            return self._work
+        position = current.position_of(self.address)
+        if position is None:
+            return None
+        self._holdings.abandon_before(current.number)
+        self._words.forget_before(current.number)
+        self._vectors.forget_rounds_before(min(seen.current.base, self._first_disputable(seen)))
+        key = current.context.seats[position].key
+        secret = self._vault.secret(key, current.number)
+        if secret is None:
+            _log.error("the key of this round is not here", round=current.number)
+        members = None
+        if not self._private.relock:
+            members = self._vault.list_of(current.base_root) or self._rounds.list_on(
+                current.base_root, current.number
+            )
+        self._work = _Work(current.context.ctx, Holding(current, position, secret), members)
+        return self._work
+
+    def _first_disputable(self, seen: PrivateObservation) -> int:
+        height = min(seen.final_height + 1, seen.head.height)
+        return self._federation.model(height).round
+
+    def _fetch(self, seen: PrivateObservation, work: _Work) -> None:
+        if work.holding.complete:
+            return
+        period = max(1, seen.claims.claim_end - seen.current.reveal_end)
+        seconds = 0.0 if work.holding.fetching else min(FETCH_SECONDS, period / 4)
+        self._holdings.fetch(work.holding, seen.timestamp, int(period * RETRY_SHARE), seconds)
+
+    def _claim(self, seen: PrivateObservation, work: _Work) -> Step:
+        current, claims = seen.current, seen.claims
+        midway = _share(current.reveal_end, claims.claim_end, _CLAIM_SHARE)
+        if claims.claimed:
+            return Step(wait=in_phase(*_AT_WORK) | at(work.holding.retry_at))
+        if not work.holding.complete and seen.timestamp < midway:
+            return Step(wait=in_phase(*_AT_WORK) | at(midway, work.holding.retry_at))
+        held = work.holding.claimable(work.members)
+        message = Held(current.round, claims.commits_hash, current.updates_hash, held)
+        own_at = _share(current.reveal_end, claims.claim_end, _OWN_SHARE)
+        if self._relay is not None and seen.timestamp < own_at:
+            if message in work.posted:
+                return Step(wait=in_phase(*_AT_WORK) | at(own_at))
+            signature = self._federation.sign(self._sender.signer, message)
+            claim = SignedClaim(held, signature.r, signature.vs)
+            if self._posted(work, message, lambda r: r.post_claim(current.round, claim)):
+                return Step("post claim", in_phase(*_AT_WORK) | at(own_at))
+        signature = self._federation.sign(self._sender.signer, message)
+        claim = SignedClaim(held, signature.r, signature.vs)
+        return self._send(seen, "claim", self._federation.claim([claim]))
+
+    # ------------------------------------------------------------------ from the lock to the result
+
+    def _open(self, seen: PrivateObservation, work: _Work) -> Step:
+        wait = in_phase(*_AT_WORK) | ANY_TIME
+        if not self._is_settled(seen, work):
+            return Step(wait=at(seen.timestamp + 1))
+        if work.open is None or work.open.locked != seen.claims.locked:
+            work.open = self._opening.begin(work.holding, seen.claims.locked, work.members)
+        if work.open is None:
+            return Step(wait=wait)
+        words: list[Confirmed | Release] = []
+        if confirmed := self._opening.confirm(work.holding, work.open):
+            words.append(confirmed)
+        words += self._opening.release(work.holding, work.open)
+        for word in words:
+            if step := self._tell(seen, work, word):
+                return step
+        opened = self._opening.gather(work.holding, work.open)
+        if opened is None or opened.included.bit_count() < self._federation.params().min_updates:
+            return Step(wait=wait)
+        if work.opened != opened:
+            work.opened, work.result = opened, self._compute(seen, work, opened)
+        return self._attest(seen, work, opened)
+
+    def _is_settled(self, seen: PrivateObservation, work: _Work) -> bool:
+        """Whether the Claim phase has closed, as its confirmations say."""
+        if not work.settled or seen.block_number < work.settled:
+            work.settled = seen.block_number
+        return seen.block_number >= work.settled + self._confirmations
+
+    def _tell(
+        self, seen: PrivateObservation, work: _Work, message: Confirmed | Release
+    ) -> Step | None:
+        """Tell the others by the relay; late in the phase by an announcement too.
+
+        A relay may show a message to its author, and withhold it from the others.
+        """
+        holding, number = work.holding, seen.current.round
+
+        def told(words: Iterable[SignedWord]) -> bool:
+            return self._words.told(holding.seen, holding.position, message, words)
+
+        relayed = self._relay is not None
+        if relayed and message not in work.posted and not told(self._relayed(number)):
+            word = SignedWord(message, self._federation.sign(self._sender.signer, message))
+            if self._posted(work, message, lambda r: r.post_word(word)):
+                return Step("post word")
+        own_at = _share(seen.claims.claim_end, seen.current.attest_end, 1 - _CLAIM_SHARE)
+        late = not relayed or seen.timestamp >= own_at
+        if late and seen.current.phase is Phase.ATTEST and not told(self._announced(number)):
+            word = SignedWord(message, self._federation.sign(self._sender.signer, message))
+            return self._send(seen, "announce", self._federation.announce(word.to_bytes()))
+        return None
+
+    def _compute(self, seen: PrivateObservation, work: _Work, opened: Opened) -> PrivateResult:
+        current, base = seen.current, self._base(seen)
+        file = self._files.combine(
+            work.holding.seen,
+            base,
+            opened.included,
+            work.holding.files,
+            opened.seeds,
+            self._private.step_limit,
+            self._origin.state(current.round),
+        )
+        self._saturation.look(current.round, self._vectors.saturated_tensors(file))
+        with file.path.open("rb") as stream:
+            cid = self._store.put(stream)
+        return PrivateResult(
+            current.round,
+            current.updates_hash,
+            current.base_root,
+            opened.included,
+            seeds_hash(opened.seeds),
+            file.root,
+            cid,
+        )
+
+    def _base(self, seen: PrivateObservation) -> VectorFile:
+        base = seen.current.base_model()
+        return self._vectors.fetch(self._store, *base, self._origin.state(seen.current.base))
+
+    def _attest(self, seen: PrivateObservation, work: _Work, opened: Opened) -> Step:
+        result = work.result
+        if result is None:
+            return Step(wait=NEVER)
+        counted = self._federation.attestation(self._federation.digest(result))
+        others_won = seen.current.phase is Phase.ACCEPTED and not counted.accepted
+        if others_won or counted.signers >> seen.aggregator.seat & 1:
+            return Step(wait=in_phase(*_AT_WORK))
+        if self._retention is not None:
+            self._keep(seen, work, result)
+        midway = _share(seen.claims.claim_end, seen.current.attest_end, _CLAIM_SHARE)
+        signature = self._federation.sign(self._sender.signer, result)
+        if self._relay is not None and seen.timestamp < midway:
+            if result in work.posted:
+                return Step(wait=in_phase(*_AT_WORK) | at(midway) | ANY_TIME)
+            signed = SignedPrivateResult(result, opened.seeds, signature)
+            if self._posted(work, result, lambda r: r.post_private_attestation(signed)):
+                return Step("post attestation")
+        call = self._federation.attest_private(result, opened.seeds, [signature])
+        return self._send(seen, "attest", call)
+
+    def _keep(self, seen: PrivateObservation, work: _Work, result: PrivateResult) -> None:
+        files = work.holding.files.values()
+        model = self._vectors.fetch(
+            self._store, result.global_cid, result.global_root, self._origin.state(result.round)
+        )
+        vectors = [(masked.reveal.cid, masked.file) for masked in files]
+        vectors += [(seen.current.base_model()[0], self._base(seen)), (result.global_cid, model)]
+        if self._retention is not None:
+            self._retention.keep(vectors)
+
+    # ------------------------------------------------------------------ messages
+
+    def _posted(self, work: _Work, message: object, post: Callable[[PrivateRelay], None]) -> bool:
+        if self._relay is None:
+            return False
+        try:
+            post(self._relay)
+        except RelayFailed as error:
+            _log.warning("relay failed", aggregator=self.address, reason=str(error))
+            return False
+        work.posted |= {message}
+        return True
+
+    def _send(self, seen: PrivateObservation, action: str, call: Call) -> Step:
+        if attempt(self._sender, call, _ARRIVED):
+            return Step(action)
+        return Step(wait=at(seen.timestamp + 1))
+
+    def _relayed(self, round_number: int) -> Iterable[SignedWord]:
+        if self._relay is None:
+            return ()
+        try:
+            return self._relay.words(round_number)
+        except RelayFailed as error:
+            _log.warning("relay failed", aggregator=self.address, reason=str(error))
+            return ()
+
+    def _announced(self, round_number: int) -> Iterable[SignedWord]:
+        found = (SignedWord.from_bytes(message) for message in self._index.announced)
+        return [word for word in found if word is not None and word.round == round_number]
+
+
+def _share(start: int, end: int, share: float) -> int:
+    """The time at which this share of a phase is over."""
+    return start + int((end - start) * share)

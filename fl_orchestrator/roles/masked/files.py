@@ -1,0 +1,128 @@
+"""Masked updates on a role's disk: fetched, checked, and turned into the next model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
+
+from fl_orchestrator.aggregation.rules import apply_steps
+from fl_orchestrator.chain.event_types import MaskedReveal
+from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.model.vector_file import (
+    VectorMeta,
+    VectorReader,
+    max_file_bytes,
+    read_masked,
+    write_vector,
+)
+from fl_orchestrator.privacy.context import RoundContext
+from fl_orchestrator.privacy.masks import UInt32
+from fl_orchestrator.privacy.opening import Opening
+from fl_orchestrator.privacy.seal import Seal, masked_root, parse_seal, seal_bytes
+from fl_orchestrator.privacy.unmask import steps, sums
+from fl_orchestrator.roles.masked.rounds import MaskedRound
+from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedFile:
+    """A masked update on this disk whose root is the one on the chain, and its seal."""
+
+    file: VectorFile
+    reveal: MaskedReveal
+    seal: Seal
+
+
+class MaskedFiles:
+    """Fetches, writes and combines the masked updates of a federation."""
+
+    def __init__(self, vectors: VectorCache, manifest: Manifest, origin: Origin) -> None:
+        self._vectors = vectors
+        self._layout = manifest.layout
+        self._fraction_bits = manifest.update_fraction_bits
+        self._origin = origin
+
+    def fetch(
+        self,
+        store: ContentStore,
+        seen: MaskedRound,
+        reveal: MaskedReveal,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> VectorFile:
+        """A masked update from the cache or from the store.
+
+        Raises ContentError if the store does not have it, VectorFileError or SealError if it is
+        malformed, and RootMismatch if it has another root.
+        """
+        size = seal_bytes(seen.context)
+        meta = self._origin.masked(seen.number)
+
+        def root_of(file: BinaryIO) -> bytes:
+            tree, seal = read_masked(file, self._layout, meta, size)
+            parsed = parse_seal(seen.context, reveal.commit, seal)
+            return masked_root(tree.root, parsed.digest())
+
+        limit = max_file_bytes(self._layout, meta.kind, size)
+        return self._vectors.fetch_checked(
+            store, reveal.cid, reveal.root, meta, limit, root_of, stop
+        )
+
+    def with_seal(self, seen: MaskedRound, reveal: MaskedReveal, file: VectorFile) -> MaskedFile:
+        """A file that was checked, with its seal. Raises SealError."""
+        size = seal_bytes(seen.context)
+        with file.path.open("rb") as stream:
+            stream.seek(-size, 2)
+            seal = parse_seal(seen.context, reveal.commit, stream.read(size))
+        return MaskedFile(file, reveal, seal)
+
+    def write(self, context: RoundContext, blocks: Iterable[UInt32], seal: Seal) -> VectorFile:
+        """Write a masked update from its masked values, in flat blocks."""
+        meta = self._origin.masked(context.round)
+
+        def write(file: BinaryIO) -> bytes:
+            tree = write_vector(file, self._layout, meta, blocks, seal.to_bytes())
+            return masked_root(tree.root, seal.digest())
+
+        return self._vectors.write_checked(meta, write)
+
+    def combine(
+        self,
+        seen: MaskedRound,
+        base: VectorFile,
+        included: int,
+        held: Mapping[int, MaskedFile],
+        seeds: bytes,
+        step_limit: int,
+        meta: VectorMeta,
+    ) -> VectorFile:
+        """The next model, from the masked updates at the ``included`` places and their seeds.
+
+        ``held`` has the files by place. Memory is that of some blocks. Raises OpeningError.
+        """
+        opening = self.opening(seen, included)
+        chosen = [held[place] for place in range(included.bit_length()) if included >> place & 1]
+        weight = sum(masked.reveal.weight for masked in chosen)
+        size = seal_bytes(seen.context)
+        with ExitStack() as files:
+
+            def blocks(file: VectorFile, seal: int) -> Iterator[NDArray[Any]]:
+                stream = files.enter_context(file.path.open("rb"))
+                return VectorReader(stream, self._layout, file.meta, seal_bytes=seal).blocks()
+
+            updates = [blocks(masked.file, size) for masked in chosen]
+            totals = sums(updates, opening.masks(seeds), self._layout.parameters)
+            state = apply_steps(
+                blocks(base, 0), steps(totals, weight, step_limit), self._fraction_bits
+            )
+            return self._vectors.write(meta, state)
+
+    @staticmethod
+    def opening(seen: MaskedRound, included: int) -> Opening:
+        """What a result with these places opens. Raises OpeningError."""
+        indices = [reveal.commit for reveal in seen.reveals]
+        return Opening.of(seen.context.size, indices, included)

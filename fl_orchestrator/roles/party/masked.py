@@ -1,0 +1,229 @@
+"""How a party's update reaches a private federation: masked, so that only a sum can be read.
+
+Before the commit the party draws z and keeps it with its update. When the commit phase has closed,
+it knows the others' mask keys and the aggregators' keys, and masks the update with them. After a
+restart the same z gives the same masked update. See docs/protocol.md, sections 12.3 to 12.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from fl_orchestrator.chain.contract.private import NO_MASK_KEY, PrivateFederation
+from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
+from fl_orchestrator.chain.types import (
+    CommitView,
+    MaskedUpdate,
+    Observation,
+    PrivateObservation,
+    SignedMaskedCommit,
+)
+from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.model.private_digests import PrivateCommit, PrivateReveal
+from fl_orchestrator.model.vector_file import VectorReader, in_blocks
+from fl_orchestrator.privacy.dealing import deal
+from fl_orchestrator.privacy.keys import mask_secret, public_key
+from fl_orchestrator.privacy.masks import masks_of, weighted, with_masks
+from fl_orchestrator.privacy.seal import make_seal
+from fl_orchestrator.roles.context import Context
+from fl_orchestrator.roles.masked.files import MaskedFiles
+from fl_orchestrator.roles.masked.relay import PrivateRelay
+from fl_orchestrator.roles.masked.rounds import MaskedRounds
+from fl_orchestrator.roles.party.journal import EntryFolder
+from fl_orchestrator.roles.party.submission import Message, MustSitOut
+from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
+
+_MASKS: Final = "masks.json"
+_NO_SIGNATURE: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedEntry:
+    """What a party keeps of a round; ``z`` and the file at ``path`` are secret."""
+
+    round: int
+    weight: int
+    z: bytes
+    path: Path
+
+    @property
+    def mask_key(self) -> bytes:
+        return public_key(mask_secret(self.z, self.round))
+
+    def opens(self, slot: CommitView) -> bool:
+        """Whether the contract's slot has this weight; whose key it has is checked before use."""
+        return slot.commitment[-1] == self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A masked update on this disk."""
+
+    ctx: bytes
+    commits_hash: bytes
+    root: bytes
+    cid: Cid
+    path: Path
+
+
+class MaskedSubmission:
+    """Commits to a mask key, and reveals the masked update.
+
+    ``draw(round)`` gives 32 bytes that nobody else can predict. ``trusted`` are the aggregators
+    that may read the party's updates together; None trusts all that the owner admitted.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        draw: Callable[[int], bytes],
+        trusted: Collection[str] | None = None,
+    ) -> None:
+        federation = context.federation
+        if not isinstance(federation, PrivateFederation):
+            raise TypeError("only a private federation takes masked updates")
+        self._federation = federation
+        self._signer = context.sender.signer
+        self._store = context.store
+        self._retention = context.retention
+        self._origin = context.origin
+        self._vectors = context.vectors()
+        self._layout = context.manifest.layout
+        self._files = MaskedFiles(self._vectors, context.manifest, context.origin)
+        self._index = PrivateRoundIndex(federation, context.deployed_at)
+        self._rounds = MaskedRounds(federation, self._index)
+        self._draw = draw
+        self._trusted = None if trusted is None else {account.lower() for account in trusted}
+        self._journal = EntryFolder(context.home / "journal", _MASKS)
+        self._prepared: _Prepared | None = None
+
+    # ------------------------------------------------------------------ the journal
+
+    def entry(self, round_number: int) -> MaskedEntry | None:
+        def read(values: Any) -> MaskedEntry | None:
+            path = self._journal.path(round_number)
+            z, weight = bytes.fromhex(values["z"]), values["weight"]
+            right = len(z) == 32 and isinstance(weight, int) and 1 <= weight <= 255
+            return MaskedEntry(round_number, weight, z, path) if right else None
+
+        return self._journal.load(round_number, read)
+
+    def prepare(self, round_number: int, vector: Any, weight: int) -> MaskedEntry:
+        file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
+        z = self._draw(round_number)
+        values = {"party": self._signer.address, "weight": weight, "z": z.hex()}
+        path = self._journal.save(round_number, values, file.path)
+        return MaskedEntry(round_number, weight, z, path)
+
+    def permit(self, seen: Observation, weight: int | None) -> None:
+        self._index.search_to(seen.block_number)
+        current = seen.current
+        rows = self._index.seat_table(current.round)
+        self._require_trust(current.round, [(row.account, row.stake) for row in rows])
+        self._require_list(current.round, current.base_root, weight)
+
+    def forget_before(self, round_number: int) -> None:
+        self._journal.forget_before(round_number)
+
+    # ------------------------------------------------------------------ messages
+
+    def come_back(self, round_number: int) -> Message:
+        return self._commit(round_number, 0, NO_MASK_KEY)
+
+    def commit(self, entry: MaskedEntry) -> Message:
+        return self._commit(entry.round, entry.weight, entry.mask_key)
+
+    def _commit(self, round_number: int, weight: int, mask_key: bytes) -> Message:
+        party = self._signer.address
+
+        def post(relay: Relay) -> None:
+            message = PrivateCommit(round_number, party, weight, mask_key)
+            signature = self._federation.sign(self._signer, message)
+            commit = SignedMaskedCommit(party, weight, mask_key, signature.r, signature.vs)
+            _private(relay).post_masked_commit(round_number, commit)
+
+        return Message(self._federation.commit_masks(round_number, weight, mask_key), post)
+
+    def reveal(self, seen: Observation, entry: MaskedEntry, provide: bool) -> Message:
+        """The reveal. Raises MustSitOut if the round is not as private as it must be."""
+        masked = self._mask(cast(PrivateObservation, seen), entry)
+        party = self._signer.address
+        if provide:
+            if self._retention is not None:
+                self._retention.note([(masked.cid, self._origin.masked(entry.round))])
+            with masked.path.open("rb") as stream:
+                self._store.put(stream)
+
+        def post(relay: Relay) -> None:
+            message = PrivateReveal(
+                entry.round, party, masked.commits_hash, masked.root, masked.cid
+            )
+            signature = self._federation.sign(self._signer, message)
+            update = MaskedUpdate(party, masked.root, masked.cid, signature.r, signature.vs)
+            left = seen.current.reveal_end - seen.timestamp
+            _private(relay).put_masked(entry.round, update, masked.path, left * RELAY_SHARE)
+            _private(relay).post_masked_reveal(entry.round, update)
+
+        own = MaskedUpdate(party, masked.root, masked.cid, _NO_SIGNATURE, _NO_SIGNATURE)
+        return Message(self._federation.reveal_masked(masked.commits_hash, [own]), post)
+
+    def _mask(self, seen: PrivateObservation, entry: MaskedEntry) -> _Prepared:
+        self._index.search_to(seen.block_number)
+        current = self._rounds.current(seen)
+        if self._prepared is not None and self._prepared.ctx == current.context.ctx:
+            return self._prepared
+        seats = [(seat.account, seat.stake) for seat in current.context.seats]
+        self._require_trust(entry.round, seats)
+        self._require_list(entry.round, current.base_root, entry.weight)
+        index = current.index_of(self._signer.address)
+        if index is None:
+            raise MustSitOut(f"The node has no commit of this party in round {entry.round}.")
+        dealing = deal(current.context, index, entry.z)
+        seal = make_seal(current.context, dealing)
+        with entry.path.open("rb") as stream:
+            reader = VectorReader(stream, self._layout, self._origin.update(entry.round))
+            blocks = (weighted(block, entry.weight) for block in reader.blocks())
+            masked = with_masks(blocks, masks_of(dealing), self._layout.parameters)
+            file = self._files.write(current.context, masked, seal)
+        with file.path.open("rb") as stream:
+            cid = cid_of(stream)
+        self._prepared = _Prepared(
+            current.context.ctx, current.commits_hash, file.root, cid, file.path
+        )
+        return self._prepared
+
+    def _require_trust(self, round_number: int, seats: Sequence[tuple[str, int]]) -> None:
+        """Refuse seats, (account, stake), of which the others could read the update."""
+        if self._trusted is None:
+            return
+        total = sum(stake for _, stake in seats)
+        others = sum(stake for account, stake in seats if account.lower() not in self._trusted)
+        if 3 * others > self._federation.private_params().secrecy * total:
+            raise MustSitOut(
+                f"Aggregators that this party does not trust could read its update of round "
+                f"{round_number}.",
+                "Ask the owner who was admitted; add the aggregators that you trust to `trust`.",
+            )
+
+    def _require_list(self, round_number: int, base_root: bytes, weight: int | None) -> None:
+        """Refuse a base root on which others were locked, or this party with another weight.
+
+        The sums of both rounds together could show an update.
+        """
+        if self._federation.private_params().relock:
+            return
+        members = self._rounds.list_on(base_root, round_number)
+        own = {w for party, w in members or () if party == self._signer.address}
+        if members is not None and (not own or weight not in (None, *own)):
+            raise MustSitOut(
+                f"Round {round_number} starts from a model on which other updates were opened.",
+                "It goes on when a later model is accepted; see `flo round list`.",
+            )
+
+
+def _private(relay: Relay) -> PrivateRelay:
+    """The relay of a private federation's party, which is always a private one."""
+    return cast(PrivateRelay, relay)
