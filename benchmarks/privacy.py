@@ -5,7 +5,7 @@ norm 1.1; the mean accuracy of the four hospitals, over five seeds. FedAvg is in
 noise is seeded. The trainer, the noise and the accountant are those of `flo party run`.
 
 Noise is drawn for the stated epsilon in two ways. `all steps` counts the 1,500 steps that every
-hospital makes. `15 epochs` counts 15 passes over its rows, as FLamby's code tells Opacus: fewer
+hospital makes. `15 epochs` counts 15 passes over its rows, as we read FLamby's code: fewer
 steps than it makes (120 of 1,500 in the smallest hospital), so less noise, and an epsilon that is
 larger than stated; the column `real` has the largest of the four.
 """
