@@ -97,7 +97,7 @@ class Aggregator:
         responder: Responder | None = None,
     ) -> None:
         self._responder = responder
-        self._turns = BesideAnswers(self._attest_step, responder)
+        self._turns = BesideAnswers(lambda: self._attest_step(), responder)
         self._retention = context.retention
         self._federation = context.federation
         self._sender = context.sender
