@@ -244,6 +244,19 @@ class RoundHistory:
     frauds: list[FraudProven]
 
 
+def common_events(found: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The fields of RoundEvents, from the events by their names."""
+    return {
+        "results": dict(found["ResultProposed"]),
+        "updates": found["UpdateRevealed"],
+        "accepted": {event.round: event.digest for event in found["RoundAccepted"]},
+        "demands": found["Demanded"],
+        "answers": found["Answered"],
+        "frauds": found["FraudProven"],
+        "revocations": found["RoundRevoked"],
+    }
+
+
 def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
     """The counted reveals of a round as the arguments of contract calls, 64 bytes each."""
     return [(int(update.party, 16) << 96 | update.number, update.root) for update in updates]

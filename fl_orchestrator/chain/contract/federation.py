@@ -25,6 +25,7 @@ from fl_orchestrator.chain.event_types import (
     RoundHistory,
     RoundOpened,
     RoundRevoked,
+    common_events,
     counted,
 )
 from fl_orchestrator.chain.signing.keys import Signer
@@ -78,6 +79,8 @@ _COMMIT_TYPES: Final = {
 
 
 _OF_RESULTS: Final = ("ResultProposed", "UpdateRevealed", "RoundAccepted", "Demanded", "Answered")
+#: The names of the events that every federation's rounds have.
+OF_ROUNDS: Final = (*_OF_RESULTS, "FraudProven", "RoundRevoked")
 _AS_THEY_ARE: Final = (
     *(Answered, Committed, DuplicateUpdate, FraudProven),
     *(RoundAccepted, RoundOpened, RoundRevoked),
@@ -216,17 +219,7 @@ class Federation(Disputes):
 
     def round_events(self, first: int, last: int) -> RoundEvents:
         """The events of a range of blocks that roles need, by one request."""
-        names = (*_OF_RESULTS, "FraudProven", "RoundRevoked")
-        found = self._events_by_name(names, first, last, None)
-        return RoundEvents(
-            dict(found["ResultProposed"]),
-            found["UpdateRevealed"],
-            {event.round: event.digest for event in found["RoundAccepted"]},
-            found["Demanded"],
-            found["Answered"],
-            found["FraudProven"],
-            found["RoundRevoked"],
-        )
+        return RoundEvents(**common_events(self._events_by_name(OF_ROUNDS, first, last, None)))
 
     def history(self, first: int, round_number: int | None = None) -> RoundHistory:
         """The events from a block on that reports for people need, by one request."""

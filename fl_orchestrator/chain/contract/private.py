@@ -14,7 +14,7 @@ from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.abi import from_abi, to_abi, values_of
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import typed
-from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.federation import OF_ROUNDS, Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import (
     MaskedCommitted,
@@ -22,6 +22,7 @@ from fl_orchestrator.chain.event_types import (
     PrivateRoundEvents,
     RevealedUpdate,
     SeatChange,
+    common_events,
     counted,
 )
 from fl_orchestrator.chain.signing.keys import Signer
@@ -94,35 +95,19 @@ class PrivateFederation(Federation):
 
     # ------------------------------------------------------------------ events
 
-    def private_round_events(self, first: int, last: int) -> PrivateRoundEvents:
-        """As ``round_events``, with what private rounds have in addition, by one request."""
-        common = ("ResultProposed", "UpdateRevealed", "RoundAccepted", "Demanded", "Answered")
-        private = (
-            "FraudProven",
-            "RoundRevoked",
-            "Committed",
-            "RoundOpened",
-            "Locked",
-            "SeedsOpened",
-        )
-        found = self._events_by_name((*common, *private, "Announced", *_SEATS), first, last, None)
+    def round_events(self, first: int, last: int) -> PrivateRoundEvents:
+        """With what private rounds have in addition."""
+        more = ("Committed", "RoundOpened", "Locked", "SeedsOpened", "Announced")
+        found = self._events_by_name((*OF_ROUNDS, *more, *_SEATS), first, last, None)
         return PrivateRoundEvents(
-            dict(found["ResultProposed"]),
-            found["UpdateRevealed"],
-            {event.round: event.digest for event in found["RoundAccepted"]},
-            found["Demanded"],
-            found["Answered"],
-            found["FraudProven"],
-            found["RoundRevoked"],
-            found["Committed"],
-            dict(found["Locked"]),
-            dict(found["SeedsOpened"]),
-            [change for name in _SEATS for change in found[name] if change is not None],
-            {event.round: event.base for event in found["RoundOpened"]},
-            found["Announced"],
+            **common_events(found),
+            commits=found["Committed"],
+            locks=dict(found["Locked"]),
+            seeds=dict(found["SeedsOpened"]),
+            seats=[change for name in _SEATS for change in found[name] if change is not None],
+            bases={event.round: event.base for event in found["RoundOpened"]},
+            announced=found["Announced"],
         )
-
-    round_events = private_round_events
 
     def _builders(self) -> dict[str, Callable[[Any], Any]]:
         return {

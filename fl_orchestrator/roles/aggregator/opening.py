@@ -51,7 +51,7 @@ class OpenLock:
     read: set[Cid] = field(default_factory=set)
 
 
-class Opening:
+class Opener:
     """One aggregator's part in opening the seeds of a round."""
 
     def __init__(self, vault: Vault, words: Words, store: ContentStore, relock: bool) -> None:

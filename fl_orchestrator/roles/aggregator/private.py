@@ -20,7 +20,7 @@ from fl_orchestrator.model.private_digests import Confirmed, Held, PrivateResult
 from fl_orchestrator.privacy.opening import seeds_hash
 from fl_orchestrator.roles.aggregator.beside import BesideAnswers
 from fl_orchestrator.roles.aggregator.holding import Holding, Holdings
-from fl_orchestrator.roles.aggregator.opening import Opened, Opening, OpenLock
+from fl_orchestrator.roles.aggregator.opening import Opened, Opener, OpenLock
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.aggregator.vault import Vault
 from fl_orchestrator.roles.attempt import attempt
@@ -93,7 +93,7 @@ class PrivateAggregator:
         self._rounds = MaskedRounds(federation, self._index)
         self._holdings = Holdings(self._files, self._store)
         self._words = Words(federation, [self._relayed, self._announced])
-        self._opening = Opening(vault, self._words, self._store, self._private.relock)
+        self._opening = Opener(vault, self._words, self._store, self._private.relock)
         self._saturation = SaturationAlert(context.monitor)
         self._turns = BesideAnswers(self._round_step, responder)
         self._work: _Work | None = None

@@ -26,7 +26,7 @@ from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.privacy.masks import masks_of, weighted, with_masks
 from fl_orchestrator.privacy.seal import Seal
 from fl_orchestrator.roles.aggregator.holding import Holding, Holdings
-from fl_orchestrator.roles.aggregator.opening import Opened, Opening, OpenLock
+from fl_orchestrator.roles.aggregator.opening import Opened, Opener, OpenLock
 from fl_orchestrator.roles.aggregator.vault import Lock, Vault
 from fl_orchestrator.roles.masked.files import MaskedFiles
 from fl_orchestrator.roles.masked.rounds import MaskedRound
@@ -62,7 +62,7 @@ class Seat:
         secret = table.made.seat_secrets[position]
         self.holding = Holding(table.seen, position, secret)
         self.words = Words(table.federation, [lambda _round: table.words])
-        self.opening = Opening(self.vault, self.words, table.store, relock=False)
+        self.opening = Opener(self.vault, self.words, table.store, relock=False)
         self.open: OpenLock | None = None
         self.table = table
         self.key: LocalSigner = table.signers[position]
