@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.relay import Relay
 
 _GWEI_IN_ETHER: Final = 10**9
+# The contracts of a record that are federations.
+_KINDS: Final = ("Federation", "PrivateFederation")
 
 
 def shared(name: str, text: str, **more: Any) -> Any:
@@ -331,20 +333,23 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
 
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
-    """The federation at an address, or the recorded one of this chain."""
-    from fl_orchestrator.chain.contract.federation import Federation
+    """The federation at an address, or the one of this chain that was recorded last.
+
+    It is a `PrivateFederation` if its contract is one.
+    """
+    from fl_orchestrator.chain.contract import private
     from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
 
     if address is None:
         record = DeploymentRecord(deployments, web3.eth.chain_id)
-        found = [d.address for d in record.load().values() if d.contract == "Federation"]
+        found = [d.address for d in record.load().values() if d.contract in _KINDS]
         if not found:
             raise NoRecordedFederation(
                 f"{record.path} records no federation on chain {web3.eth.chain_id}.",
                 "Name one with --federation, or create one with `flo federation create`.",
             )
         address = found[-1]
-    return Federation(web3, parse_address(address))
+    return private.open_federation(web3, parse_address(address))
 
 
 def deployed_at(chain: Federation, deployments: Path) -> int:
