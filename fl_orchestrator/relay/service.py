@@ -136,7 +136,7 @@ def _take_messages(app: FastAPI, relay: RelayServer) -> None:
     def post_commit(message: _Commit) -> dict[str, Any]:
         commit = message.value()
         relay.screen.commit(message.round, commit)
-        relay.throttle.message(commit.party)
+        relay.throttle.message(commit.party, message.round, "commit")
         relay.box.post_commit(message.round, commit)
         return {"waiting": True}
 
@@ -144,14 +144,15 @@ def _take_messages(app: FastAPI, relay: RelayServer) -> None:
     def post_reveal(message: _Reveal) -> dict[str, Any]:
         update = message.value()
         relay.screen.reveal(message.round, update)
-        relay.throttle.message(update.party)
+        relay.throttle.message(update.party, message.round, "reveal")
         relay.box.post_reveal(message.round, update)
         return {"waiting": True}
 
     @app.post("/v1/attestations")
     def post_attestation(message: _Attestation) -> dict[str, Any]:
         signed = message.value()
-        relay.throttle.message(relay.screen.attestation(signed))
+        signer = relay.screen.attestation(signed)
+        relay.throttle.message(signer, message.round, "attestation")
         relay.box.post_attestation(signed.result, signed.signature)
         return {"waiting": True}
 
@@ -161,7 +162,7 @@ def _take_updates(app: FastAPI, relay: RelayServer) -> None:
     def announce(message: _Reveal) -> dict[str, Any]:
         update = message.value()
         seen = relay.screen.upload(message.round, update)
-        relay.throttle.message(update.party)
+        relay.throttle.message(update.party, message.round, "upload")
         stored = relay.uploads.expect(seen, update.party, update.cid)
         return {"stored": stored, "max_bytes": relay.uploads.max_bytes}
 

@@ -15,7 +15,7 @@ from fl_orchestrator.relay.screening import Refused
 
 #: Per client address. A hundred parties behind one address post three messages each in a round.
 REQUESTS_PER_MINUTE: Final = 600
-#: Per account, counted after its signature or preimage was verified.
+#: Per account, round and kind of message, counted after the signature or preimage was verified.
 MESSAGES_PER_MINUTE: Final = 30
 #: Concurrent downloads in total and per client address; each may occupy one of 40 threads.
 DOWNLOADS: Final = 32
@@ -45,9 +45,13 @@ class Throttle:
         if not self._limiter.hit(self._requests, _network(host)):
             raise Refused(429, "Too many requests from this address.")
 
-    def message(self, account: str) -> None:
-        """Count a valid message. Raises Refused."""
-        if not self._limiter.hit(self._messages, account):
+    def message(self, account: str, round_number: int, kind: str) -> None:
+        """Count a valid message. Raises Refused.
+
+        A message that the chain shows can be posted again by anybody. So those of one kind, or of
+        an earlier round, do not use up what the account may still have to post.
+        """
+        if not self._limiter.hit(self._messages, account, str(round_number), kind):
             raise Refused(429, f"Too many messages of {account}.")
 
     def begin_download(self, host: str) -> None:

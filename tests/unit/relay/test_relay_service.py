@@ -456,6 +456,28 @@ def test_junk_in_a_partys_name_does_not_use_up_its_share(
             assert client.post("/v1/commits", json=message).status_code == status
 
 
+def test_what_is_posted_again_does_not_use_up_a_partys_other_messages(
+    revealing: SmallFederation, tmp_path: Path
+) -> None:
+    """Anybody can announce the upload of an update that is revealed."""
+    relay = open_relay(revealing, tmp_path, throttle=Throttle(messages_per_minute=2))
+    update = entry_of(revealing, 0).update
+    with client_of(relay, "192.0.2.2") as attacker:
+        for status in (200, 200, 429):
+            answer = attacker.post("/v1/uploads", json=preimage(update))
+            assert answer.status_code == status
+    with client_of(relay) as client:
+        assert client.post("/v1/reveals", json=preimage(update)).status_code == 200
+
+
+def test_messages_of_an_earlier_round_do_not_use_up_those_of_the_next_one() -> None:
+    throttle = Throttle(messages_per_minute=1)
+    throttle.message("0xparty", 1, "commit")
+    throttle.message("0xparty", 2, "commit")
+    with pytest.raises(screening.Refused, match="Too many messages"):
+        throttle.message("0xparty", 1, "commit")
+
+
 def test_junk_asks_the_node_once_a_second(
     revealing: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
