@@ -6,13 +6,14 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from fl_orchestrator.errors import ContentError
-from fl_orchestrator.relay.messages import AnyMessage, message_of
-from fl_orchestrator.roles.relay import Mailbox, Message, name_of
+from fl_orchestrator.relay.messages import FORMS, any_of
+from fl_orchestrator.relay.private_messages import PRIVATE_FORMS
+from fl_orchestrator.roles.relay import Mailbox, name_of
 
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS messages (
@@ -20,7 +21,8 @@ _SCHEMA: Final = """
         PRIMARY KEY (round, name)
     );
 """
-_ANY: Final[TypeAdapter[AnyMessage]] = TypeAdapter(AnyMessage)
+_FORMS: Final = {**FORMS, **PRIVATE_FORMS}
+_ANY: Final = any_of(_FORMS.values())
 
 
 class BoxUnusable(ContentError):
@@ -50,8 +52,8 @@ class StoredMailbox(Mailbox):
     def close(self) -> None:
         self._database.close()
 
-    def _keep(self, round_number: int, name: str, message: Message) -> None:
-        text = message_of(round_number, message).model_dump_json()
+    def _keep(self, round_number: int, name: str, message: Any) -> None:
+        text = _FORMS[type(message)].of(round_number, message).model_dump_json()
         self._write("INSERT OR REPLACE INTO messages VALUES (?, ?, ?)", round_number, name, text)
         super()._keep(round_number, name, message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable
@@ -10,18 +11,26 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import requests
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from fl_orchestrator.chain.types import Signature, SignedCommit, Update
+from fl_orchestrator.chain.types import (
+    MaskedUpdate,
+    Signature,
+    SignedClaim,
+    SignedCommit,
+    SignedMaskedCommit,
+    Update,
+)
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.gateway import HTTP_URL_HINT
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.relay.messages import (
-    AnyMessage,
-    AttestationMessage,
-    CommitMessage,
-    RevealMessage,
-)
+from fl_orchestrator.model.private_digests import Release
+from fl_orchestrator.relay.messages import FORMS
+from fl_orchestrator.relay.private_messages import PRIVATE_FORMS, WordMessage
+from fl_orchestrator.roles.masked.relay import SignedPrivateResult
+from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.relay import RelayFailed, SignedResult
 from fl_orchestrator.transport import http
 from fl_orchestrator.transport.connections import Session
@@ -33,6 +42,9 @@ MESSAGE_SECONDS: Final = 20.0
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 1.0
 _MAX_ANSWER_BYTES: Final = 4096
+# Some messages of each of ten seats.
+_MAX_WORDS_BYTES: Final = 1 << 20
+_FORMS: Final = {**FORMS, **PRIVATE_FORMS}
 _MAX_SHOWN: Final = 200
 # The statuses for too early, too many requests and unavailable, after which a retry may succeed.
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
@@ -65,33 +77,91 @@ class HttpRelay:
         self._session = Session()
 
     def post_commit(self, round_number: int, commit: SignedCommit) -> None:
-        self._post("commits", CommitMessage.of(round_number, commit))
+        self._post("commits", round_number, commit)
 
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
         """Announce an update, and upload its bytes unless the relay has them."""
+        with file.open("rb") as stream:
+            self._upload(round_number, update, update.cid, stream, seconds)
+
+    def post_reveal(self, round_number: int, update: Update) -> None:
+        self._post("reveals", round_number, update)
+
+    def post_attestation(self, result: Result, signature: Signature) -> None:
+        self._post("attestations", result.round, SignedResult(result, signature))
+
+    # ------------------------------------------------------------------ private federations
+
+    def post_masked_commit(self, round_number: int, commit: SignedMaskedCommit) -> None:
+        self._post("commits", round_number, commit)
+
+    def put_masked(
+        self, round_number: int, update: MaskedUpdate, file: Path, seconds: float
+    ) -> None:
+        """Announce a masked update, and upload its bytes unless the relay has them."""
+        with file.open("rb") as stream:
+            self._upload(round_number, update, update.cid, stream, seconds)
+
+    def post_masked_reveal(self, round_number: int, update: MaskedUpdate) -> None:
+        self._post("reveals", round_number, update)
+
+    def post_claim(self, round_number: int, claim: SignedClaim) -> None:
+        self._post("claims", round_number, claim)
+
+    def put_release(self, word: SignedWord, data: bytes, seconds: float) -> None:
+        """Announce a release file, and upload its bytes unless the relay has them."""
+        if isinstance(word.message, Release):
+            self._upload(word.round, word, word.message.cid, io.BytesIO(data), seconds)
+
+    def post_word(self, word: SignedWord) -> None:
+        self._post("words", word.round, word)
+
+    def words(self, round_number: int) -> list[SignedWord]:
+        end = time.monotonic() + MESSAGE_SECONDS
+        path = f"words/{round_number}"
+        answer = self._ask(lambda d: self._send(d, "GET", path, "json", b"", _MAX_WORDS_BYTES), end)
+        found = answer.get("words")
+        try:
+            words = [WordMessage.model_validate(word).value() for word in found or ()]
+        except (ValidationError, TypeError):
+            raise RelayFailed(
+                f"The relay {http.shown_url(self.url)} answers with other messages."
+            ) from None
+        return [word for word in words if word.round == round_number]
+
+    def post_private_attestation(self, signed: SignedPrivateResult) -> None:
+        self._post("attestations", signed.result.round, signed)
+
+    # ------------------------------------------------------------------ requests
+
+    def _upload(
+        self, round_number: int, message: object, cid: Cid, stream: BinaryIO, seconds: float
+    ) -> None:
         end = time.monotonic() + seconds
-        if self._post("uploads", RevealMessage.of(round_number, update), end).get("stored") is True:
+        if self._post("uploads", round_number, message, end).get("stored") is True:
             return
 
         def put(deadline: Deadline) -> tuple[int, dict[str, Any]]:
-            with file.open("rb") as stream:
-                return self._send(deadline, "PUT", f"uploads/{update.cid}", "octet-stream", stream)
+            stream.seek(0)
+            return self._send(deadline, "PUT", f"uploads/{cid}", "octet-stream", stream)
 
         self._ask(put, end)
 
-    def post_reveal(self, round_number: int, update: Update) -> None:
-        self._post("reveals", RevealMessage.of(round_number, update))
-
-    def post_attestation(self, result: Result, signature: Signature) -> None:
-        self._post("attestations", AttestationMessage.of(SignedResult(result, signature)))
-
-    def _post(self, path: str, message: AnyMessage, latest: float = math.inf) -> dict[str, Any]:
-        body = message.model_dump_json().encode()
+    def _post(
+        self, path: str, round_number: int, message: object, latest: float = math.inf
+    ) -> dict[str, Any]:
+        body = _FORMS[type(message)].of(round_number, message).model_dump_json().encode()
         end = min(latest, time.monotonic() + MESSAGE_SECONDS)
         return self._ask(lambda deadline: self._send(deadline, "POST", path, "json", body), end)
 
     def _send(
-        self, deadline: Deadline, method: str, path: str, kind: str, body: bytes | BinaryIO
+        self,
+        deadline: Deadline,
+        method: str,
+        path: str,
+        kind: str,
+        body: bytes | BinaryIO,
+        max_answer: int = _MAX_ANSWER_BYTES,
     ) -> tuple[int, dict[str, Any]]:
         """The status, and a short JSON object, or an empty one if the status needs no body."""
         url, headers = f"{self.url}/v1/{path}", {"Content-Type": f"application/{kind}"}
@@ -99,7 +169,7 @@ class HttpRelay:
             self._session, deadline, method, url, data=body, headers=headers
         ) as response:
             try:
-                answer = from_json(http.read(response, deadline, _MAX_ANSWER_BYTES))
+                answer = from_json(http.read(response, deadline, max_answer))
             except (http.TooMuch, ValueError):
                 answer = None
             if isinstance(answer, dict):

@@ -6,10 +6,13 @@ and lower-case hexadecimal digits, CIDs their base32 text.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
-from typing import Annotated, Final
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from web3 import Web3
 
 from fl_orchestrator.chain.types import Signature, SignedCommit, Update
@@ -17,7 +20,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.protocol import ADDRESS, MAX_WEIGHT
-from fl_orchestrator.roles.relay import Message, SignedResult
+from fl_orchestrator.roles.relay import SignedResult
 
 #: The largest size of a message as JSON, in bytes.
 MAX_MESSAGE_BYTES: Final = 2048
@@ -61,13 +64,19 @@ CidText = Annotated[str, AfterValidator(_cid)]
 Round = Annotated[int, Field(ge=1, lt=1 << 32)]
 
 
-class _Message(BaseModel):
+class RelayMessage(BaseModel):
+    """What all messages have: their round."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     round: Round
 
+    def value(self) -> Any:
+        """The message as roles have it."""
+        raise NotImplementedError
 
-class CommitMessage(_Message):
+
+class CommitMessage(RelayMessage):
     """A party's signed commitment."""
 
     party: Address
@@ -80,16 +89,18 @@ class CommitMessage(_Message):
         return cls(
             round=round_number,
             party=commit.party,
-            commitment=_hex(commit.commitment),
-            r=_hex(commit.r),
-            vs=_hex(commit.vs),
+            commitment=to_hex(commit.commitment),
+            r=to_hex(commit.r),
+            vs=to_hex(commit.vs),
         )
 
     def value(self) -> SignedCommit:
-        return SignedCommit(self.party, _bytes(self.commitment), _bytes(self.r), _bytes(self.vs))
+        return SignedCommit(
+            self.party, to_bytes(self.commitment), to_bytes(self.r), to_bytes(self.vs)
+        )
 
 
-class RevealMessage(_Message):
+class RevealMessage(RelayMessage):
     """The preimage of a commitment."""
 
     party: Address
@@ -104,17 +115,17 @@ class RevealMessage(_Message):
             round=round_number,
             party=update.party,
             weight=update.weight,
-            root=_hex(update.root),
+            root=to_hex(update.root),
             cid=str(update.cid),
-            salt=_hex(update.salt),
+            salt=to_hex(update.salt),
         )
 
     def value(self) -> Update:
         cid = Cid.parse(self.cid)
-        return Update(self.party, self.weight, _bytes(self.root), cid, _bytes(self.salt))
+        return Update(self.party, self.weight, to_bytes(self.root), cid, to_bytes(self.salt))
 
 
-class AttestationMessage(_Message):
+class AttestationMessage(RelayMessage):
     """An aggregator's signature for a result of the round."""
 
     updates_hash: Word
@@ -126,46 +137,47 @@ class AttestationMessage(_Message):
     vs: Word
 
     @classmethod
-    def of(cls, signed: SignedResult) -> AttestationMessage:
+    def of(cls, round_number: int, signed: SignedResult) -> AttestationMessage:
         result, signature = signed.result, signed.signature
         return cls(
-            round=result.round,
-            updates_hash=_hex(result.updates_hash),
-            base_root=_hex(result.base_root),
+            round=round_number,
+            updates_hash=to_hex(result.updates_hash),
+            base_root=to_hex(result.base_root),
             included=hex(result.included),
-            global_root=_hex(result.global_root),
+            global_root=to_hex(result.global_root),
             global_cid=str(result.global_cid),
-            r=_hex(signature.r),
-            vs=_hex(signature.vs),
+            r=to_hex(signature.r),
+            vs=to_hex(signature.vs),
         )
 
     def value(self) -> SignedResult:
         result = Result(
             self.round,
-            _bytes(self.updates_hash),
-            _bytes(self.base_root),
+            to_bytes(self.updates_hash),
+            to_bytes(self.base_root),
             int(self.included, 16),
-            _bytes(self.global_root),
+            to_bytes(self.global_root),
             Cid.parse(self.global_cid),
         )
-        return SignedResult(result, Signature(_bytes(self.r), _bytes(self.vs)))
+        return SignedResult(result, Signature(to_bytes(self.r), to_bytes(self.vs)))
 
 
-AnyMessage = CommitMessage | RevealMessage | AttestationMessage
+def any_of(forms: Iterable[type[RelayMessage]]) -> TypeAdapter[RelayMessage]:
+    """Reads a message of one of these forms; their fields differ, so a text is of one only."""
+    return TypeAdapter(functools.reduce(operator.or_, forms))
 
 
-def message_of(round_number: int, message: Message) -> AnyMessage:
-    """A message in its JSON form."""
-    if isinstance(message, SignedCommit):
-        return CommitMessage.of(round_number, message)
-    if isinstance(message, Update):
-        return RevealMessage.of(round_number, message)
-    return AttestationMessage.of(message)
-
-
-def _hex(data: bytes) -> str:
+def to_hex(data: bytes) -> str:
     return "0x" + data.hex()
 
 
-def _bytes(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
     return bytes.fromhex(text[2:])
+
+
+#: The JSON form of each type of message.
+FORMS: Final[dict[type, Any]] = {
+    SignedCommit: CommitMessage,
+    Update: RevealMessage,
+    SignedResult: AttestationMessage,
+}

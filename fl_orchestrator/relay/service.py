@@ -1,7 +1,9 @@
 """A keeper's relay over HTTP: accepts signed messages and updates, and serves content.
 
     POST /v1/commits, /v1/reveals, /v1/attestations    a message, for the keeper to send
-    POST /v1/uploads                                   a preimage, before its update's bytes
+    POST /v1/claims, /v1/words                         those that only private federations have
+    GET  /v1/words/{round}                             what aggregators told each other
+    POST /v1/uploads                                   a message that names a file, before the file
     PUT  /v1/uploads/{cid}                             the bytes, once the commit phase has closed
     GET  /ipfs/{cid}                                   content that the keeper holds
     GET  /v1/status, /healthz                          the chain's state as the relay sees it
@@ -19,38 +21,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.content.cid import Cid, CidError
 from fl_orchestrator.content.store import ContentNotFound, ContentStore
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.manifest import MAX_MANIFEST_BYTES, Manifest
 from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
 from fl_orchestrator.relay.box import StoredMailbox
-from fl_orchestrator.relay.messages import (
-    MAX_MESSAGE_BYTES,
-    AttestationMessage,
-    CommitMessage,
-    RevealMessage,
-)
-from fl_orchestrator.relay.screening import Refused, Screening, TooEarly
+from fl_orchestrator.relay.messages import RelayMessage, any_of
+from fl_orchestrator.relay.private_messages import WordMessage
+from fl_orchestrator.relay.private_screening import PrivateScreening
+from fl_orchestrator.relay.screening import MessageKind, Refused, Screening, TooEarly
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.relay.uploads import Uploads, too_large
 from fl_orchestrator.roles.manifests import manifest_cid
+from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.retention import Retention
-from fl_orchestrator.roles.vectors import Origin
 
 _log = structlog.get_logger(__name__)
 
@@ -58,8 +59,6 @@ _BODY_SECONDS: Final = 10.0
 _DOWNLOAD_SECONDS: Final = 3600.0
 _BLOCK_BYTES: Final = 1 << 18
 _RETRY_SECONDS: Final = 1
-
-_Message = TypeVar("_Message", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +87,27 @@ class RelayServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> RelayServer:
         """A relay of a federation; ``directory`` is for unfinished uploads."""
-        update_bytes = max_file_bytes(manifest.layout, VectorKind.UPDATE)
+        private = isinstance(federation, PrivateFederation)
+        screen = (PrivateScreening if private else Screening)(federation, manifest, clock)
         params = federation.params()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         return cls(
             federation,
             store,
             box,
-            Screening(federation, clock),
+            screen,
             Uploads(
                 store,
                 Retention(federation, store, directory / "kept.json"),
-                Origin(federation.chain_id, federation.address),
                 directory,
-                update_bytes,
+                screen.max_upload_bytes,
             ),
             throttle or Throttle(),
-            max(max_file_bytes(manifest.layout, VectorKind.GLOBAL), MAX_MANIFEST_BYTES),
+            max(
+                max_file_bytes(manifest.layout, VectorKind.GLOBAL),
+                MAX_MANIFEST_BYTES,
+                screen.max_upload_bytes,
+            ),
             frozenset({manifest_cid(params.manifest_digest), params.genesis_cid}),
         )
 
@@ -125,52 +128,49 @@ def relay_app(relay: RelayServer) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(count)])
     for kind in (Refused, FloError, OSError, Web3Exception, ClientDisconnect):
         app.add_exception_handler(kind, _explain)
-    _take_messages(app, relay)
-    _take_updates(app, relay)
+    for message in relay.screen.kinds:
+        _take(app, relay, message)
+    _take_files(app, relay)
     _give(app, relay)
+    _give_words(app, relay)
     return app
 
 
-def _take_messages(app: FastAPI, relay: RelayServer) -> None:
-    @app.post("/v1/commits")
-    def post_commit(message: _Commit) -> dict[str, Any]:
-        commit = message.value()
-        relay.screen.commit(message.round, commit)
-        relay.throttle.message(commit.party, message.round, "commit")
-        relay.box.post_commit(message.round, commit)
+def _take(app: FastAPI, relay: RelayServer, kind: MessageKind) -> None:
+    def keep(message: RelayMessage) -> dict[str, Any]:
+        value = message.value()
+        author = kind.screen(message.round, value)
+        relay.throttle.message(author, message.round, kind.path)
+        relay.box.post(message.round, value)
         return {"waiting": True}
 
-    @app.post("/v1/reveals")
-    def post_reveal(message: _Reveal) -> dict[str, Any]:
-        update = message.value()
-        relay.screen.reveal(message.round, update)
-        relay.throttle.message(update.party, message.round, "reveal")
-        relay.box.post_reveal(message.round, update)
-        return {"waiting": True}
+    form = any_of([kind.form])
 
-    @app.post("/v1/attestations")
-    def post_attestation(message: _Attestation) -> dict[str, Any]:
-        signed = message.value()
-        signer = relay.screen.attestation(signed)
-        relay.throttle.message(signer, message.round, "attestation")
-        relay.box.post_attestation(signed.result, signed.signature)
-        return {"waiting": True}
+    @app.post(f"/v1/{kind.path}")
+    async def post(request: Request) -> dict[str, Any]:
+        return await run_in_threadpool(keep, await _read(request, form, kind.max_bytes))
 
 
-def _take_updates(app: FastAPI, relay: RelayServer) -> None:
+def _take_files(app: FastAPI, relay: RelayServer) -> None:
+    kinds = [kind for kind in relay.screen.kinds if kind.upload]
+    form, limit = any_of(kind.form for kind in kinds), max(kind.max_bytes for kind in kinds)
+
+    def expect(message: RelayMessage) -> dict[str, Any]:
+        (check,) = [k.upload for k in kinds if k.upload and isinstance(message, k.form)]
+        upload = check(message.round, message.value())
+        relay.throttle.message(upload.author, message.round, "uploads")
+        return {"stored": relay.uploads.expect(upload), "max_bytes": upload.max_bytes}
+
     @app.post("/v1/uploads")
-    def announce(message: _Reveal) -> dict[str, Any]:
-        update = message.value()
-        seen = relay.screen.upload(message.round, update)
-        relay.throttle.message(update.party, message.round, "upload")
-        stored = relay.uploads.expect(seen, update.party, update.cid)
-        return {"stored": stored, "max_bytes": relay.uploads.max_bytes}
+    async def announce(request: Request) -> dict[str, Any]:
+        return await run_in_threadpool(expect, await _read(request, form, limit))
 
     @app.put("/v1/uploads/{text}")
     async def upload(text: str, request: Request) -> dict[str, Any]:
         cid = _parse_cid(text)
-        if int(request.headers.get("content-length", 0)) > relay.uploads.max_bytes:
-            raise too_large(relay.uploads.max_bytes)
+        most = relay.uploads.limit(cid)
+        if int(request.headers.get("content-length", 0)) > most:
+            raise too_large(most)
         await relay.uploads.receive(cid, request.stream())
         return {"stored": True}
 
@@ -208,13 +208,20 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
             "timestamp": seen.timestamp,
             "round": seen.current.round,
             "phase": seen.current.phase.name.lower(),
-            "max_update_bytes": relay.uploads.max_bytes,
+            "max_update_bytes": relay.screen.max_update_bytes,
         }
 
     @app.get("/healthz")
     def health() -> dict[str, Any]:
         relay.screen.current()
         return {"ok": True}
+
+
+def _give_words(app: FastAPI, relay: RelayServer) -> None:
+    @app.get("/v1/words/{number}")
+    def words(number: int) -> dict[str, Any]:
+        found = relay.box.waiting(number, SignedWord)
+        return {"words": [WordMessage.of(number, word).model_dump() for word in found]}
 
 
 class _Download(StreamingResponse):
@@ -240,31 +247,22 @@ class _Download(StreamingResponse):
             self._done()
 
 
-def _body(kind: type[_Message]) -> Callable[[Request], Awaitable[_Message]]:
-    """A function that reads a message from a request, up to the size limit of a message."""
-
-    async def read(request: Request) -> _Message:
-        body = bytearray()
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > MAX_MESSAGE_BYTES:
-                        raise too_large(MAX_MESSAGE_BYTES)
-            return kind.model_validate_json(bytes(body))
-        except TimeoutError:
-            raise Refused(408, "The message took too long.") from None
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "message"
-            raise Refused(400, f"Malformed message: {where}: {first['msg']}.") from None
-
-    return read
-
-
-_Commit = Annotated[CommitMessage, Depends(_body(CommitMessage))]
-_Reveal = Annotated[RevealMessage, Depends(_body(RevealMessage))]
-_Attestation = Annotated[AttestationMessage, Depends(_body(AttestationMessage))]
+async def _read(request: Request, form: TypeAdapter[RelayMessage], limit: int) -> RelayMessage:
+    """Read a message of this form, of at most ``limit`` bytes. Raises Refused."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large(limit)
+        return form.validate_json(bytes(body))
+    except TimeoutError:
+        raise Refused(408, "The message took too long.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "message"
+        raise Refused(400, f"Malformed message: {where}: {first['msg']}.") from None
 
 
 def _parse_cid(text: str) -> Cid:

@@ -8,19 +8,16 @@ import errno
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import structlog
 from anyio.to_thread import run_sync
 
-from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.cid import Cid, CidHasher
 from fl_orchestrator.content.store import ContentStore, StoreFull
-from fl_orchestrator.relay.screening import Refused, patiently
+from fl_orchestrator.relay.screening import Refused, Upload, patiently
 from fl_orchestrator.roles.retention import Retention
-from fl_orchestrator.roles.vectors import Origin
 
 _log = structlog.get_logger(__name__)
 
@@ -32,57 +29,54 @@ _MIN_SECONDS: Final = 60.0
 _SLOWEST_BYTES_PER_SECOND: Final = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    round: int
-    party: str
-
-
 class Uploads:
-    """Accepts only content that was announced by the preimage of a commitment.
+    """Accepts only content that a screened message has announced.
 
-    The content is kept as long as ``retention`` requires. ``max_bytes`` is the largest size of an
-    update; ``directory`` is for unfinished uploads.
+    The content is kept as long as ``retention`` requires. ``max_bytes`` is the largest size of a
+    file; ``directory`` is for unfinished uploads.
     """
 
     def __init__(
         self,
         store: ContentStore,
         retention: Retention,
-        origin: Origin,
         directory: Path,
         max_bytes: int,
         max_stored_bytes: int = MAX_STORED_BYTES,
     ) -> None:
         self._store = store
         self._retention = retention
-        self._origin = origin
         self._directory = directory
         self.max_bytes = max_bytes
         self._max_stored_bytes = max_stored_bytes
-        self._expected: dict[Cid, _Expected] = {}
+        self._expected: dict[Cid, Upload] = {}
         self._receiving: set[Cid] = set()  # used by the event loop only, so it needs no lock
         self._lock = threading.Lock()
 
-    def expect(self, seen: Observation, party: str, cid: Cid) -> bool:
+    def expect(self, upload: Upload) -> bool:
         """Expect content for the current round; return whether the store has it. Raises Refused."""
-        round_number = seen.current.round
+        cid = upload.cid
         with patiently(self._lock, "store"):
-            self._retention.release(seen)
+            self._retention.release(upload.seen)
             if self._store.has(cid):
                 # A party can commit to any file's CID, such as a model's. Pin only what was
                 # uploaded here: noted content is unpinned later, and other files are not ours.
                 if cid in self._retention:
                     self._store.pin(cid)
                 return True
-            for old in [c for c, e in self._expected.items() if e.round < round_number]:
+            for old in [c for c, e in self._expected.items() if e.meta.round < upload.meta.round]:
                 del self._expected[old]
-            self._expected[cid] = _Expected(round_number, party)
-            files = len(self._retention) + len(self._expected)
-            if files * self.max_bytes > self._max_stored_bytes:
+            self._expected[cid] = upload
+            expected = sum(e.max_bytes for e in self._expected.values())
+            if len(self._retention) * self.max_bytes + expected > self._max_stored_bytes:
                 del self._expected[cid]
                 raise Refused(507, "The relay has no room for more updates.")
         return False
+
+    def limit(self, cid: Cid) -> int:
+        """The most bytes that an upload may have, or any upload if this one is not expected."""
+        expected = self._expected.get(cid)
+        return self.max_bytes if expected is None else expected.max_bytes
 
     async def receive(self, cid: Cid, chunks: AsyncIterator[bytes]) -> None:
         """Read announced content to its end, check it, and store it. Raises Refused.
@@ -100,36 +94,42 @@ class Uploads:
         try:
             # The file has no name, so the operating system removes it after a crash.
             with _translated_errors(), tempfile.TemporaryFile(dir=self._directory) as file:
-                size = await self._copy(cid, chunks, file)
+                size = await self._copy(expected, chunks, file)
                 file.seek(0)
-                await run_sync(self._keep, cid, expected, size, file)
+                await run_sync(self._keep, expected, size, file)
         finally:
             self._receiving.discard(cid)
 
-    async def _copy(self, cid: Cid, chunks: AsyncIterator[bytes], file: BinaryIO) -> int:
-        hasher, size = CidHasher(), 0
+    async def _copy(self, expected: Upload, chunks: AsyncIterator[bytes], file: BinaryIO) -> int:
+        hasher, size, limit = CidHasher(), 0, expected.max_bytes
         try:
-            async with asyncio.timeout(_MIN_SECONDS + self.max_bytes / _SLOWEST_BYTES_PER_SECOND):
+            async with asyncio.timeout(_MIN_SECONDS + limit / _SLOWEST_BYTES_PER_SECOND):
                 async for chunk in _paced(chunks):
                     size += len(chunk)
-                    if size > self.max_bytes:
-                        raise too_large(self.max_bytes)
+                    if size > limit:
+                        raise too_large(limit)
                     hasher.update(chunk)
                     file.write(chunk)
         except TimeoutError:
             raise Refused(408, "The upload took too long.") from None
-        if hasher.cid() != cid:
-            raise Refused(422, f"The {size} bytes received are not those of {cid}.")
+        if hasher.cid() != expected.cid:
+            raise Refused(422, f"The {size} bytes received are not those of {expected.cid}.")
         return size
 
-    def _keep(self, cid: Cid, expected: _Expected, size: int, file: BinaryIO) -> None:
+    def _keep(self, upload: Upload, size: int, file: BinaryIO) -> None:
         # Note it first, so that content is unpinned later even if the process crashes here.
         with self._lock:
-            self._retention.note([(cid, self._origin.update(expected.round))])
+            self._retention.note([(upload.cid, upload.meta)])
         self._store.put(file)
         with self._lock:
-            self._expected.pop(cid, None)
-        _log.info("uploaded", party=expected.party, round=expected.round, cid=str(cid), bytes=size)
+            self._expected.pop(upload.cid, None)
+        _log.info(
+            "uploaded",
+            author=upload.author,
+            round=upload.meta.round,
+            cid=str(upload.cid),
+            bytes=size,
+        )
 
 
 def too_large(max_bytes: int) -> Refused:

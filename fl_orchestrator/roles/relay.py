@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -56,17 +57,28 @@ class SignedResult:
     signature: Signature
 
 
-Message = SignedCommit | Update | SignedResult
 _M = TypeVar("_M")
 
 
-def name_of(message: Message) -> str:
+@singledispatch
+def name_of(message: object) -> str:
     """A message's name within its round: it replaces an earlier message of the same name."""
-    if isinstance(message, SignedCommit):
-        return f"commit {message.party.lower()}"
-    if isinstance(message, Update):
-        return f"reveal {message.party.lower()}"
-    return f"attestation {(message.signature.r + message.signature.vs).hex()}"
+    raise TypeError(f"{type(message).__name__} is no message")
+
+
+@name_of.register(SignedCommit)
+def _(commit: SignedCommit) -> str:
+    return f"commit {commit.party.lower()}"
+
+
+@name_of.register(Update)
+def _(update: Update) -> str:
+    return f"reveal {update.party.lower()}"
+
+
+@name_of.register(SignedResult)
+def _(signed: SignedResult) -> str:
+    return f"attestation {(signed.signature.r + signed.signature.vs).hex()}"
 
 
 class Mailbox:
@@ -84,18 +96,21 @@ class Mailbox:
 
     # ------------------------------------------------------------------ a relay
 
+    def post(self, round_number: int, message: object) -> None:
+        """Keep a message of any kind."""
+        self._put(round_number, name_of(message), message)
+
     def post_commit(self, round_number: int, commit: SignedCommit) -> None:
-        self._put(round_number, name_of(commit), commit)
+        self.post(round_number, commit)
 
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
         """Do nothing, because the roles of one process share a store."""
 
     def post_reveal(self, round_number: int, update: Update) -> None:
-        self._put(round_number, name_of(update), update)
+        self.post(round_number, update)
 
     def post_attestation(self, result: Result, signature: Signature) -> None:
-        signed = SignedResult(result, signature)
-        self._put(result.round, name_of(signed), signed)
+        self.post(result.round, SignedResult(result, signature))
 
     # ------------------------------------------------------------------ a keeper's side
 

@@ -37,11 +37,12 @@ class _Kept:
 class Retention:
     """Pins the vectors that disputes may need, and unpins them when no dispute can need them.
 
-    An update is needed while any result of its round can be disputed: until the round is final, or,
-    if it did not become part of the history, until its challenge window is over. A model is needed
-    by the rounds that start from it; the head and its base are always needed. While withdrawals are
-    blocked after a fraud, nothing is unpinned. ``margin`` is the delay in seconds before a vector
-    that is not needed is unpinned; None means one challenge period.
+    An update, masked or not, is needed while any result of its round can be disputed: until the
+    round is final, or, if it did not become part of the history, until its challenge window is
+    over. A model is needed by the rounds that start from it; the head and its base are always
+    needed. While withdrawals are blocked after a fraud, nothing is unpinned. ``margin`` is the
+    delay in seconds before a vector that is not needed is unpinned; None means one challenge
+    period.
 
     ``path`` is a small file with the list of kept vectors. Nothing else is ever unpinned: not the
     manifest, not genesis, not what a user has pinned. If the file is lost, all pins stay.
@@ -122,7 +123,7 @@ class Retention:
         return [
             k
             for k in sorted(kept)
-            if k.round not in needed and (k.kind is VectorKind.UPDATE or k.round < first_model)
+            if k.round not in needed and (k.kind is not VectorKind.GLOBAL or k.round < first_model)
         ]
 
     def _is_disputable(self, seen: Observation, round_number: int, final: int) -> bool:

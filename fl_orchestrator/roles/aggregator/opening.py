@@ -41,13 +41,14 @@ class OpenLock:
     """The locked updates of a round, on the way to their seeds.
 
     ``locked`` are places. ``expelled`` are indices of parties that are proven to have misdealt.
+    ``files`` are this seat's release files.
     """
 
     lock: Lock
     locked: int
     pieces: ReleasedPieces
     expelled: set[int] = field(default_factory=set)
-    files: dict[Cid, None] = field(default_factory=dict)
+    files: dict[Cid, bytes] = field(default_factory=dict)
     read: set[Cid] = field(default_factory=set)
 
 
@@ -135,7 +136,7 @@ class Opener:
         data = make_release(holding.seen.context, labels, shares)
         cid = self._store.put(io.BytesIO(data))
         open_.pieces.add(data)
-        open_.files[cid] = None
+        open_.files[cid] = data
         open_.read.add(cid)
 
     def _read(self, open_: OpenLock, cid: Cid, limit: int) -> None:

@@ -31,7 +31,7 @@ from fl_orchestrator.roles.masked.relay import PrivateRelay, SignedPrivateResult
 from fl_orchestrator.roles.masked.rounds import MaskedRounds, Members
 from fl_orchestrator.roles.masked.words import SignedWord, Words
 from fl_orchestrator.roles.numbers import SaturationAlert
-from fl_orchestrator.roles.relay import RelayFailed
+from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
 from fl_orchestrator.roles.updates import FETCH_SECONDS, RETRY_SHARE
 from fl_orchestrator.roles.vectors import VectorFile
 
@@ -96,6 +96,7 @@ class PrivateAggregator:
         self._opening = Opener(vault, self._words, self._store, self._private.relock)
         self._saturation = SaturationAlert(context.monitor)
         self._turns = BesideAnswers(self._round_step, responder)
+        self._heard: tuple[int, tuple[SignedWord, ...]] = (0, ())
         self._work: _Work | None = None
 
     @property
@@ -205,6 +206,7 @@ class PrivateAggregator:
             work.open = self._opening.begin(work.holding, seen.claims.locked, work.members)
         if work.open is None:
             return Step(wait=wait)
+        self._listen(seen.current.round)
         words: list[Confirmed | Release] = []
         if confirmed := self._opening.confirm(work.holding, work.open):
             words.append(confirmed)
@@ -233,6 +235,7 @@ class PrivateAggregator:
         A relay may show a message to its author, and withhold it from the others.
         """
         holding, number = work.holding, seen.current.round
+        files = {} if work.open is None else work.open.files
 
         def told(words: Iterable[SignedWord]) -> bool:
             return self._words.told(holding.seen, holding.position, message, words)
@@ -240,7 +243,15 @@ class PrivateAggregator:
         relayed = self._relay is not None
         if relayed and message not in work.posted and not told(self._relayed(number)):
             word = SignedWord(message, self._federation.sign(self._sender.signer, message))
-            if self._posted(work, message, lambda r: r.post_word(word)):
+            data = files.get(message.cid) if isinstance(message, Release) else None
+            seconds = (seen.current.attest_end - seen.timestamp) * RELAY_SHARE
+
+            def post(relay: PrivateRelay) -> None:
+                if data is not None:
+                    relay.put_release(word, data, seconds)
+                relay.post_word(word)
+
+            if self._posted(work, message, post):
                 return Step("post word")
         own_at = _share(seen.claims.claim_end, seen.current.attest_end, 1 - _CLAIM_SHARE)
         late = not relayed or seen.timestamp >= own_at
@@ -326,14 +337,18 @@ class PrivateAggregator:
             return Step(action)
         return Step(wait=at(seen.timestamp + 1))
 
-    def _relayed(self, round_number: int) -> Iterable[SignedWord]:
+    def _listen(self, round_number: int) -> None:
+        """Read what the relay has of the others, once in a step."""
         if self._relay is None:
-            return ()
+            return
         try:
-            return self._relay.words(round_number)
+            self._heard = (round_number, tuple(self._relay.words(round_number)))
         except RelayFailed as error:
             _log.warning("relay failed", aggregator=self.address, reason=str(error))
-            return ()
+
+    def _relayed(self, round_number: int) -> Iterable[SignedWord]:
+        number, words = self._heard
+        return words if number == round_number else ()
 
     def _announced(self, round_number: int) -> Iterable[SignedWord]:
         found = (SignedWord.from_bytes(message) for message in self._index.announced)

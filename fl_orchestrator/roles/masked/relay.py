@@ -15,7 +15,7 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.model.private_digests import PrivateResult
 from fl_orchestrator.roles.masked.words import SignedWord
-from fl_orchestrator.roles.relay import Mailbox, Relay
+from fl_orchestrator.roles.relay import Mailbox, Relay, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,29 @@ class SignedPrivateResult:
     signature: Signature
 
 
-PrivateMessage = SignedMaskedCommit | MaskedUpdate | SignedClaim | SignedWord | SignedPrivateResult
+@name_of.register(SignedMaskedCommit)
+def _(commit: SignedMaskedCommit) -> str:
+    return f"commit {commit.party.lower()}"
+
+
+@name_of.register(MaskedUpdate)
+def _(update: MaskedUpdate) -> str:
+    return f"reveal {update.party.lower()}"
+
+
+@name_of.register(SignedClaim)
+def _(claim: SignedClaim) -> str:
+    return f"claim {(claim.r + claim.vs).hex()}"
+
+
+@name_of.register(SignedWord)
+def _(word: SignedWord) -> str:
+    return f"word {(word.signature.r + word.signature.vs).hex()}"
+
+
+@name_of.register(SignedPrivateResult)
+def _(signed: SignedPrivateResult) -> str:
+    return f"attestation {(signed.signature.r + signed.signature.vs).hex()}"
 
 
 class PrivateRelay(Relay, Protocol):
@@ -45,6 +67,10 @@ class PrivateRelay(Relay, Protocol):
 
     def post_claim(self, round_number: int, claim: SignedClaim) -> None: ...
 
+    def put_release(self, word: SignedWord, data: bytes, seconds: float) -> None:
+        """Make a release file's bytes available; ``word`` is the signed release that names it."""
+        ...
+
     def post_word(self, word: SignedWord) -> None: ...
 
     def words(self, round_number: int) -> Sequence[SignedWord]:
@@ -58,7 +84,7 @@ class PrivateMailbox(Mailbox):
     """A private relay within one process."""
 
     def post_masked_commit(self, round_number: int, commit: SignedMaskedCommit) -> None:
-        self._put(round_number, f"commit {commit.party.lower()}", commit)
+        self.post(round_number, commit)
 
     def put_masked(
         self, round_number: int, update: MaskedUpdate, file: Path, seconds: float
@@ -66,17 +92,19 @@ class PrivateMailbox(Mailbox):
         """Do nothing, because the roles of one process share a store."""
 
     def post_masked_reveal(self, round_number: int, update: MaskedUpdate) -> None:
-        self._put(round_number, f"reveal {update.party.lower()}", update)
+        self.post(round_number, update)
 
     def post_claim(self, round_number: int, claim: SignedClaim) -> None:
-        self._put(round_number, f"claim {(claim.r + claim.vs).hex()}", claim)
+        self.post(round_number, claim)
+
+    def put_release(self, word: SignedWord, data: bytes, seconds: float) -> None:
+        """Do nothing, because the roles of one process share a store."""
 
     def post_word(self, word: SignedWord) -> None:
-        self._put(word.round, f"word {(word.signature.r + word.signature.vs).hex()}", word)
+        self.post(word.round, word)
 
     def words(self, round_number: int) -> list[SignedWord]:
         return self.waiting(round_number, SignedWord)
 
     def post_private_attestation(self, signed: SignedPrivateResult) -> None:
-        name = f"attestation {(signed.signature.r + signed.signature.vs).hex()}"
-        self._put(signed.result.round, name, signed)
+        self.post(signed.result.round, signed)

@@ -23,7 +23,7 @@ from fl_orchestrator.roles.masked.rounds import MaskedRound
 
 _WORD: Final = 32
 #: A seat makes one file for a lock, and one for each party that misdealt.
-_MAX_FILES: Final = 16
+MAX_FILES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Words:
             message = word.message
             if isinstance(message, Release) and message.lock == lock:
                 files = found.setdefault(position, {})
-                if len(files) < _MAX_FILES:
+                if len(files) < MAX_FILES:
                     files[message.cid] = None
         return {position: tuple(files) for position, files in found.items()}
 

@@ -21,6 +21,7 @@ from fl_orchestrator.chain.types import Phase, Signature, SignedCommit, Update
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.digests import result_digest
+from fl_orchestrator.model.vector_file import VectorMeta
 from fl_orchestrator.relay import screening
 from fl_orchestrator.relay.messages import (
     MAX_MESSAGE_BYTES,
@@ -28,6 +29,7 @@ from fl_orchestrator.relay.messages import (
     CommitMessage,
     RevealMessage,
 )
+from fl_orchestrator.relay.screening import Upload
 from fl_orchestrator.relay.service import RelayServer
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.roles.relay import MAX_RESULTS, SignedResult
@@ -296,7 +298,8 @@ def test_the_pin_of_what_others_have_stored_is_never_taken(
     genesis = revealing.genesis.cid
     with revealing.store.get(genesis, 1 << 20) as stream:
         keepers_store.put(stream)
-    assert relay.uploads.expect(revealing.observe(), revealing.parties[0].address, genesis)
+    party, meta = revealing.parties[0].address, VectorMeta.genesis()
+    assert relay.uploads.expect(Upload(revealing.observe(), party, genesis, meta, 1 << 20))
     assert len(relay.uploads._retention) == 0
 
 
@@ -336,7 +339,7 @@ def right(attesting: SmallFederation) -> SignedResult:
 
 
 def attestation(signed: SignedResult, **changes: Any) -> dict[str, Any]:
-    return {**AttestationMessage.of(signed).model_dump(), **changes}
+    return {**AttestationMessage.of(signed.result.round, signed).model_dump(), **changes}
 
 
 def test_an_attestation_waits_for_the_keeper(
