@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
-from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.private_digests import Confirmed, Release
@@ -53,13 +53,24 @@ class OpenLock:
 
 
 class Opener:
-    """One aggregator's part in opening the seeds of a round."""
+    """One aggregator's part in opening the seeds of a round.
 
-    def __init__(self, vault: Vault, words: Words, store: ContentStore, relock: bool) -> None:
+    ``note(cid, round)`` is called before a release file is stored, so that it is removed later.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        words: Words,
+        store: ContentStore,
+        relock: bool,
+        note: Callable[[Cid, int], None] = lambda _cid, _round: None,
+    ) -> None:
         self._vault = vault
         self._words = words
         self._store = store
         self._relock = relock
+        self._note = note
 
     def begin(self, holding: Holding, locked: int, members: Members | None) -> OpenLock | None:
         """The lock of the chain, if its updates are here and it is allowed on its base root.
@@ -134,7 +145,9 @@ class Opener:
         indices = holding.seen.indices(open_.locked)
         shares = {k: own for k, own in holding.shares.items() if indices >> k & 1}
         data = make_release(holding.seen.context, labels, shares)
-        cid = self._store.put(io.BytesIO(data))
+        cid = cid_of(io.BytesIO(data))
+        self._note(cid, open_.lock.round)
+        self._store.put(io.BytesIO(data))
         open_.pieces.add(data)
         open_.files[cid] = data
         open_.read.add(cid)

@@ -16,6 +16,7 @@ from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.types import Phase, PrivateObservation, SignedClaim
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.private_digests import Confirmed, Held, PrivateResult, Release
 from fl_orchestrator.privacy.opening import seeds_hash
 from fl_orchestrator.roles.aggregator.beside import BesideAnswers
@@ -93,7 +94,9 @@ class PrivateAggregator:
         self._rounds = MaskedRounds(federation, self._index)
         self._holdings = Holdings(self._files, self._store)
         self._words = Words(federation, [self._relayed, self._announced])
-        self._opening = Opener(vault, self._words, self._store, self._private.relock)
+        self._opening = Opener(
+            vault, self._words, self._store, self._private.relock, self._note_release
+        )
         self._saturation = SaturationAlert(context.monitor)
         self._turns = BesideAnswers(self._round_step, responder)
         self._heard: tuple[int, tuple[SignedWord, ...]] = (0, ())
@@ -308,6 +311,10 @@ class PrivateAggregator:
                 return Step("post attestation")
         call = self._federation.attest_private(result, opened.seeds, [signature])
         return self._send(seen, "attest", call)
+
+    def _note_release(self, cid: Cid, round_number: int) -> None:
+        if self._retention is not None:
+            self._retention.note([(cid, self._origin.masked(round_number))])
 
     def _keep(self, seen: PrivateObservation, work: _Work, result: PrivateResult) -> None:
         files = work.holding.files.values()
