@@ -44,12 +44,22 @@ _UPLOAD_BYTES: Final = 1 << 18
 _ANSWER_SECONDS: Final = 10.0
 _ADVICE_SECONDS: Final = 2.0
 _MAX_ANSWER_BYTES: Final = 1 << 16
+# ipfshttpclient parses JSON by recursion in C, and web3's libraries raise Python's limit of it so
+# far that an answer of nested brackets alone would overflow the stack and end the process.
+_MAX_ANSWER_BRACKETS: Final = 1 << 12
 _OK: Final = 200
 _REFUSED: Final = frozenset({401, 403})
 # Of a proxy in front of the node: another request may be served a moment later.
 _PASSING: Final = frozenset({429, 502, 503, 504})
 # What ipfshttpclient raises for an answer of another form than a node gives, or that is cut off.
-_UNEXPECTED: Final = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
+_UNEXPECTED: Final = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _SHOWN_CHARACTERS: Final = 80
 _HINT: Final = "Start it with `ipfs daemon`, and check the address of its RPC API."
 _REFUSED_HINT: Final = (
@@ -83,10 +93,11 @@ class _BoundedBody:
         return getattr(self._raw, name)
 
     def stream(self, _amount: int | None, decode_content: bool | None = None) -> Iterator[bytes]:
-        left = _MAX_ANSWER_BYTES
+        left, brackets = _MAX_ANSWER_BYTES, _MAX_ANSWER_BRACKETS
         for piece in self._raw.stream(_MAX_ANSWER_BYTES, decode_content=decode_content):
             left -= len(piece)
-            if left < 0:
+            brackets -= piece.count(b"[") + piece.count(b"{")
+            if left < 0 or brackets < 0:
                 raise DecodeError("the answer is larger than an answer of a node")
             yield piece
 

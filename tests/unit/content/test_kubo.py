@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,6 +147,27 @@ def test_a_proxy_whose_node_is_away_is_told_of_and_asked_again(
 def test_a_proxy_whose_node_comes_back_is_used(node: Node) -> None:
     node.passing = [502, 503]
     assert open_store(f"kubo+http://127.0.0.1:{node.port}").has(CID)
+
+
+@pytest.mark.parametrize("limit", [1_000, 1_000_000])
+def test_an_answer_of_nested_brackets_does_not_end_the_process(node: Node, limit: int) -> None:
+    """In a process of its own, because what it shows is that the stack does not overflow."""
+    node.body = b"[" * (1 << 20)
+    program = (
+        "import sys\n"
+        "from fl_orchestrator.content.by_url import open_store\n"
+        "from fl_orchestrator.content.cid import Cid\n"
+        "from fl_orchestrator.content.store import StoreUnavailable\n"
+        f"store = open_store('kubo+http://127.0.0.1:{node.port}')\n"
+        f"sys.setrecursionlimit({limit})\n"
+        "try:\n"
+        f"    store.has(Cid.parse('{CID}'))\n"
+        "except StoreUnavailable as error:\n"
+        "    print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "does not answer as one" in ended.stdout
 
 
 @pytest.mark.parametrize(
