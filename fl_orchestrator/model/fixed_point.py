@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.layout import Layout, Tensor
 from fl_orchestrator.model.manifest import LEAST_OFFSET, STATE_FRACTION_BITS
-from fl_orchestrator.model.protocol import MAX_WEIGHT
+from fl_orchestrator.model.protocol import MAX_WEIGHT, UPDATE_MAX
 
-UPDATE_MAX: Final = 32_767
 _INT32: Final = np.iinfo(np.int32)
 _BLOCK: Final = 1 << 15
 

@@ -216,7 +216,12 @@ class Manifest(_Part):
     def layout(self) -> Layout:
         """Where each tensor lies in a vector of this model."""
         tensors = ((t.name, t.shape, t.offset) for t in self.tensors)
-        return Layout.of(tensors, self.depth, packed=self.layout_kind == "packed")
+        return Layout.of(tensors, self.depth, packed=self.is_private)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it describes a private federation: only those have a packed layout."""
+        return self.layout_kind == "packed"
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON (RFC 8785, UTF-8). Raises ManifestError."""

@@ -10,8 +10,14 @@ from typing import Final
 
 #: The largest number of updates in a round, and of parties that a round draws.
 MAX_UPDATES: Final = 100
+#: The largest number of updates in a private round: a challenge of more fits no transaction.
+PRIVATE_UPDATES_LIMIT: Final = 88
+#: The smallest number of updates of which a private round opens a sum.
+PRIVATE_UPDATES_MINIMUM: Final = 3
 #: The number of aggregator seats.
 MAX_AGGREGATORS: Final = 64
+#: The largest value of an update, and of the step limit of a private federation.
+UPDATE_MAX: Final = 32_767
 #: The largest weight of an update.
 MAX_WEIGHT: Final = 255
 #: The number of basis points in 100 %.

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.model.fixed_point import UPDATE_MAX
 from fl_orchestrator.model.manifest import LEAST_OFFSET, MOST_OFFSET, STATE_FRACTION_BITS
+from fl_orchestrator.model.protocol import UPDATE_MAX
 
 DEFAULT_FRACTION_BITS: Final = 15
 #: Changes at other sites and in later rounds may be this many times the measured ones.

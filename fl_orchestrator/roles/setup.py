@@ -7,13 +7,14 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.chain.deployment.flood import DEMAND_BOND
 from fl_orchestrator.chain.types import Params
-from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import genesis_state
@@ -34,6 +35,10 @@ class Genesis:
 
     root: bytes
     cid: Cid
+
+
+#: For checks of terms before there is a model.
+ANY_GENESIS: Final = Genesis(bytes(32), Cid(bytes(32), RAW))
 
 
 @dataclass(frozen=True, slots=True)

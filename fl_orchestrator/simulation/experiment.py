@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,8 @@ from fl_orchestrator.audit.history import (
 from fl_orchestrator.audit.plots import CURVES, draw_curves
 from fl_orchestrator.audit.recording import Recorder
 from fl_orchestrator.audit.run_directory import start_run
-from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.roles.manifests import manifest_cid
-from fl_orchestrator.roles.setup import Genesis, Terms, federation_params
+from fl_orchestrator.roles.setup import ANY_GENESIS, Terms, federation_params
 from fl_orchestrator.simulation.options import Options, manifest_for
 from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets
@@ -34,8 +33,6 @@ from fl_orchestrator.training.data import concatenate
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer
 from fl_orchestrator.training.tasks import PartitionedData, Task, partition_dataset, task_named
 from fl_orchestrator.training.weights_file import save_keras, save_safetensors
-
-_ANY_GENESIS: Final = Genesis(bytes(32), Cid(bytes(32), RAW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class Experiment:
         self._trainers = [KerasTrainer(self.model, rows) for rows in self.data.parties]
         self._evaluator = KerasTrainer(self.model, self.data.test)
         shape = _shape(options)
-        federation_params(self.manifest, _ANY_GENESIS, shape.terms)  # refuses impossible terms
+        federation_params(self.manifest, ANY_GENESIS, shape.terms)  # refuses impossible terms
         start_run(directory)
         self.simulation = Simulation(
             directory, self.manifest, self.model.initial_weights, self._trainers, shape

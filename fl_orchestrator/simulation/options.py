@@ -37,6 +37,7 @@ class Options:
     participants: int | None = None
     seed: int = 0
     relay: bool = True
+    private: bool = False
 
     def __post_init__(self) -> None:
         limits = {
@@ -59,7 +60,8 @@ class Options:
 def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options) -> Manifest:
     """The manifest of a federation that trains this model for a task."""
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape) for t in model.tensors)
-    layout = Layout.of((t.name, t.shape, t.offset) for t in tensors)
+    places = ((t.name, t.shape, t.offset) for t in tensors)
+    layout = Layout.of(places, packed=options.private)
     training = task.training
     return Manifest(
         name=task.name,
@@ -80,5 +82,6 @@ def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options
         features=None
         if task.features is None
         else Features(mean=task.features.mean, scale=task.features.scale),
+        layout_kind="packed" if options.private else None,
         data_schema=task.schema,
     )

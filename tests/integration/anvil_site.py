@@ -17,6 +17,7 @@ from support.flo import PASSWORD, Finished, flo, write_key
 from web3 import Web3
 
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.private import open_federation
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
@@ -109,7 +110,7 @@ class Site:
         web3 = Web3(Web3.HTTPProvider(self.node.url))
         record = DeploymentRecord(self.directory / "deployments", web3.eth.chain_id)
         *_, deployment = record.load().values()
-        return Federation(web3, deployment.address)
+        return open_federation(web3, deployment.address)
 
     def observe(self, name: str = "owner") -> Observation:
         return self.federation.observe(self.address(name))

@@ -48,6 +48,7 @@ def test_deploying_twice_deploys_once(site: Site) -> None:
         "manifest_digest",
         "genesis_root",
         "genesis_cid",
+        "private",
         "record",
     }
     sent = sent_by(site, "owner")
@@ -55,6 +56,7 @@ def test_deploying_twice_deploys_once(site: Site) -> None:
     assert sent_by(site, "owner") == sent
     assert again.out.splitlines() == [
         f"Federation {first['federation']}, block {first['block']}; recorded in {first['record']}.",
+        "Not private: whoever can read the store can read each update.",
         "Next: `flo federation admit`, then parties and aggregators register.",
     ]
     assert site.federation.address == first["federation"]

@@ -111,9 +111,7 @@ class PrivateRoundIndex(RoundIndex):
             if change.name != "SeedBlockNamed":
                 _apply(change, seats, places)
             elif change.values["round"] == round_number:
-                table = [
-                    seats[number].row for number in sorted(seats) if self._counts(seats[number])
-                ]
+                table = self._counting(seats)
                 if sum(row.stake for row in table) != change.values["aggregatorStake"]:
                     raise UntrueEvents(f"the seats of round {round_number} have another stake")
                 return table
@@ -121,6 +119,18 @@ class PrivateRoundIndex(RoundIndex):
             f"The node has no events of the seats of round {round_number}.",
             "Use an RPC endpoint that keeps all logs.",
         )
+
+    def present_seats(self) -> list[SeatRow]:
+        """The seats that would count in a round whose seed block were named now, ascending."""
+        seats: dict[int, _Seat] = {}
+        places: dict[str, int] = {}
+        for place in sorted(self._seats):
+            if self._seats[place].name != "SeedBlockNamed":
+                _apply(self._seats[place], seats, places)
+        return self._counting(seats)
+
+    def _counting(self, seats: Mapping[int, _Seat]) -> list[SeatRow]:
+        return [seats[number].row for number in sorted(seats) if self._counts(seats[number])]
 
     def _counts(self, seat: _Seat) -> bool:
         return not seat.leaving and seat.row.stake >= self._minimum

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
+from fl_orchestrator.cli.consortium.private_terms import (
+    MAX_PERIOD,
+    ClaimPeriodOption,
+    PrivateOption,
+    RelockOption,
+    SecrecyOption,
+    StepLimitOption,
+    at_a_glance,
+    private_terms,
+)
 from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
@@ -33,9 +43,11 @@ if TYPE_CHECKING:
 
     from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
     from fl_orchestrator.chain.sending.send import Sender
-    from fl_orchestrator.chain.types import Params
+    from fl_orchestrator.chain.types import Params, PrivateParams
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.roles.masked.terms import PrivateTerms
+    from fl_orchestrator.roles.setup import Terms
     from fl_orchestrator.training.trainer import FloatArray
 
 
@@ -47,7 +59,6 @@ _MODEL: Final = "The model"
 _MEMBERS: Final = "Who takes part"
 _ROUNDS: Final = "Rounds"
 _MAX_PARTIES: Final = 2**32 - 1
-_MAX_PERIOD: Final = 2**31 - 1
 
 
 def _number(metavar: str, text: str, panel: str, least: int, most: int) -> Any:
@@ -66,7 +77,7 @@ def _count(text: str) -> Any:
 
 
 def _period(text: str, least: int = 1) -> Any:
-    return _number("SECONDS", text, _ROUNDS, least, _MAX_PERIOD)
+    return _number("SECONDS", text, _ROUNDS, least, MAX_PERIOD)
 
 
 def _amount(text: str, panel: str) -> Any:
@@ -138,6 +149,11 @@ def create(
     ] = 12,
     unbond_period: Annotated[int, _period("From requesting a stake to its payout.")] = 604_800,
     reward: Annotated[str, _amount("The reward of an accepted round.", _ROUNDS)] = "0.01",
+    private: PrivateOption = False,
+    secrecy: SecrecyOption = None,
+    relock: RelockOption = False,
+    step_limit: StepLimitOption = None,
+    claim_period: ClaimPeriodOption = None,
     key: KeyOption = None,
     store: StoreOption = "",
     rpc: RpcOption = RPC_DEFAULT,
@@ -158,12 +174,14 @@ def create(
         from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
         from fl_orchestrator.chain.nodes.connect import connect
         from fl_orchestrator.chain.sending.send import Sender
-        from fl_orchestrator.roles.setup import Terms, federation_params, publish
+        from fl_orchestrator.roles.masked.terms import for_private
+        from fl_orchestrator.roles.setup import Terms
 
         if participants is not None and participants > parties:
             raise InputError(
                 f"{participants} of {parties} parties cannot be drawn.", "Check --participants."
             )
+        masked = private_terms(private, secrecy, relock, step_limit, claim_period)
         terms = Terms(
             max_parties=parties,
             participants=participants or parties,
@@ -182,19 +200,21 @@ def create(
                 demand_bond, answer_period, parse_ether(aggregator_stake), block_time
             ),
         )
-        described, initial = _model(dataset, manifest, weights, rule, trim, seed)
+        if masked is not None:
+            terms = for_private(terms, masked)
+        described, initial = _model(dataset, manifest, weights, rule, trim, seed, private)
         web3 = connect(rpc, chain_id)
         signer = open_signer(key, password_file)
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(deployments, web3.eth.chain_id)
         content = open_content(store, "", "")
         with _scratch_store() if dry_run else contextlib.nullcontext(content) as published:
-            params = federation_params(described, publish(published, described, initial), terms)
+            params, own = _params(published, described, initial, terms, masked)
         if dry_run:
-            _check(sender, params, record, json_output)
+            _check(sender, params, own, record, json_output)
             return
-        deployed = migrate(sender, params, record)[-1]
-        _compare_terms(web3, deployed.address, params, record)
+        deployed = migrate(sender, params, record, own)[-1]
+        _compare_terms(web3, deployed.address, params, own, record)
     if json_output:
         print_json(
             {
@@ -205,11 +225,13 @@ def create(
                 "manifest_digest": "0x" + params.manifest_digest.hex(),
                 "genesis_root": "0x" + params.genesis_root.hex(),
                 "genesis_cid": str(params.genesis_cid),
+                "private": private,
                 "record": str(record.path),
             }
         )
         return
     say(f"Federation {deployed.address}, block {deployed.block}; recorded in {safe(record.path)}.")
+    say(at_a_glance(own))
     say("Next: `flo federation admit`, then parties and aggregators register.")
 
 
@@ -234,14 +256,40 @@ def _scratch_store() -> Iterator[ContentStore]:
         yield LocalStore(Path(directory))
 
 
-def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output: bool) -> None:
+def _params(
+    store: ContentStore,
+    manifest: Manifest,
+    initial: list[FloatArray],
+    terms: Terms,
+    private: PrivateTerms | None,
+) -> tuple[Params, PrivateParams | None]:
+    """The contract's parameters. The manifest and the model are stored only if it takes them."""
+    from fl_orchestrator.roles.masked.terms import private_params, require_plain_manifest
+    from fl_orchestrator.roles.setup import ANY_GENESIS, federation_params, publish
+
+    own = None
+    if private is None:
+        require_plain_manifest(manifest)
+    else:
+        own = private_params(manifest, federation_params(manifest, ANY_GENESIS, terms), private)
+    return federation_params(manifest, publish(store, manifest, initial), terms), own
+
+
+def _check(
+    sender: Sender,
+    params: Params,
+    private: PrivateParams | None,
+    record: DeploymentRecord,
+    json_output: bool,
+) -> None:
     """Check the deployment without sending, and print the gas that it needs."""
     from fl_orchestrator.chain.deployment.migrate import gas_to_migrate
 
-    gas = gas_to_migrate(sender, params, record)
+    gas = gas_to_migrate(sender, params, record, private)
+    kind = "Federation" if private is None else "PrivateFederation"
     for known in record.load().values():
-        if gas == 0 and known.contract == "Federation":
-            _compare_terms(sender.web3, known.address, params, record)
+        if gas == 0 and known.contract == kind:
+            _compare_terms(sender.web3, known.address, params, private, record)
     chain_id = sender.web3.eth.chain_id
     if json_output:
         print_json({"from": sender.address, "chain_id": chain_id, "gas": gas, "dry_run": True})
@@ -251,10 +299,18 @@ def _check(sender: Sender, params: Params, record: DeploymentRecord, json_output
         say(f"Would change nothing: the federation is on chain {chain_id}.")
 
 
-def _compare_terms(web3: Web3, address: str, params: Params, record: DeploymentRecord) -> None:
-    from fl_orchestrator.chain.contract.federation import Federation
+def _compare_terms(
+    web3: Web3,
+    address: str,
+    params: Params,
+    private: PrivateParams | None,
+    record: DeploymentRecord,
+) -> None:
+    from fl_orchestrator.chain.contract.private import PrivateFederation, open_federation
 
-    if Federation(web3, address).params() != params:
+    chain = open_federation(web3, address)
+    own = chain.private_params() if isinstance(chain, PrivateFederation) else None
+    if (chain.params(), own) != (params, private):
         raise OtherTerms(
             f"{record.path} records a federation on this chain with other terms or another "
             f"model, {address}.",
@@ -269,6 +325,7 @@ def _model(
     rule: str | None,
     trim: float | None,
     seed: int | None,
+    private: bool,
 ) -> tuple[Manifest, list[FloatArray]]:
     """The manifest and the first weights, from a task of the package or from files."""
     if bool(dataset) == (manifest is not None) or (manifest is None) != (weights is None):
@@ -288,7 +345,7 @@ def _model(
 
     task = task_named(dataset)
     chosen = chosen_rule(RULE_DEFAULT if rule is None else rule, trim=trim)
-    options = Options(dataset=dataset, rule=chosen, seed=seed or 0)
+    options = Options(dataset=dataset, rule=chosen, seed=seed or 0, private=private)
     model = task.keras_model(options.seed)
     return manifest_for(task, model, options), model.initial_weights
 

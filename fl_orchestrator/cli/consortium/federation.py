@@ -17,12 +17,14 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.consortium.create import create
+from fl_orchestrator.cli.consortium.private_terms import at_a_glance
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
     DryRunOption,
     Endpoint,
     Payer,
+    deployed_at,
     parse_address,
     with_options,
 )
@@ -31,6 +33,7 @@ from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.private import PrivateFederation
     from fl_orchestrator.chain.types import Role
 
 app = Noun("Create a federation, admit and remove accounts, fund rewards, show its terms.")
@@ -134,25 +137,48 @@ def show(site: Endpoint, json_output: JsonOption = False) -> None:
 
     Example: flo federation show --rpc http://127.0.0.1:8545
     """
+    from fl_orchestrator.chain.contract.private import PrivateFederation
+
     chain = site.open_federation()
     params = chain.params()
+    own = chain.private_params() if isinstance(chain, PrivateFederation) else None
     seen = chain.observe(chain.address)
     rows: dict[str, object] = {
         "address": chain.address,
         "chain_id": chain.chain_id,
+        "private": own is not None,
+        "who_reads_what": at_a_glance(own),
         "round": seen.current.round,
         "phase": seen.current.phase.name.lower(),
         **head_json(seen),
         "final_height": seen.final_height,
         "free_pot_wei": seen.free_pot,
     }
-    for field in dataclasses.fields(params):
-        value = getattr(params, field.name)
-        rows[field.name] = "0x" + value.hex() if isinstance(value, bytes) else _plain(value)
+    if isinstance(chain, PrivateFederation):
+        rows |= _seats(site, chain)
+    for terms in (params, own):
+        for field in () if terms is None else dataclasses.fields(terms):
+            value = getattr(terms, field.name)
+            rows[field.name] = "0x" + value.hex() if isinstance(value, bytes) else _plain(value)
     if json_output:
         print_json(rows)
         return
     print_pairs((_in_words(name), _words(name, shown)) for name, shown in rows.items())
+
+
+def _seats(site: Endpoint, chain: PrivateFederation) -> dict[str, object]:
+    """The aggregators that would count in a round that opened now, and who of them reads alone."""
+    from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
+    from fl_orchestrator.roles.masked.terms import readers_alone
+
+    index = PrivateRoundIndex(chain, deployed_at(chain, site.deployments))
+    index.search_to(chain.web3.eth.block_number)
+    seats = index.present_seats()
+    alone = readers_alone([seat.stake for seat in seats], chain.private_params().secrecy)
+    return {
+        "aggregators": len(seats),
+        "alone_read_by": ", ".join(seats[seat].account for seat in alone) or "nobody",
+    }
 
 
 def _plain(value: object) -> object:

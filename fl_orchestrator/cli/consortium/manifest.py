@@ -17,7 +17,7 @@ from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 
 if TYPE_CHECKING:
-    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.model.manifest import Manifest, RuleSpec
     from fl_orchestrator.model.scaling import Scaling
     from fl_orchestrator.roles.party.rehearsal import Rehearsal
     from fl_orchestrator.training.trainer import FloatArray
@@ -28,6 +28,8 @@ _TRAINING: Final = "How every party trains"
 _MODEL: Final = "The model's arithmetic"
 # A site with ten times the rows still has a weight in proportion to them.
 _LARGER_SITES: Final = 10
+_PRIVATE: Final = "yes: only sums of updates can be read (layout packed)"
+_NOT_PRIVATE: Final = "no: whoever can read the store can read each update"
 
 
 class Impossible(InputError):
@@ -95,6 +97,15 @@ def create(
             rich_help_panel=_MODEL,
         ),
     ] = 0.001,
+    private: Annotated[
+        bool,
+        typer.Option(
+            "--private",
+            help="For a private federation (`flo federation create --private`), of which only "
+            "sums of updates can be read.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Write a manifest and the first weights, by a rehearsal of one round on this site's data.
@@ -109,11 +120,14 @@ def create(
 
     Example: flo manifest create --trainer my_trainer.py --name heart --loss binary_crossentropy
     """
+    chosen = chosen_rule(rule, trim=trim)
+    if private:
+        _require_sum(chosen)
     described = {
         "name": name,
         "purpose": purpose,
         "data_schema": schema,
-        "rule": chosen_rule(rule, trim=trim),
+        "rule": chosen,
         "training": {
             "epochs": epochs,
             "batch_size": batch_size,
@@ -123,6 +137,7 @@ def create(
             "metrics": tuple(filter(None, report.split(","))),
         },
         "samples_per_weight": samples_per_weight,
+        "layout_kind": "packed" if private else None,
     }
     with interruptible("Nothing was written."):
         _require_free(output, weights)
@@ -137,6 +152,7 @@ def create(
     offsets = {tensor.name: tensor.offset for tensor in manifest.tensors if tensor.offset}
     shown = ", ".join(f"{tensor} {offset:+}" for tensor, offset in offsets.items())
     measured = [
+        ("private", _PRIVATE if private else _NOT_PRIVATE),
         ("fraction bits", str(manifest.update_fraction_bits)),
         ("offsets", shown or "none"),
         ("samples per weight", str(manifest.samples_per_weight)),
@@ -145,7 +161,8 @@ def create(
     warn_of(rehearsal)
     say(
         f"\n{safe(output)} and {safe(weights)} are written. Next: `flo "
-        f"federation create --manifest {safe(output)} --weights {safe(weights)} …`."
+        f"federation create {'--private ' * private}--manifest {safe(output)} --weights "
+        f"{safe(weights)} …`."
     )
 
 
@@ -212,6 +229,8 @@ def _describe(
     from fl_orchestrator.model.manifest import Manifest, ManifestError
 
     shapes = [(name, array.shape) for name, array in initial.items()]
+    packed = described["layout_kind"] == "packed"
+    layout = Layout.of(((name, shape, 0) for name, shape in shapes), packed=packed)
     per_weight = described["samples_per_weight"] or -(-_LARGER_SITES * samples // MAX_WEIGHT)
     try:
         return Manifest(
@@ -219,7 +238,7 @@ def _describe(
                 **described,
                 "samples_per_weight": per_weight,
                 "update_fraction_bits": scaling.fraction_bits,
-                "depth": Layout.of((name, shape, 0) for name, shape in shapes).depth,
+                "depth": layout.depth,
                 "tensors": [
                     {"name": name, "shape": shape, "offset": offset}
                     for (name, shape), offset in zip(shapes, scaling.offsets, strict=True)
@@ -228,6 +247,12 @@ def _describe(
         )
     except ManifestError as error:
         raise Impossible(error.message, "Change the option of that name.") from error
+
+
+def _require_sum(rule: RuleSpec) -> None:
+    from fl_orchestrator.roles.masked.terms import require_sum
+
+    require_sum(rule.kind)
 
 
 def _require_free(*files: Path) -> None:
@@ -257,6 +282,7 @@ def _as_json(
         "manifest": str(output),
         "weights": str(weights),
         "digest": "0x" + manifest.digest.hex(),
+        "private": manifest.is_private,
         "fraction_bits": manifest.update_fraction_bits,
         "offsets": {tensor.name: tensor.offset for tensor in manifest.tensors},
         "samples_per_weight": manifest.samples_per_weight,

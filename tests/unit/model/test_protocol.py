@@ -16,6 +16,9 @@ from fl_orchestrator.model.protocol import (
     MAX_AGGREGATORS,
     MAX_UPDATES,
     MAX_WEIGHT,
+    PRIVATE_UPDATES_LIMIT,
+    PRIVATE_UPDATES_MINIMUM,
+    UPDATE_MAX,
 )
 from fl_orchestrator.privacy.masks import SEED_BYTES
 from fl_orchestrator.privacy.sets import MAX_SEATS
@@ -33,16 +36,18 @@ IN_PYTHON = {
     "LEVELS_PER_ANSWER": LEVELS_PER_ANSWER,
     "MAX_WEIGHT": MAX_WEIGHT,
     "PRIVATE_SEATS": MAX_SEATS,
+    "PRIVATE_UPDATES_LIMIT": PRIVATE_UPDATES_LIMIT,
+    "PRIVATE_UPDATES_MINIMUM": PRIVATE_UPDATES_MINIMUM,
     "SEED_BYTES": SEED_BYTES,
     "SEATS": MAX_AGGREGATORS,
     "STATE_FRACTION_BITS": STATE_FRACTION_BITS,
+    "STEP_LIMIT": UPDATE_MAX,
     "UPDATES_LIMIT": MAX_UPDATES,
 }
-# Nothing in Python depends on them: the contract refuses a longer period, or terms that a private
-# federation cannot have, says who is missing, and unpacks its slots.
+# Nothing in Python depends on them: the contract refuses a longer period, says who is missing, and
+# unpacks its slots.
 ONLY_IN_SOLIDITY = {
     *("PERIOD_LIMIT", "MISSED_ROUNDS", "ABSENT", "REVEALED", "PRIME", "ANNOUNCEMENT_BYTES"),
-    *("PRIVATE_UPDATES_LIMIT", "PRIVATE_UPDATES_MINIMUM", "STEP_LIMIT"),
 }
 # What may have one name and one value in several modules: each attack's own scene.
 OF_A_SCENE = {"AGGREGATORS", "PARTIES", "ROUNDS"}

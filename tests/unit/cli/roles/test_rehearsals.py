@@ -97,6 +97,19 @@ def test_what_is_asked_for_is_in_the_manifest() -> None:
     assert manifest.training.metrics == ("accuracy", "auc")
 
 
+def test_a_manifest_says_whether_it_is_of_a_private_federation() -> None:
+    plain = create("--output", "plain.json", "--weights", "plain.npz").succeeded()
+    assert "no: whoever can read the store" in plain.out
+    said = create("--private").succeeded().out
+    assert "private             yes: only sums of updates can be read (layout packed)" in said
+    assert "`flo federation create --private --manifest manifest.json " in said
+    manifest = read_manifest(Path("manifest.json"))
+    assert manifest.is_private
+    assert not read_manifest(Path("plain.json")).is_private
+    # 10 values in one chunk, not 8 and 2 in a chunk each.
+    assert (manifest.layout.parameters, manifest.depth) == (10, 0)
+
+
 def test_nothing_is_overwritten() -> None:
     for file in ("manifest.json", "genesis.safetensors"):
         Path(file).write_text("kept")
@@ -115,6 +128,7 @@ def test_nothing_is_overwritten() -> None:
         (("--fraction-bits", "25"), 2, "--fraction-bits"),
         (("--max-clipped", "1"), 2, "--max-clipped"),
         (("--name", ""), 2, "name"),
+        (("--private", "--rule", "median"), 2, "cannot have the rule median"),
     ],
 )
 def test_a_description_of_something_impossible_is_refused_before_training(
