@@ -257,7 +257,7 @@ library Claims {
         if (bytes4(call) == IPrivateFederation.privateParams.selector) return abi.encode(q);
         address account = abi.decode(call[4:], (address));
         Observation memory seen = Views.observe(state, p, account);
-        PrivateObservation memory more = _observe(state, own, p, q, seen, account);
+        PrivateObservation memory more = _observe(state, own, p, q, seen);
         return abi.encode(seen, more);
     }
 
@@ -267,8 +267,7 @@ library Claims {
         PrivateStored storage own,
         Params memory p,
         PrivateParams memory q,
-        Observation memory seen,
-        address account
+        Observation memory seen
     ) private view returns (PrivateObservation memory more) {
         Current memory round = state.loadCurrent();
         Claiming memory claiming = _claiming(round, own.claiming, q.claimPeriod);
