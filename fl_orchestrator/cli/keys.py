@@ -22,12 +22,33 @@ FileArgument = Annotated[Path, typer.Argument(help="The keystore file to write."
 
 @app.command()
 def new(
-    file: FileArgument, password_file: PasswordOption = None, json_output: JsonOption = False
+    file: FileArgument,
+    encryption: Annotated[
+        bool,
+        typer.Option(
+            "--encryption",
+            help="Make an aggregator's encryption key for a private federation instead.",
+        ),
+    ] = False,
+    password_file: PasswordOption = None,
+    json_output: JsonOption = False,
 ) -> None:
     """Make a new key and write it encrypted (Web3 Secret Storage).
 
+    With --encryption the file is that of an aggregator of a private federation: parties encrypt
+    for its key, and it records what the aggregator has confirmed. Leave it out of backups.
+
     Example: flo keys new party.json
     """
+    if encryption:
+        from fl_orchestrator.cli.roles.encryption import new_vault
+
+        public = "0x" + new_vault(file, password_file).hex()
+        if json_output:
+            print_json({"encryption_key": public, "file": str(file)})
+        else:
+            say(f"Encryption key {public} written to {safe(file)}. Leave it out of backups.")
+        return
     _save(file, secrets.token_bytes(32), password_file, json_output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,10 +52,15 @@ class ReadContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(ReadContext):
-    """The context of one account's role. Without a ``relay`` the role sends everything itself."""
+    """The context of one account's role. Without a ``relay`` the role sends everything itself.
+
+    ``endpoints`` open the federation at each RPC endpoint by itself, for what two of them must
+    show alike in a private federation.
+    """
 
     sender: Sender
     relay: Relay | None = None
+    endpoints: Sequence[Callable[[], Federation]] = ()
 
     @property
     def address(self) -> str:

@@ -10,6 +10,7 @@ import typer
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
 from fl_orchestrator.cli.following import follow, head_json
 from fl_orchestrator.cli.groups import Noun
+from fl_orchestrator.cli.roles.encryption import EncryptionOption, open_vault
 from fl_orchestrator.cli.roles.service import (
     SAFE_TO_STOP,
     BlockTimeoutOption,
@@ -36,7 +37,9 @@ from fl_orchestrator.cli.site import (
 from fl_orchestrator.errors import ChainError
 
 if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import Observation
+    from fl_orchestrator.roles.base import Worker
 
 app = Noun("Compute and attest to global models.")
 
@@ -53,16 +56,26 @@ def register(
     beneficiary: Annotated[
         str, typer.Option(help="Who is paid stake and rewards. Default: this account.")
     ] = "",
+    encryption: EncryptionOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Register this account as an aggregator, with stake.
 
+    In a private federation it also registers the encryption key, which is made if there is none.
+
     Example: flo aggregator register --key aggregator.json
     """
+    from fl_orchestrator.chain.contract.private import PrivateFederation
     from fl_orchestrator.chain.types import Role
 
-    register_role(Role.AGGREGATOR, site, stake, beneficiary, dry_run, json_output)
+    def key_of(chain: Federation, account: str) -> bytes | None:
+        if not isinstance(chain, PrivateFederation):
+            return None
+        with contextlib.closing(open_vault(site, encryption, chain, account, make=True)) as vault:
+            return vault.newest
+
+    register_role(Role.AGGREGATOR, site, stake, beneficiary, dry_run, json_output, key_of)
 
 
 @app.command()
@@ -92,6 +105,7 @@ def attest(
     Example: flo aggregator attest --key aggregator.json --store file:///srv/flo
     """
     with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
+        from fl_orchestrator.chain.contract.private import PrivateFederation
         from fl_orchestrator.chain.types import Phase
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
         from fl_orchestrator.roles.context import Context
@@ -99,6 +113,11 @@ def attest(
         from fl_orchestrator.roles.retention import Retention
 
         chain, content = site.open_federation(), site.open_store()
+        if isinstance(chain, PrivateFederation):
+            raise NotAttesting(
+                "In a private federation an aggregator claims and releases before it attests.",
+                "Start `flo aggregator run` instead.",
+            )
         manifest = fetch_manifest(content, chain.params())
         sender = site.open_sender(chain)
         stack.enter_context(site.alone_with(chain, sender.address))
@@ -159,7 +178,19 @@ def _may_attest(seen: Observation, round_number: int) -> bool:
 
 @app.command()
 @with_options
-def run(site: ServiceSite, json_output: JsonOption = False) -> None:
+def run(
+    site: ServiceSite,
+    encryption: EncryptionOption = None,
+    renew_key: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="ROUNDS",
+            help="In a private federation: make a new encryption key after so many rounds.",
+        ),
+    ] = 50,
+    json_output: JsonOption = False,
+) -> None:
     """Attest to every round and answer every demand, until stopped.
 
     Fetches and checks the updates of each round, computes the next global model, stores it and
@@ -167,21 +198,32 @@ def run(site: ServiceSite, json_output: JsonOption = False) -> None:
     of the node and of the store. SIGTERM and Ctrl-C end it after its current step. Safe to kill and
     to start again.
 
+    In a private federation it sees masked updates only. It claims those that it holds, confirms
+    what a quorum has locked, and releases what opens their sum, once in a round.
+
     Example: flo aggregator run --key aggregator.json --store file:///srv/flo
     """
     with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
+        from fl_orchestrator.chain.contract.private import PrivateFederation
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+        from fl_orchestrator.roles.aggregator.private import PrivateAggregator
         from fl_orchestrator.roles.aggregator.responder import Responder
         from fl_orchestrator.roles.retention import Retention
 
         chain, store = process.chain, process.store
+        role: Worker
         context = process.context(
             process.manifest(),
             relay=site.open_relay(),
             retention=Retention(chain, store, process.home / "kept-as-aggregator.json"),
         )
         responder = Responder(context, context.round_index())
-        done = process.serve(Aggregator(context, responder))
+        if isinstance(chain, PrivateFederation):
+            vault = open_vault(site, encryption, chain, process.sender.address, make=False)
+            role = PrivateAggregator(context, vault, responder, site.confirmations, renew_key)
+        else:
+            role = Aggregator(context, responder)
+        done = process.serve(role)
     show_done(done, json_output)
 
 

@@ -76,14 +76,17 @@ def run(
         site.running("keeper") as process,
         _mailbox(process, site) as mailbox,
     ):
+        from fl_orchestrator.chain.contract.private import PrivateFederation
         from fl_orchestrator.chain.types import Phase
         from fl_orchestrator.roles.keeper.keeper import Keeper
+        from fl_orchestrator.roles.keeper.private import PrivateKeeper
 
         ended = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
         current = process.observe().current
         begun = 0 if current.phase in ended else 1
         last = None if rounds is None else current.round + rounds - begun
-        keeper = Keeper(
+        kind = PrivateKeeper if isinstance(process.chain, PrivateFederation) else Keeper
+        keeper = kind(
             process.chain,
             process.sender,
             mailbox,

@@ -30,6 +30,7 @@ from fl_orchestrator.cli.roles.protection import (
 )
 from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite, show_done
 from fl_orchestrator.cli.roles.submission import NotTakingPart
+from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust, warn_of_trust
 from fl_orchestrator.cli.site import Account, expanded, with_options
 from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError
@@ -77,6 +78,7 @@ def run(
         int | None,
         typer.Option(min=0, help="The seed of the training. Default: random."),
     ] = None,
+    trust: TrustOption = "",
     privacy_budget: BudgetOption = None,
     delta: DeltaOption = None,
     noise_multiplier: NoiseOption = None,
@@ -93,6 +95,9 @@ def run(
     With --privacy-budget it trains with DP-SGD: whoever sees all its updates learns little about
     any one row (docs/privacy.md). What is spent stays in this role's directory, for all its rounds.
 
+    In a private federation it sits out a round in which aggregators outside --trust could together
+    read its update.
+
     Example: flo party run --trainer my_trainer.py:make_trainer --alert-below accuracy=0.7
     """
     from fl_orchestrator.roles.party.adoption import Bound
@@ -102,6 +107,7 @@ def run(
     if current is not None and current.suffix not in _SUFFIXES:
         raise InputError(f"{current} has an unknown suffix.", f"Use {' or '.join(_SUFFIXES)}.")
     choice = Choice.of(privacy_budget, delta, noise_multiplier, clip_norm)
+    trusted = parse_trust(trust)
     with interruptible(SAFE_TO_STOP):
         with _logged_in_part(site.home), loading(trainer) as (loaded, _):
             protected = choice.applied(loaded)
@@ -117,7 +123,8 @@ def run(
                 ),
             )
             trains = _guarded(protected, loaded, context, process.metrics)
-            party = _party(context, trains, seed, site.confirmations)
+            warn_of_trust(process.chain, trusted)
+            party = _party(context, trains, seed, site.confirmations, trusted)
             adopter = _adopter(context, process.metrics, loaded, current, bounds)
             done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
     show_done(done, json_output)
@@ -179,13 +186,20 @@ def _guarded(
     return loaded
 
 
-def _party(context: Context, trainer: Trainer, seed: int | None, confirmations: int) -> Party:
+def _party(
+    context: Context,
+    trainer: Trainer,
+    seed: int | None,
+    confirmations: int,
+    trusted: frozenset[str] | None,
+) -> Party:
     from fl_orchestrator.roles.party.party import Party, PartySettings
 
     settings = PartySettings(
         run_seed=secrets.randbits(63) if seed is None else seed,
         confirmations=confirmations,
         paused=(context.home / PAUSED).exists,
+        trusted=trusted,
     )
     return Party(context, trainer, settings)
 

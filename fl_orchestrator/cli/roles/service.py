@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,6 +14,7 @@ import typer
 
 from fl_orchestrator.cli.console import print_json, say
 from fl_orchestrator.cli.site import (
+    Endpoint,
     LogFormatOption,
     LogLevelOption,
     MetricsOption,
@@ -110,11 +111,24 @@ class ServiceSite(Site):
             metrics,
             stop,
             waiting,
+            endpoints(self, chain),
         )
 
     def _chain_and_params(self) -> tuple[Federation, Params]:
         chain = self.open_federation()
         return chain, chain.params()
+
+
+def endpoints(site: Endpoint, chain: Federation) -> list[Callable[[], Federation]]:
+    """Opens the same federation at each RPC endpoint by itself."""
+    from fl_orchestrator.chain.contract.private import open_federation
+    from fl_orchestrator.chain.nodes.connect import connect
+
+    def opened(url: str) -> Federation:
+        return open_federation(connect([url], chain.chain_id), chain.address)
+
+    urls = dict.fromkeys(url.strip() for url in site.rpc.split(","))
+    return [functools.partial(opened, url) for url in urls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +143,7 @@ class Process:
     metrics: Metrics
     stop: Stop
     waiting: Waiting
+    endpoints: Sequence[Callable[[], Federation]]
 
     @property
     def store(self) -> ContentStore:
@@ -163,6 +178,7 @@ class Process:
             relay=relay,
             retention=retention,
             monitor=self.metrics,
+            endpoints=self.endpoints,
         )
 
     def serve(

@@ -40,8 +40,10 @@ def register_role(
     beneficiary: str,
     dry_run: bool,
     json_output: bool,
+    key_of: Callable[[Federation, str], bytes | None] = lambda _federation, _account: None,
 ) -> None:
-    """Register the key's account in a role."""
+    """Register the key's account in a role; ``key_of`` gives its encryption key, if it has one."""
+    from fl_orchestrator.chain.contract.private import PrivateFederation
     from fl_orchestrator.chain.types import Role
 
     federation = site.open_federation()
@@ -50,7 +52,11 @@ def register_role(
     amount = parse_ether(stake) if stake else minimum
     sender = site.open_sender(federation)
     receiver = parse_address(beneficiary or sender.address)
-    call = federation.register(role, receiver, amount)
+    key = key_of(federation, sender.address)
+    if isinstance(federation, PrivateFederation) and key is not None:
+        call = federation.register(role, receiver, amount, key)
+    else:
+        call = federation.register(role, receiver, amount)
     name = role.name.lower()
     gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:
@@ -62,6 +68,7 @@ def register_role(
                 "beneficiary": receiver,
                 "gas": gas,
                 "dry_run": dry_run,
+                **({} if key is None else {"encryption_key": "0x" + key.hex()}),
             }
         )
     elif dry_run:

@@ -10,8 +10,9 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.following import follow
-from fl_orchestrator.cli.roles.service import SAFE_TO_STOP
-from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, Site, TimeoutOption, with_options
+from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, endpoints
+from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust, warn_of_trust
+from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, Site, TimeoutOption, deployed_at, with_options
 from fl_orchestrator.errors import ChainError, InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def submit(
         str,
         typer.Option(help="The root of the model trained from. Default: the present head's."),
     ] = "",
+    trust: TrustOption = "",
     timeout: TimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
 ) -> None:
@@ -43,6 +45,7 @@ def submit(
 
     Example: flo party submit local.npz --samples 120 --key party.json --store file:///srv/flo
     """
+    trusted = parse_trust(trust)
     with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
         from fl_orchestrator.roles.context import Context
         from fl_orchestrator.roles.manifests import fetch_manifest
@@ -67,10 +70,13 @@ def submit(
             store=content,
             manifest=manifest,
             home=home,
+            deployed_at=deployed_at(chain, site.deployments),
             relay=site.open_relay(),
             retention=Retention(chain, content, home / "kept-as-party.json"),
+            endpoints=endpoints(site, chain),
         )
-        settings = PartySettings(run_seed=0, confirmations=site.confirmations)
+        warn_of_trust(chain, trusted)
+        settings = PartySettings(run_seed=0, confirmations=site.confirmations, trusted=trusted)
         party = Party(context, _Trained(trained, samples), settings)
         joined: RoundView | None = None
         start = chain.observe(sender.address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,14 +39,18 @@ class Holding:
     retry_at: int = 0
     fetching: bool = False
 
-    def claimable(self, members: Members | None) -> int:
-        """The places that may be claimed: held here with all shares, and on the list."""
+    def claimable(self, members: Members | None, misdealers: Collection[str] = frozenset()) -> int:
+        """The places that may be claimed: held here with all shares, and on the list.
+
+        Who is proven to have misdealt is never claimed.
+        """
         needed = len(self.seen.context.held_by(self.position))
         places = 0
         for place, masked in self.files.items():
             reveal = masked.reveal
             whole = len(self.shares.get(reveal.commit, {})) == needed
-            if whole and (members is None or (reveal.party, reveal.weight) in members):
+            listed = members is None or (reveal.party, reveal.weight) in members
+            if whole and listed and reveal.party not in misdealers:
                 places |= 1 << place
         return places
 

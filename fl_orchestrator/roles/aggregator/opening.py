@@ -82,10 +82,14 @@ class Opener:
             return None
         seen = holding.seen
         lock = Lock(seen.number, seen.base_root, seen.lock(locked), seen.members(locked))
-        allowed = self._vault.list_of(seen.base_root) or members
-        if not self._relock and allowed is not None and lock.members != allowed:
-            _log.error("alert: a lock that is not the list of its base", round=seen.number)
-            return None
+        listed = self._vault.list_of(seen.base_root) or members
+        if not self._relock and listed is not None:
+            # Others may not know yet who misdealt. A sum with or without a misdealer differs from
+            # the other by its own update only.
+            needed = {(party, w) for party, w in listed if party not in self._vault.misdealers()}
+            if not needed <= lock.members <= listed:
+                _log.error("alert: a lock that is not the list of its base", round=seen.number)
+                return None
         return OpenLock(lock, locked, ReleasedPieces(seen.context, seals))
 
     def confirm(self, holding: Holding, open_: OpenLock) -> Confirmed | None:
@@ -127,6 +131,7 @@ class Opener:
             if proof.k not in open_.expelled:
                 open_.expelled.add(proof.k)
                 party = seen.context.commits[proof.k].party
+                self._vault.expel(party)
                 _log.error("alert: a party misdealt", party=party, round=seen.number)
                 if self._vault.released(seen.number) == open_.lock.word:
                     indices = seen.indices(open_.locked)

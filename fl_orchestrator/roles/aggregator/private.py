@@ -23,6 +23,7 @@ from fl_orchestrator.roles.aggregator.beside import BesideAnswers
 from fl_orchestrator.roles.aggregator.holding import Holding, Holdings
 from fl_orchestrator.roles.aggregator.opening import Opened, Opener, OpenLock
 from fl_orchestrator.roles.aggregator.responder import Responder
+from fl_orchestrator.roles.aggregator.seat_keys import RENEWAL_ROUNDS, SeatKeys
 from fl_orchestrator.roles.aggregator.vault import Vault
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, NEVER, Step, at, in_phase
@@ -30,6 +31,7 @@ from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.masked.files import MaskedFiles
 from fl_orchestrator.roles.masked.relay import PrivateRelay, SignedPrivateResult
 from fl_orchestrator.roles.masked.rounds import MaskedRounds, Members
+from fl_orchestrator.roles.masked.witnesses import EndpointsDisagree, Seen, Witnesses
 from fl_orchestrator.roles.masked.words import SignedWord, Words
 from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
@@ -66,7 +68,8 @@ class _Work:
 class PrivateAggregator:
     """One aggregator of one private federation; see `Aggregator` for ``responder``.
 
-    ``confirmations``: so many blocks must follow the first one in which the lock was seen.
+    ``confirmations``: so many blocks must follow the first one in which the lock was seen. After
+    ``renewal`` rounds it makes a new encryption key: whoever steals one opens the rounds it served.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class PrivateAggregator:
         vault: Vault,
         responder: Responder | None = None,
         confirmations: int = 0,
+        renewal: int = RENEWAL_ROUNDS,
     ) -> None:
         federation = context.federation
         if not isinstance(federation, PrivateFederation):
@@ -85,6 +89,7 @@ class PrivateAggregator:
         self._relay = cast(PrivateRelay | None, context.relay)
         self._origin = context.origin
         self._retention = context.retention
+        self._keys = SeatKeys(context, vault, renewal)
         self._vault = vault
         self._confirmations = confirmations
         self._private = federation.private_params()
@@ -93,6 +98,7 @@ class PrivateAggregator:
         self._index = PrivateRoundIndex(federation, context.deployed_at)
         self._rounds = MaskedRounds(federation, self._index)
         self._holdings = Holdings(self._files, self._store)
+        self._witnesses = Witnesses(context.endpoints, self.address, context.deployed_at)
         self._words = Words(federation, [self._relayed, self._announced])
         self._opening = Opener(
             vault, self._words, self._store, self._private.relock, self._note_release
@@ -114,8 +120,8 @@ class PrivateAggregator:
         if self._retention is not None:
             self._retention.release(seen)
         self._index.search_to(seen.block_number)
-        if changed := self._keep_key(seen):
-            return changed
+        if changed := self._keys.keep(seen, self._index):
+            return Step(changed)
         idle = in_phase(*_AT_WORK)
         phase = seen.current.phase
         if phase not in _AT_WORK or not seen.aggregator.frozen_stake or not seen.current.reveals:
@@ -129,18 +135,6 @@ class PrivateAggregator:
         if phase in (Phase.ATTEST, Phase.ACCEPTED) and seen.timestamp < seen.current.attest_end:
             return self._open(seen, work)
         return Step(wait=idle | at(work.holding.retry_at))
-
-    # ------------------------------------------------------------------ keys
-
-    def _keep_key(self, seen: PrivateObservation) -> Step | None:
-        """Register the newest key; make one if there is none."""
-        if not seen.aggregator.stake:
-            return None
-        newest = self._vault.newest or self._vault.make_key(seen.current.round)
-        if self._index.registered_key(self.address) in (newest, None):
-            return None
-        _log.info("changes its encryption key", aggregator=self.address)
-        return self._send(seen, "key", self._federation.set_key(newest))
 
     # ------------------------------------------------------------------ the round
 
@@ -185,7 +179,7 @@ class PrivateAggregator:
             return Step(wait=in_phase(*_AT_WORK) | at(work.holding.retry_at))
         if not work.holding.complete and seen.timestamp < midway:
             return Step(wait=in_phase(*_AT_WORK) | at(midway, work.holding.retry_at))
-        held = work.holding.claimable(work.members)
+        held = work.holding.claimable(work.members, self._vault.misdealers())
         message = Held(current.round, claims.commits_hash, current.updates_hash, held)
         own_at = _share(current.reveal_end, claims.claim_end, _OWN_SHARE)
         if self._relay is not None and seen.timestamp < own_at:
@@ -207,7 +201,7 @@ class PrivateAggregator:
             return Step(wait=at(seen.timestamp + 1))
         if work.open is None or work.open.locked != seen.claims.locked:
             work.open = self._opening.begin(work.holding, seen.claims.locked, work.members)
-        if work.open is None:
+        if work.open is None or not self._agreed(work.open):
             return Step(wait=wait)
         self._listen(seen.current.round)
         words: list[Confirmed | Release] = []
@@ -223,6 +217,20 @@ class PrivateAggregator:
         if work.opened != opened:
             work.opened, work.result = opened, self._compute(seen, work, opened)
         return self._attest(seen, work, opened)
+
+    def _agreed(self, open_: OpenLock) -> bool:
+        """Whether two endpoints show this lock; with one endpoint, that one is trusted."""
+
+        def ask(other: Seen) -> object:
+            found = other.rounds.current(other.observation)
+            return found.lock(other.observation.claims.locked)
+
+        try:
+            self._witnesses.require("the lock", open_.lock.word, ask)
+        except EndpointsDisagree as error:
+            _log.error("alert: confirms nothing", round=open_.lock.round, reason=error.message)
+            return False
+        return True
 
     def _is_settled(self, seen: PrivateObservation, work: _Work) -> bool:
         """Whether the Claim phase has closed, as its confirmations say."""

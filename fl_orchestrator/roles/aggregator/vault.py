@@ -39,6 +39,10 @@ _SCHEMA: Final = """
         base_root BLOB NOT NULL, party TEXT NOT NULL, weight INTEGER NOT NULL,
         PRIMARY KEY (base_root, party)
     );
+    CREATE TABLE IF NOT EXISTS misdealers (party TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS seat (
+        chain_id INTEGER NOT NULL, federation TEXT NOT NULL, account TEXT NOT NULL
+    );
 """
 
 
@@ -93,6 +97,27 @@ class Vault:
     def close(self) -> None:
         self._database.close()
 
+    def bind(self, chain_id: int, federation: str, account: str, opened: int) -> None:
+        """Use the file for one seat of one federation, whose last opened round is ``opened``.
+
+        Raises KeyStoreError if it is that of another seat: its locks say nothing of this one's.
+        """
+        seat = (chain_id, federation.lower(), account.lower())
+        bound = self._rows("SELECT chain_id, federation, account FROM seat")
+        if not bound:
+            with self._translated_errors(), self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.execute("INSERT INTO seat VALUES (?, ?, ?)", seat)
+                # What this seat has confirmed in the rounds until now is not known.
+                self._database.execute("UPDATE keys SET after = MAX(after, ?)", (opened,))
+        elif bound != [seat]:
+            raise KeyStoreError(
+                f"{self._path} is of another federation or account: {bound[0][2]} in "
+                f"{bound[0][1]} on chain {bound[0][0]}.",
+                "Give the file of this one with --encryption, or make one with "
+                "`flo keys new --encryption`.",
+            )
+
     # ------------------------------------------------------------------ keys
 
     @property
@@ -115,12 +140,19 @@ class Vault:
         rows = self._rows("SELECT after FROM keys WHERE public = ?", public)
         return next((self._secrets[public] for (after,) in rows if after < round_number), None)
 
-    def forget(self, before: int, needed: Collection[bytes]) -> None:
-        """Erase the locks of rounds before this one, and all keys but the newest and ``needed``."""
-        self._write("DELETE FROM locks WHERE round < ?", before)
-        for public in set(self._secrets) - {*needed, self.newest}:
+    @property
+    def made_after(self) -> int:
+        """The round after which the newest key was made; 0 if there is none."""
+        rows = self._rows("SELECT after FROM keys ORDER BY rowid DESC LIMIT 1")
+        return int(rows[0][0]) if rows else 0
+
+    def erase_keys(self, needed: Collection[bytes]) -> int:
+        """Erase all keys but the newest and ``needed``; return how many were erased."""
+        old = set(self._secrets) - {*needed, self.newest}
+        for public in old:
             self._write("DELETE FROM keys WHERE public = ?", public)
             del self._secrets[public]
+        return len(old)
 
     # ------------------------------------------------------------------ locks
 
@@ -147,6 +179,14 @@ class Vault:
         It may be another lock than the one that was confirmed here, after a reorganisation.
         """
         self._record("released", lock)
+
+    def misdealers(self) -> frozenset[str]:
+        """The parties that are proven to have misdealt in any round."""
+        return frozenset(party for (party,) in self._rows("SELECT party FROM misdealers"))
+
+    def expel(self, party: str) -> None:
+        """Record that a party misdealt: it is never claimed again, and leaves every list."""
+        self._write("INSERT OR IGNORE INTO misdealers VALUES (?)", party)
 
     def _lock(self, kind: str, round_number: int) -> bytes | None:
         query = "SELECT word FROM locks WHERE kind = ? AND round = ?"

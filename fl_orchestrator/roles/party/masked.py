@@ -32,6 +32,7 @@ from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.masked.files import MaskedFiles
 from fl_orchestrator.roles.masked.relay import PrivateRelay
 from fl_orchestrator.roles.masked.rounds import MaskedRounds
+from fl_orchestrator.roles.masked.witnesses import Seen, Witnesses
 from fl_orchestrator.roles.party.journal import EntryFolder
 from fl_orchestrator.roles.party.submission import Message, MustSitOut
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
@@ -95,6 +96,7 @@ class MaskedSubmission:
         self._files = MaskedFiles(self._vectors, context.manifest, context.origin)
         self._index = PrivateRoundIndex(federation, context.deployed_at)
         self._rounds = MaskedRounds(federation, self._index)
+        self._witnesses = Witnesses(context.endpoints, self._signer.address, context.deployed_at)
         self._draw = draw
         self._trusted = None if trusted is None else {account.lower() for account in trusted}
         self._journal = EntryFolder(context.home / "journal", _MASKS)
@@ -120,10 +122,16 @@ class MaskedSubmission:
 
     def permit(self, seen: Observation, weight: int | None) -> None:
         self._index.search_to(seen.block_number)
-        current = seen.current
-        rows = self._index.seat_table(current.round)
-        self._require_trust(current.round, [(row.account, row.stake) for row in rows])
-        self._require_list(current.round, current.base_root, weight)
+        number, base_root = seen.current.round, seen.current.base_root
+
+        def ask(index: PrivateRoundIndex, rounds: MaskedRounds) -> object:
+            return index.seat_table(number), rounds.list_on(base_root, number)
+
+        shown = ask(self._index, self._rounds)
+        self._witnesses.require("the seats", shown, lambda other: ask(other.index, other.rounds))
+        rows = self._index.seat_table(number)
+        self._require_trust(number, [(row.account, row.stake) for row in rows])
+        self._require_list(number, base_root, weight)
 
     def forget_before(self, round_number: int) -> None:
         self._journal.forget_before(round_number)
@@ -175,6 +183,13 @@ class MaskedSubmission:
         current = self._rounds.current(seen)
         if self._prepared is not None and self._prepared.ctx == current.context.ctx:
             return self._prepared
+        shown = (current.context.ctx, self._rounds.list_on(current.base_root, current.number))
+
+        def ask(other: Seen) -> object:
+            found = other.rounds.current(other.observation)
+            return found.context.ctx, other.rounds.list_on(found.base_root, found.number)
+
+        self._witnesses.require("the commits", shown, ask)
         seats = [(seat.account, seat.stake) for seat in current.context.seats]
         self._require_trust(entry.round, seats)
         self._require_list(entry.round, current.base_root, entry.weight)

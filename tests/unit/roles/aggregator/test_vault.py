@@ -54,9 +54,9 @@ def test_an_older_key_stays_while_a_round_needs_it(reopened: Open) -> None:
     vault = reopened()
     old, new = vault.make_key(0), vault.make_key(3)
     assert old != new == vault.newest
-    vault.forget(3, {old})
+    assert vault.erase_keys({old}) == 0
     assert reopened().secret(old, 3) is not None
-    vault.forget(4, ())
+    assert vault.erase_keys(()) == 1
     for opened in (vault, reopened()):
         assert opened.secret(old, 3) is None
         assert opened.secret(new, 4) is not None
@@ -90,8 +90,6 @@ def test_the_list_of_a_base_is_that_of_its_first_lock_for_ever(reopened: Open) -
     assert vault.list_of(BASE) is None
     vault.confirm(LOCK)
     vault.confirm(dataclasses.replace(OTHER, round=5))
-    vault.forget(100, ())
-    assert vault.confirmed(4) is None
     assert reopened().list_of(BASE) == LOCK.members
     assert vault.list_of(b"\2" * 32) is None
 
@@ -115,7 +113,7 @@ def test_an_erased_key_is_not_in_the_file_any_more(reopened: Open, tmp_path: Pat
     vault.make_key(1)
     file = tmp_path / "private" / "vault.sqlite"
     assert old in file.read_bytes()
-    vault.forget(2, ())
+    vault.erase_keys(())
     assert old not in file.read_bytes()
 
 
@@ -143,3 +141,25 @@ def test_a_vault_without_disk_space_records_nothing(
     with pytest.raises(KeyStoreError, match="full"):
         vault.confirm(dataclasses.replace(LOCK, members=many))
     assert (vault.confirmed(4), vault.list_of(BASE)) == (None, None)
+
+
+def test_it_is_the_file_of_one_seat(reopened: Open) -> None:
+    vault = reopened()
+    public = vault.make_key(0)
+    vault.bind(1, A, B, opened=6)
+    # What was confirmed in the rounds until then is not known.
+    assert vault.secret(public, 6) is None
+    assert vault.secret(public, 7) is not None
+    reopened().bind(1, A.upper().replace("X", "x"), B, opened=9)
+    assert vault.secret(public, 7) is not None
+    for other in ((2, A, B), (1, C, B), (1, A, C)):
+        with pytest.raises(KeyStoreError, match="another federation or account"):
+            reopened().bind(*other, opened=0)
+
+
+def test_who_misdealt_is_remembered(reopened: Open) -> None:
+    vault = reopened()
+    assert vault.misdealers() == frozenset()
+    for party in (A, B, A):
+        vault.expel(party)
+    assert reopened().misdealers() == {A, B}
