@@ -41,7 +41,7 @@ def new(
     Example: flo keys new party.json
     """
     if encryption:
-        from fl_orchestrator.cli.roles.encryption import new_vault
+        from fl_orchestrator.cli.encryption import new_vault
 
         public = "0x" + new_vault(file, password_file).hex()
         if json_output:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
+from fl_orchestrator.cli.encryption import EncryptionOption, open_vault
 from fl_orchestrator.cli.following import follow, head_json
 from fl_orchestrator.cli.groups import Noun
-from fl_orchestrator.cli.roles.encryption import EncryptionOption, open_vault
 from fl_orchestrator.cli.roles.service import (
     SAFE_TO_STOP,
     BlockTimeoutOption,
