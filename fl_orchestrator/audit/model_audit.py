@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fl_orchestrator.audit.difference import describe
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.errors import ContentError, VerificationError
-from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.updates import InconsistentEvents
@@ -49,7 +49,7 @@ class ModelAudit:
         """
         last_block = self._federation.web3.eth.block_number
         result = self._index.accepted(model.round, last_block).result
-        digest = result_digest(self._federation.chain_id, self._federation.address, result)
+        digest = self._federation.digest_of(result)
         same = (result.global_root, result.global_cid) == (model.root, model.cid)
         if not same or not self._federation.attestation(digest).accepted:
             raise InconsistentEvents(
@@ -67,6 +67,11 @@ class ModelAudit:
         """
         result = self.result_of(model)
         right = self.recomputation.compute(result)
+        if right.wrong_seed is not None:
+            raise IncorrectModel(
+                f"Round {model.round}: the opened seed {right.wrong_seed} is not the one that the "
+                "included update was masked with, so no coordinate of the model is right."
+            )
         if right.root != model.root:
             raise IncorrectModel(
                 f"Round {model.round}: the model on-chain is not the rule applied to its updates; "

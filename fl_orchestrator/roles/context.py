@@ -9,6 +9,8 @@ from typing import Final
 
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.private import PrivateFederation
+from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.manifest import Manifest
@@ -43,6 +45,8 @@ class ReadContext:
 
     def round_index(self) -> RoundIndex:
         """A new index of the federation's events."""
+        if isinstance(self.federation, PrivateFederation):
+            return PrivateRoundIndex(self.federation, self.deployed_at)
         return RoundIndex(self.federation, self.deployed_at)
 
     def vectors(self) -> VectorCache:

@@ -12,8 +12,11 @@ from typing import Final
 import structlog
 from pydantic_core import from_json
 
+from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.logs import UntrueEvents
+from fl_orchestrator.chain.contract.private import PrivateFederation
+from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, included_indices
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
@@ -21,19 +24,22 @@ from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.chunk_tree import ChunkTree
-from fl_orchestrator.model.digests import ZERO_HASH, Result, result_digest
-from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate, prove_chunk
+from fl_orchestrator.model.digests import ZERO_HASH, Result
+from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
+from fl_orchestrator.roles.combination.interface import Combination, Evidence
+from fl_orchestrator.roles.combination.masked import MaskedCombination
+from fl_orchestrator.roles.combination.plain import PlainCombination, prove
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.updates import (
     StillFetching,
     UpdateFetches,
     check_reveals,
-    plain_updates,
 )
 from fl_orchestrator.roles.vectors import (
     RootMismatch,
+    VectorCache,
     VectorFile,
     require_root,
 )
@@ -65,10 +71,19 @@ class UnavailableBase(VerificationError):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedModel:
-    """The model that a result should have: its root, and the CID of its canonical file."""
+    """The model that a result should have: its root, and the CID of its canonical file.
+
+    ``wrong_seed`` and ``limited`` are those of `Combined`.
+    """
 
     root: bytes
     cid: Cid
+    wrong_seed: int | None = None
+    limited: bool = False
+
+    def is_of(self, result: Result) -> bool:
+        """Whether the numbers of a result, and the seeds that it opens, are right."""
+        return result.global_root == self.root and self.wrong_seed is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +103,19 @@ class _KnownModels:
         self._models: dict[str, ExpectedModel] = {}
         # If the file is missing or damaged, everything is computed again.
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, ContentError):
-            for task, (root, cid) in from_json(path.read_bytes()).items():
-                self._models[task] = ExpectedModel(bytes.fromhex(root), Cid.parse(cid))
+            for task, (root, cid, seed, limited) in from_json(path.read_bytes()).items():
+                named = bytes.fromhex(root), Cid.parse(cid)
+                self._models[task] = ExpectedModel(*named, seed, limited)
 
     def get(self, task: str) -> ExpectedModel | None:
         return self._models.get(task)
 
     def add(self, task: str, model: ExpectedModel) -> None:
         self._models[task] = model
-        lines = {task: [m.root.hex(), str(m.cid)] for task, m in self._models.items()}
+        lines = {
+            task: [m.root.hex(), str(m.cid), m.wrong_seed, m.limited]
+            for task, m in self._models.items()
+        }
         write_whole(self._path, to_json(lines, indent=0) + "\n")
 
 
@@ -114,14 +133,16 @@ class Recomputation:
         rounds: RoundIndex,
         fetch_seconds: float | None = None,
     ) -> None:
-        params = context.federation.params()
+        self._federation = context.federation
+        params = self._federation.params()
         self._genesis = ExpectedModel(params.genesis_root, params.genesis_cid)
         self._rounds = rounds
         self._store = context.store
         self._layout = context.manifest.layout
         self._origin = context.origin
         self._vectors = context.vectors()
-        self._fetches = UpdateFetches(plain_updates(self._vectors, self._store, self._origin))
+        self._combination = _combination(context, rounds, self._vectors)
+        self._fetches = UpdateFetches(self._combination.fetch)
         self._fetch_seconds = fetch_seconds
         self._tree: ChunkTree | None = None
         self._retention = context.retention
@@ -147,13 +168,12 @@ class Recomputation:
 
     def _compute_anew(self, result: Result) -> tuple[VectorFile, ExpectedModel]:
         base = self._base(result)
-        meta = self._origin.state(result.round)
         updates = self._updates(result)
-        weighted = [(update, reveal.weight) for update, reveal in updates]
-        file = self._vectors.aggregate(base, weighted, meta)
+        made = self._combination.combine(result, base, updates)
+        file = made.file
         self._saturation.look(result.round, self._vectors.saturated_tensors(file))
         with file.path.open("rb") as stream:
-            right = ExpectedModel(file.root, cid_of(stream))
+            right = ExpectedModel(file.root, cid_of(stream), made.wrong_seed, made.limited)
         self._known.add(self._task(result), right)
         if self._retention is not None:
             try:
@@ -209,20 +229,25 @@ class Recomputation:
         return self._tree
 
     def prove_chunk(self, file: VectorFile, index: int) -> ChunkProof:
-        """Raises RootMismatch when the file was damaged on this disk."""
-        with file.path.open("rb") as stream:
-            proof = prove_chunk(stream, self._layout, file.meta, index)
-        require_root(file, proof.root)
-        return proof
+        """Prove a chunk of a model. Raises RootMismatch when it was damaged on this disk."""
+        return prove(self._layout, file, index)
 
-    def challenge_proofs(self, result: Result, claimed: ChunkProof) -> bytes:
-        """The chunks of every included update, of the base and of the claimed model, with paths.
+    def challenge(self, result: Result, coordinate: int, claimed: ChunkProof, salt: bytes) -> Call:
+        """The challenge of a coordinate, whose chunk of the claimed model is proven.
 
         Raises what ``compute`` raises, and RootMismatch.
         """
-        files = [*(file for file, _ in self._updates(result)), self._base(result)]
-        proofs = [self.prove_chunk(file, claimed.index) for file in files]
-        return b"".join(proof.packed() for proof in (*proofs, claimed))
+        evidence = self._evidence(result, salt)
+        models = (self.prove_chunk(self._base(result), claimed.index), claimed)
+        return self._combination.challenge(evidence, coordinate, models)
+
+    def challenge_seed(self, result: Result, number: int, salt: bytes) -> Call:
+        """The challenge of an opened seed. Raises what ``compute`` raises, and RootMismatch."""
+        return self._combination.challenge_seed(self._evidence(result, salt), number)
+
+    def _evidence(self, result: Result, salt: bytes) -> Evidence:
+        updates = self._updates(result)
+        return Evidence(result, self._rounds.updates(result.round), updates, salt)
 
     # ------------------------------------------------------------------ inputs
 
@@ -233,6 +258,7 @@ class Recomputation:
         if result.included >> len(reveals):
             raise UntrueEvents(f"a result of round {result.round} includes updates without reveal")
         included = [reveals[index] for index in included_indices(result.included)]
+        self._combination.prepare(result)
         files = self._fetches.fetch(included, self._fetch_seconds)
         found = list(zip(included, files, strict=True))
         missing = [(reveal, f) for reveal, f in found if not isinstance(f, VectorFile)]
@@ -275,4 +301,14 @@ class Recomputation:
     def _task(self, result: Result) -> str:
         """An identifier of the computation's inputs, independent of the claimed model."""
         task = dataclasses.replace(result, global_root=ZERO_HASH, global_cid=_NO_CID)
-        return result_digest(self._origin.chain_id, self._origin.federation, task).hex()
+        return self._federation.digest_of(task).hex()
+
+
+def _combination(context: ReadContext, rounds: RoundIndex, vectors: VectorCache) -> Combination:
+    """What combines the updates of this kind of federation."""
+    federation, manifest, origin = context.federation, context.manifest, context.origin
+    if not isinstance(federation, PrivateFederation):
+        return PlainCombination(federation, vectors, context.store, origin, manifest.layout)
+    if not isinstance(rounds, PrivateRoundIndex):
+        raise TypeError("this index lacks what private rounds have")
+    return MaskedCombination(federation, rounds, vectors, context.store, manifest, origin)

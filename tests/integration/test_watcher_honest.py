@@ -117,13 +117,7 @@ def test_a_false_accusation_costs_the_accuser_and_nobody_else(
     federation.send(key, contract.register_challenge(hidden))
     federation.chain.mine()
     chunk = parts.prove_chunk(parts.right_file(result), coordinate // 256)
-    call = contract.challenge(
-        result,
-        role._rounds.updates(1),
-        coordinate,
-        parts.challenge_proofs(result, chunk),
-        salt,
-    )
+    call = parts.challenge(result, coordinate, chunk, salt)
     with pytest.raises(ContractReverted) as refused:
         federation.send(key, call)
     assert refused.value.cause is ContractError.NotFraud

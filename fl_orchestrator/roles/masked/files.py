@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.aggregation.rules import apply_steps
@@ -36,6 +37,32 @@ class MaskedFile:
     file: VectorFile
     reveal: MaskedReveal
     seal: Seal
+
+
+@dataclass(slots=True)
+class LimitedSteps:
+    """Counts the coordinates of a step that are at the limit, where nobody sees more of it."""
+
+    limit: int
+    at_limit: int = 0
+    seen: int = 0
+
+    def watch(self, blocks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
+        """Pass the blocks of a step through, and count on the way."""
+        for block in blocks:
+            # In int32: the absolute value of -32768 is not in the range of int16.
+            reached = np.abs(block.astype(np.int32)) >= self.limit
+            self.at_limit += int(np.count_nonzero(reached))
+            self.seen += block.size
+            yield block
+
+    @property
+    def are_most(self) -> bool:
+        return 2 * self.at_limit > self.seen
+
+
+def _as_they_are(blocks: Iterable[NDArray[np.int16]]) -> Iterable[NDArray[np.int16]]:
+    return blocks
 
 
 class MaskedFiles:
@@ -99,10 +126,12 @@ class MaskedFiles:
         seeds: bytes,
         step_limit: int,
         meta: VectorMeta,
+        watch: Callable[[Iterable[NDArray[np.int16]]], Iterable[NDArray[np.int16]]] = _as_they_are,
     ) -> VectorFile:
         """The next model, from the masked updates at the ``included`` places and their seeds.
 
-        ``held`` has the files by place. Memory is that of some blocks. Raises OpeningError.
+        ``held`` has the files by place; ``watch`` passes the blocks of the step through. Memory is
+        that of some blocks. Raises OpeningError.
         """
         opening = self.opening(seen, included)
         chosen = [held[place] for place in range(included.bit_length()) if included >> place & 1]
@@ -116,9 +145,8 @@ class MaskedFiles:
 
             updates = [blocks(masked.file, size) for masked in chosen]
             totals = sums(updates, opening.masks(seeds), self._layout.parameters)
-            state = apply_steps(
-                blocks(base, 0), steps(totals, weight, step_limit), self._fraction_bits
-            )
+            step = watch(steps(totals, weight, step_limit))
+            state = apply_steps(blocks(base, 0), step, self._fraction_bits)
             return self._vectors.write(meta, state)
 
     @staticmethod

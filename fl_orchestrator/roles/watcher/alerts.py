@@ -17,7 +17,7 @@ from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
-from fl_orchestrator.roles.recomputation import UnavailableBase
+from fl_orchestrator.roles.recomputation import ExpectedModel, UnavailableBase
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, TooLate
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ class AlertKind(StrEnum):
     WRONG_CID = "wrong CID"
     REFUSED = "refused"
     LEFT_OUT = "updates left out"
+    STEP_LIMIT = "step limit"
 
 
 #: What people are told of these errors.
@@ -110,11 +111,13 @@ class Alerts:
         )
 
     def accepted(
-        self, digest: bytes, result: Result, right_cid: str, reveals: Sequence[RevealedUpdate]
+        self, digest: bytes, result: Result, right: ExpectedModel, reveals: Sequence[RevealedUpdate]
     ) -> None:
         """Raise alerts about an accepted result whose numbers are right."""
-        if str(result.global_cid) != right_cid:
-            self.wrong_cid(digest, result, right_cid)
+        if result.global_cid != right.cid:
+            self.wrong_cid(digest, result, str(right.cid))
+        if right.limited and not self._is_final(result.round):
+            self.step_limit(digest, result)
         included = result.included.bit_count()
         seen = self._federation.last_seen
         if seen is not None and seen.head.round == result.round:
@@ -138,6 +141,17 @@ class Alerts:
             f"The model of round {result.round} includes {len(included)} of {len(reveals)} "
             f"revealed updates; without those of {', '.join(parties)}. Either they cannot be had "
             "or are malformed, or the aggregators' stores do not reach each other.",
+        )
+
+    def step_limit(self, digest: bytes, result: Result) -> None:
+        """Raise the alert that most coordinates of a step are where the step ends."""
+        self.add(
+            AlertKind.STEP_LIMIT,
+            result.round,
+            digest,
+            f"Most values of the model of round {result.round} changed by as much as one round may "
+            "change them. Either the step limit is too small for this training, or a party has "
+            "sent what no training gives. The updates are masked, so nobody can tell which one.",
         )
 
     def wrong_cid(self, digest: bytes, result: Result, right_cid: str) -> None:

@@ -13,6 +13,7 @@ from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
+from fl_orchestrator.chain.contract.private import SEED_COORDINATES
 from fl_orchestrator.chain.types import Observation, Window
 from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.files import write_whole
@@ -92,6 +93,9 @@ class Prosecution:
             raise TooLate(
                 f"The result of round {result.round} is wrong, and can no longer be disputed."
             )
+        seed = self._recomputation.compute(result).wrong_seed
+        if seed is not None:
+            return self._challenge(seen, digest, result, SEED_COORDINATES + seed, wake_ats)
         right = self._recomputation.right_file(result)
         found = self._claimed(seen, digest, result, right, window if revocable else None, wake_ats)
         if not isinstance(found, ChunkProof):
@@ -100,7 +104,7 @@ class Prosecution:
         coordinate = wrong_coordinate_of_chunk(found, honest)
         if coordinate is None:
             raise UntrueEvents(f"chunk {found.index} of round {result.round} is as expected")
-        return self._challenge(seen, digest, result, coordinate, found, wake_ats)
+        return self._challenge(seen, digest, result, coordinate, wake_ats, found)
 
     def _claimed(
         self,
@@ -140,9 +144,13 @@ class Prosecution:
         digest: bytes,
         result: Result,
         coordinate: int,
-        claimed: ChunkProof,
         wake_ats: list[int],
+        claimed: ChunkProof | None = None,
     ) -> Call | None:
+        """Register the challenge of a coordinate, and send it one block later.
+
+        Without a ``claimed`` chunk the coordinate is one of those that stand for seeds.
+        """
         if self._federation.fraud(digest).challenger is not None:
             return None  # Somebody was faster, in a block whose events have not been read yet.
         salt = keccak256(self._secret + digest + coordinate.to_bytes(32, "big"))
@@ -153,9 +161,10 @@ class Prosecution:
         if seen.block_number <= registered:
             wake_ats.append(seen.timestamp + 1)
             return None
-        proofs = self._recomputation.challenge_proofs(result, claimed)
-        updates = self._rounds.updates(result.round)
-        return self._federation.challenge(result, updates, coordinate, proofs, salt)
+        if claimed is None:
+            number = coordinate - SEED_COORDINATES
+            return self._recomputation.challenge_seed(result, number, salt)
+        return self._recomputation.challenge(result, coordinate, claimed, salt)
 
 
 def kept_secret(directory: Path) -> bytes:

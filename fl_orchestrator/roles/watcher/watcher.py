@@ -281,13 +281,13 @@ class Watcher:
     def _conclude(self, case: Case, right: ExpectedModel) -> None:
         result = case.result
         self._close(case)
-        if result.global_root != right.root:
+        if not right.is_of(result):
             _log.error("wrong result", round=result.round, digest=case.digest.hex())
             case.state, case.attempts, case.retry_at = State.WRONG, 0, 0
             return
         if self._is_accepted(case):
             reveals = self._rounds.updates(result.round)
-            self._alerts.accepted(case.digest, result, str(right.cid), reveals)
+            self._alerts.accepted(case.digest, result, right, reveals)
 
     def _forget_files(self, checked: Case) -> None:
         """Delete the files that no later round and no pending proof needs."""
