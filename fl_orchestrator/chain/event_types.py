@@ -182,6 +182,17 @@ class MaskedCommitted:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Claimed:
+    """An aggregator's claim that it holds these updates of a private round, a set of places."""
+
+    round: int
+    aggregator: str
+    seat: int
+    held: int
+    block_number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SeatChange:
     """A change of the aggregators' seats, or the naming of a seed block, at its place in the chain.
 
@@ -230,10 +241,12 @@ class RoundHistory:
     """The events of rounds for reports to people, each kind in its order.
 
     ``results`` are all that an aggregator signed, by their digest; ``signers`` has their signers.
+    Plain federations have no ``claims`` and ``locks``, private ones no ``duplicates``. ``locks``
+    has the last locked set of each round, a bit set of places.
     """
 
     opened: list[RoundOpened]
-    commits: list[Committed]
+    commits: list[Committed] | list[MaskedCommitted]
     updates: list[RevealedUpdate]
     duplicates: list[DuplicateUpdate]
     results: dict[bytes, Result]
@@ -242,6 +255,8 @@ class RoundHistory:
     demands: list[Demanded]
     answers: list[Answered]
     frauds: list[FraudProven]
+    claims: list[Claimed]
+    locks: dict[int, int]
 
 
 def common_events(found: Mapping[str, list[Any]]) -> dict[str, Any]:

@@ -81,6 +81,8 @@ _COMMIT_TYPES: Final = {
 _OF_RESULTS: Final = ("ResultProposed", "UpdateRevealed", "RoundAccepted", "Demanded", "Answered")
 #: The names of the events that every federation's rounds have.
 OF_ROUNDS: Final = (*_OF_RESULTS, "FraudProven", "RoundRevoked")
+#: Those of reports for people.
+OF_REPORTS: Final = (*_OF_RESULTS, "FraudProven", "RoundOpened", "Committed", "Attested")
 _AS_THEY_ARE: Final = (
     *(Answered, Committed, DuplicateUpdate, FraudProven),
     *(RoundAccepted, RoundOpened, RoundRevoked),
@@ -104,6 +106,8 @@ class Federation(Disputes):
 
     #: The compiled contract whose code must be at the address.
     ARTIFACT: ClassVar[str] = "Federation"
+    #: The names of the events for reports that only this kind of federation has.
+    REPORTED: ClassVar[tuple[str, ...]] = ("DuplicateUpdate",)
 
     last_seen: Observation | None = None
     _params: Params | None = None
@@ -223,8 +227,7 @@ class Federation(Disputes):
 
     def history(self, first: int, round_number: int | None = None) -> RoundHistory:
         """The events from a block on that reports for people need, by one request."""
-        names = (*_OF_RESULTS, "FraudProven", "RoundOpened", "Committed", "DuplicateUpdate")
-        found = self._events_by_name((*names, "Attested"), first, None, round_number)
+        found = self._events_by_name((*OF_REPORTS, *self.REPORTED), first, None, round_number)
         signers: dict[bytes, list[str]] = {}
         for digest, aggregator in found["Attested"]:
             signers.setdefault(digest, []).append(aggregator)
@@ -232,13 +235,15 @@ class Federation(Disputes):
             opened=found["RoundOpened"],
             commits=found["Committed"],
             updates=found["UpdateRevealed"],
-            duplicates=found["DuplicateUpdate"],
+            duplicates=found.get("DuplicateUpdate", []),
             results=dict(found["ResultProposed"]),
             signers=signers,
             accepted=found["RoundAccepted"],
             demands=found["Demanded"],
             answers=found["Answered"],
             frauds=found["FraudProven"],
+            claims=found.get("Claimed", []),
+            locks=dict(found.get("Locked", [])),
         )
 
     def _events_by_name(

@@ -17,6 +17,7 @@ from fl_orchestrator.chain.contract.disputes import typed
 from fl_orchestrator.chain.contract.federation import OF_ROUNDS, Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import (
+    Claimed,
     MaskedCommitted,
     MaskedReveal,
     PrivateRoundEvents,
@@ -72,6 +73,7 @@ class PrivateFederation(Federation):
     """Reads one private federation, signs for it, and builds calls to it."""
 
     ARTIFACT = "PrivateFederation"
+    REPORTED = ("Claimed", "Locked")
 
     _private: PrivateParams | None = None
 
@@ -113,12 +115,24 @@ class PrivateFederation(Federation):
         return {
             **super()._builders(),
             "Committed": partial(typed, MaskedCommitted),
+            "Claimed": partial(typed, Claimed),
             "UpdateRevealed": _revealed,
             "Locked": lambda log: (log["args"]["round"], log["args"]["locked"]),
             "SeedsOpened": lambda log: (bytes(log["args"]["digest"]), log["args"]["seeds"]),
             "Announced": lambda log: bytes(log["args"]["message"]),
             **dict.fromkeys(_SEATS, _seat_change),
         }
+
+    def announcements(self, first: int, last: int | None = None) -> list[bytes]:
+        """What was announced in a range of blocks, by anybody."""
+        return self._events("Announced", first, last, None, self._builders()["Announced"])
+
+    def opened_seeds(
+        self, first: int, last: int | None = None, round_number: int | None = None
+    ) -> dict[bytes, bytes]:
+        """The opened seeds by the digest of their result."""
+        build = self._builders()["SeedsOpened"]
+        return dict(self._events("SeedsOpened", first, last, round_number, build))
 
     def revealed_updates(
         self, first: int, last: int | None = None, round_number: int | None = None

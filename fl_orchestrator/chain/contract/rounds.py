@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import (
     Answered,
+    Claimed,
     Demanded,
     DuplicateUpdate,
     FraudProven,
@@ -59,7 +60,8 @@ class RoundRecord:
 
     ``opened`` is None until the seed's block exists. ``accepted`` is None if no result was
     accepted; ``accepted_at`` is the time of its block. ``parties`` have committed. ``updates`` are
-    the reveals that count, ``duplicates`` those that do not.
+    the reveals that count, ``duplicates`` those that do not. ``claims`` are those of a private
+    round, and ``locked`` is what it locked, a bit set of places.
     """
 
     number: int
@@ -74,6 +76,16 @@ class RoundRecord:
     accepted_at: int
     demands: tuple[Demanded, ...]
     answers: tuple[Answered, ...]
+    claims: tuple[Claimed, ...] = ()
+    locked: int = 0
+
+    @property
+    def expelled(self) -> tuple[RevealedUpdate, ...]:
+        """The locked updates that the accepted result leaves out: their parties misdealt."""
+        if self.accepted_result is None:
+            return ()
+        locked = set(included_indices(self.locked)) - self.included
+        return tuple(update for update in self.updates if update.index in locked)
 
     @property
     def accepted_result(self) -> ResultRecord | None:
@@ -144,6 +156,8 @@ def _record(
         accepted_at=_time_of(federation, accepted.block_number) if accepted else 0,
         demands=tuple(event for event in events.demands if event.round == number),
         answers=tuple(event for event in events.answers if event.round == number),
+        claims=tuple(event for event in events.claims if event.round == number),
+        locked=events.locks.get(number, 0),
     )
 
 

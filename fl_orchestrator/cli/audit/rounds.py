@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fl_orchestrator.cli.audit.model import Reader
+from fl_orchestrator.cli.audit.opening import (
+    opening_json,
+    opening_pairs,
+    opening_tables,
+    read_opening,
+)
 from fl_orchestrator.cli.console import (
     JsonOption,
     err,
@@ -72,6 +78,9 @@ def show(
 ) -> None:
     """Show a round: who committed, which updates counted, who signed which result, its disputes.
 
+    Of a private round also: who claimed to hold which updates, what was locked and opened, where
+    the pieces are that were announced on the chain, and whose update was expelled.
+
     With a --store that has the round's model, it also looks for tensors with values at the end of
     their range, which training cannot move further.
 
@@ -84,16 +93,18 @@ def show(
         number = chain.observe(chain.address).current.round
     block = deployed_at(chain, site.deployments)
     (record,) = read_rounds(chain, block, number, number)
+    opening = read_opening(chain, block, record)
     slashes = chain.slashes(block, round_number=number)
     saturated = _saturated(site, chain, record)
     if json_output:
         details = _details(record, slashes)
+        details |= opening_json(record, opening)
         print_json({"federation": chain.address, **details, "saturated": saturated})
         return
-    print_pairs(_pairs(record))
+    print_pairs([*_pairs(record), *opening_pairs(record, opening)])
     if saturated:
         print_pairs([("saturated", f"{', '.join(saturated)}: values at the end of their range")])
-    for title, rows in _tables(record, slashes):
+    for title, rows in (*_tables(record, slashes), *opening_tables(record, opening)):
         if len(rows) > 1:
             out.print(f"\n{title}")
             _print_table(rows)
