@@ -178,6 +178,9 @@ class MaskedSubmission:
         own = MaskedUpdate(party, masked.root, masked.cid, _NO_SIGNATURE, _NO_SIGNATURE)
         return Message(self._federation.reveal_masked(masked.commits_hash, [own]), post)
 
+    def upload(self, seen: Observation, entry: MaskedEntry) -> None:
+        """What is not claimed in its phase is not locked: a later upload would be of no use."""
+
     def _mask(self, seen: PrivateObservation, entry: MaskedEntry) -> _Prepared:
         self._index.search_to(seen.block_number)
         current = self._rounds.current(seen)

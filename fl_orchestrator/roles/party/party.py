@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any, Final
 
 import structlog
@@ -30,6 +29,7 @@ from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.numbers import Finding, SaturationAlert, update_findings
+from fl_orchestrator.roles.party.decision import PartyDecision, decide
 from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.masked import MaskedSubmission
 from fl_orchestrator.roles.party.submission import (
@@ -44,7 +44,7 @@ from fl_orchestrator.training.trainer import Trainer, training_seed
 
 _log = structlog.get_logger(__name__)
 
-# A party that cannot pay for gas retries a failed relay after this fraction of the rest of a phase.
+# A failed relay is asked again after this fraction of the rest of a phase.
 _RETRY_SHARE: Final = 0.05
 # The contract's errors if a message that was posted to a relay has been sent meanwhile.
 _ARRIVED: Final = frozenset(
@@ -59,33 +59,6 @@ _TAKING_PART: Final = in_phase(Phase.COMMIT, Phase.REVEAL)
 # What the relay has sent may end the phase. The party must see it: only then does it ask again at
 # once if a reorg undoes it.
 _RELAYED: Final = in_phase(*Phase)
-
-
-class PartyDecision(Enum):
-    """The next action of a party, decided from the chain and its own journal."""
-
-    COME_BACK = auto()
-    TRAIN = auto()
-    COMMIT = auto()
-    REVEAL = auto()
-    LOST = auto()
-    NOTHING = auto()
-
-
-def decide(seen: Observation, journal: Entry | None, paused: bool = False) -> PartyDecision:
-    """The next duty of a party whose journal entry for the current round is ``journal``.
-
-    A paused party does not commit.
-    """
-    current, slot = seen.current, seen.committed
-    committed = slot.round == current.round
-    if current.phase is Phase.COMMIT and seen.drawn and not committed and not paused:
-        return PartyDecision.TRAIN if journal is None else PartyDecision.COMMIT
-    if current.phase is Phase.REVEAL and committed and not slot.revealed:
-        if journal is None or not journal.opens(slot):
-            return PartyDecision.LOST
-        return PartyDecision.REVEAL
-    return PartyDecision.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +86,7 @@ class _Posted:
     round: int
     duty: PartyDecision
     until: int
+    failed: bool = False
 
 
 _NOTHING_POSTED: Final = _Posted(0, PartyDecision.NOTHING, 0)
@@ -148,7 +122,7 @@ class Party:
         self._posted = _NOTHING_POSTED
         # A round, and the block in which its commit phase was first seen closed.
         self._closed = (0, 0)
-        self._failed_in = self._lost_in = 0
+        self._failed_in = self._lost_in = self._uploaded_in = 0
         self._sat_out = 0
         self._monitor = context.monitor
         self._saturation = SaturationAlert(context.monitor)
@@ -188,6 +162,8 @@ class Party:
             return self._reveal(seen, entry)
         if decision is PartyDecision.LOST:
             self._note_loss(seen.current.round)
+        if entry is not None and self._owes_upload(seen, entry):
+            return self._upload(seen, entry)
         return Step(wait=self._nothing_before(seen))
 
     def _nothing_before(self, seen: Observation) -> Wait:
@@ -323,30 +299,61 @@ class Party:
     ) -> Step:
         """Use the relay first; send directly if it fails, or has not sent the message in time.
 
-        A party without coin retries the relay until the phase ends.
+        A reveal is sent directly only when the relay has failed twice: an update that only this
+        site has is left out, so a relay that restarts gets a moment to take it. A party without
+        coin retries the relay until the phase ends.
         """
         if self._relay is None:
             return self._send(seen, message.call)
         if self._waits(seen, duty):
             return Step(wait=_RELAYED | at(self._posted.until))
         asked = (self._posted.round, self._posted.duty) == (seen.current.round, duty)
-        if asked and (sent := self._send_if_paid(seen, message.call)):
+        ignored = asked and not self._posted.failed
+        if ignored and (sent := self._send_if_paid(seen, message.call)):
             return sent
         began = time.monotonic()
         try:
             message.post(self._relay)
         except RelayFailed as error:
             _log.warning("relay failed", party=self.address, duty=duty.name, reason=str(error))
-            if not asked and (sent := self._send_if_paid(seen, message.call)):
+            directly = not ignored and (asked or duty is not PartyDecision.REVEAL)
+            if directly and (sent := self._send_if_paid(seen, message.call)):
                 return sent
-            action, share = None, _RETRY_SHARE
-        else:
-            action, share = f"post {duty.name.lower()}", RELAY_SHARE
+            return self._retry(seen, duty, phase_end)
+        if duty is PartyDecision.REVEAL:
+            self._uploaded_in = seen.current.round
         # The keeper's time starts only after the upload.
         now = seen.timestamp + int(time.monotonic() - began)
-        until = now + max(1, int((phase_end - now) * share))
+        until = now + max(1, int((phase_end - now) * RELAY_SHARE))
         self._posted = _Posted(seen.current.round, duty, until)
-        return Step(action, _RELAYED | at(until))
+        return Step(f"post {duty.name.lower()}", _RELAYED | at(until))
+
+    def _retry(self, seen: Observation, duty: PartyDecision, phase_end: int) -> Step:
+        until = seen.timestamp + max(1, int((phase_end - seen.timestamp) * _RETRY_SHARE))
+        self._posted = _Posted(seen.current.round, duty, until, failed=True)
+        return Step(wait=_RELAYED | at(until))
+
+    def _owes_upload(self, seen: Observation, entry: Entry) -> bool:
+        """Whether the update was revealed without the relay, which may still take its file."""
+        slot, current = seen.committed, seen.current
+        taken = self._relay is None or self._uploaded_in == current.round
+        revealed = slot.round == current.round and slot.revealed and entry.opens(slot)
+        return revealed and not taken and current.phase in (Phase.REVEAL, Phase.ATTEST)
+
+    def _upload(self, seen: Observation, entry: Entry) -> Step:
+        """Upload an update that is revealed: one that nobody can get is left out."""
+        upload, round_number = self.submission.upload(seen, entry), seen.current.round
+        if self._relay is None or upload is None:
+            return Step(wait=self._nothing_before(seen))
+        if self._waits(seen, PartyDecision.UPLOAD):
+            return Step(wait=_TAKING_PART | at(self._posted.until))
+        try:
+            upload(self._relay)
+        except RelayFailed as error:
+            _log.warning("relay failed", party=self.address, duty="UPLOAD", reason=str(error))
+            return self._retry(seen, PartyDecision.UPLOAD, seen.current.attest_end)
+        self._uploaded_in = round_number
+        return Step("upload", _TAKING_PART)
 
     def _send(self, seen: Observation, call: Call) -> Step:
         if attempt(self._sender, call, _ARRIVED):
@@ -369,7 +376,8 @@ class Party:
         if seen.current.phase is Phase.COMMIT:
             self._closed = (0, 0)
         slot, posted = seen.committed, self._posted
-        if slot.round == posted.round and (posted.duty is PartyDecision.COMMIT or slot.revealed):
+        done = posted.duty is PartyDecision.COMMIT or slot.revealed
+        if slot.round == posted.round and done and posted.duty is not PartyDecision.UPLOAD:
             self._posted = _NOTHING_POSTED
 
     def _waits(self, seen: Observation, duty: PartyDecision) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fl_orchestrator.chain.contract.federation import NO_COMMITMENT, Call
-from fl_orchestrator.chain.types import CommitView, Observation, Update
+from fl_orchestrator.chain.types import CommitView, Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.vector_file import in_blocks
@@ -78,6 +78,10 @@ class Submission(Protocol[_E]):
         """
         ...
 
+    def upload(self, seen: Observation, entry: _E) -> Callable[[Relay], None] | None:
+        """The upload alone, of an update that was revealed without it; None: it cannot be."""
+        ...
+
 
 class PlainSubmission:
     """Commits to an update's root, and reveals the update in the clear.
@@ -128,12 +132,19 @@ class PlainSubmission:
         if provide:
             self._provide(entry)
 
+        upload = self.upload(seen, entry)
+
         def post(relay: Relay) -> None:
-            left = seen.current.reveal_end - seen.timestamp
-            relay.put_update(entry.round, entry.update, entry.path, left * RELAY_SHARE)
+            upload(relay)
             relay.post_reveal(entry.round, entry.update)
 
         return Message(self._federation.reveal([entry.update]), post)
+
+    def upload(self, seen: Observation, entry: OpenCommitment) -> Callable[[Relay], None]:
+        current = seen.current
+        end = current.reveal_end if current.phase is Phase.REVEAL else current.attest_end
+        seconds = (end - seen.timestamp) * RELAY_SHARE
+        return lambda relay: relay.put_update(entry.round, entry.update, entry.path, seconds)
 
     def _provide(self, entry: OpenCommitment) -> None:
         if self._retention is not None:

@@ -9,7 +9,7 @@ from support.observations import COMMITMENT, ROUND, SOME_CID, committed, seen
 from fl_orchestrator.chain.types import Phase, Update
 from fl_orchestrator.roles.aggregator import aggregator
 from fl_orchestrator.roles.keeper import keeper
-from fl_orchestrator.roles.party import party
+from fl_orchestrator.roles.party import decision as party
 from fl_orchestrator.roles.party.journal import OpenCommitment
 
 Party = party.PartyDecision

@@ -14,6 +14,7 @@ from support.relays import RecordingRelay, drain, entry_of
 from support.reorg import Fork
 
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
+from fl_orchestrator.roles.party.party import Party
 from fl_orchestrator.roles.relay import Mailbox, RelayFailed
 from fl_orchestrator.roles.schedule import Schedule
 
@@ -62,9 +63,7 @@ def to_reveal(federation: SmallFederation) -> None:
 def test_a_party_sends_at_once_when_the_relay_does_not_answer(federation: SmallFederation) -> None:
     relay = DeadRelay()
     assert federation.party(0, relay=relay).step().action == "commit"
-    assert federation.party(1).step().action == "commit"
-    assert federation.party(0, relay=relay).step().action == "reveal"
-    assert relay.asked == 2
+    assert relay.asked == 1
 
 
 def test_a_party_without_coin_asks_again_until_the_relay_is_back(
@@ -170,11 +169,56 @@ def test_a_party_asks_again_at_once_for_the_last_reveal_that_a_reorganisation_un
     assert relay.asked == ["update", "reveal"] * 2
 
 
-def test_a_party_whose_upload_fails_reveals_by_itself(federation: SmallFederation) -> None:
+def reveal_without_relay(federation: SmallFederation, relay: DeadRelay) -> Party:
+    """Have a party reveal by itself, whose upload has failed twice."""
     to_reveal(federation)
-    relay = DeadRelay()
-    assert federation.party(0, relay=relay).step().action == "reveal"
-    assert relay.asked == 1
+    party = federation.party(0, relay=relay)
+    first = party.step()
+    seen = federation.observe()
+    due_at = federation.due_at(first)
+    assert (first.action, relay.asked) == (None, 1)
+    assert due_at - seen.timestamp < (seen.current.reveal_end - seen.timestamp) / 10
+    federation.pass_until(due_at)
+    assert party.step().action == "reveal"
+    assert relay.asked == 2
+    return party
+
+
+def test_a_party_whose_upload_fails_twice_reveals_by_itself(federation: SmallFederation) -> None:
+    reveal_without_relay(federation, DeadRelay())
+
+
+def test_a_relay_that_restarts_still_gets_the_update_before_it_is_revealed(
+    federation: SmallFederation,
+) -> None:
+    """Otherwise the last reveal ends the phase, and the aggregators leave the update out."""
+    to_reveal(federation)
+    relay, back = DeadRelay(), RecordingRelay()
+    party = federation.party(0, relay=relay)
+    federation.pass_until(federation.due_at(party.step()))
+    relay.back = back
+    assert party.step().action == "post reveal"
+    assert back.asked == ["update", "reveal"]
+
+
+@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ATTEST])
+def test_an_update_that_was_revealed_without_the_relay_is_uploaded_when_it_is_back(
+    federation: SmallFederation, phase: Phase
+) -> None:
+    relay, back = DeadRelay(), RecordingRelay()
+    party = reveal_without_relay(federation, relay)
+    if phase is Phase.ATTEST:
+        assert federation.party(1).step().action == "reveal"
+    assert federation.observe().current.phase is phase
+    failed = party.step()
+    assert (failed.action, relay.asked) == (None, 3)
+    assert party.step().action is None
+    assert relay.asked == 3
+    relay.back = back
+    federation.pass_until(federation.due_at(failed))
+    assert party.step().action == "upload"
+    assert party.step().action is None
+    assert back.asked == ["update"]
 
 
 def test_a_party_that_the_relay_forestalled_is_content(
