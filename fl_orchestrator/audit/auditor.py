@@ -24,7 +24,8 @@ from fl_orchestrator.audit.history import (
 )
 from fl_orchestrator.audit.model_audit import IncorrectModel, ModelAudit
 from fl_orchestrator.audit.recording import WrongRecord, replay
-from fl_orchestrator.chain.contract.federation import Federation, NoFederation
+from fl_orchestrator.chain.contract.federation import NoFederation
+from fl_orchestrator.chain.contract.private import PrivateFederation, open_federation
 from fl_orchestrator.chain.deployment.migrate import is_deployed_here
 from fl_orchestrator.chain.types import ModelView, included_indices
 from fl_orchestrator.content.cid import Cid
@@ -61,7 +62,7 @@ class Audit:
         self._store = ReadOnlyStore(store)
         chain = replay(directory, self.history)
         try:
-            self._federation = Federation(chain.web3, self.history.federation)
+            self._federation = open_federation(chain.web3, self.history.federation)
         except (NoFederation, ValueError) as error:
             raise WrongRecord(
                 f"Round 0: there is no federation at {self.history.federation}, where "
@@ -177,7 +178,9 @@ class Audit:
             checked = self._models.check(model)
         except UnavailableUpdates as error:
             reveal, _ = error.missing[0]
-            what, meta = f"update {reveal.cid} of {reveal.party}", self._origin.update(reveal.round)
+            masked = isinstance(self._federation, PrivateFederation)
+            meta = (self._origin.masked if masked else self._origin.update)(reveal.round)
+            what = f"update {reveal.cid} of {reveal.party}"
             raise self._damaged(what, reveal.cid, reveal.root, meta) from error
         except IncorrectModel as error:
             raise WrongRecord(error.message) from error
@@ -205,7 +208,8 @@ class Audit:
         if place is None:
             return WrongRecord(f"Round {meta.round}: the {what} is not in the store.")
         try:
-            where = flipped_bit(self._manifest.layout, meta, place, root)
+            commits = len(self._models.commits(meta.round))
+            where = flipped_bit(self._manifest.layout, meta, place, root, commits)
         except OSError as unreadable:
             where = f"it cannot be read: {unreadable.strerror}"
         return WrongRecord(f"Round {meta.round}: the stored {what} was changed; {where}.")

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fl_orchestrator.files import open_regular
-from fl_orchestrator.model.chunk_tree import chunk, root_from_proof, tree_of
+from fl_orchestrator.model.chunk_tree import chunk, chunk_values, root_from_proof, tree_of
 from fl_orchestrator.model.keccak import keccak256
-from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
+from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import (
+    LENGTH_BYTES,
+    Defect,
     VectorFileError,
     VectorKind,
     VectorMeta,
+    VectorReader,
     read_vector,
 )
+from fl_orchestrator.privacy.opening import Opening
+from fl_orchestrator.privacy.seal import MAX_SEAL_BYTES, masked_root, seal_digest
 
 _BLOCK: Final = 1 << 20
 # The search for a flipped bit takes about 40 ms per chunk.
 _MAX_SEARCHED_CHUNKS: Final = 2_000
+# That for one in a seal of so many bytes takes some seconds.
+_MAX_SEARCHED_SEAL: Final = 1 << 13
 
 
 def first_difference(layout: Layout, kind: VectorKind, found: Path, right: Path) -> str:
@@ -48,31 +58,71 @@ def first_difference(layout: Layout, kind: VectorKind, found: Path, right: Path)
     return f"the first wrong coordinate is {describe(layout, layout.coordinate(position))}"
 
 
-def flipped_bit(layout: Layout, meta: VectorMeta, found: Path, root: bytes) -> str:
+def flipped_bit(
+    layout: Layout, meta: VectorMeta, found: Path, root: bytes, commits: int = 0
+) -> str:
     """Describe the coordinate of the single flipped bit that explains the wrong root of ``found``.
 
-    Only the right root is known, not the right numbers, so every single bit is tried.
+    Only the right root is known, not the right numbers, so every single bit is tried. ``commits``
+    is the number of those of a masked update's round; its seal is searched as well.
     """
     try:
         with io.BufferedReader(open_regular(found)) as stream:
-            vector = read_vector(stream, layout, meta)[1]
+            vector, seal = _read(stream, layout, meta)
     except VectorFileError as error:
         return f"the file's header is wrong, no coordinate ({error})"
     if layout.chunks > _MAX_SEARCHED_CHUNKS:
         return "the model is too large to search for the coordinate"
     tree = tree_of(layout, vector)
-    if tree.root == root:
+    sealed = seal_digest(seal, commits) if seal else None
+
+    def whole(values_root: bytes) -> bytes:
+        return values_root if sealed is None else masked_root(values_root, sealed)
+
+    if whole(tree.root) == root:
         return "its numbers are right, but its CID is another"
-    width = meta.kind.dtype.itemsize
-    for index in range(layout.chunks):
+    width, values = meta.kind.dtype.itemsize, chunk_values(meta.kind.dtype)
+    for index in range(-(-layout.padded_size // values)):
         proof, data = tree.proof(index), bytearray(chunk(layout, vector, index))
-        for bit in range(len(data) * 8):
-            data[bit // 8] ^= 1 << bit % 8
-            if root_from_proof(keccak256(data), index, proof) == root:
-                coordinate = index * CHUNK_VALUES + bit // 8 // width
+        for bit in _flips(data):
+            if whole(root_from_proof(keccak256(data), index, proof)) == root:
+                coordinate = index * values + bit // 8 // width
                 return f"the first wrong coordinate is {describe(layout, coordinate)}"
-            data[bit // 8] ^= 1 << bit % 8
+    changed = bytearray(seal if len(seal) <= _MAX_SEARCHED_SEAL else b"")
+    for bit in _flips(changed):
+        if masked_root(tree.root, seal_digest(bytes(changed), commits)) == root:
+            return f"the first wrong byte is byte {bit // 8} of its seal, no coordinate"
     return "more than one of its bits differ"
+
+
+def _flips(data: bytearray) -> Iterator[int]:
+    """Flip each bit in turn, and yield its number while it is flipped."""
+    for bit in range(len(data) * 8):
+        data[bit // 8] ^= 1 << bit % 8
+        yield bit
+        data[bit // 8] ^= 1 << bit % 8
+
+
+def _read(stream: BinaryIO, layout: Layout, meta: VectorMeta) -> tuple[NDArray[Any], bytes]:
+    """The vector of a file, and the seal if it is masked. Raises VectorFileError."""
+    if meta.kind is not VectorKind.MASKED:
+        return read_vector(stream, layout, meta)[1], b""
+    header = LENGTH_BYTES + int.from_bytes(stream.read(LENGTH_BYTES), "little")
+    size = os.fstat(stream.fileno()).st_size - header - 4 * layout.parameters
+    if not 0 < size <= MAX_SEAL_BYTES:
+        defect = Defect.TRUNCATED if size <= 0 else Defect.OVERSIZED
+        raise VectorFileError(defect, f"a seal of {size} bytes")
+    stream.seek(0)
+    reader = VectorReader(stream, layout, meta, seal_bytes=size)
+    return np.concatenate(list(reader.blocks())), reader.seal
+
+
+def describe_seed(number: int, parties: Sequence[str], opening: Opening) -> str:
+    """Name an opened seed, by the parties of the round's commits."""
+    k, label = list(opening.labels())[number]
+    if k == label:
+        return f"seed {number}, the own one of {parties[k]}"
+    return f"seed {number}, that of {parties[k]} with {parties[label]}, which is not included"
 
 
 def describe(layout: Layout, coordinate: int) -> str:

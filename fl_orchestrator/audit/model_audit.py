@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fl_orchestrator.audit.difference import describe
+from fl_orchestrator.audit.difference import describe, describe_seed
+from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
+from fl_orchestrator.chain.event_types import MaskedCommitted, MaskedReveal
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.privacy.opening import Opening
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.updates import InconsistentEvents
@@ -69,8 +72,8 @@ class ModelAudit:
         right = self.recomputation.compute(result)
         if right.wrong_seed is not None:
             raise IncorrectModel(
-                f"Round {model.round}: the opened seed {right.wrong_seed} is not the one that the "
-                "included update was masked with, so no coordinate of the model is right."
+                f"Round {model.round}: {self._seed(result, right.wrong_seed)}, was opened wrongly: "
+                "it is not the one in the seal of the update, so the model is not theirs."
             )
         if right.root != model.root:
             raise IncorrectModel(
@@ -84,6 +87,17 @@ class ModelAudit:
             )
         self.recomputation.forget_rounds_before(model.round)
         return result
+
+    def commits(self, round_number: int) -> list[MaskedCommitted]:
+        """The commits of a private round, in their order; none in the clear."""
+        index = self._index
+        return index.commits(round_number) if isinstance(index, PrivateRoundIndex) else []
+
+    def _seed(self, result: Result, number: int) -> str:
+        parties = [commit.party for commit in self.commits(result.round)]
+        reveals = self._index.updates(result.round)
+        indices = [reveal.commit for reveal in reveals if isinstance(reveal, MaskedReveal)]
+        return describe_seed(number, parties, Opening.of(len(parties), indices, result.included))
 
     def _first_difference(self, result: Result) -> str:
         try:

@@ -15,7 +15,8 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fl_orchestrator.audit.history import BLOCKS, History, UnreadableRun
-from fl_orchestrator.chain.contract.federation import Federation, NoFederation
+from fl_orchestrator.chain.contract.federation import NoFederation
+from fl_orchestrator.chain.contract.private import open_federation
 from fl_orchestrator.chain.nodes.development import DevelopmentChain, RecordedBlock
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.files import open_regular, write_whole
@@ -114,7 +115,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _round(chain: DevelopmentChain, history: History) -> int:
     """The round in progress; 0 before the first one."""
     try:
-        federation = Federation(chain.web3, history.federation)
+        federation = open_federation(chain.web3, history.federation)
     except (NoFederation, ValueError):
         return 0
     return federation.observe(federation.address).current.round

@@ -7,15 +7,21 @@ numbers of commits and seats, so it is known before anything is read.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.digests import ZERO_HASH
 from fl_orchestrator.model.keccak import keccak256
+from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.model.words import WORD_BYTES, hash_words
 from fl_orchestrator.privacy.context import RoundContext
 from fl_orchestrator.privacy.dealing import Dealing, all_pieces, xor
 from fl_orchestrator.privacy.keys import Label, agree, derive, is_public_key, public_key
 from fl_orchestrator.privacy.label_tree import LabelTree
+from fl_orchestrator.privacy.sets import MAX_SEATS, MAX_SETS
+
+#: More than any seal has, in bytes: that of a round of 100 commits and 10 seats.
+MAX_SEAL_BYTES: Final = WORD_BYTES * (2 * MAX_UPDATES + 1 + MAX_SETS * (1 + MAX_SEATS))
 
 
 class SealError(ContentError):
@@ -54,6 +60,12 @@ class Seal:
     def digest(self) -> bytes:
         """Return the sealHash, which a dispute can prove from head and hash of the body alone."""
         return hash_words(keccak256(self.head), keccak256(self.body))
+
+
+def seal_digest(data: bytes, size: int) -> bytes:
+    """Return the sealHash of a seal's bytes in a round with this many commits."""
+    head = size * WORD_BYTES
+    return hash_words(keccak256(data[:head]), keccak256(data[head:]))
 
 
 def masked_root(values_root: bytes, seal_hash: bytes) -> bytes:
