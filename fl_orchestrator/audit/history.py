@@ -84,6 +84,8 @@ class History(_Record):
     """A run of `flo demo`."""
 
     version: Literal[1] = 1
+    # Whether the updates are masked.
+    private: bool = False
     dataset: str
     partition: str
     rule: str

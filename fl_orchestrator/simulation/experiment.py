@@ -24,6 +24,13 @@ from fl_orchestrator.audit.plots import CURVES, draw_curves
 from fl_orchestrator.audit.recording import Recorder
 from fl_orchestrator.audit.run_directory import start_run
 from fl_orchestrator.roles.manifests import manifest_cid
+from fl_orchestrator.roles.masked.terms import (
+    PrivateTerms,
+    for_private,
+    private_params,
+    require_seats,
+    require_sum,
+)
 from fl_orchestrator.roles.setup import ANY_GENESIS, Terms, federation_params
 from fl_orchestrator.simulation.options import Options, manifest_for
 from fl_orchestrator.simulation.simulation import Shape, Simulation
@@ -56,6 +63,7 @@ class Experiment:
         self.options = options
         self.directory = directory
         self.task: Task = task_named(options.dataset)
+        shape = _shape(options)
         data = datasets.load(options.dataset)
         self.licence = data.licence
         self.partition = options.partition or self.task.partition
@@ -66,8 +74,10 @@ class Experiment:
         self.manifest = manifest_for(self.task, self.model, options)
         self._trainers = [KerasTrainer(self.model, rows) for rows in self.data.parties]
         self._evaluator = KerasTrainer(self.model, self.data.test)
-        shape = _shape(options)
-        federation_params(self.manifest, ANY_GENESIS, shape.terms)  # refuses impossible terms
+        # Refuses impossible terms.
+        params = federation_params(self.manifest, ANY_GENESIS, shape.terms)
+        if shape.private is not None:
+            private_params(self.manifest, params, shape.private)
         start_run(directory)
         self.simulation = Simulation(
             directory, self.manifest, self.model.initial_weights, self._trainers, shape
@@ -162,6 +172,7 @@ class Experiment:
         simulation, federation = self.simulation, self.simulation.federation
         genesis = federation.model(0)
         return History(
+            private=self.options.private,
             dataset=self.options.dataset,
             partition=self.partition,
             rule=self.options.rule.kind.label,
@@ -190,4 +201,16 @@ class Experiment:
 
 def _shape(options: Options) -> Shape:
     terms = Terms(max_parties=options.parties, participants=options.drawn)
-    return Shape(options.aggregators, options.rounds, options.seed, terms, options.relay)
+    private = PrivateTerms() if options.private else None
+    if private is not None:
+        require_sum(options.rule.kind)
+        terms = for_private(terms, private)
+        require_seats([terms.min_aggregator_stake] * options.aggregators, private.secrecy)
+    return Shape(
+        options.aggregators,
+        options.rounds,
+        options.seed,
+        terms,
+        options.relay,
+        private=private,
+    )

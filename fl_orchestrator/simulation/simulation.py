@@ -7,7 +7,7 @@ blocks, draws and models.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.audit.history import RoundEntry
-from fl_orchestrator.chain.contract.events import RoundIndex
-from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
@@ -32,16 +31,20 @@ from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.aggregator.private import PrivateAggregator
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.masked.terms import PrivateTerms
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+from fl_orchestrator.simulation.accounts import Accounts, salts
 from fl_orchestrator.simulation.driver import run_until
+from fl_orchestrator.simulation.kinds import Kind, Plain, Private
 from fl_orchestrator.training.trainer import Trainer
 from fl_orchestrator.units import ETHER
 
@@ -52,7 +55,8 @@ _BALANCE: Final = 1_000 * ETHER
 class Shape:
     """The numbers of participants in a simulation, and the federation's terms.
 
-    If there are watchers, the aggregators answer their demands.
+    If there are watchers, the aggregators answer their demands. With ``private`` terms it is a
+    private federation.
     """
 
     aggregators: int
@@ -62,6 +66,7 @@ class Shape:
     relay: bool = True
     party_stakes: Sequence[int] = ()
     watchers: int = 0
+    private: PrivateTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +122,6 @@ class _Heads(HistoryHook):
         self._models.remove(model)
 
 
-@dataclass(slots=True)
-class _Accounts:
-    owner: LocalSigner
-    keeper: LocalSigner
-    aggregators: list[LocalSigner]
-    parties: list[LocalSigner]
-    watchers: list[LocalSigner]
-
-    @classmethod
-    def of_seed(cls, seed: int, aggregators: int, parties: int, watchers: int) -> _Accounts:
-        def signer(name: str) -> LocalSigner:
-            text = f"fl-orchestrator development key\n{seed}\n{name}"
-            return LocalSigner.from_secret(hashlib.sha256(text.encode()).digest())
-
-        return cls(
-            signer("owner"),
-            signer("keeper"),
-            [signer(f"aggregator {i}") for i in range(aggregators)],
-            [signer(f"party {i}") for i in range(parties)],
-            [signer(f"watcher {i}") for i in range(watchers)],
-        )
-
-    def all(self) -> Iterator[LocalSigner]:
-        yield from (self.owner, self.keeper)
-        yield from (*self.aggregators, *self.parties, *self.watchers)
-
-
 class _Nobody:
     """A role that never does anything."""
 
@@ -186,20 +164,22 @@ class Simulation:
         self._directory = directory
         self._trainers = trainers
         self.store = LocalStore(directory / "store")
-        self.accounts = _Accounts.of_seed(
+        self.accounts = Accounts.of_seed(
             shape.seed, shape.aggregators, len(trainers), shape.watchers
         )
         self.chain = DevelopmentChain({s.address: _BALANCE for s in self.accounts.all()})
         self._gas = _GasMeter()
-        self._reverts = RevertDecoder.of_artifact("Federation")
-        self._mailbox = Mailbox()
+        self._kind: Kind = Plain() if shape.private is None else Private(shape.private, shape.seed)
+        self._reverts = RevertDecoder.of_artifact(self._kind.contract.ARTIFACT)
+        self._mailbox = self._kind.mailbox()
         params = federation_params(manifest, publish(self.store, manifest, genesis), shape.terms)
         record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
         owner = self.sender(self.accounts.owner)
-        deployment = migrate(owner, params, record)[-1]
-        self.federation = Federation(self.chain.web3, deployment.address)
+        self.private = self._kind.params(manifest, params)
+        deployment = migrate(owner, params, record, self.private)[-1]
+        self.federation = self._kind.contract(self.chain.web3, deployment.address)
         self._deployed_at = deployment.block
-        self.rounds = RoundIndex(self.federation, deployment.block)
+        self.rounds = self._kind.index(self.federation, deployment.block)
         stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
         self._stakes = {
             signer.address: stake
@@ -319,8 +299,9 @@ class Simulation:
         for signer in parties:
             call = federation.register(Role.PARTY, signer.address, self._stakes[signer.address])
             calls.append((self.sender(signer), call))
-        for signer in aggregators:
-            call = federation.register(Role.AGGREGATOR, signer.address, terms.min_aggregator_stake)
+        for number, signer in enumerate(aggregators):
+            stake, home = terms.min_aggregator_stake, self._directory / _aggregator(number)
+            call = self._kind.registration(federation, signer.address, stake, home, number)
             calls.append((self.sender(signer), call))
         for sender, call in calls:
             sender.send(call)
@@ -339,14 +320,14 @@ class Simulation:
 
     def party(self, number: int) -> Party:
         context = self.context(self.accounts.parties[number], f"parties/{number}")
-        settings = PartySettings(self.shape.seed, _salts(self.shape.seed, number))
+        settings = PartySettings(self.shape.seed, salts(self.shape.seed, number))
         return Party(context, self._trainers[number], settings)
 
-    def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator:
+    def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator | PrivateAggregator:
         """An aggregator, with a relay of its own if one is given."""
-        context = self.context(self.accounts.aggregators[number], f"aggregators/{number}", relay)
+        context = self.context(self.accounts.aggregators[number], _aggregator(number), relay)
         responder = Responder(context, self.rounds) if self.shape.watchers else None
-        return Aggregator(context, responder)
+        return self._kind.aggregator(context, number, responder)
 
     def watcher(self, number: int) -> Watcher:
         signer = self.accounts.watchers[number]
@@ -356,7 +337,7 @@ class Simulation:
         )
 
     def _keeper(self) -> Keeper:
-        return Keeper(
+        return self._kind.keeper(
             self.federation,
             self.sender(self.accounts.keeper),
             self._mailbox,
@@ -382,11 +363,6 @@ class Simulation:
         )
 
 
-def _salts(seed: int, party: int) -> Callable[[int], bytes]:
-    """Salts derived from a seed, because nothing is secret on a development chain."""
-
-    def salt(round_number: int) -> bytes:
-        text = f"fl-orchestrator development salt\n{seed}\n{party}\n{round_number}"
-        return hashlib.sha256(text.encode()).digest()
-
-    return salt
+def _aggregator(number: int) -> str:
+    """An aggregator's home in the simulation's directory."""
+    return f"aggregators/{number}"

@@ -143,6 +143,8 @@ def test_one_seed_gives_one_result_and_another_gives_another(run: Path, tmp_path
     assert 0 < seconds < 600
     assert {k: v for k, v in again.json.items() if k != "seconds"} == {
         "dataset": "breast-cancer",
+        "private": False,
+        "model_sha256": history["exports"]["model.safetensors"],
         "seed": 0,
         "accuracy": history["comparison"]["accuracy"],
         "accuracy_alone_mean": history["comparison"]["accuracyAloneMean"],

@@ -18,7 +18,6 @@ from fl_orchestrator.cli.consortium.private_terms import (
     RelockOption,
     SecrecyOption,
     StepLimitOption,
-    at_a_glance,
     private_terms,
 )
 from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
@@ -230,6 +229,8 @@ def create(
             }
         )
         return
+    from fl_orchestrator.roles.masked.terms import at_a_glance
+
     say(f"Federation {deployed.address}, block {deployed.block}; recorded in {safe(record.path)}.")
     say(at_a_glance(own))
     say("Next: `flo federation admit`, then parties and aggregators register.")

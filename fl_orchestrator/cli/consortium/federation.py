@@ -17,7 +17,6 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.consortium.create import create
-from fl_orchestrator.cli.consortium.private_terms import at_a_glance
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
@@ -138,6 +137,7 @@ def show(site: Endpoint, json_output: JsonOption = False) -> None:
     Example: flo federation show --rpc http://127.0.0.1:8545
     """
     from fl_orchestrator.chain.contract.private import PrivateFederation
+    from fl_orchestrator.roles.masked.terms import at_a_glance
 
     chain = site.open_federation()
     params = chain.params()

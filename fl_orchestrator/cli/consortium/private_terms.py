@@ -11,7 +11,6 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.protocol import PRIVATE_UPDATES_MINIMUM, UPDATE_MAX
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.types import PrivateParams
     from fl_orchestrator.roles.masked.terms import PrivateTerms
 
 #: In seconds.
@@ -111,23 +110,3 @@ def private_terms(
     from fl_orchestrator.roles.masked.terms import PrivateTerms
 
     return PrivateTerms(**chosen)
-
-
-def at_a_glance(params: PrivateParams | None) -> str:
-    """A sentence about who can read what of a federation's rounds."""
-    if params is None:
-        return "Not private: whoever can read the store can read each update."
-    return (
-        f"Private: everybody can read {sum_that_is_open(params)}; one update can be read only by "
-        f"{readers_of_updates(params)}."
-    )
-
-
-def readers_of_updates(params: PrivateParams) -> str:
-    """Who can read one party's update."""
-    return f"aggregators with more than {params.secrecy}/3 of the stake, if they collude"
-
-
-def sum_that_is_open(params: PrivateParams) -> str:
-    """What everybody can read of a round."""
-    return f"the sum of a round's updates{', and other sums if it is repeated' * params.relock}"

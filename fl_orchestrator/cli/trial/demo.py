@@ -75,6 +75,14 @@ def demo(
             "succeeds."
         ),
     ] = None,
+    private: Annotated[
+        bool,
+        typer.Option(
+            "--private",
+            help="Mask the updates, so that only their sum can be read. The models are the same, "
+            "bit for bit.",
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Train a model across parties that share no data, where nobody has to be trusted.
@@ -109,6 +117,7 @@ def demo(
             rule=chosen_rule(rule, trim=trim),
             participants=participants,
             seed=seed,
+            private=private,
         )
         experiment = Experiment(options, output)
     with interruptible(
@@ -128,6 +137,8 @@ def demo(
 
 
 def _introduce(console: Console, experiment: Experiment) -> None:
+    from fl_orchestrator.roles.masked.terms import at_a_glance
+
     options, manifest = experiment.options, experiment.manifest
     rows = [len(party) for party in experiment.data.parties]
     say(
@@ -144,9 +155,10 @@ def _introduce(console: Console, experiment: Experiment) -> None:
     )
     say(
         f"Federation {short(experiment.simulation.federation.address)} deployed, "
-        f"{options.parties + options.aggregators} accounts registered with stake.\n",
+        f"{options.parties + options.aggregators} accounts registered with stake.",
         console,
     )
+    say(f"{at_a_glance(experiment.simulation.private)}\n", console)
 
 
 def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
@@ -211,6 +223,8 @@ def _conclude(
 ) -> None:
     from rich.table import Table
 
+    from fl_orchestrator.audit.history import SAFETENSORS
+
     table = Table()
     table.add_column("trained by")
     table.add_column("accuracy", justify="right")
@@ -225,6 +239,13 @@ def _conclude(
         out.print(block)
     gas = experiment.simulation.gas_total
     say(f"\nTotal gas: {gas:,}. Time: {duration(seconds)}.")
+    if experiment.options.private:
+        digest = experiment.history().exports[SAFETENSORS]
+        say(
+            f"Its {SAFETENSORS} has the sha256 {short(digest)}. Without --private this seed gives "
+            "the same file, and the same values in every round's model. Only roots and CIDs "
+            "differ, because a private federation lays out the tensors without padding."
+        )
     shown = safe(directory)
     say(f"Written to {shown}: history.json, curves.png, model.keras, model.safetensors.")
     say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
@@ -252,10 +273,14 @@ def _stakes(shares: list[RewardShare]) -> Table:
 def _print_result(
     experiment: Experiment, entries: list[RoundEntry], comparison: Comparison, seconds: float
 ) -> None:
+    from fl_orchestrator.audit.history import SAFETENSORS
+
     head = entries[-1]
     print_json(
         {
             "dataset": experiment.options.dataset,
+            "private": experiment.options.private,
+            "model_sha256": experiment.history().exports[SAFETENSORS],
             "seed": experiment.options.seed,
             "accuracy": comparison.accuracy,
             "accuracy_alone_mean": comparison.accuracy_alone_mean,

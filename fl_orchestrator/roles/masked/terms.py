@@ -65,7 +65,7 @@ def for_private(terms: Terms, private: PrivateTerms) -> Terms:
         raise NotPrivate(
             f"A round that draws {drawn} of {terms.max_parties} parties needs --relock: without "
             "it, all rounds that start from one model open the sum of the same parties.",
-            "Draw all parties, or give --relock.",
+            "Draw all parties, or create the federation with --relock.",
         )
     if 0 < terms.min_updates < PRIVATE_UPDATES_MINIMUM:
         raise NotPrivate(
@@ -166,3 +166,23 @@ def readers_alone(stakes: Sequence[int], secrecy: int) -> list[int]:
     """The positions of the seats that can read every update alone."""
     seats = range(len(stakes))
     return [seat for seat in seats if not cannot_read(stakes, secrecy, 1 << seat)]
+
+
+def at_a_glance(params: PrivateParams | None) -> str:
+    """A sentence about who can read what of a federation's rounds."""
+    if params is None:
+        return "Not private: whoever can read the store can read each update."
+    return (
+        f"Private: everybody can read {sum_that_is_open(params)}; one update can be read only by "
+        f"{readers_of_updates(params)}."
+    )
+
+
+def readers_of_updates(params: PrivateParams) -> str:
+    """Who can read one party's update."""
+    return f"aggregators with more than {params.secrecy}/3 of the stake, if they collude"
+
+
+def sum_that_is_open(params: PrivateParams) -> str:
+    """What everybody can read of a round."""
+    return f"the sum of a round's updates{', and other sums if it is repeated' * params.relock}"

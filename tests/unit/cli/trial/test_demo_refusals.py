@@ -30,6 +30,11 @@ from support.flo import flo
         (["--partition", "dirichlet:0"], ["dirichlet:0"]),
         (["--partition", "shards:x"], ["shards:x"]),
         (["--partition", "column:hospital"], ["hospital"]),
+        (["--private", "--rule", "median"], ["cannot have the rule median", "only their sum"]),
+        (["--private", "--parties", "2"], ["at least 3 parties, not 2"]),
+        (["--private", "--participants", "5"], ["draws 5 of 10 parties", "--relock"]),
+        (["--private", "--aggregators", "1"], ["One of 1 aggregators", "alone"]),
+        (["--private", "--aggregators", "11"], ["1 to 10 aggregators, not 11"]),
         (["--parties", "60"], ["427 rows are too few for 60 parties", "at most 53"]),
     ],
 )
