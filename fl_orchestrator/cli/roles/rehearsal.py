@@ -29,7 +29,9 @@ from fl_orchestrator.cli.roles.protection import (
     NoiseOption,
     spent_in,
 )
-from fl_orchestrator.cli.site import Site, with_options
+from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust
+from fl_orchestrator.cli.roles.what_leaves import Leaves, leaves_of
+from fl_orchestrator.cli.site import Site, deployed_at, with_options
 from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
@@ -54,6 +56,7 @@ class _Start:
     state: Any
     meta: VectorMeta
     words: str
+    leaves: Leaves | None = None
 
 
 @with_options
@@ -71,6 +74,7 @@ def check(
     output: Annotated[
         Path | None, typer.Option(help="Write the update file here, to inspect it.")
     ] = None,
+    trust: TrustOption = "",
     privacy_budget: BudgetOption = None,
     delta: DeltaOption = None,
     noise_multiplier: NoiseOption = None,
@@ -87,6 +91,7 @@ def check(
     Example: flo party check --trainer my_trainer.py:make_trainer --manifest manifest.json
     """
     choice = Choice.of(privacy_budget, delta, noise_multiplier, clip_norm)
+    trusted = parse_trust(trust)
     with interruptible("Nothing was sent."), tempfile.TemporaryDirectory() as workspace:
         from fl_orchestrator.model.fixed_point import float_view
         from fl_orchestrator.roles.party import rehearsal
@@ -95,7 +100,7 @@ def check(
         with loading(trainer) as (loaded, status):
             protected = choice.applied(loaded)
             start = (
-                _from_federation(site, Path(workspace))
+                _from_federation(site, Path(workspace), trusted)
                 if manifest is None
                 else _from_file(manifest, weights, loaded)
             )
@@ -113,15 +118,21 @@ def check(
             )
     if json_output:
         privacy = protected and {"privacy": protected.as_json(start.manifest, spent)}
-        print_json({**_as_json(start, done), **(privacy or {})})
+        private = start.leaves and {"private": start.leaves.as_json()}
+        print_json({**_as_json(start, done), **(privacy or {}), **(private or {})})
     else:
         say(f"A rehearsal of one round, from {start.words}. Nothing was sent.\n")
         show_training(start.manifest, done)
         if protected is not None:
             say("\nWhat rounds tell of any one row, at most (docs/privacy.md):")
             print_pairs(protected.explained(start.manifest, spent))
-        _show_what_leaves(start, done, output)
+        if start.leaves is None:
+            _show_what_leaves(start, done, output)
+        else:
+            start.leaves.show(done, output)
     warn_of(done)
+    if start.leaves is not None:
+        start.leaves.require_trust()
     if any(finding.serious for finding in done.findings):
         raise typer.Exit(TrainingError.exit_code)
 
@@ -133,7 +144,7 @@ def _spent_here(site: Site) -> Spent | None:
     return spent_in(site.role_home(site.open_federation(), site.account()))
 
 
-def _from_federation(site: Site, workspace: Path) -> _Start:
+def _from_federation(site: Site, workspace: Path, trusted: frozenset[str] | None) -> _Start:
     from fl_orchestrator.roles.manifests import fetch_manifest
     from fl_orchestrator.roles.vectors import Origin, VectorCache
 
@@ -144,7 +155,8 @@ def _from_federation(site: Site, workspace: Path) -> _Start:
     cache = VectorCache(workspace / "vectors", manifest)
     state = cache.load(cache.fetch(store, head.cid, head.root, origin.state(head.round)))
     words = f"the model of round {head.round} of {short(chain.address)}"
-    return _Start(manifest, state, origin.update(head.round + 1), words)
+    leaves = leaves_of(chain, manifest, trusted, deployed_at(chain, site.deployments))
+    return _Start(manifest, state, origin.update(head.round + 1), words, leaves)
 
 
 def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) -> _Start:

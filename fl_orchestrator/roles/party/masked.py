@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import structlog
+
 from fl_orchestrator.chain.contract.private import NO_MASK_KEY, PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.types import (
@@ -34,8 +36,11 @@ from fl_orchestrator.roles.masked.relay import PrivateRelay
 from fl_orchestrator.roles.masked.rounds import MaskedRounds
 from fl_orchestrator.roles.masked.witnesses import Seen, Witnesses
 from fl_orchestrator.roles.party.journal import EntryFolder
+from fl_orchestrator.roles.party.readers import Readers
 from fl_orchestrator.roles.party.submission import Message, MustSitOut
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
+
+_log = structlog.get_logger(__name__)
 
 _MASKS: Final = "masks.json"
 _NO_SIGNATURE: Final = bytes(32)
@@ -98,7 +103,8 @@ class MaskedSubmission:
         self._rounds = MaskedRounds(federation, self._index)
         self._witnesses = Witnesses(context.endpoints, self._signer.address, context.deployed_at)
         self._draw = draw
-        self._trusted = None if trusted is None else {account.lower() for account in trusted}
+        self._trusted = None if trusted is None else frozenset(trusted)
+        self._alone_in: str | None = None
         self._journal = EntryFolder(context.home / "journal", _MASKS)
         self._prepared: _Prepared | None = None
 
@@ -215,11 +221,12 @@ class MaskedSubmission:
 
     def _require_trust(self, round_number: int, seats: Sequence[tuple[str, int]]) -> None:
         """Refuse seats, (account, stake), of which the others could read the update."""
-        if self._trusted is None:
-            return
-        total = sum(stake for _, stake in seats)
-        others = sum(stake for account, stake in seats if account.lower() not in self._trusted)
-        if 3 * others > self._federation.private_params().secrecy * total:
+        secrecy = self._federation.private_params().secrecy
+        readers = Readers(tuple(seats), secrecy, self._trusted)
+        if readers.alone is not None and self._alone_in != readers.alone:
+            self._alone_in = readers.alone
+            _log.error("alert: one aggregator can read every update", aggregator=readers.alone)
+        if not readers.accepted:
             raise MustSitOut(
                 f"Aggregators that this party does not trust could read its update of round "
                 f"{round_number}.",
