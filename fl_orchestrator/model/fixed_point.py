@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.layout import Layout, Tensor
-from fl_orchestrator.model.manifest import LEAST_OFFSET, STATE_FRACTION_BITS
+from fl_orchestrator.model.manifest import LEAST_OFFSET, STATE_FRACTION_BITS, Manifest
 from fl_orchestrator.model.protocol import MAX_WEIGHT, UPDATE_MAX
 
 _INT32: Final = np.iinfo(np.int32)
@@ -182,6 +182,16 @@ def sample_weight(samples: int, samples_per_weight: int) -> int:
             "Samples must be at least 0, samplesPerWeight at least 1.",
         )
     return min(max(-(-samples // samples_per_weight), 1), MAX_WEIGHT)
+
+
+def update_weight(manifest: Manifest, samples: int) -> int:
+    """The weight of an update from so many samples; 1 where there is noise on sums.
+
+    Raises InputError if ``samples`` is negative.
+    """
+    if manifest.noise is not None:
+        return 1
+    return sample_weight(samples, manifest.samples_per_weight)
 
 
 def _out_of_range(tensor: Tensor, flat: NDArray[Any]) -> OutOfRange:

@@ -27,7 +27,7 @@ from pydantic.alias_generators import to_camel
 
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout, minimal_depth
-from fl_orchestrator.model.protocol import BPS
+from fl_orchestrator.model.protocol import BPS, MAX_UPDATES
 from fl_orchestrator.model.rules import TRIM, RuleKind, UnknownRule, rule_named
 from fl_orchestrator.printable import is_printable, printable
 
@@ -38,6 +38,8 @@ STATE_FRACTION_BITS: Final = 24
 LEAST_OFFSET: Final = -64
 MOST_OFFSET: Final = 96
 MAX_NAME_BYTES: Final = 256
+#: The largest standard deviation of one party's noise, in units of an update's integers.
+MOST_NOISE: Final = 1 << 18
 MAX_VALUES: Final = CHUNK_VALUES << MAX_DEPTH
 _MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785: JSON numbers are doubles
 
@@ -171,6 +173,29 @@ class Features(_Part):
         return self
 
 
+class NoiseSpec(_Part):
+    """Noise on the sums of a private federation, for privacy of whole parties (section 12.8).
+
+    An update's L2 norm is at most ``clip`` before it is scaled by 2^e. Each party adds a part of
+    the noise, so that the parts of ``honest`` parties have the standard deviation ``multiplier *
+    clip`` together. ``rounds`` is how many sums may be opened; epsilon is at ``delta``.
+    """
+
+    clip: Annotated[Real, Field(gt=0)]
+    multiplier: Annotated[Real, Field(gt=0)]
+    honest: Annotated[int, Field(ge=1, le=MAX_UPDATES)]
+    delta: Annotated[Real, Field(gt=0, lt=1)]
+    rounds: Count
+
+    def norm(self, fraction_bits: int) -> float:
+        """The largest L2 norm of an update, in units of its integers."""
+        return self.clip * 2.0**fraction_bits
+
+    def variance(self, fraction_bits: int) -> float:
+        """The variance of what one party adds to each value."""
+        return (self.multiplier * self.norm(fraction_bits)) ** 2 / self.honest
+
+
 class Manifest(_Part):
     """Everything about a federation's model that is not on-chain. Raises ManifestError."""
 
@@ -186,6 +211,7 @@ class Manifest(_Part):
     features: Features | None = None
     architecture: Digest | None = None
     layout_kind: Annotated[Literal["packed"] | None, Field(alias="layout")] = None
+    noise: NoiseSpec | None = None
     data_schema: Annotated[Text, Field(alias="schema")] = ""
 
     @model_validator(mode="wrap")
@@ -210,7 +236,21 @@ class Manifest(_Part):
                 f"depth {self.depth}.",
                 f"Set depth to {needed} or more.",
             )
+        if self.noise is not None:
+            self._require_usable_noise(self.noise)
         return self
+
+    def _require_usable_noise(self, noise: NoiseSpec) -> None:
+        if not self.is_private:
+            raise ManifestError(
+                "Only a private federation can have noise on its sums.",
+                'Leave out noise, or set layout to "packed".',
+            )
+        if noise.variance(self.update_fraction_bits) > MOST_NOISE**2:
+            raise ManifestError(
+                f"Noise of more than {MOST_NOISE:,} units does not fit a sum.",
+                "Choose a smaller clip or multiplier, or fewer fraction bits.",
+            )
 
     @cached_property
     def layout(self) -> Layout:

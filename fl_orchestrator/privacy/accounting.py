@@ -1,4 +1,4 @@
-"""Epsilon of trainings with DP-SGD, by Google's `dp-accounting` (privacy loss distributions).
+"""Epsilon of trainings with DP-SGD and of noise on sums, by Google's `dp-accounting`.
 
 The figures are upper bounds: the accountant rounds privacy losses up. It is imported only when an
 epsilon is computed.
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.model.manifest import NoiseSpec
+from fl_orchestrator.privacy.noise import TABLE_ERROR
 from fl_orchestrator.training.dp_sgd import Mechanism
 
 #: `trainings_left` counts no further.
@@ -18,6 +20,8 @@ MOST_TRAININGS: Final = 1 << 16
 #: Privacy losses are rounded up to multiples of this. Coarser ones give larger bounds, faster.
 GRID: Final = 1e-4
 _COARSE: Final = 1e-3
+# The theorem is for whole orders above one.
+_ORDERS: Final = [*range(2, 64), *range(64, 256, 8), *range(256, 4097, 128)]
 
 
 class AccountantMissing(ToolchainError):
@@ -85,6 +89,32 @@ def noise_for(rate: float, steps: int, epsilon: float, delta: float) -> float:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
+
+
+def epsilon_of_sums(noise: NoiseSpec, fraction_bits: int, parameters: int, rounds: int) -> float:
+    """The epsilon, at the noise's delta, of ``rounds`` opened sums, for a whole party.
+
+    Against whoever sees all sums and the noise of all but ``honest`` of their parties, with an
+    update or with zeros in its place. The Renyi divergences of the Skellam mechanism are those of
+    Agarwal, Kairouz and Liu 2021, Theorem 3.5 and Section 3.2; they add up over rounds. It rounds
+    up, for the tables that noise is drawn from.
+
+    Raises:
+        AccountantMissing: dp-accounting is not installed.
+    """
+    if not rounds:
+        return 0.0
+    norm = noise.norm(fraction_bits)
+    variance = (noise.multiplier * norm) ** 2
+    # The L1 norm of integers is at most the square of their L2 norm.
+    l1_norm = min(norm**2, math.sqrt(parameters) * norm)
+    divergences = []
+    for order in _ORDERS:
+        second = ((2 * order - 1) * norm**2 + 6 * l1_norm) / (4 * variance**2)
+        extra = min(second, 3 * l1_norm / (2 * variance))
+        divergences.append(rounds * (order * norm**2 / (2 * variance) + extra))
+    found, _ = _library().rdp.compute_epsilon(_ORDERS, divergences, noise.delta)
+    return float(found) + rounds * parameters * noise.honest * TABLE_ERROR
 
 
 def require_accountant() -> None:

@@ -27,6 +27,7 @@ class Label(StrEnum):
     CONTEXT = "context"
     EPHEMERAL = "ephemeral"
     MASK_KEY = "mask-key"
+    NOISE = "noise"
     PAIR = "pair"
     PIECE = "piece"
     SEAT = "seat"

@@ -71,6 +71,8 @@ def _clipping(encoded: EncodedUpdate) -> Finding | None:
 
 
 def _weight(manifest: Manifest, samples: int) -> Finding | None:
+    if manifest.noise is not None:
+        return None
     each = manifest.samples_per_weight
     if samples > each * MAX_WEIGHT:
         return Finding(

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from support.federation import SmallFederation, consortium
+from support.federation import SmallFederation, consortium, head_state
 from support.private_federation import SmallPrivateFederation, packed_manifest
 
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.roles import base
-from fl_orchestrator.roles.vectors import VectorCache
-
-
-def head_state(federation: SmallFederation) -> NDArray[np.int32]:
-    head = federation.federation.head()
-    cache = VectorCache(federation.directory / "look", federation.manifest)
-    party = federation.party(0)
-    file = cache.fetch(federation.store, head.cid, head.root, party._origin.state(head.round))
-    state: NDArray[np.int32] = cache.load(file)
-    return state
 
 
 @pytest.mark.parametrize("relayed", [True, False], ids=["relayed", "direct"])

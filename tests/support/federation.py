@@ -43,6 +43,7 @@ from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.roles.setup import Genesis, Terms, federation_params, publish
+from fl_orchestrator.roles.vectors import VectorCache
 from fl_orchestrator.simulation.driver import run_until
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, initial_weights, tensors
@@ -339,3 +340,13 @@ class SmallFederation:
 
 #: Creates a federation in its own directory; the other arguments are those of SmallFederation.
 Build = Callable[..., SmallFederation]
+
+
+def head_state(federation: SmallFederation) -> NDArray[np.int32]:
+    """The values of the head's model, fetched from the store."""
+    head = federation.federation.head()
+    cache = VectorCache(federation.directory / "look", federation.manifest)
+    party = federation.party(0)
+    file = cache.fetch(federation.store, head.cid, head.root, party._origin.state(head.round))
+    state: NDArray[np.int32] = cache.load(file)
+    return state

@@ -39,10 +39,16 @@ class Holding:
     retry_at: int = 0
     fetching: bool = False
 
-    def claimable(self, members: Members | None, misdealers: Collection[str] = frozenset()) -> int:
+    def claimable(
+        self,
+        members: Members | None,
+        misdealers: Collection[str] = frozenset(),
+        weight: int | None = None,
+    ) -> int:
         """The places that may be claimed: held here with all shares, and on the list.
 
-        Who is proven to have misdealt is never claimed.
+        Who is proven to have misdealt is never claimed. ``weight`` is what each update has to
+        weigh; None if any weight will do.
         """
         needed = len(self.seen.context.held_by(self.position))
         places = 0
@@ -50,7 +56,8 @@ class Holding:
             reveal = masked.reveal
             whole = len(self.shares.get(reveal.commit, {})) == needed
             listed = members is None or (reveal.party, reveal.weight) in members
-            if whole and listed and reveal.party not in misdealers:
+            usable = listed and weight in (None, reveal.weight)
+            if whole and usable and reveal.party not in misdealers:
                 places |= 1 << place
         return places
 

@@ -95,6 +95,8 @@ class PrivateAggregator:
         self._private = federation.private_params()
         self._vectors = context.vectors()
         self._files = MaskedFiles(self._vectors, context.manifest, context.origin)
+        # Noise on sums is for updates that weigh the same.
+        self._weight = None if context.manifest.noise is None else 1
         self._index = PrivateRoundIndex(federation, context.deployed_at)
         self._rounds = MaskedRounds(federation, self._index)
         self._holdings = Holdings(self._files, self._store)
@@ -179,7 +181,8 @@ class PrivateAggregator:
             return Step(wait=in_phase(*_AT_WORK) | at(work.holding.retry_at))
         if not work.holding.complete and seen.timestamp < midway:
             return Step(wait=in_phase(*_AT_WORK) | at(midway, work.holding.retry_at))
-        held = work.holding.claimable(work.members, self._vault.misdealers())
+        misdealers = self._vault.misdealers()
+        held = work.holding.claimable(work.members, misdealers, self._weight)
         message = Held(current.round, claims.commits_hash, current.updates_hash, held)
         own_at = _share(current.reveal_end, claims.claim_end, _OWN_SHARE)
         if self._relay is not None and seen.timestamp < own_at:

@@ -110,6 +110,12 @@ class MaskedRounds:
             check_reveals(found.reveals, current.updates_hash)
         return found
 
+    def locks_before(self, round_number: int) -> int:
+        """How many earlier rounds locked enough updates for a sum, whatever became of them."""
+        enough = self._federation.params().min_updates
+        earlier = (number for number in self._index.bases if number < round_number)
+        return sum(self._index.locked(number).bit_count() >= enough for number in earlier)
+
     def list_on(self, base_root: bytes, before: int) -> Members | None:
         """The list of a base root by the events of rounds before this one; None if there is none.
 

@@ -7,7 +7,7 @@ restart the same z gives the same masked update. See docs/protocol.md, sections 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -28,7 +28,8 @@ from fl_orchestrator.model.private_digests import PrivateCommit, PrivateReveal
 from fl_orchestrator.model.vector_file import VectorReader, in_blocks
 from fl_orchestrator.privacy.dealing import deal
 from fl_orchestrator.privacy.keys import mask_secret, public_key
-from fl_orchestrator.privacy.masks import masks_of, weighted, with_masks
+from fl_orchestrator.privacy.masks import UInt32, masks_of, weighted, with_masks
+from fl_orchestrator.privacy.noise import noise_seed, with_noise, within_norm
 from fl_orchestrator.privacy.seal import make_seal
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.masked.files import MaskedFiles
@@ -98,6 +99,8 @@ class MaskedSubmission:
         self._origin = context.origin
         self._vectors = context.vectors()
         self._layout = context.manifest.layout
+        self._noise = context.manifest.noise
+        self._bits = context.manifest.update_fraction_bits
         self._files = MaskedFiles(self._vectors, context.manifest, context.origin)
         self._index = PrivateRoundIndex(federation, context.deployed_at)
         self._rounds = MaskedRounds(federation, self._index)
@@ -120,6 +123,8 @@ class MaskedSubmission:
         return self._journal.load(round_number, read)
 
     def prepare(self, round_number: int, vector: Any, weight: int) -> MaskedEntry:
+        if self._noise is not None:
+            vector = within_norm(vector, self._noise.norm(self._bits))
         file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
         z = self._draw(round_number)
         values = {"party": self._signer.address, "weight": weight, "z": z.hex()}
@@ -131,10 +136,12 @@ class MaskedSubmission:
         number, base_root = seen.current.round, seen.current.base_root
 
         def ask(index: PrivateRoundIndex, rounds: MaskedRounds) -> object:
-            return index.seat_table(number), rounds.list_on(base_root, number)
+            listed = rounds.list_on(base_root, number)
+            return index.seat_table(number), listed, rounds.locks_before(number)
 
         shown = ask(self._index, self._rounds)
         self._witnesses.require("the seats", shown, lambda other: ask(other.index, other.rounds))
+        self._require_budget(number)
         rows = self._index.seat_table(number)
         self._require_trust(number, [(row.account, row.stake) for row in rows])
         self._require_list(number, base_root, weight)
@@ -202,6 +209,7 @@ class MaskedSubmission:
         seats = [(seat.account, seat.stake) for seat in current.context.seats]
         self._require_trust(entry.round, seats)
         self._require_list(entry.round, current.base_root, entry.weight)
+        self._require_budget(entry.round)
         index = current.index_of(self._signer.address)
         if index is None:
             raise MustSitOut(f"The node has no commit of this party in round {entry.round}.")
@@ -209,7 +217,7 @@ class MaskedSubmission:
         seal = make_seal(current.context, dealing)
         with entry.path.open("rb") as stream:
             reader = VectorReader(stream, self._layout, self._origin.update(entry.round))
-            blocks = (weighted(block, entry.weight) for block in reader.blocks())
+            blocks = self._with_noise(entry, reader.blocks())
             masked = with_masks(blocks, masks_of(dealing), self._layout.parameters)
             file = self._files.write(current.context, masked, seal)
         with file.path.open("rb") as stream:
@@ -218,6 +226,26 @@ class MaskedSubmission:
             current.context.ctx, current.commits_hash, file.root, cid, file.path
         )
         return self._prepared
+
+    def _with_noise(self, entry: MaskedEntry, blocks: Iterable[Any]) -> Iterator[UInt32]:
+        products = (weighted(block, entry.weight) for block in blocks)
+        if self._noise is None:
+            return products
+        seed = noise_seed(entry.z, entry.round)
+        variance = self._noise.variance(self._bits)
+        return with_noise(products, seed, variance, self._layout.parameters)
+
+    def _require_budget(self, round_number: int) -> None:
+        """Refuse to be in one more sum than the manifest's epsilon is for."""
+        if self._noise is None:
+            return
+        opened = self._rounds.locks_before(round_number)
+        if opened >= self._noise.rounds:
+            raise MustSitOut(
+                f"The privacy budget is spent: {opened} sums were opened, and the manifest's noise "
+                f"is for {self._noise.rounds}.",
+                "Start a new federation from the head's model, with noise for more rounds.",
+            )
 
     def _require_trust(self, round_number: int, seats: Sequence[tuple[str, int]]) -> None:
         """Refuse seats, (account, stake), of which the others could read the update."""

@@ -22,8 +22,8 @@ from fl_orchestrator.model.fixed_point import (
     EncodedUpdate,
     encode_update,
     float_view,
-    sample_weight,
     saturated_tensors,
+    update_weight,
 )
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step, Wait, at, in_phase
@@ -229,7 +229,7 @@ class Party:
             clipped=encoded.clipped,
             metrics=metrics,
         )
-        self.submission.permit(seen, sample_weight(samples, self._manifest.samples_per_weight))
+        self.submission.permit(seen, update_weight(self._manifest, samples))
         return self.prepare(round_number, encoded.vector, samples)
 
     def _note(self, round_number: int, encoded: EncodedUpdate, samples: int) -> None:
@@ -256,7 +256,7 @@ class Party:
 
     def prepare(self, round_number: int, vector: Any, samples: int) -> Entry:
         """Write an encoded update and its preimage to the journal, before anything is sent."""
-        weight = sample_weight(samples, self._manifest.samples_per_weight)
+        weight = update_weight(self._manifest, samples)
         entry: Entry = self.submission.prepare(round_number, vector, weight)
         return entry
 

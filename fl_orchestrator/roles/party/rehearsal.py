@@ -15,7 +15,7 @@ from fl_orchestrator.model.fixed_point import (
     encode_update,
     float_view,
     next_state,
-    sample_weight,
+    update_weight,
 )
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, in_blocks, write_vector
@@ -91,7 +91,7 @@ def rehearse(
     after, _ = evaluation(trainer, manifest, moved)
     return Rehearsal(
         training=training,
-        weight=sample_weight(training.samples, manifest.samples_per_weight),
+        weight=update_weight(manifest, training.samples),
         clipped=encoded.clipped,
         findings=update_findings(manifest, encoded, training.samples),
         largest=tuple(

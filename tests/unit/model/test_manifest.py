@@ -15,6 +15,7 @@ from fl_orchestrator.model.manifest import (
     Features,
     Manifest,
     ManifestError,
+    NoiseSpec,
     RuleSpec,
     TensorSpec,
     TrainingSpec,
@@ -331,3 +332,33 @@ def test_a_stored_manifest_with_an_escape_code_is_refused() -> None:
     good = manifest(purpose="PLACE").to_bytes()
     with pytest.raises(ManifestError, match=r"purpose: .*control characters"):
         Manifest.from_bytes(good.replace(b"PLACE", b"\\u001b[2K"))
+
+
+NOISE = NoiseSpec(clip=0.5, multiplier=2.0, honest=4, delta=1e-5, rounds=30)
+
+
+def test_noise_is_read_back_and_only_private_federations_have_it() -> None:
+    private = manifest(noise=NOISE, layout_kind="packed", update_fraction_bits=10)
+    assert Manifest.from_bytes(private.to_bytes()) == private
+    assert NOISE.norm(10) == 512
+    assert NOISE.variance(10) == 1024**2 / 4
+    with pytest.raises(ManifestError, match="Only a private federation"):
+        manifest(noise=NOISE)
+
+
+def test_noise_that_does_not_fit_a_sum_is_refused() -> None:
+    loud = NOISE.model_copy(update={"multiplier": 100.0})
+    with pytest.raises(ManifestError, match="does not fit a sum"):
+        manifest(noise=loud, layout_kind="packed", update_fraction_bits=20)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"clip": 0.0}, {"multiplier": -1.0}, {"honest": 0}, {"delta": 1.0}, {"rounds": 0}],
+    ids=str,
+)
+def test_noise_out_of_range_is_refused(changes: dict[str, float]) -> None:
+    terms = {"clip": 0.5, "multiplier": 2.0, "honest": 4, "delta": 1e-5, "rounds": 30}
+    given = {**as_json(layout="packed"), "noise": {**terms, **changes}}
+    with pytest.raises(ManifestError, match="noise"):
+        Manifest.from_bytes(rfc8785.dumps(given))

@@ -9,7 +9,14 @@ import sys
 import dp_accounting
 import pytest
 
-from fl_orchestrator.privacy.accounting import GRID, epsilon_of, noise_for, trainings_left
+from fl_orchestrator.model.manifest import NoiseSpec
+from fl_orchestrator.privacy.accounting import (
+    GRID,
+    epsilon_of,
+    epsilon_of_sums,
+    noise_for,
+    trainings_left,
+)
 from fl_orchestrator.training.dp_sgd import Mechanism
 
 SMALL = Mechanism(2.0, 0.05, 40)
@@ -64,3 +71,28 @@ def test_the_accountant_is_imported_only_when_it_is_asked() -> None:
         "raise SystemExit('dp_accounting' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _noise(multiplier: float) -> NoiseSpec:
+    return NoiseSpec(clip=1.0, multiplier=multiplier, honest=5, delta=1e-5, rounds=50)
+
+
+@pytest.mark.parametrize(("multiplier", "rounds"), [(1.0, 1), (5.0, 20), (10.0, 50)])
+def test_noise_on_sums_costs_little_more_than_gaussian_noise(
+    multiplier: float, rounds: int
+) -> None:
+    gaussian = epsilon_of({Mechanism(multiplier, 1.0, rounds): 1}, 1e-5)
+    found = epsilon_of_sums(_noise(multiplier), 15, 1_000_000, rounds)
+    assert gaussian < found < 1.12 * gaussian
+
+
+def test_coarse_updates_with_noise_of_few_units_cost_more() -> None:
+    fine, coarse = (epsilon_of_sums(_noise(2.0), bits, 10_000, 1) for bits in (15, 1))
+    assert coarse > 1.03 * fine
+
+
+def test_more_sums_cost_more_and_none_costs_nothing() -> None:
+    costs = [epsilon_of_sums(_noise(3.0), 15, 1_000, rounds) for rounds in (0, 1, 2, 40)]
+    assert costs[0] == 0.0
+    assert costs == sorted(costs)
+    assert costs[1] < costs[2] < 2 * costs[1]
