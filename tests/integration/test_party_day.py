@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import socket
@@ -239,6 +240,20 @@ def test_a_paused_party_reveals_what_it_owes_and_commits_to_nothing_more(site: S
         wait_until(lambda: site.observe("hospital").committed.round == 2)
         ended = stopped(process).succeeded()
     assert "Stopped. Done: commit 2" in ended.out
+
+
+def test_a_party_adds_to_a_stake_that_may_have_become_too_small(
+    tmp_path: Path, node: AnvilNode
+) -> None:
+    site = new_site(tmp_path, node)
+    site.admit_and_register(parties=["hospital"], aggregators=[])
+    file = settings(site, "hospital")
+    would = flo(*party(file, "deposit", "0.05", "--dry-run")).succeeded()
+    assert "Would add 0.05 ETH to the 0.1 ETH of" in would.out
+    assert "is 0.15 ETH" in flo(*party(file, "deposit", "0.05")).succeeded().out
+    added = flo(*party(file, "deposit", "0.01", "--json")).succeeded()
+    assert json.loads(added.out)["stake_wei"] == 16 * 10**16
+    flo(*party(file, "deposit", "0")).refused(3, "zero")
 
 
 def test_a_stake_is_asked_back_and_paid_when_it_is_due(tmp_path: Path, node: AnvilNode) -> None:

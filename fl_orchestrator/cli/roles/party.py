@@ -12,6 +12,7 @@ from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles import party_run, rehearsal, submission
 from fl_orchestrator.cli.roles.stake import (
     OfOption,
+    add_stake,
     collect_rewards,
     register_role,
     show_account,
@@ -40,6 +41,24 @@ def register(
     from fl_orchestrator.chain.types import Role
 
     register_role(Role.PARTY, site, stake, beneficiary, dry_run, json_output)
+
+
+@app.command()
+@with_options
+def deposit(
+    site: Payer,
+    amount: Annotated[str, typer.Argument(help="How much to add, in ETH.", metavar="ETH")],
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Add to this party's stake: after a slash it may be too small to be drawn.
+
+    What is added counts from the next round that opens, and can be slashed and withdrawn like the
+    rest.
+
+    Example: flo party deposit 0.05 --key party.json
+    """
+    add_stake(site, amount, dry_run, json_output)
 
 
 @app.command()

@@ -81,6 +81,33 @@ def register_role(
         )
 
 
+def add_stake(site: Payer, amount: str, dry_run: bool, json_output: bool) -> None:
+    """Add to the stake of the key's account, which is a party."""
+    federation = site.open_federation()
+    added = parse_ether(amount)
+    sender = site.open_sender(federation)
+    call = federation.deposit(added)
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
+    stake = federation.observe(sender.address).party.stake
+    if json_output:
+        print_json(
+            {
+                "address": sender.address,
+                "added_wei": added,
+                "stake_wei": stake,
+                "gas": gas,
+                "dry_run": dry_run,
+            }
+        )
+    elif dry_run:
+        say(f"Would add {ether(added)} to the {ether(stake)} of {sender.address}; {gas:,} gas.")
+    else:
+        say(
+            f"The stake of {short(sender.address)} is {ether(stake)}. What was added counts from "
+            "the next round that opens."
+        )
+
+
 def withdraw_stake(role: Role, site: Payer, account: str, dry_run: bool, json_output: bool) -> None:
     """Request an account's stake back, or, if it is due, have it paid to its beneficiary."""
     chain = site.open_federation()

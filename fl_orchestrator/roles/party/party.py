@@ -32,6 +32,7 @@ from fl_orchestrator.roles.numbers import Finding, SaturationAlert, update_findi
 from fl_orchestrator.roles.party.decision import PartyDecision, decide
 from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.masked import MaskedSubmission
+from fl_orchestrator.roles.party.stake_alert import StakeAlert
 from fl_orchestrator.roles.party.submission import (
     Entry,
     Message,
@@ -126,6 +127,8 @@ class Party:
         self._sat_out = 0
         self._monitor = context.monitor
         self._saturation = SaturationAlert(context.monitor)
+        minimum = context.federation.params().min_party_stake
+        self._stake = StakeAlert(context.sender.address, minimum)
         self._found: tuple[Finding, ...] = ()
         self.clipped = 0.0
         """The fraction of the last update's values that were clipped."""
@@ -143,6 +146,7 @@ class Party:
         if self._retention is not None:
             self._retention.release(seen)
         self._forget_what_is_done(seen)
+        self._stake.look(seen)
         entry = self.submission.entry(seen.current.round)
         decision = decide(seen, entry, self._settings.paused())
         if decision is PartyDecision.TRAIN:
