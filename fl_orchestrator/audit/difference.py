@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -16,13 +15,12 @@ from fl_orchestrator.model.chunk_tree import chunk, chunk_values, root_from_proo
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import (
-    LENGTH_BYTES,
-    Defect,
     VectorFileError,
     VectorKind,
     VectorMeta,
     VectorReader,
     read_vector,
+    seal_bytes_of,
 )
 from fl_orchestrator.privacy.opening import Opening
 from fl_orchestrator.privacy.seal import MAX_SEAL_BYTES, masked_root, seal_digest
@@ -107,12 +105,7 @@ def _read(stream: BinaryIO, layout: Layout, meta: VectorMeta) -> tuple[NDArray[A
     """The vector of a file, and the seal if it is masked. Raises VectorFileError."""
     if meta.kind is not VectorKind.MASKED:
         return read_vector(stream, layout, meta)[1], b""
-    header = LENGTH_BYTES + int.from_bytes(stream.read(LENGTH_BYTES), "little")
-    size = os.fstat(stream.fileno()).st_size - header - 4 * layout.parameters
-    if not 0 < size <= MAX_SEAL_BYTES:
-        defect = Defect.TRUNCATED if size <= 0 else Defect.OVERSIZED
-        raise VectorFileError(defect, f"a seal of {size} bytes")
-    stream.seek(0)
+    size = seal_bytes_of(stream, layout, MAX_SEAL_BYTES)
     reader = VectorReader(stream, layout, meta, seal_bytes=size)
     return np.concatenate(list(reader.blocks())), reader.seal
 

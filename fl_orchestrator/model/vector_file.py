@@ -229,6 +229,21 @@ def read_masked(
     return tree_of_file(reader), reader.seal
 
 
+def seal_bytes_of(stream: BinaryIO, layout: Layout, most: int) -> int:
+    """Return the length that the seal of a masked file has by the size of the file.
+
+    The stream is seekable, and stands at the start of the file, as it does afterwards. Nothing but
+    the length is checked. Raises VectorFileError for no seal, or one of more than ``most`` bytes.
+    """
+    header = LENGTH_BYTES + int.from_bytes(_read_exactly(stream, LENGTH_BYTES), "little")
+    size = stream.seek(0, 2) - header - _data_bytes(layout, VectorKind.MASKED)
+    stream.seek(0)
+    if not 0 < size <= most:
+        defect = Defect.TRUNCATED if size <= 0 else Defect.OVERSIZED
+        raise VectorFileError(defect, f"it has {size} bytes for a seal of 1 to {most}")
+    return size
+
+
 def tree_of_file(reader: VectorReader) -> ChunkTree:
     """Read all blocks of a file, and return the tree of its values. Raises VectorFileError."""
     hasher = TreeHasher(reader.layout, reader.meta.kind.dtype)

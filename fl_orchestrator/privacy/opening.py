@@ -11,7 +11,6 @@ from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.privacy.masks import SEED_BYTES, Masks
 from fl_orchestrator.privacy.release import ReleasedPieces
-from fl_orchestrator.privacy.seal import Seal
 
 
 class OpeningError(VerificationError):
@@ -56,18 +55,18 @@ class Opening:
         found = [seed for seed in seeds if seed is not None]
         return b"".join(found) if len(found) == len(seeds) else None
 
-    def wrong_seeds(self, seeds: bytes, seals: Mapping[int, Seal]) -> tuple[int, ...]:
+    def wrong_seeds(self, seeds: bytes, hashes: Mapping[int, Sequence[bytes]]) -> tuple[int, ...]:
         """Return the numbers of the seeds whose hash is not the one in the seal of their update.
 
-        ``seals`` are those of the included, by index. Raises OpeningError for another number of
-        seeds.
+        ``hashes`` are those in the seals of the included, by index and label; a hash that is
+        missing is another one. Raises OpeningError for another number of seeds.
         """
         return tuple(
             number
             for number, ((k, label), seed) in enumerate(
                 zip(self.labels(), self._split(seeds), strict=True)
             )
-            if keccak256(seed) != seals[k].hashes[label]
+            if [keccak256(seed)] != list(hashes[k][label : label + 1])
         )
 
     def masks(self, seeds: bytes) -> Masks:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.types import Phase, PrivateObservation
+from fl_orchestrator.chain.types import Phase, PrivateObservation, SignedClaim
 from fl_orchestrator.content.cid import cid_of
-from fl_orchestrator.model.private_digests import PrivateResult
+from fl_orchestrator.model.private_digests import Held, PrivateResult
 from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.privacy.opening import seeds_hash
 from fl_orchestrator.roles import base
@@ -108,6 +108,23 @@ def open_seeds(
         [*parties, *seats, private.keeper(round_number)], lambda _: seats[0].ready is not None
     )
     return OpenedRound(private, seats[0])
+
+
+def claim_all(
+    private: SmallPrivateFederation, parties: Sequence[base.Worker]
+) -> PrivateObservation:
+    """Run a round of these parties, and let all aggregators claim all updates, unseen."""
+    private.open_round()
+    private.run([*parties, private.keeper(1)], lambda o: o.current.phase is Phase.CLAIM)
+    seen = private.seen()
+    held = (1 << seen.current.reveals) - 1
+    message = Held(seen.current.round, seen.claims.commits_hash, seen.current.updates_hash, held)
+    signed = [private.contract.sign(key, message) for key in private.aggregators]
+    claims = [SignedClaim(held, signature.r, signature.vs) for signature in signed]
+    private.send(private.keeper_key, private.contract.claim(claims))
+    seen = private.seen()
+    assert (seen.current.phase, seen.claims.locked) == (Phase.ATTEST, held)
+    return seen
 
 
 def with_wrong_seed(seeds: bytes, number: int) -> bytes:

@@ -1,12 +1,14 @@
 """How masked updates and opened seeds make the model of a result (docs/protocol.md, section 12.7).
 
-The seeds are in the event of the result's first attestation, so this needs no aggregator.
+The seeds are in the event of the result's first attestation, so this needs no aggregator. Of a seal
+only the hashes of the seeds matter here: whatever else a party put into it, and whatever its size,
+a result with this update can be computed again, and proven wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO, Final
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import MissingEvents
@@ -19,14 +21,22 @@ from fl_orchestrator.model.dispute_proof import ChunkProof, prove_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import MASKED_CHUNK_VALUES
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.privacy.context import ContextError
+from fl_orchestrator.model.vector_file import (
+    VectorKind,
+    max_file_bytes,
+    read_masked,
+    seal_bytes_of,
+)
+from fl_orchestrator.model.words import WORD_BYTES, hash_words
+from fl_orchestrator.privacy.masks import Masks
 from fl_orchestrator.privacy.opening import Opening, OpeningError, seeds_hash
-from fl_orchestrator.privacy.seal import masked_root, seal_bytes
-from fl_orchestrator.privacy.sets import SeatsError
+from fl_orchestrator.privacy.seal import MAX_SEAL_BYTES, masked_root, seal_digest
 from fl_orchestrator.roles.combination.interface import Combined, Evidence, Updates
-from fl_orchestrator.roles.masked.files import LimitedSteps, MaskedFile, MaskedFiles
-from fl_orchestrator.roles.masked.rounds import MaskedRound, MaskedRounds
+from fl_orchestrator.roles.masked.files import LimitedSteps, MaskedFiles
 from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile, require_root
+
+# More hashes of seeds are not looked for in a seal: a contract counts commits in eight bits.
+_MAX_HASHES: Final = 255
 
 
 class MaskedCombination:
@@ -43,123 +53,149 @@ class MaskedCombination:
     ) -> None:
         self._federation = federation
         self._index = index
+        self._vectors = vectors
         self._store = store
-        self._origin = origin
         self._layout = manifest.layout
+        self._origin = origin
         self._files = MaskedFiles(vectors, manifest, origin)
-        self._rounds = MaskedRounds(federation, index)
-        # Read by the thread of the caller, for the threads that fetch.
-        self._prepared: dict[int, MaskedRound] = {}
+        # The number of commits by round: read by the caller's thread, for those that fetch.
+        self._sizes: dict[int, int] = {}
 
     def prepare(self, result: Any) -> None:
-        self._prepared[result.round] = self._round(result)
+        self._sizes[result.round] = self._opening(result)[0].size
 
     def fetch(self, reveal: RevealedUpdate, stop: Callable[[], bool]) -> VectorFile:
-        seen = self._prepared[reveal.round]
-        return self._files.fetch(self._store, seen, _masked(reveal), stop)
+        size, meta = self._sizes[reveal.round], self._origin.masked(reveal.round)
+
+        def root_of(file: BinaryIO) -> bytes:
+            sealed = seal_bytes_of(file, self._layout, MAX_SEAL_BYTES)
+            tree, seal = read_masked(file, self._layout, meta, sealed)
+            return _parted(tree.root, seal, size, reveal.root)[0]
+
+        limit = max_file_bytes(self._layout, VectorKind.MASKED, MAX_SEAL_BYTES)
+        return self._vectors.fetch_checked(
+            self._store, reveal.cid, reveal.root, meta, limit, root_of, stop
+        )
 
     def combine(self, result: Any, base: VectorFile, updates: Updates) -> Combined:
-        seen, seeds = self._round(result), self._seeds(result)
-        opening = self._opening(seen, result.included, seeds)
-        held = self._with_seals(seen, updates)
-        seals = {masked.reveal.commit: masked.seal for masked in held.values()}
-        wrong = opening.wrong_seeds(seeds, seals)
+        opening, seeds, masks = self._opening(result)
+        hashes = {
+            _commit(reveal): _words(self._seal(file)[: opening.size * WORD_BYTES])
+            for file, reveal in updates
+        }
+        wrong = opening.wrong_seeds(seeds, hashes)
         step_limit = self._federation.private_params().step_limit
         limited, meta = LimitedSteps(step_limit), self._origin.state(result.round)
-        file = self._files.combine(
-            seen, base, result.included, held, seeds, step_limit, meta, limited.watch
-        )
+        weighted = [(file, reveal.weight) for file, reveal in updates]
+        file = self._files.unmask(base, weighted, masks, step_limit, meta, limited.watch)
         return Combined(file, wrong[0] if wrong else None, limited.are_most)
 
     def challenge(self, evidence: Evidence, coordinate: int, models: Sequence[ChunkProof]) -> Call:
-        seen, seeds = self._round(evidence.result), self._seeds(evidence.result)
+        opening, seeds, _ = self._opening(evidence.result)
         proofs = [proof.packed() for proof in models]
         # The updates end where the padding begins.
         if coordinate < self._federation.private_params().parameters:
-            held = self._with_seals(seen, evidence.updates).values()
-            proofs = [*(self._leaf(seen, masked, coordinate) for masked in held), *proofs]
+            index = coordinate // MASKED_CHUNK_VALUES
+            leaves = [self._leaf(file, opening.size, index) for file, _ in evidence.updates]
+            proofs = [*leaves, *proofs]
         return self._federation.challenge_private(
             evidence.result, evidence.reveals, coordinate, seeds, b"".join(proofs), evidence.salt
         )
 
     def challenge_seed(self, evidence: Evidence, number: int) -> Call:
-        result = evidence.result
-        seen, seeds = self._round(result), self._seeds(result)
-        opening = self._opening(seen, result.included, seeds)
+        opening, seeds, _ = self._opening(evidence.result)
         k, _ = list(opening.labels())[number]
-        held = self._with_seals(seen, evidence.updates).values()
-        masked = next(masked for masked in held if masked.reveal.commit == k)
+        file = next(file for file, reveal in evidence.updates if _commit(reveal) == k)
+        proof, head, body = self._proof(file, opening.size, 0)
         return self._federation.challenge_seed(
-            result,
+            evidence.result,
             evidence.reveals,
             seeds,
             number,
-            masked.seal.head,
-            keccak256(masked.seal.body),
-            self._proof(seen, masked, 0).root,
+            head,
+            keccak256(body),
+            proof.root,
             evidence.salt,
         )
 
     # ------------------------------------------------------------------ what events say
 
-    def _round(self, result: Any) -> MaskedRound:
-        """The round of a result. Raises MissingEvents and UntrueEvents."""
-        if not self._index.commits(result.round):
-            raise MissingEvents(
-                f"The node has no commits of round {result.round}, which has a result.",
-                "Use an RPC endpoint that keeps all logs.",
-            )
-        try:
-            return self._rounds.read(result.round, result.base_root)
-        except (ContextError, SeatsError) as error:
-            raise UntrueEvents(f"round {result.round} cannot have been so: {error}") from error
+    def _opening(self, result: Any) -> tuple[Opening, bytes, Masks]:
+        """What a result opens: the seeds, in their order, and the masks that they give.
 
-    def _seeds(self, result: Any) -> bytes:
-        """The seeds that were opened for a result. Raises MissingEvents and UntrueEvents."""
+        Raises MissingEvents and UntrueEvents.
+        """
+        number = result.round
         seeds = self._index.seeds(self._federation.digest_of(result))
         if seeds is None:
             raise MissingEvents(
-                f"The node has no seeds of a result of round {result.round}, which it listed.",
+                f"The node has no seeds of a result of round {number}, which it listed.",
                 "Use an RPC endpoint that keeps all logs.",
             )
         if seeds_hash(seeds) != result.seeds_hash:
-            raise UntrueEvents(f"the seeds of a result of round {result.round} are others")
-        return seeds
-
-    def _opening(self, seen: MaskedRound, included: int, seeds: bytes) -> Opening:
-        """What a result opens. The contract has checked the number of the seeds."""
+            raise UntrueEvents(f"the seeds of a result of round {number} are others")
+        indices = [_commit(reveal) for reveal in self._index.updates(number)]
         try:
-            opening = self._files.opening(seen, included)
-            opening.masks(seeds)
+            opening = Opening.of(len(self._index.commits(number)), indices, result.included)
+            # The contract has checked the number of the seeds, by that of the commits.
+            return opening, seeds, opening.masks(seeds)
         except OpeningError as error:
             raise UntrueEvents(
-                f"the commits or reveals of round {seen.number} are not all: {error}"
+                f"commits or reveals of round {number} are missing: {error.message}"
             ) from error
-        return opening
 
     # ------------------------------------------------------------------ files
 
-    def _with_seals(self, seen: MaskedRound, updates: Updates) -> dict[int, MaskedFile]:
-        """The files with their seals, by place and in the order of places."""
-        return {
-            reveal.index: self._files.with_seal(seen, _masked(reveal), file)
-            for file, reveal in updates
-        }
-
-    def _leaf(self, seen: MaskedRound, masked: MaskedFile, coordinate: int) -> bytes:
-        proof = self._proof(seen, masked, coordinate // MASKED_CHUNK_VALUES)
-        return proof.packed() + masked.seal.digest()
-
-    def _proof(self, seen: MaskedRound, masked: MaskedFile, index: int) -> ChunkProof:
-        """The proof of a leaf against the root of the values."""
-        size, file = seal_bytes(seen.context), masked.file
+    def _seal(self, file: VectorFile) -> bytes:
         with file.path.open("rb") as stream:
-            proof = prove_chunk(stream, self._layout, file.meta, index, size)
-        require_root(file, masked_root(proof.root, masked.seal.digest()))
-        return proof
+            size = seal_bytes_of(stream, self._layout, MAX_SEAL_BYTES)
+            stream.seek(-size, 2)
+            return stream.read(size)
+
+    def _leaf(self, file: VectorFile, size: int, index: int) -> bytes:
+        proof, head, body = self._proof(file, size, index)
+        return proof.packed() + _seal_hash(head, body)
+
+    def _proof(self, file: VectorFile, size: int, index: int) -> tuple[ChunkProof, bytes, bytes]:
+        """The proof of a leaf against the root of the values; and the seal, in its two parts.
+
+        Raises RootMismatch if the file was damaged on this disk.
+        """
+        seal = self._seal(file)
+        with file.path.open("rb") as stream:
+            proof = prove_chunk(stream, self._layout, file.meta, index, len(seal))
+        root, head, body = _parted(proof.root, seal, size, file.root)
+        require_root(file, root)
+        return proof, head, body
 
 
-def _masked(reveal: RevealedUpdate) -> MaskedReveal:
+def _parted(values_root: bytes, seal: bytes, size: int, root: bytes) -> tuple[bytes, bytes, bytes]:
+    """The root of an update; and its seal, as the hashes of the seeds and the body.
+
+    A party may put another number of hashes into its seal than there are commits, ``size``: so it
+    is the number by which the update has this root. If there is none, the root is another.
+    """
+    for count in (size, *_others(size, len(seal))):
+        head, body = seal[: count * WORD_BYTES], seal[count * WORD_BYTES :]
+        if masked_root(values_root, _seal_hash(head, body)) == root:
+            return root, head, body
+    return masked_root(values_root, seal_digest(seal, size)), b"", b""
+
+
+def _others(size: int, seal_bytes: int) -> Iterable[int]:
+    most = min(_MAX_HASHES, seal_bytes // WORD_BYTES)
+    return (count for count in range(most + 1) if count != size)
+
+
+def _seal_hash(head: bytes, body: bytes) -> bytes:
+    return hash_words(keccak256(head), keccak256(body))
+
+
+def _words(data: bytes) -> list[bytes]:
+    return [data[start : start + WORD_BYTES] for start in range(0, len(data), WORD_BYTES)]
+
+
+def _commit(reveal: RevealedUpdate) -> int:
     if not isinstance(reveal, MaskedReveal):
         raise TypeError("only a private federation has masked updates")
-    return reveal
+    return reveal.commit

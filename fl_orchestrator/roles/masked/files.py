@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -15,16 +15,18 @@ from fl_orchestrator.chain.event_types import MaskedReveal
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
+    VectorKind,
     VectorMeta,
     VectorReader,
     max_file_bytes,
     read_masked,
+    seal_bytes_of,
     write_vector,
 )
 from fl_orchestrator.privacy.context import RoundContext
-from fl_orchestrator.privacy.masks import UInt32
+from fl_orchestrator.privacy.masks import Masks, UInt32
 from fl_orchestrator.privacy.opening import Opening
-from fl_orchestrator.privacy.seal import Seal, masked_root, parse_seal, seal_bytes
+from fl_orchestrator.privacy.seal import MAX_SEAL_BYTES, Seal, masked_root, parse_seal, seal_bytes
 from fl_orchestrator.privacy.unmask import steps, sums
 from fl_orchestrator.roles.masked.rounds import MaskedRound
 from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
@@ -126,27 +128,43 @@ class MaskedFiles:
         seeds: bytes,
         step_limit: int,
         meta: VectorMeta,
-        watch: Callable[[Iterable[NDArray[np.int16]]], Iterable[NDArray[np.int16]]] = _as_they_are,
     ) -> VectorFile:
         """The next model, from the masked updates at the ``included`` places and their seeds.
 
-        ``held`` has the files by place; ``watch`` passes the blocks of the step through. Memory is
-        that of some blocks. Raises OpeningError.
+        ``held`` has the files by place. Raises OpeningError.
         """
-        opening = self.opening(seen, included)
+        masks = self.opening(seen, included).masks(seeds)
         chosen = [held[place] for place in range(included.bit_length()) if included >> place & 1]
-        weight = sum(masked.reveal.weight for masked in chosen)
-        size = seal_bytes(seen.context)
+        updates = [(masked.file, masked.reveal.weight) for masked in chosen]
+        return self.unmask(base, updates, masks, step_limit, meta)
+
+    def unmask(
+        self,
+        base: VectorFile,
+        updates: Sequence[tuple[VectorFile, int]],
+        masks: Masks,
+        step_limit: int,
+        meta: VectorMeta,
+        watch: Callable[[Iterable[NDArray[np.int16]]], Iterable[NDArray[np.int16]]] = _as_they_are,
+    ) -> VectorFile:
+        """The next model, from masked (update, weight) pairs and the masks to take off their sum.
+
+        ``watch`` passes the blocks of the step through. Memory is that of some blocks.
+        """
+        weight = sum(weight for _, weight in updates)
         with ExitStack() as files:
 
-            def blocks(file: VectorFile, seal: int) -> Iterator[NDArray[Any]]:
+            def blocks(file: VectorFile) -> Iterator[NDArray[Any]]:
                 stream = files.enter_context(file.path.open("rb"))
-                return VectorReader(stream, self._layout, file.meta, seal_bytes=seal).blocks()
+                size = 0
+                if file.meta.kind is VectorKind.MASKED:
+                    size = seal_bytes_of(stream, self._layout, MAX_SEAL_BYTES)
+                return VectorReader(stream, self._layout, file.meta, seal_bytes=size).blocks()
 
-            updates = [blocks(masked.file, size) for masked in chosen]
-            totals = sums(updates, opening.masks(seeds), self._layout.parameters)
+            masked = [blocks(file) for file, _ in updates]
+            totals = sums(masked, masks, self._layout.parameters)
             step = watch(steps(totals, weight, step_limit))
-            state = apply_steps(blocks(base, 0), step, self._fraction_bits)
+            state = apply_steps(blocks(base), step, self._fraction_bits)
             return self._vectors.write(meta, state)
 
     @staticmethod
