@@ -29,6 +29,10 @@ _CONTENTS: Final = frozenset(
         "deployments",
         "models",
         "parties",
+        # Of `flo demo --private --look`.
+        "look.png",
+        "plain",
+        "private",
     }
 )
 

@@ -7,6 +7,7 @@ import re
 import tempfile
 import textwrap
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from fl_orchestrator.attacks.base import Cost, Verdict
 
-_COMBINES: Final = frozenset({"attack", "seed", "json_output"})
+COMBINES: Final = frozenset({"attack", "seed", "json_output"})
 _COLOURS: Final = {"attacker": "red", "protocol": "green", "watcher": "cyan", "owner": "yellow"}
 _NOT_WON: Final = 1
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
@@ -37,18 +38,23 @@ _BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ETH|wei|gas|bytes|s)\b|%)")
 
 
 class NotWithAttack(InputError):
-    """An option does not apply to an attack, which has a federation of its own."""
+    """An option does not apply to an attack or to --look, which have their own federation."""
 
 
-def refuse_other_options(context: typer.Context) -> None:
-    """Raises NotWithAttack if an option was given that an attack would ignore."""
+def refuse_other_options(context: typer.Context, what: str, combines: Collection[str]) -> None:
+    """Raises NotWithAttack if an option was given that ``what``, such as an attack, would ignore.
+
+    ``combines`` are the parameters that go with it.
+    """
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         typed = source is not None and source.name == "COMMANDLINE"
-        if typed and parameter.name not in _COMBINES:
+        if typed and parameter.name not in combines:
+            known = (p.opts[0] for p in context.command.params if p.name in combines)
+            *first, last = (option for option in known if option != what)
             raise NotWithAttack(
-                f"{parameter.opts[0]} does not go with --attack, which has its own federation.",
-                "Leave it out; --seed and --json go with it.",
+                f"{parameter.opts[0]} does not go with {what}, which has its own federation.",
+                f"Leave it out; {', '.join(first)} and {last} go with it.",
             )
 
 

@@ -23,7 +23,9 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
-from fl_orchestrator.cli.trial.attack import perform, refuse_other_options
+from fl_orchestrator.cli.trial.attack import COMBINES, perform, refuse_other_options
+from fl_orchestrator.cli.trial.look import COMBINES as LOOK_COMBINES
+from fl_orchestrator.cli.trial.look import show_look
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS
 
 if TYPE_CHECKING:
@@ -83,6 +85,14 @@ def demo(
             "bit for bit.",
         ),
     ] = False,
+    look: Annotated[
+        bool,
+        typer.Option(
+            "--look",
+            help="With --private: show what a reader of the store can reconstruct of one party's "
+            "patient, in a plain federation and in a private one, as a picture (look.png).",
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Train a model across parties that share no data, where nobody has to be trusted.
@@ -92,8 +102,12 @@ def demo(
     Example: flo demo --dataset breast-cancer --parties 10 --rounds 10
     """
     if attack is not None:
-        refuse_other_options(context)
+        refuse_other_options(context, "--attack", COMBINES)
         perform(attack, seed, json_output, debug=context.find_root().params["debug"])
+        return
+    if look:
+        refuse_other_options(context, "--look", LOOK_COMBINES)
+        show_look(private, seed, output, json_output)
         return
     started = time.monotonic()
     console = quiet_if(json_output)

@@ -61,7 +61,10 @@ class _Witness:
 
 
 class Witnesses:
-    """All endpoints of a role, each by itself. With a single one, that one is trusted."""
+    """All endpoints of a role, each by itself. With a single one, that one is trusted.
+
+    There is none for a role whose chain is in its own process.
+    """
 
     def __init__(
         self, endpoints: Sequence[Callable[[], Federation]], account: str, deployed_at: int
@@ -76,7 +79,7 @@ class Witnesses:
         ``what`` names it in errors; the last agreement on it is remembered.
         """
         if len(self._witnesses) < _ENOUGH:
-            if not self._said:
+            if self._witnesses and not self._said:
                 self._said = True
                 _log.warning("trusts its only RPC endpoint; give a second one with --rpc")
             return
