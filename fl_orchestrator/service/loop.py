@@ -6,6 +6,7 @@ the chain again, so that an idle process sends few requests.
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from fl_orchestrator.chain.nodes.connect import WrongChain
 from fl_orchestrator.chain.sending.budget import BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.content.store import StoreFull
 from fl_orchestrator.errors import ChainError, ContentError, FloError, VerificationError
 from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.hooks import HookFailed
@@ -42,6 +44,11 @@ _PASSING: Final = (
 _LASTING: Final = (WrongChain, NoFederation, DamagedJournal)
 _NO_COIN: Final = (InsufficientFunds, BudgetExceeded)
 _NO_COIN_SECONDS: Final = 60.0
+# A file system that is full or read-only: waited for, and an error, because somebody has to act.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_ROOM_HINT: Final = (
+    "This role cannot write below its home: free some space there, or make it writable."
+)
 
 
 class NoBlock(ChainError):
@@ -165,9 +172,15 @@ class Service:
         reason = (
             error.for_log if isinstance(error, FloError) else f"{type(error).__name__}: {error}"
         )
+        no_room = isinstance(error, StoreFull)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            # The operating system does not say which file system it is.
+            reason = f"{reason}. {_ROOM_HINT}"
+            no_room = True
         details = {"role": type(member.schedule.worker).__name__, "error": type(error).__name__}
         if reason != member.refusal:
-            log = _log.error if isinstance(error, _NO_COIN) else _log.warning
+            serious = no_room or isinstance(error, _NO_COIN)
+            log = _log.error if serious else _log.warning
             log("failed", reason=reason, retry_in=round(delay, 1), **details)
         member.refusal = reason
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import random
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from structlog.testing import capture_logs
 from support.observations import seen
 
 from fl_orchestrator.chain.contract.contract_errors import ContractError
@@ -17,7 +19,7 @@ from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.nodes.connect import RpcUnavailable, WrongChain
 from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation, Phase
-from fl_orchestrator.content.store import StoreUnavailable
+from fl_orchestrator.content.store import StoreFull, StoreUnavailable
 from fl_orchestrator.roles.base import ANY_TIME, NEW_EVENTS, Step, Wait, at, in_phase
 from fl_orchestrator.roles.party.journal import DamagedJournal
 from fl_orchestrator.service.loop import NoBlock, Service
@@ -209,6 +211,25 @@ def test_without_coin_it_tries_again_slowly() -> None:
     role = Scripted(world, [InsufficientFunds("No coin.")] * 2)
     service(world, role).run()
     assert role.asked_at[:3] == [0, 60, 120]
+
+
+@pytest.mark.parametrize(
+    ("full", "where"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "below its home: free some space"),
+        (StoreFull("There is no room in the content store /srv/flo."), "/srv/flo"),
+    ],
+)
+def test_a_full_disk_is_an_error_that_says_where_and_is_waited_for(
+    full: Exception, where: str
+) -> None:
+    world = World(100)
+    role = Scripted(world, [full])
+    with capture_logs() as logs:
+        service(world, role).run()
+    (told,) = [entry for entry in logs if entry["event"] == "failed"]
+    assert (told["log_level"], where in told["reason"]) == ("error", True)
+    assert len(role.asked_at) > 1
 
 
 @pytest.mark.parametrize(
