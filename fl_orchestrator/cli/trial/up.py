@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.roles.masked.terms import PrivateTerms
     from fl_orchestrator.roles.setup import Terms
     from fl_orchestrator.service.local.federation import LocalFederation, Model
     from fl_orchestrator.service.local.supervisor import Supervisor
@@ -65,6 +66,10 @@ def up(
     ipfs: Annotated[
         Path | None, typer.Option(help="The Kubo program. Default: the one on the PATH.")
     ] = None,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="Mask the updates, so that only their sum can be read."),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Start a whole local federation: a chain, a store, and a process for each role.
@@ -83,17 +88,22 @@ def up(
 
     log("warning", "text")
     programs = _find_programs(anvil, ipfs, store)
-    options = Options(_DATASET, parties, aggregators, partition=partition, seed=seed)
+    options = Options(
+        _DATASET, parties, aggregators, partition=partition, seed=seed, private=private
+    )
+    terms = _terms(parties, aggregators, private)
     with err.status("Partitioning the data …"):
         model, evaluator = _model(options)
     with contextlib.ExitStack() as stack:
-        local = LocalFederation(directory, Plan(parties, aggregators, watchers, seed))
+        local = LocalFederation(directory, Plan(parties, aggregators, watchers, seed, private))
         stack.enter_context(account_lock(local.directory, f"The federation in {directory}"))
         stop = stack.enter_context(stop_on_signals())
         with err.status("Starting the chain, deploying, registering …"):
-            rpc, chain, monitor = stack.enter_context(_world(local, programs, model, evaluator))
+            world = _world(local, programs, model, evaluator, terms)
+            rpc, chain, monitor = stack.enter_context(world)
         if not json_output:
             say(f"Federation {chain.address}, on the chain at {rpc}.")
+            _say_who_reads(chain)
         shown = _run(local, chain, monitor, stop, rounds, json_output)
     if json_output:
         print_json({"federation": chain.address, "directory": str(directory), "rounds": shown})
@@ -142,11 +152,12 @@ def _model(options: Options) -> tuple[Model, NumpyLogistic]:
     )
 
 
-def _terms(parties: int) -> Terms:
+def _terms(parties: int, aggregators: int, private: bool) -> tuple[Terms, PrivateTerms | None]:
     """The terms. A phase ends once everybody has acted; its period limits the wait for them."""
+    from fl_orchestrator.roles.masked.terms import PrivateTerms, for_private, require_seats
     from fl_orchestrator.roles.setup import Terms
 
-    return Terms(
+    terms = Terms(
         max_parties=parties,
         participants=parties,
         commit_period=180,
@@ -155,11 +166,27 @@ def _terms(parties: int) -> Terms:
         challenge_period=240,
         answer_period=120,
     )
+    if not private:
+        return terms, None
+    own = PrivateTerms(claim_period=120)
+    require_seats([terms.min_aggregator_stake] * aggregators, own.secrecy)
+    return for_private(terms, own), own
+
+
+def _say_who_reads(chain: Federation) -> None:
+    from fl_orchestrator.chain.contract.private import PrivateFederation
+    from fl_orchestrator.roles.masked.terms import at_a_glance
+
+    say(at_a_glance(chain.private_params() if isinstance(chain, PrivateFederation) else None))
 
 
 @contextlib.contextmanager
 def _world(
-    local: LocalFederation, programs: _Programs, model: Model, evaluator: NumpyLogistic
+    local: LocalFederation,
+    programs: _Programs,
+    model: Model,
+    evaluator: NumpyLogistic,
+    terms: tuple[Terms, PrivateTerms | None],
 ) -> Iterator[tuple[str, Federation, RunMonitor]]:
     """Run the chain and the store, with the federation on it."""
     from fl_orchestrator.chain.nodes.connect import connect
@@ -177,7 +204,7 @@ def _world(
             store_url = stack.enter_context(kubo(programs.kubo, local.directory / "ipfs"))
         rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
         web3 = connect(rpc)
-        chain = local.deploy(web3, store_url, model, _terms(local.plan.parties))
+        chain = local.deploy(web3, store_url, model, *terms)
         local.write_sites(chain, rpc, [store_url], model)
         store = open_store(store_url)
         yield (

@@ -6,6 +6,7 @@ account with its ``key.json``, its ``flo.toml`` and the files of its process.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -22,6 +23,7 @@ from web3 import Web3
 from web3.types import RPCEndpoint
 
 from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.sending.send import Sender
@@ -32,6 +34,8 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.aggregator.vault import Vault
+from fl_orchestrator.roles.masked.terms import PrivateTerms, private_params
 from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.service.local.children import Child
 from fl_orchestrator.service.local.sites import write_site
@@ -41,6 +45,7 @@ from fl_orchestrator.units import ETHER
 
 _COIN: Final = 1_000 * ETHER
 _PLAN: Final = "plan.json"
+_VAULT: Final = "private/vault.sqlite"
 _PASSWORD: Final = "password"  # noqa: S105 - a file's name
 
 _TRAINER: Final = '''\
@@ -69,12 +74,16 @@ class OtherPlan(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The numbers of parties, aggregators and watchers, and the seed of all random choices."""
+    """The numbers of parties, aggregators and watchers, and the seed of all random choices.
+
+    ``private``: whether the updates are masked.
+    """
 
     parties: int
     aggregators: int
     watchers: int = 1
     seed: int = 0
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +166,17 @@ class LocalFederation:
             save_keystore(key, secret, self._password, stretch=False)
         return Member(role, number, directory, load_keystore(key, self._password))
 
-    def deploy(self, web3: Web3, store_url: str, model: Model, terms: Terms) -> Federation:
+    def deploy(
+        self,
+        web3: Web3,
+        store_url: str,
+        model: Model,
+        terms: Terms,
+        private: PrivateTerms | None = None,
+    ) -> Federation:
         """Set all balances, deploy the contracts, admit and register all members.
+
+        With ``private`` terms the federation is a private one.
 
         Only for Anvil, which can set balances. Raises what Sender and the store raise.
         """
@@ -167,10 +185,12 @@ class LocalFederation:
                 _set_balance(web3, member.address, _COIN)
         genesis = publish(open_store(store_url), model.manifest, model.weights)
         params = federation_params(model.manifest, genesis, terms)
-        reverts = RevertDecoder.of_artifact("Federation")
+        own = None if private is None else private_params(model.manifest, params, private)
+        kind = Federation if own is None else PrivateFederation
+        reverts = RevertDecoder.of_artifact(kind.ARTIFACT)
         owner = Sender(web3, self.owner.signer, reverts)
         record = DeploymentRecord(self.deployments, web3.eth.chain_id)
-        chain = Federation(web3, migrate(owner, params, record)[-1].address)
+        chain = kind(web3, migrate(owner, params, record, own)[-1].address)
         for call in self._admissions(chain, terms):
             owner.send(call)
         for role, stake in (
@@ -179,9 +199,18 @@ class LocalFederation:
         ):
             for member in self._of(role):
                 if _view(chain, member, role).stake == 0:
-                    call = chain.register(role, member.address, stake)
+                    call = self._registration(chain, member, role, stake)
                     Sender(web3, member.signer, reverts).send(call)
         return chain
+
+    def _registration(self, chain: Federation, member: Member, role: Role, stake: int) -> Call:
+        if role is Role.PARTY or not isinstance(chain, PrivateFederation):
+            return chain.register(role, member.address, stake)
+        vault = Vault(member.directory / _VAULT, self._password, stretch=False)
+        with contextlib.closing(vault):
+            vault.bind(chain.chain_id, chain.address, member.address, 0)
+            key = vault.newest or vault.make_key(0)
+        return chain.register(role, member.address, stake, key)
 
     def _of(self, role: Role) -> list[Member]:
         return self.parties if role is Role.PARTY else self.aggregators
@@ -212,6 +241,8 @@ class LocalFederation:
                 "home": "home",
             }
             section, files = "", dict[str, bytes]()
+            if member.role == "aggregator" and self.plan.private:
+                section = f'\n[aggregator]\nencryption = "{_VAULT}"\n'
             if member.role == "party":
                 section = '\n[party]\ntrainer = "trainer.py:make_trainer"\n'
                 section += f"seed = {self.plan.seed}\n"
@@ -254,8 +285,9 @@ def _claim(directory: Path, plan: Plan) -> None:
     if found != plan:
         raise OtherPlan(
             f"{directory} has a federation of {found.parties} parties, {found.aggregators} "
-            f"aggregators, {found.watchers} watchers and seed {found.seed}.",
-            "Give these numbers to continue with it, or choose another directory.",
+            f"aggregators, {found.watchers} watchers and seed {found.seed}, "
+            f"{'' if found.private else 'not '}private.",
+            "Give these options to continue with it, or choose another directory.",
         )
 
 

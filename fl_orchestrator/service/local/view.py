@@ -13,7 +13,6 @@ from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation, Phase
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, VerificationError
-from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.vectors import Origin, VectorCache
@@ -70,9 +69,7 @@ class RunMonitor:
         """The seats that have signed any result of the current round."""
         signers = 0
         number = seen.current.round
-        results = self._chain.proposed_results(seen.current.seed_block, round_number=number)
-        for result in results.values():
-            digest = result_digest(self._origin.chain_id, self._origin.federation, result)
+        for digest in self._chain.proposed_results(seen.current.seed_block, round_number=number):
             signers |= self._chain.attestation(digest).signers
         return signers
 

@@ -41,11 +41,19 @@ def test_keys_may_be_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [Plan(3, 1, 1, 3), Plan(2, 2, 1, 3), Plan(2, 1, 0, 3), Plan(2, 1, 1, 4)]
+    "other",
+    [
+        Plan(3, 1, 1, 3),
+        Plan(2, 2, 1, 3),
+        Plan(2, 1, 0, 3),
+        Plan(2, 1, 1, 4),
+        Plan(2, 1, 1, 3, private=True),
+    ],
 )
 def test_a_directory_of_another_plan_is_refused(tmp_path: Path, other: Plan) -> None:
     LocalFederation(tmp_path / "up", PLAN)
-    with pytest.raises(OtherPlan, match="2 parties, 1 aggregators, 1 watchers and seed 3"):
+    named = "2 parties, 1 aggregators, 1 watchers and seed 3, not private"
+    with pytest.raises(OtherPlan, match=named):
         LocalFederation(tmp_path / "up", other)
 
 
