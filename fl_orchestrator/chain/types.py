@@ -161,6 +161,16 @@ class Observation:
     beneficiary: str
     credit: int
 
+    @property
+    def phase_end(self) -> int | None:
+        """The deadline of the round's phase; None if the phase has none."""
+        ends = {
+            Phase.COMMIT: self.current.commit_end,
+            Phase.REVEAL: self.current.reveal_end,
+            Phase.ATTEST: self.current.attest_end,
+        }
+        return ends.get(self.current.phase)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClaimView:
@@ -183,6 +193,13 @@ class PrivateObservation(Observation):
     """An observation of a private federation."""
 
     claims: ClaimView
+
+    @property
+    def phase_end(self) -> int | None:
+        if self.current.phase is Phase.CLAIM:
+            return self.claims.claim_end
+        # Without arguments, super() would mean the class before it got slots.
+        return super(PrivateObservation, self).phase_end
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

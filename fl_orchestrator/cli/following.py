@@ -78,14 +78,7 @@ def waiting_for(seen: Observation) -> str:
 
 def phase_ends_in(seen: Observation) -> int | None:
     """Seconds until the current phase's deadline; None if the phase has none."""
-    from fl_orchestrator.chain.types import Phase
-
-    ends = {
-        Phase.COMMIT: seen.current.commit_end,
-        Phase.REVEAL: seen.current.reveal_end,
-        Phase.ATTEST: seen.current.attest_end,
-    }
-    end = ends.get(seen.current.phase)
+    end = seen.phase_end
     return None if end is None else max(0, end - seen.timestamp)
 
 

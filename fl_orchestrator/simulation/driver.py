@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
-from fl_orchestrator.chain.types import Observation, Phase, PrivateObservation
+from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.roles.base import Wait, at
 from fl_orchestrator.roles.schedule import Schedule
@@ -48,13 +48,7 @@ def pass_time(chain: DevelopmentChain, seen: Observation, waits: Collection[Wait
     if current.phase is Phase.SEEDING:
         chain.mine()
         return
-    ends = {
-        Phase.COMMIT: current.commit_end,
-        Phase.REVEAL: current.reveal_end,
-        Phase.CLAIM: seen.claims.claim_end if isinstance(seen, PrivateObservation) else 0,
-        Phase.ATTEST: current.attest_end,
-    }
-    moments = at(ends.get(current.phase, 0), seen.finalizable_at)
+    moments = at(seen.phase_end or 0, seen.finalizable_at)
     for wait in waits:
         moments |= wait
     later = moments.next_time(seen.timestamp)

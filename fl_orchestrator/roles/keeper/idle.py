@@ -61,11 +61,6 @@ def _waits(seen: Observation, idle: float) -> bool:
     current = seen.current
     if current.phase is Phase.SEEDING:
         return seen.block_number <= current.seed_block
-    ends = {
-        Phase.COMMIT: current.commit_end,
-        Phase.REVEAL: current.reveal_end,
-        Phase.ATTEST: current.attest_end,
-    }
     now = seen.timestamp + idle
-    deadlines = (ends.get(current.phase, 0), seen.finalizable_at)
+    deadlines = (seen.phase_end or 0, seen.finalizable_at)
     return any(seen.timestamp < deadline <= now for deadline in deadlines)

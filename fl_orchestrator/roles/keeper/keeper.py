@@ -230,14 +230,18 @@ class Keeper:
         return self._federation.attest(signed[0].result, [s.signature for s in signed])
 
     def _attestations(self, seen: Observation) -> Iterator[Duty]:
-        current, waiting = seen.current, self._posted_results(seen)
-        midway = (current.reveal_end + current.attest_end) // 2
+        waiting = self._posted_results(seen)
+        midway = (self._attest_start(seen) + seen.current.attest_end) // 2
         for result, signed in sorted(waiting.items(), key=lambda item: -len(item[1])):
             missing = 0 if self._makes_quorum(seen, result, signed) else 1
             if missing and self._shares.used_up(result, signed):
                 continue
             if self._leaves(seen, missing, given_up_at=midway):
                 yield self._attest(result, signed)
+
+    def _attest_start(self, seen: Observation) -> int:
+        """The time at which the attest phase began."""
+        return seen.current.reveal_end
 
     def _late_attestations(self, seen: Observation) -> Iterator[Duty]:
         """Signatures that came after acceptance: their signers are paid too."""

@@ -44,6 +44,9 @@ class PrivateKeeper(Keeper):
         """How many seats count, at most: by the smallest stake that a seat may have."""
         return seen.current.aggregator_stake // self._private.params().min_aggregator_stake
 
+    def _attest_start(self, seen: Observation) -> int:
+        return cast(PrivateObservation, seen).claims.claim_end
+
     def _commit_call(self, commits: Sequence[Any]) -> Call:
         return self._private.commit_masks_for(commits)
 

@@ -24,6 +24,7 @@ from fl_orchestrator.roles.masked.rounds import MaskedRound
 _WORD: Final = 32
 #: A seat makes one file for a lock, and one for each party that misdealt.
 MAX_FILES: Final = 16
+_MAX_KNOWN: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,9 @@ class Words:
 
     def _signer(self, word: SignedWord) -> str | None:
         if word not in self._signers:
+            # A relay may answer with other messages each time.
+            if len(self._signers) >= _MAX_KNOWN:
+                self._signers.clear()
             self._signers[word] = recover(self._federation.digest(word.message), word.signature)
         return self._signers[word]
 

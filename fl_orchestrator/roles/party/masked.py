@@ -179,11 +179,7 @@ class MaskedSubmission:
                 self._store.put(stream)
 
         def post(relay: Relay) -> None:
-            message = PrivateReveal(
-                entry.round, party, masked.commits_hash, masked.root, masked.cid
-            )
-            signature = self._federation.sign(self._signer, message)
-            update = MaskedUpdate(party, masked.root, masked.cid, signature.r, signature.vs)
+            update = self._signed(entry, masked)
             left = seen.current.reveal_end - seen.timestamp
             _private(relay).put_masked(entry.round, update, masked.path, left * RELAY_SHARE)
             _private(relay).post_masked_reveal(entry.round, update)
@@ -191,8 +187,23 @@ class MaskedSubmission:
         own = MaskedUpdate(party, masked.root, masked.cid, _NO_SIGNATURE, _NO_SIGNATURE)
         return Message(self._federation.reveal_masked(masked.commits_hash, [own]), post)
 
-    def upload(self, seen: Observation, entry: MaskedEntry) -> None:
-        """What is not claimed in its phase is not locked: a later upload would be of no use."""
+    def upload(self, seen: Observation, entry: MaskedEntry) -> Callable[[Relay], None]:
+        """Most aggregators may have claimed it by another way; the others fetch it then."""
+        masked = self._mask(cast(PrivateObservation, seen), entry)
+        seconds = ((seen.phase_end or 0) - seen.timestamp) * RELAY_SHARE
+
+        def post(relay: Relay) -> None:
+            update = self._signed(entry, masked)
+            _private(relay).put_masked(entry.round, update, masked.path, seconds)
+
+        return post
+
+    def _signed(self, entry: MaskedEntry, masked: _Prepared) -> MaskedUpdate:
+        """The reveal as a relay sends it."""
+        party = self._signer.address
+        message = PrivateReveal(entry.round, party, masked.commits_hash, masked.root, masked.cid)
+        signature = self._federation.sign(self._signer, message)
+        return MaskedUpdate(party, masked.root, masked.cid, signature.r, signature.vs)
 
     def _mask(self, seen: PrivateObservation, entry: MaskedEntry) -> _Prepared:
         self._index.search_to(seen.block_number)

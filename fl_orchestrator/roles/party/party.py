@@ -57,6 +57,7 @@ _ARRIVED: Final = frozenset(
     }
 )
 _TAKING_PART: Final = in_phase(Phase.COMMIT, Phase.REVEAL)
+_UPLOADING: Final = (Phase.REVEAL, Phase.CLAIM, Phase.ATTEST)
 # What the relay has sent may end the phase. The party must see it: only then does it ask again at
 # once if a reorg undoes it.
 _RELAYED: Final = in_phase(*Phase)
@@ -342,7 +343,7 @@ class Party:
         slot, current = seen.committed, seen.current
         taken = self._relay is None or self._uploaded_in == current.round
         revealed = slot.round == current.round and slot.revealed and entry.opens(slot)
-        return revealed and not taken and current.phase in (Phase.REVEAL, Phase.ATTEST)
+        return revealed and not taken and current.phase in _UPLOADING
 
     def _upload(self, seen: Observation, entry: Entry) -> Step:
         """Upload an update that is revealed: one that nobody can get is left out."""
