@@ -59,6 +59,9 @@ _ROLES: Final = {
 trainer = "my_trainer.py:make_trainer"
 # A keeper's relay: then this site needs only outbound HTTPS, and no coin for gas.
 #relay = "https://relay.example.org"
+# In a private federation: the aggregators that this site trusts. It sits out if the others could
+# together read its update. Give two endpoints with `rpc` above, which must show the same.
+#trust = ["0x0000000000000000000000000000000000000000"]
 # A global model that is worse on this site's own validation data raises an alert and is not
 # adopted.
 #alert-below = "accuracy=0.7"
@@ -71,6 +74,10 @@ trainer = "my_trainer.py:make_trainer"
 [aggregator]
 # An aggregator needs a key of its own if another role uses the key above.
 #key = "aggregator.json"
+# In a private federation: the file of its encryption keys and locks. Leave it out of backups.
+#encryption = "encryption.sqlite"
+# A keeper's relay, by which aggregators also tell each other what they confirm and release.
+#relay = "https://relay.example.org"
 """,
     "watcher": """\
 

@@ -1,19 +1,23 @@
 """The dataclasses mirror the contract's structs, in both directions."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.observations import seen
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.abi import from_abi, to_abi
 from fl_orchestrator.chain.types import (
+    ClaimView,
     ModelView,
     Observation,
     Params,
     Phase,
+    PrivateObservation,
     Role,
     RoundView,
     Signature,
@@ -135,3 +139,19 @@ def test_the_abi_of_a_round_comes_back_equal() -> None:
 @given(st.sets(st.integers(0, 127)))
 def test_the_bits_of_a_bitmap_are_listed_lowest_first(bits: set[int]) -> None:
     assert included_indices(sum(1 << bit for bit in bits)) == sorted(bits)
+
+
+def test_each_phase_with_a_deadline_has_its_own() -> None:
+    plain = seen()
+    ends = {p: dataclasses.replace(plain, current=at(plain, p)).phase_end for p in Phase}
+    timed = {Phase.COMMIT: 1_000, Phase.REVEAL: 2_000, Phase.ATTEST: 3_000}
+    assert ends == {phase: timed.get(phase) for phase in Phase}
+    claims = ClaimView(bytes(32), 2_500, 0, 0, False, 0)
+    fields = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
+    private = PrivateObservation(**fields, claims=claims)
+    ends = {p: dataclasses.replace(private, current=at(private, p)).phase_end for p in Phase}
+    assert ends == {phase: {**timed, Phase.CLAIM: 2_500}.get(phase) for phase in Phase}
+
+
+def at(observed: Observation, phase: Phase) -> RoundView:
+    return dataclasses.replace(observed.current, phase=phase)

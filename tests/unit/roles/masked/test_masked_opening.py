@@ -283,6 +283,23 @@ def test_a_party_that_misdealt_is_expelled_and_the_sum_is_that_of_the_others(
     assert alerts == {table.made.context.commits[2].party}
 
 
+def test_who_misdealt_leaves_the_list_and_is_never_claimed_again(tmp_path: Path) -> None:
+    table = Table(tmp_path)
+    table.misdeal(2)
+    table.reveal(3, 2, 1, 0)
+    seats = table.seats(0, 1, 2, 3)
+    opened(seats, 0b1111)
+    for seat in seats:
+        misdealers = seat.vault.misdealers()
+        assert misdealers == {table.made.context.commits[2].party}
+        assert seat.holding.claimable(None, misdealers) == 0b1101
+        # On this base: the list, with or without the misdealer, and nothing else.
+        assert seat.begin(0b1101) is not None
+        assert seat.begin(0b1111) is not None
+        for other in (0b1100, 0b1110, 0b0111, 0b0101):
+            assert seat.begin(other) is None
+
+
 def test_a_hostile_release_is_read_and_changes_nothing(tmp_path: Path) -> None:
     table = Table(tmp_path)
     table.reveal(0, 1, 2)
