@@ -10,7 +10,6 @@ from chaos.world import World
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.types import Params, Role, included_indices
-from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.recomputation import Recomputation
@@ -143,7 +142,7 @@ def expected_credits(world: World, params: Params) -> dict[str, int]:
         for update in updates:
             if update.index in included:
                 earned[update.party] += (params.reward - to_aggregators) // len(included)
-        signers = chain.attestation(result_digest(chain.chain_id, chain.address, result)).signers
+        signers = chain.attestation(chain.digest_of(result)).signers
         for seat, address in seats.items():
             if signers >> seat & 1:
                 # All stakes are equal.
