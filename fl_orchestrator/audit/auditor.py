@@ -36,7 +36,7 @@ from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorMeta
 from fl_orchestrator.roles.context import ReadContext
-from fl_orchestrator.roles.manifests import fetch_manifest, manifest_cid
+from fl_orchestrator.roles.manifests import manifest_cid, manifest_of
 from fl_orchestrator.roles.recomputation import UnavailableUpdates
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 from fl_orchestrator.training.trainer import WeightSpec
@@ -155,7 +155,7 @@ class Audit:
 
     def _read_manifest(self) -> Manifest:
         try:
-            return fetch_manifest(self._store, self._federation.params())
+            return manifest_of(self._store, self._federation)
         except ContentError as error:
             raise WrongRecord(
                 f"Round 0: the stored manifest was changed, no coordinate of a model: {error}"
@@ -221,6 +221,7 @@ class Audit:
         heights = range(1, federation.head().height + 1)
         models = {model.round: model for model in map(federation.model, heights)}
         setting = (
+            ("kind (private or not)", history.private, isinstance(federation, PrivateFederation)),
             ("chain id", history.chain_id, federation.chain_id),
             ("rule", history.rule, self._manifest.rule.kind.label),
             ("manifest CID", history.manifest_cid, str(manifest_cid(self._manifest.digest))),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from fl_orchestrator.chain.types import Params
+from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.private import PrivateFederation
+from fl_orchestrator.chain.types import Params, PrivateParams
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import VerificationError
@@ -40,6 +42,31 @@ def manifest_params(manifest: Manifest) -> ManifestParams:
 def manifest_cid(digest: bytes) -> Cid:
     """The CID of the manifest with this sha256: a file of at most one chunk is its own leaf."""
     return Cid(digest, RAW)
+
+
+def manifest_of(store: ContentStore, federation: Federation) -> Manifest:
+    """The manifest of a federation, private or not.
+
+    Raises what `fetch_manifest` raises, also if a private contract does not mask all values.
+    """
+    manifest = fetch_manifest(store, federation.params())
+    if isinstance(federation, PrivateFederation):
+        require_masked(manifest, federation.private_params())
+    return manifest
+
+
+def require_masked(manifest: Manifest, private: PrivateParams) -> None:
+    """Raise ManifestMismatch unless the contract masks the values of all tensors, and no others.
+
+    It takes the step of any other coordinate to be zero, so who signs the model is convicted.
+    """
+    packed = "" if manifest.is_private else "not packed, "
+    if packed or private.parameters != manifest.layout.parameters:
+        raise ManifestMismatch(
+            f"The contract masks {private.parameters} values; its manifest is {packed}of "
+            f"{manifest.layout.parameters}.",
+            "Do not take part: whoever deployed it made a mistake.",
+        )
 
 
 def fetch_manifest(store: ContentStore, params: Params) -> Manifest:

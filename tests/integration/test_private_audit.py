@@ -40,6 +40,7 @@ def record(private: SmallPrivateFederation, recorder: Recorder) -> None:
         )
     recorder.save()
     History(
+        private=True,
         dataset="synthetic",
         partition="iid",
         rule=manifest.rule.kind.label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,29 @@ def test_one_seed_gives_the_same_models_in_private_and_in_the_clear(
         assert (a["accepted"], b["accepted"], b["included"]) == (True, True, 3)
         assert (a["accuracy"], a["loss"]) == (b["accuracy"], b["loss"])
         assert a["root"] != b["root"]
+
+
+def test_a_private_demo_is_verified_and_one_changed_bit_is_named(
+    private: tuple[Path, str], tmp_path: Path
+) -> None:
+    directory, _ = private
+    lines = flo("verify", directory).succeeded().out.splitlines()
+    assert lines[2].startswith(
+        f"Verified: 2 rounds, head {history_of(directory)['rounds'][1]['root']}"
+    )
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    for path in sorted((copy / "store" / "pinned").iterdir()):
+        content = bytearray(path.read_bytes())
+        if b'"kind":"masked"' in content and b'"round":"2"' in content:
+            start = 8 + int.from_bytes(content[:8], "little")
+            content[start] ^= 1
+            path.write_bytes(content)
+            break
+    flo("verify", copy).refused(1, "Round 2: ")
+    history = copy / "history.json"
+    history.write_text(history.read_text().replace('"private": true', '"private": false'))
+    flo("verify", copy).refused(1, "history.json has the kind (private or not) False")
 
 
 def test_it_says_and_records_at_a_glance_that_it_is_private(

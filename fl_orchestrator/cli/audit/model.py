@@ -93,7 +93,7 @@ def get(
     with interruptible("Nothing was written."), _workspace() as workspace:
         from fl_orchestrator.chain.contract.rounds import model_of
         from fl_orchestrator.model.fixed_point import float_view
-        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.manifests import manifest_of
         from fl_orchestrator.roles.vectors import Origin, VectorCache
         from fl_orchestrator.training.trainer import WeightSpec
         from fl_orchestrator.training.weights_file import save_keras, save_weights
@@ -102,7 +102,7 @@ def get(
         model = chain.head()
         if round_number is not None:
             model = model_of(chain, deployed_at(chain, site.deployments), round_number)
-        manifest = fetch_manifest(content, chain.params())
+        manifest = manifest_of(content, chain)
         tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
         layers = _keras_model(trainer, tensors) if kind == "keras" else None
         cache = VectorCache(workspace, manifest)
@@ -144,11 +144,11 @@ def verify(
     with interruptible("Nothing was changed; run it again."), _workspace() as workspace:
         from fl_orchestrator.audit.model_audit import ModelAudit
         from fl_orchestrator.roles.context import ReadContext
-        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.manifests import manifest_of
 
         chain, content = site.open_federation(), site.open_store()
         block = deployed_at(chain, site.deployments)
-        manifest = fetch_manifest(content, chain.params())
+        manifest = manifest_of(content, chain)
         context = ReadContext(
             federation=chain,
             store=content,

@@ -115,14 +115,14 @@ def _saturated(site: Reader, chain: Federation, record: RoundRecord) -> list[str
     accepted = record.accepted_result
     if not site.store or accepted is None:
         return None
-    from fl_orchestrator.roles.manifests import fetch_manifest
+    from fl_orchestrator.roles.manifests import manifest_of
     from fl_orchestrator.roles.vectors import Origin, VectorCache
 
     result, content = accepted.result, site.open_store()
     meta = Origin(chain.chain_id, chain.address).state(record.number)
     with tempfile.TemporaryDirectory(prefix="flo-round-") as directory:
         try:
-            cache = VectorCache(Path(directory), fetch_manifest(content, chain.params()))
+            cache = VectorCache(Path(directory), manifest_of(content, chain))
             file = cache.fetch(content, result.global_cid, result.global_root, meta)
         except (ContentError, VerificationError) as error:
             err.print(f"[yellow]The model was not looked into:[/] {safe(error)}", soft_wrap=True)

@@ -109,7 +109,7 @@ def attest(
         from fl_orchestrator.chain.types import Phase
         from fl_orchestrator.roles.aggregator.aggregator import Aggregator
         from fl_orchestrator.roles.context import Context
-        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.manifests import manifest_of
         from fl_orchestrator.roles.retention import Retention
 
         chain, content = site.open_federation(), site.open_store()
@@ -118,7 +118,7 @@ def attest(
                 "In a private federation an aggregator claims and releases before it attests.",
                 "Start `flo aggregator run` instead.",
             )
-        manifest = fetch_manifest(content, chain.params())
+        manifest = manifest_of(content, chain)
         sender = site.open_sender(chain)
         stack.enter_context(site.alone_with(chain, sender.address))
         seen = chain.observe(sender.address)

@@ -145,11 +145,11 @@ def _spent_here(site: Site) -> Spent | None:
 
 
 def _from_federation(site: Site, workspace: Path, trusted: frozenset[str] | None) -> _Start:
-    from fl_orchestrator.roles.manifests import fetch_manifest
+    from fl_orchestrator.roles.manifests import manifest_of
     from fl_orchestrator.roles.vectors import Origin, VectorCache
 
     chain, store = site.open_federation(), site.open_store()
-    manifest = fetch_manifest(store, chain.params())
+    manifest = manifest_of(store, chain)
     head = chain.head()
     origin = Origin(chain.chain_id, chain.address)
     cache = VectorCache(workspace / "vectors", manifest)

@@ -152,10 +152,10 @@ class Process:
 
     def manifest(self) -> Manifest:
         """The federation's manifest, waited for. Raises ManifestError and ManifestMismatch."""
-        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.manifests import manifest_of
 
-        store, params = self.store, self.chain.params()
-        return self.waiting.until_had("the manifest", lambda: fetch_manifest(store, params))
+        store, chain = self.store, self.chain
+        return self.waiting.until_had("the manifest", lambda: manifest_of(store, chain))
 
     def observe(self) -> Observation:
         """What the chain says of the account now, waited for."""

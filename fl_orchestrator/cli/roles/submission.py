@@ -48,7 +48,7 @@ def submit(
     trusted = parse_trust(trust)
     with interruptible(SAFE_TO_STOP), contextlib.ExitStack() as stack:
         from fl_orchestrator.roles.context import Context
-        from fl_orchestrator.roles.manifests import fetch_manifest
+        from fl_orchestrator.roles.manifests import manifest_of
         from fl_orchestrator.roles.party.party import Party, PartySettings
         from fl_orchestrator.roles.party.spending import require_no_budget
         from fl_orchestrator.roles.retention import Retention
@@ -57,7 +57,7 @@ def submit(
 
         chain = site.open_federation()
         content = site.open_store()
-        manifest = fetch_manifest(content, chain.params())
+        manifest = manifest_of(content, chain)
         tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
         trained = load_weights(weights, tensors)
         sender = site.open_sender(chain)

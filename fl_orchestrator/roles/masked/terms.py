@@ -134,17 +134,6 @@ def require_plain_manifest(manifest: Manifest) -> None:
         )
 
 
-def require_parameters(manifest: Manifest, private: PrivateParams) -> None:
-    """Raise NotPrivate if the contract does not mask all values of the manifest's tensors."""
-    require_private_manifest(manifest)
-    if private.parameters != manifest.layout.parameters:
-        raise NotPrivate(
-            f"The contract has {private.parameters} masked values, the manifest's tensors "
-            f"{manifest.layout.parameters}.",
-            "Do not take part: whoever deployed it made a mistake.",
-        )
-
-
 def require_seats(stakes: Sequence[int], secrecy: int) -> None:
     """Raise NotPrivate unless there are 1 to 10 seats and none of them can read updates alone.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.federation import consortium, small_manifest
+from support.private_federation import SmallPrivateFederation
 
 from fl_orchestrator.chain.types import Params
 from fl_orchestrator.content.cid import RAW, Cid
@@ -21,7 +22,12 @@ from fl_orchestrator.model.manifest import (
 )
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import VectorMeta, read_vector
-from fl_orchestrator.roles.manifests import ManifestMismatch, fetch_manifest, manifest_cid
+from fl_orchestrator.roles.manifests import (
+    ManifestMismatch,
+    fetch_manifest,
+    manifest_cid,
+    manifest_of,
+)
 from fl_orchestrator.roles.setup import federation_params, publish
 from fl_orchestrator.training.numpy_logistic import initial_weights
 
@@ -37,6 +43,14 @@ def published(store: LocalStore, manifest: Manifest = MANIFEST) -> Params:
     return federation_params(
         manifest, publish(store, manifest, initial_weights(4, 2)), consortium(3)
     )
+
+
+def test_roles_refuse_a_private_contract_that_does_not_mask_all_values(tmp_path: Path) -> None:
+    right = SmallPrivateFederation(tmp_path / "right")
+    assert manifest_of(right.store, right.contract) == right.manifest
+    wrong = SmallPrivateFederation(tmp_path / "wrong", private={"parameters": 8})
+    with pytest.raises(ManifestMismatch, match=r"masks 8 values; its manifest is of 10\."):
+        manifest_of(wrong.store, wrong.contract)
 
 
 def test_the_manifest_that_the_contract_names_is_fetched(store: LocalStore) -> None:

@@ -23,12 +23,12 @@ from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.manifest import Manifest, RuleSpec
 from fl_orchestrator.model.rules import RuleKind
+from fl_orchestrator.roles.manifests import ManifestMismatch, require_masked
 from fl_orchestrator.roles.masked.terms import (
     NotPrivate,
     PrivateTerms,
     for_private,
     private_params,
-    require_parameters,
     require_plain_manifest,
     require_seats,
 )
@@ -106,11 +106,15 @@ def test_a_manifest_of_the_other_kind_is_refused() -> None:
 def test_a_contract_that_does_not_mask_all_values_is_refused() -> None:
     manifest = packed_manifest()
     _, private = params_of(manifest=manifest)
-    require_parameters(manifest, private)
+    require_masked(manifest, private)
     assert private.parameters == sum(tensor.size for tensor in manifest.layout.tensors)
     for parameters in (private.parameters - 1, private.parameters + 1):
-        with pytest.raises(NotPrivate, match=f"{parameters} masked values"):
-            require_parameters(manifest, replace(private, parameters=parameters))
+        with pytest.raises(
+            ManifestMismatch, match=f"masks {parameters} values; its manifest is of"
+        ):
+            require_masked(manifest, replace(private, parameters=parameters))
+    with pytest.raises(ManifestMismatch, match="its manifest is not packed"):
+        require_masked(small_manifest(), private)
 
 
 @pytest.mark.parametrize(
