@@ -152,7 +152,8 @@ class PrivateScreening(Screening):
     def word(self, round_number: int, word: SignedWord) -> str:
         self._require(round_number, "message", *ATTESTING)
         signer, _ = self._require_seat(self._private.digest(word.message), word.signature)
-        self._count(round_number, signer, "messages", word.message, _MAX_WORDS)
+        # With its signature: one message can be signed in many ways, and each would be kept.
+        self._count(round_number, signer, "messages", word, _MAX_WORDS)
         return signer
 
     def release_upload(self, round_number: int, word: SignedWord) -> Upload:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from integration.anvil_node import anvil_node
 from support.federation import SmallFederation, consortium
-from support.flo import PASSWORD
+from support.flo import PASSWORD, flo
 from support.private_federation import packed_manifest
 from support.private_processes import PrivateProcesses
 
@@ -47,10 +47,26 @@ def reached(round_number: int, phase: Phase) -> Callable[[Observation], bool]:
     return lambda seen: (seen.current.round, seen.current.phase) == (round_number, phase)
 
 
+def check(private: PrivateProcesses) -> None:
+    """What a party is told before it takes part, and that its list of trust is heeded."""
+    store = ["--store", (private.directory / "store").as_uri()]
+    rehearsal = ["party", "check", *private.trainer(0), *private.options("party 0"), *store]
+    accounts = [private.signers[name].address for name in private.aggregators]
+    found = flo(*rehearsal, "--trust", ",".join(accounts[:2]), "--json").succeeded().json
+    assert found["private"]["fewest_readers"] == 3
+    assert found["private"]["not_trusted"] == accounts[2:]
+    told = flo(*rehearsal).succeeded().out
+    assert "Who could learn what:" in told
+    assert "masked update" in told
+    flo(*rehearsal, "--trust", accounts[0]).refused(2, "does not trust", "read its updates")
+    flo(*rehearsal, "--trust", accounts[0][:-1]).refused(2, "is not an address")
+
+
 def test_two_rounds_with_kills_a_drop_out_and_an_absent_aggregator(
     private: PrivateProcesses, tmp_path: Path
 ) -> None:
     expected = plain_roots(tmp_path / "plain")
+    check(private)
     private.start_keeper(rounds=2)
     for number in range(AGGREGATORS):
         private.start_aggregator(number, "--renew-key", "1")

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from eth_keys.backends.native.jacobian import fast_multiply
+from eth_keys.constants import SECPK1_G, SECPK1_N
 from fastapi.testclient import TestClient
 
 from fl_orchestrator.chain.contract.federation import Call
@@ -92,3 +94,13 @@ def drain(federation: SmallFederation, key: LocalSigner) -> None:
     value = balance_of(web3, key.address) - 50_000 * fee
     federation.send(key, Call(address, b"", value, "transfer"))
     assert balance_of(web3, key.address) < 50_000 * fee
+
+
+def signed_with(key: LocalSigner, digest: bytes, nonce: int) -> Signature:
+    """The signature of a digest that this nonce makes; all of them are valid."""
+    x, y = fast_multiply(SECPK1_G, nonce)
+    message, secret = int.from_bytes(digest, "big"), int.from_bytes(key._account.key, "big")
+    s, parity = pow(nonce, -1, SECPK1_N) * (message + x * secret) % SECPK1_N, y & 1
+    if s > SECPK1_N // 2:
+        s, parity = SECPK1_N - s, 1 - parity
+    return Signature(x.to_bytes(32, "big"), (parity << 255 | s).to_bytes(32, "big"))

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from support.federation import signer
 from support.observations import SOME_CID
 from support.private_federation import SmallPrivateFederation
-from support.relays import client_of, drain, open_relay
+from support.relays import client_of, drain, open_relay, signed_with
 
 from fl_orchestrator.chain.types import (
     MaskedUpdate,
@@ -395,6 +395,13 @@ def test_a_seat_announces_some_files_and_posts_some_messages_and_no_more(
             client.post("/v1/words", json=form_of(sign(2, Confirmed(1, bytes([n] * 32)))))
             for n in range(MAX_FILES + 5)
         ]
+    assert [t.status_code for t in told] == [200] * (MAX_FILES + 4) + [429]
+    # Nor one message with ever other signatures.
+    message = Confirmed(1, R)
+    digest, key = attesting.contract.digest(message), attesting.aggregators[1]
+    words = [SignedWord(message, signed_with(key, digest, n)) for n in range(1, MAX_FILES + 6)]
+    with asking(attesting, tmp_path) as client:
+        told = [client.post("/v1/words", json=form_of(word)) for word in words]
     assert [t.status_code for t in told] == [200] * (MAX_FILES + 4) + [429]
 
 

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_keys.backends.native.jacobian import fast_multiply
-from eth_keys.constants import SECPK1_G, SECPK1_N
 from fastapi.testclient import TestClient
 from support.federation import SmallFederation, signer
-from support.relays import client_of, entry_of, open_relay, sign, signed_result
+from support.relays import client_of, entry_of, open_relay, sign, signed_result, signed_with
 from web3.exceptions import Web3Exception
 
-from fl_orchestrator.chain.signing.keys import LocalSigner
-from fl_orchestrator.chain.types import Phase, Signature, SignedCommit, Update
+from fl_orchestrator.chain.types import Phase, SignedCommit, Update
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.digests import result_digest
@@ -388,16 +385,6 @@ def test_one_aggregator_cannot_fill_the_box_with_results(
         refused(answer, 429, "has posted 16 signatures")
         assert client.post("/v1/attestations", json=attestation(right)).status_code == 200
     assert len(relay.box.waiting(1, SignedResult)) == MAX_RESULTS + 1
-
-
-def signed_with(key: LocalSigner, digest: bytes, nonce: int) -> Signature:
-    """The signature of a digest that this nonce makes; all of them are valid."""
-    x, y = fast_multiply(SECPK1_G, nonce)
-    message, secret = int.from_bytes(digest, "big"), int.from_bytes(key._account.key, "big")
-    s, parity = pow(nonce, -1, SECPK1_N) * (message + x * secret) % SECPK1_N, y & 1
-    if s > SECPK1_N // 2:
-        s, parity = SECPK1_N - s, 1 - parity
-    return Signature(x.to_bytes(32, "big"), (parity << 255 | s).to_bytes(32, "big"))
 
 
 def test_one_aggregator_cannot_fill_the_box_with_signatures_of_one_result(
