@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -34,7 +35,9 @@ LIBRARIES: Final = Path("contracts", "libraries")
 TESTS: Final = Path("tests", "contracts")
 #: Test files that are left out: slow; compiled again with every mutant, because it imports the
 #: contract; not about the contract; not run by forge.
-LEFT_OUT: Final = ("Invariants.t.sol", "Smoke.t.sol", "libraries", "symbolic")
+LEFT_OUT: Final = re.compile(r"(Invariants|Smoke)\.t\.sol$|/(libraries|symbolic)/")
+#: What only private federations have; the tests of their contract begin with the same word.
+PRIVATE: Final = re.compile(r"Private|Masked|Claims")
 THRESHOLD: Final = 0.9
 #: Limit of each process. The first compilation takes two minutes; an endless loop uses up all gas
 #: within seconds.
@@ -114,13 +117,14 @@ def suite_for(file: Path) -> Suite:
     own = CHECKOUT / TESTS / "libraries" / f"{file.stem}.t.sol"
     if file.parent == LIBRARIES and own.exists():
         return _suite(file.stem, [own])
+    private = bool(PRIVATE.search(file.name))
     tests = [
         test
         for test in (CHECKOUT / "tests").rglob("*.t.sol")
-        if not any(part in LEFT_OUT for part in test.parts)
+        if not LEFT_OUT.search(test.as_posix()) and test.name.startswith("Private") == private
     ]
     sources = (CHECKOUT / "contracts").rglob("*.sol")
-    return _suite("contracts", [*sources, *tests])
+    return _suite("private" if private else "plain", [*sources, *tests])
 
 
 def _suite(name: str, files: list[Path]) -> Suite:
