@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from _gas_floor import (
     FINALIZE,
@@ -38,7 +38,7 @@ from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
-from fl_orchestrator.chain.types import Params, Role, Update
+from fl_orchestrator.chain.types import Params, PrivateParams, Role, Update
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.model.digests import Result, commitment, drawn
 from fl_orchestrator.model.protocol import BPS
@@ -61,7 +61,7 @@ PROGRESS: Final = Console(stderr=True)
 class Round:
     """The costs of a round's transactions, and the arguments to distribute its rewards."""
 
-    result: Result
+    result: Any
     updates: list[Update]
     opening: list[Cost] = field(default_factory=list)
     commits: list[Cost] = field(default_factory=list)
@@ -120,6 +120,8 @@ class Bench:
     ``changes`` replace some of its parameters.
     """
 
+    CONTRACT: ClassVar[type[Federation]] = Federation
+
     def __init__(self, parties: int, aggregators: int, crowd: bool = False, **changes: Any) -> None:
         self.owner, self.keeper = signers("owner", 1)[0], signers("keeper", 1)[0]
         self.parties, self.aggregators = signers("party", parties), signers("signer", aggregators)
@@ -133,12 +135,12 @@ class Bench:
     def _deploy(self) -> dict[str, Cost]:
         """Run the migrations; return the cost of each contract."""
         web3, receipts = self.chain.web3, list[Receipt]()
-        reverts = RevertDecoder.of_artifact("Federation")
+        reverts = RevertDecoder.of_artifact(self.CONTRACT.ARTIFACT)
         sender = Sender(web3, self.owner, reverts, on_receipt=receipts.append)
         with tempfile.TemporaryDirectory() as directory:
             record = DeploymentRecord(Path(directory), web3.eth.chain_id)
-            deployments = migrate(sender, self.params, record)
-        self.federation = Federation(web3, deployments[-1].address)
+            deployments = migrate(sender, self.params, record, self.private_params())
+        self.federation = self.CONTRACT(web3, deployments[-1].address)
         self.nonces[self.owner.address] = len(receipts)
         costs = {}
         for deployment, receipt in zip(deployments, receipts, strict=True):
@@ -169,9 +171,16 @@ class Bench:
                 console=PROGRESS,
                 disable=len(members) < MANY,
             ):
-                call = self.federation.register(role, key.address, stakes[role])
+                call = self.registering(role, key, stakes[role])
                 costs[role] = self.send(key, call, REGISTER[role])
         return costs
+
+    def private_params(self) -> PrivateParams | None:
+        """The parameters that only a private federation has."""
+        return None
+
+    def registering(self, role: Role, key: LocalSigner, stake: int) -> Call:
+        return self.federation.register(role, key.address, stake)
 
     def send(self, key: LocalSigner, call: Call, work: Work) -> Cost:
         """Mine a call. Raises RuntimeError if it reverts."""

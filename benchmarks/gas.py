@@ -38,6 +38,7 @@ from typing import Any, Final
 from _gas_disputes import Disputed
 from _gas_federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
 from _gas_floor import Cost
+from _gas_private import DisputedSum, PrivateBench
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -51,10 +52,16 @@ RELAYED: Final = 4
 DEPTH: Final = 17
 DEEP: Final = 19
 MANY_UPDATES: Final = 100
+# The most parties that a private federation has, and how many of them drop out after the commit.
+MANY_MASKED: Final = 88
+DROPPED: Final = 10
 # The last goal is the limit of a transaction (EIP-7825: 2^24).
 GAS_GOALS: Final = {
     "round_10_direct": 1_450_000,
     "round_10_relayed": 900_000,
+    "round_10_private": 1_000_000,
+    "challenge_10_private": 600_000,
+    "challenge_100_private": 4_900_000,
     f"challenge_{PARTIES}": 550_000,
     f"challenge_{MANY_UPDATES}": 4_900_000,
     f"challenge_{MANY_UPDATES}_depth_{DEEP}": 16_700_000,
@@ -128,6 +135,7 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
         Row("round_10_direct", "round, direct", steady.cost),
         Row("round_10_relayed_first", "round, relayed, the first", without_floor(first_relayed)),
         Row("round_10_relayed", "round, relayed", relayed.cost),
+        *private_rounds(),
         Row("open_10", f"openRound, {PARTIES} registered", opening(few)),
         Row(f"open_{short(parties)}", f"the same, {parties:,} registered", opening(many)),
         *disputes(),
@@ -179,6 +187,27 @@ def disputes() -> list[Row]:
         # The second answer has the longest path among those with 64 nodes.
         Row("answer", "answer, 6 levels below", answers[1]),
         Row("answer_chunk", "answer, a chunk", answers[-1]),
+    ]
+
+
+def private_rounds() -> list[Row]:
+    """A relayed round in the steady state, and disputes of sums at the largest number of parties.
+
+    Their floors are not computed, and left out.
+    """
+    bench = PrivateBench(PARTIES, AGGREGATORS)
+    rounds = [bench.run_round() for _ in range(STEADY)]
+    few = DisputedSum(PARTIES, 0, DEPTH).challenge()
+    many = DisputedSum(MANY_MASKED, DROPPED, DEPTH).challenge()
+    words = f"challenge, private, {MANY_MASKED} parties, {DROPPED} drop out"
+    return [
+        Row("round_10_private", "round, private, relayed", without_floor(rounds[-1])),
+        Row(
+            "challenge_10_private",
+            f"challenge, private, {PARTIES}",
+            Cost(few.gas, 0, None, few.size),
+        ),
+        Row("challenge_100_private", words, Cost(many.gas, 0, None, many.size)),
     ]
 
 

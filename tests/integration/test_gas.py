@@ -30,7 +30,12 @@ def test_the_twelfth_round_costs_what_the_third_costs(figures: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    ("round_kind", "goal"), [("round_10_direct", 1_450_000), ("round_10_relayed", 900_000)]
+    ("round_kind", "goal"),
+    [
+        ("round_10_direct", 1_450_000),
+        ("round_10_relayed", 900_000),
+        ("round_10_private", 1_000_000),
+    ],
 )
 def test_a_round_of_ten_parties_meets_its_goal(
     figures: dict[str, Any], round_kind: str, goal: int
@@ -54,6 +59,12 @@ def test_a_challenge_of_a_hundred_updates_fits_a_transaction(figures: dict[str, 
     assert figures["challenge_100"] <= 4_900_000
     assert figures["challenge_100_depth_19"] <= 16_700_000
     assert figures["sizes"]["challenge_100_depth_19"] <= 131_072
+
+
+def test_challenges_of_masked_sums_meet_their_goals(figures: dict[str, Any]) -> None:
+    assert figures["challenge_10_private"] <= 600_000
+    assert figures["challenge_100_private"] <= 4_900_000
+    assert figures["sizes"]["challenge_100_private"] <= 131_072
 
 
 def test_nothing_costs_less_than_its_floor(figures: dict[str, Any]) -> None:
