@@ -39,6 +39,10 @@ class OpenCommitment:
     update: Update
     path: Path
 
+    @property
+    def weight(self) -> int:
+        return self.update.weight
+
     def opens(self, slot: CommitView) -> bool:
         """Whether it is the preimage of what a slot keeps of a commitment."""
         return self.commitment[:COMMITMENT_BYTES] == slot.commitment

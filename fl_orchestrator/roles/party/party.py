@@ -273,6 +273,8 @@ class Party:
         return self._deliver(seen, PartyDecision.COME_BACK, seen.current.commit_end, wish)
 
     def _commit(self, seen: Observation, entry: Entry) -> Step:
+        # Again: it may have been prepared by an earlier process, or before a reorganisation.
+        self.submission.permit(seen, entry.weight)
         commit = self.submission.commit(entry)
         return self._deliver(seen, PartyDecision.COMMIT, seen.current.commit_end, commit)
 

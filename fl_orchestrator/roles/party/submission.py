@@ -30,6 +30,9 @@ class Entry(Protocol):
     @property
     def round(self) -> int: ...
 
+    @property
+    def weight(self) -> int: ...
+
     def opens(self, slot: CommitView) -> bool:
         """Whether it is what the party has committed to, as its slot in the contract says."""
         ...

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 from support.federation import signer
 from support.private_federation import SmallPrivateFederation
+
+from fl_orchestrator.roles.party.submission import MustSitOut
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,16 @@ def test_a_party_sits_out_while_those_that_it_does_not_trust_could_read(
 def test_a_party_takes_part_when_it_trusts_enough(private: SmallPrivateFederation) -> None:
     assert private.party(0, trusted=accounts(private, 1, 3)).step().action == "commit"
     assert private.party(1).step().action == "commit"
+
+
+def test_what_was_prepared_before_is_not_committed_when_trust_has_ended(
+    private: SmallPrivateFederation,
+) -> None:
+    vector = np.zeros(private.manifest.layout.parameters, np.int16)
+    private.party(2).submission.prepare(1, vector, 1)
+    with pytest.raises(MustSitOut, match="does not trust"):
+        private.party(2, trusted=accounts(private, 0)).step()
+    assert private.party(2, trusted=accounts(private, 0, 1)).step().action == "commit"
 
 
 def test_an_aggregator_that_reads_alone_is_an_alert_once(tmp_path: Path) -> None:
