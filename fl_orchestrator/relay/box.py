@@ -11,8 +11,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fl_orchestrator.errors import ContentError
-from fl_orchestrator.relay.messages import FORMS, any_of
-from fl_orchestrator.relay.private_messages import PRIVATE_FORMS
+from fl_orchestrator.relay.messages import any_of
+from fl_orchestrator.relay.private_messages import ALL_FORMS
 from fl_orchestrator.roles.relay import Mailbox, name_of
 
 _SCHEMA: Final = """
@@ -21,8 +21,7 @@ _SCHEMA: Final = """
         PRIMARY KEY (round, name)
     );
 """
-_FORMS: Final = {**FORMS, **PRIVATE_FORMS}
-_ANY: Final = any_of(_FORMS.values())
+_ANY: Final = any_of(ALL_FORMS.values())
 
 
 class BoxUnusable(ContentError):
@@ -53,7 +52,7 @@ class StoredMailbox(Mailbox):
         self._database.close()
 
     def _keep(self, round_number: int, name: str, message: Any) -> None:
-        text = _FORMS[type(message)].of(round_number, message).model_dump_json()
+        text = ALL_FORMS[type(message)].of(round_number, message).model_dump_json()
         self._write("INSERT OR REPLACE INTO messages VALUES (?, ?, ?)", round_number, name, text)
         super()._keep(round_number, name, message)
 

@@ -27,8 +27,7 @@ from fl_orchestrator.content.gateway import HTTP_URL_HINT
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.private_digests import Release
-from fl_orchestrator.relay.messages import FORMS
-from fl_orchestrator.relay.private_messages import PRIVATE_FORMS, WordMessage
+from fl_orchestrator.relay.private_messages import ALL_FORMS, WordMessage
 from fl_orchestrator.roles.masked.relay import SignedPrivateResult
 from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.relay import RelayFailed, SignedResult
@@ -44,7 +43,6 @@ _PAUSE_SECONDS: Final = 1.0
 _MAX_ANSWER_BYTES: Final = 4096
 # Some messages of each of ten seats.
 _MAX_WORDS_BYTES: Final = 1 << 20
-_FORMS: Final = {**FORMS, **PRIVATE_FORMS}
 _MAX_SHOWN: Final = 200
 # The statuses for too early, too many requests and unavailable, after which a retry may succeed.
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
@@ -150,7 +148,7 @@ class HttpRelay:
     def _post(
         self, path: str, round_number: int, message: object, latest: float = math.inf
     ) -> dict[str, Any]:
-        body = _FORMS[type(message)].of(round_number, message).model_dump_json().encode()
+        body = ALL_FORMS[type(message)].of(round_number, message).model_dump_json().encode()
         end = min(latest, time.monotonic() + MESSAGE_SECONDS)
         return self._ask(lambda deadline: self._send(deadline, "POST", path, "json", body), end)
 

@@ -18,6 +18,7 @@ from fl_orchestrator.model.private_digests import Confirmed, PrivateResult, Rele
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 from fl_orchestrator.model.words import WORD_BYTES
 from fl_orchestrator.relay.messages import (
+    FORMS,
     MAX_MESSAGE_BYTES,
     Address,
     Bitmap,
@@ -182,8 +183,9 @@ class PrivateAttestationMessage(RelayMessage):
         return SignedPrivateResult(result, to_bytes(self.seeds), signature)
 
 
-#: The JSON form of each type of message.
-PRIVATE_FORMS: Final[dict[type, Any]] = {
+#: The JSON form of each type of message, of both kinds of federation.
+ALL_FORMS: Final[dict[type, Any]] = {
+    **FORMS,
     SignedMaskedCommit: MaskedCommitMessage,
     MaskedUpdate: MaskedRevealMessage,
     SignedClaim: ClaimMessage,

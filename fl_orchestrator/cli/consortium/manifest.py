@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from fl_orchestrator.cli import noise
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, show_training, warn_of
@@ -106,6 +107,11 @@ def create(
             rich_help_panel=_MODEL,
         ),
     ] = False,
+    noise_clip: noise.ClipOption = None,
+    noise_multiplier: noise.MultiplierOption = None,
+    noise_honest: noise.HonestOption = None,
+    noise_rounds: noise.RoundsOption = None,
+    noise_delta: noise.DeltaOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Write a manifest and the first weights, by a rehearsal of one round on this site's data.
@@ -138,6 +144,9 @@ def create(
         },
         "samples_per_weight": samples_per_weight,
         "layout_kind": "packed" if private else None,
+        "noise": noise.noise_terms(
+            private, noise_clip, noise_multiplier, noise_honest, noise_rounds, noise_delta
+        ),
     }
     with interruptible("Nothing was written."):
         _require_free(output, weights)
@@ -158,6 +167,8 @@ def create(
         ("samples per weight", str(manifest.samples_per_weight)),
     ]
     show_training(manifest, rehearsal, measured)
+    for sentence in noise.noise_sentences(manifest) if private else ():
+        say(sentence)
     warn_of(rehearsal)
     say(
         f"\n{safe(output)} and {safe(weights)} are written. Next: `flo "

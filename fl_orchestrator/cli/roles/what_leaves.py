@@ -30,6 +30,8 @@ class Leaves:
     parameters: int
     min_updates: int
     relock: bool
+    noise: list[str]
+    """What noise on sums promises, in sentences."""
 
     def show(self, done: Rehearsal, output: Path | None) -> None:
         say("\nWhat a round would publish, and nothing else of this site:")
@@ -57,6 +59,7 @@ class Leaves:
             "The sum tells more of a party with a large weight among small ones, and of a value "
             "that only one party changes. All other parties of a round together can compute this "
             "site's update from the sum.",
+            *self.noise,
         ]
         if self.relock:
             found.append(
@@ -121,6 +124,7 @@ def leaves_of(
     """What leaves the site in this federation; None if it is not private."""
     from fl_orchestrator.chain.contract.private import PrivateFederation
     from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
+    from fl_orchestrator.cli.noise import noise_sentences
     from fl_orchestrator.roles.party.readers import Readers
 
     warn_of_trust(chain, trusted)
@@ -135,4 +139,5 @@ def leaves_of(
         manifest.layout.parameters,
         chain.params().min_updates,
         private.relock,
+        noise_sentences(manifest),
     )

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 #: After so many rounds a seat makes a new key, unless it is told otherwise.
 RENEWAL_ROUNDS: Final = 50
 # A reorganisation may make the last round current again, and no older one.
-_KEPT_ROUNDS: Final = 2
+_CHANGED_ROUNDS: Final = 2
 
 
 class SeatKeys:
@@ -76,7 +76,7 @@ class SeatKeys:
         if self._erased_in == number:
             return
         needed = {registered}
-        for recent in range(max(1, number + 1 - _KEPT_ROUNDS), number + 1):
+        for recent in range(max(1, number + 1 - _CHANGED_ROUNDS), number + 1):
             try:
                 rows = index.seat_table(recent)
             except MissingEvents:

@@ -80,6 +80,7 @@ def for_private(terms: Terms, private: PrivateTerms) -> Terms:
 def private_params(manifest: Manifest, params: Params, terms: PrivateTerms) -> PrivateParams:
     """The parameters that only a private federation has. Raises NotPrivate."""
     require_private_manifest(manifest)
+    _require_honest(manifest, params.min_updates)
     if params.max_updates > PRIVATE_UPDATES_LIMIT:
         raise NotPrivate(
             f"A private round has room for {PRIVATE_UPDATES_LIMIT} updates, not for "
@@ -102,6 +103,16 @@ def private_params(manifest: Manifest, params: Params, terms: PrivateTerms) -> P
         secrecy=terms.secrecy,
         relock=terms.relock,
     )
+
+
+def _require_honest(manifest: Manifest, min_updates: int) -> None:
+    noise = manifest.noise
+    if noise is not None and noise.honest > min_updates:
+        raise NotPrivate(
+            f"The manifest's noise counts on {noise.honest} honest parties in every sum, and "
+            f"{min_updates} updates are enough for one by --min-updates.",
+            "Require more updates, or make a manifest with a smaller --noise-honest.",
+        )
 
 
 def require_sum(kind: RuleKind) -> None:

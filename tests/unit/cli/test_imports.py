@@ -13,7 +13,7 @@ from support.imports import imports_of, modules_of, reached_from
 EVM = ("eth", "eth_tester")
 DEVELOPMENT_CHAIN = "fl_orchestrator.chain.nodes.development"
 # What runs a chain in this process, or replays one.
-WITH_A_CHAIN = {"trial.demo", "trial.attack", "audit.verify"}
+WITH_A_CHAIN = {"trial.demo", "trial.attack", "trial.look", "audit.verify"}
 
 CREATE = """
 import sys
@@ -31,7 +31,7 @@ from fl_orchestrator.cli.trial import up
 from fl_orchestrator.service.local.federation import LocalFederation, Plan
 from fl_orchestrator.simulation.options import Options
 up._model(Options("breast-cancer", 3, 1))
-up._terms(3)
+up._terms(3, 4, False)
 from fl_orchestrator.chain.nodes.connect import connect
 """
 

@@ -40,7 +40,7 @@ from fl_orchestrator.model.private_digests import (
 from fl_orchestrator.privacy.keys import public_key, secret_of
 from fl_orchestrator.relay.box import StoredMailbox
 from fl_orchestrator.relay.client import HttpRelay
-from fl_orchestrator.relay.private_messages import MAX_RESULT_BYTES, MAX_SEEDS, PRIVATE_FORMS
+from fl_orchestrator.relay.private_messages import ALL_FORMS, MAX_RESULT_BYTES, MAX_SEEDS
 from fl_orchestrator.relay.service import RelayServer, relay_app
 from fl_orchestrator.relay.serving import serving
 from fl_orchestrator.roles.masked.relay import PrivateMailbox, SignedPrivateResult
@@ -62,7 +62,7 @@ MESSAGES = [
 
 def form_of(message: Any, **changes: Any) -> dict[str, Any]:
     """A message as it is posted in round 1."""
-    return {**PRIVATE_FORMS[type(message)].of(1, message).model_dump(), **changes}
+    return {**ALL_FORMS[type(message)].of(1, message).model_dump(), **changes}
 
 
 def refused(response: Any, status: int, words: str) -> None:
@@ -72,7 +72,7 @@ def refused(response: Any, status: int, words: str) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_every_message_is_the_same_after_its_way(tmp_path: Path, message: Any) -> None:
-    assert PRIVATE_FORMS[type(message)](**form_of(message)).value() == message
+    assert ALL_FORMS[type(message)](**form_of(message)).value() == message
     box = StoredMailbox(tmp_path / "box.sqlite")
     for _ in range(2):
         box.post(1, message)
@@ -83,11 +83,11 @@ def test_every_message_is_the_same_after_its_way(tmp_path: Path, message: Any) -
 
 
 def test_the_largest_result_fits_and_no_larger_one() -> None:
-    largest = PRIVATE_FORMS[SignedPrivateResult].of(1, MESSAGES[-1])
+    largest = ALL_FORMS[SignedPrivateResult].of(1, MESSAGES[-1])
     assert len(largest.model_dump_json()) <= MAX_RESULT_BYTES
     for seeds in ("0x", "0x" + "07" * 31, "0x" + "07" * 32 * (MAX_SEEDS + 1), "0x" + "AB" * 32):
         with pytest.raises(ValidationError):
-            PRIVATE_FORMS[SignedPrivateResult](**form_of(MESSAGES[-1], seeds=seeds))
+            ALL_FORMS[SignedPrivateResult](**form_of(MESSAGES[-1], seeds=seeds))
 
 
 # Whole rounds, over HTTP
