@@ -13,11 +13,14 @@ from typing import Final
 from fl_orchestrator.chain.contract.federation import Attestation
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import included_indices
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.model.digests import ZERO_HASH, updates_hash
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
+
+_Name = tuple[int, str, bytes, Cid]
 
 # So many fetches may be on their way at a time: those of a round, and as many that were abandoned.
 _MAX_THREADS: Final = 2 * MAX_UPDATES
@@ -72,7 +75,7 @@ class UpdateFetches:
     def __init__(self, get: Callable[[RevealedUpdate, Callable[[], bool]], VectorFile]) -> None:
         """``get(update, stop)`` fetches and checks one update, until ``stop()``."""
         self._get = get
-        self._fetches: dict[tuple[int, bytes], _Fetch] = {}
+        self._fetches: dict[_Name, _Fetch] = {}
         # Those of earlier rounds that have not ended yet.
         self._abandoned: list[_Fetch] = []
 
@@ -152,8 +155,9 @@ class _Fetch:
         return self._file
 
 
-def _name(reveal: RevealedUpdate) -> tuple[int, bytes]:
-    return reveal.round, reveal.root
+def _name(reveal: RevealedUpdate) -> _Name:
+    """What one fetch is for. A copy of a masked update has the root of the other, and its CID."""
+    return reveal.round, reveal.party, reveal.root, reveal.cid
 
 
 # Sets of updates that were proposed. Any aggregator may sign result after result, each over other

@@ -10,6 +10,7 @@ import structlog
 
 from fl_orchestrator.chain.event_types import MaskedReveal, RevealedUpdate
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.privacy.seal import Seal, SealError, right_shares
 from fl_orchestrator.roles.masked.files import MaskedFile, MaskedFiles
@@ -106,10 +107,7 @@ class Holdings:
             elif isinstance(file, StillFetching):
                 holding.fetching = True
             else:
-                details = {"party": reveal.party, "round": reveal.round, "reason": str(file)}
-                _log.warning("not held", **details)
-                if isinstance(file, _MALFORMED):
-                    holding.malformed.add(reveal.index)
+                self._note(holding, reveal, file)
 
     def abandon_before(self, round_number: int) -> None:
         self._fetches.abandon_before(round_number)
@@ -121,7 +119,12 @@ class Holdings:
         return self._files.fetch(self._store, seen, reveal, stop)
 
     def _take(self, holding: Holding, reveal: MaskedReveal, file: VectorFile) -> None:
-        masked = self._files.with_seal(holding.seen, reveal, file)
+        try:
+            masked = self._files.with_seal(holding.seen, reveal, file)
+        except SealError as error:
+            # A copy of another's update, which was in the cache by its root.
+            self._note(holding, reveal, error)
+            return
         holding.files[reveal.index] = masked
         if holding.secret is None:
             return
@@ -131,3 +134,9 @@ class Holdings:
         holding.shares[reveal.commit] = shares
         if len(shares) < len(holding.seen.context.held_by(holding.position)):
             _log.error("alert: a party dealt wrong shares", party=reveal.party, round=reveal.round)
+
+    def _note(self, holding: Holding, reveal: MaskedReveal, error: FloError) -> None:
+        """Note why an update is not held, and whether asking for it again is of any use."""
+        _log.warning("not held", party=reveal.party, round=reveal.round, reason=str(error))
+        if isinstance(error, _MALFORMED):
+            holding.malformed.add(reveal.index)
