@@ -13,6 +13,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say, short
 from fl_orchestrator.cli.groups import Noun
+from fl_orchestrator.cli.options.trainers import loading
 from fl_orchestrator.cli.site import (
     Endpoint,
     GatewaysOption,
@@ -22,7 +23,6 @@ from fl_orchestrator.cli.site import (
     open_content,
     with_options,
 )
-from fl_orchestrator.cli.trainers import loading
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:

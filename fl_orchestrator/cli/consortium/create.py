@@ -20,7 +20,7 @@ from fl_orchestrator.cli.consortium.private_terms import (
     StepLimitOption,
     private_terms,
 )
-from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
+from fl_orchestrator.cli.options.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,

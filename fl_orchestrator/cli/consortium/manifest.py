@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from fl_orchestrator.cli import noise
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
 from fl_orchestrator.cli.groups import Noun
+from fl_orchestrator.cli.options import noise
+from fl_orchestrator.cli.options.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
+from fl_orchestrator.cli.options.trainers import TrainerOption, loading
 from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, show_training, warn_of
-from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
-from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 

@@ -20,6 +20,7 @@ from fl_orchestrator.cli.console import (
     say,
 )
 from fl_orchestrator.cli.following import phase_ends_in
+from fl_orchestrator.cli.options.trainers import TrainerOption, loading
 from fl_orchestrator.cli.roles.protection import (
     BudgetOption,
     Choice,
@@ -32,7 +33,6 @@ from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite
 from fl_orchestrator.cli.roles.submission import NotTakingPart
 from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust, warn_of_trust
 from fl_orchestrator.cli.site import Account, expanded, with_options
-from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:

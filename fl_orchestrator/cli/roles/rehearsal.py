@@ -21,6 +21,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.options.trainers import TrainerOption, loading
 from fl_orchestrator.cli.roles.protection import (
     BudgetOption,
     Choice,
@@ -32,7 +33,6 @@ from fl_orchestrator.cli.roles.protection import (
 from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust
 from fl_orchestrator.cli.roles.what_leaves import Leaves, leaves_of
 from fl_orchestrator.cli.site import Site, deployed_at, with_options
-from fl_orchestrator.cli.trainers import TrainerOption, loading
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 

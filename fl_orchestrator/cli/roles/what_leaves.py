@@ -124,7 +124,7 @@ def leaves_of(
     """What leaves the site in this federation; None if it is not private."""
     from fl_orchestrator.chain.contract.private import PrivateFederation
     from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
-    from fl_orchestrator.cli.noise import noise_sentences
+    from fl_orchestrator.cli.options.noise import noise_sentences
     from fl_orchestrator.roles.party.readers import Readers
 
     warn_of_trust(chain, trusted)

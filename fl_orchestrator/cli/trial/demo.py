@@ -22,7 +22,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
-from fl_orchestrator.cli.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
+from fl_orchestrator.cli.options.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
 from fl_orchestrator.cli.trial.attack import COMBINES, perform, refuse_other_options
 from fl_orchestrator.cli.trial.look import COMBINES as LOOK_COMBINES
 from fl_orchestrator.cli.trial.look import show_look

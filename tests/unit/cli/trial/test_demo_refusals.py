@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from support.flo import flo
 
+from fl_orchestrator.model.rules import RuleKind
+
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--dataset", "nonsense"], ["no task 'nonsense'", "breast-cancer"]),
-        (["--rule", "mode"], ["no rule 'mode'", "weighted-mean, median, trimmed-mean"]),
+        (["--rule", "mode"], ["no rule 'mode'", ", ".join(rule.label for rule in RuleKind)]),
         (["--trim", "0.1"], ["The rule weighted-mean takes no --trim", "--rule trimmed-mean"]),
         (["--rule", "trimmed-mean", "--trim", "0.5"], ["--trim is 0.5", "0 to 0.4999"]),
         (["--parties", "0"], ["--parties is 0; it must be 1 to"]),

@@ -9,7 +9,7 @@ import pytest
 from support.federation import consortium
 from support.private_federation import packed_manifest
 
-from fl_orchestrator.cli.noise import noise_sentences, noise_terms
+from fl_orchestrator.cli.options.noise import noise_sentences, noise_terms
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.manifest import NoiseSpec
 from fl_orchestrator.privacy.accounting import epsilon_of_sums

@@ -9,7 +9,7 @@ import pytest
 import typer
 from support.flo import finish, flo, start_flo
 
-from fl_orchestrator.cli import trainers
+from fl_orchestrator.cli.options import trainers
 
 TRAINER = """
 from pathlib import Path

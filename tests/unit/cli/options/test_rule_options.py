@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.commands import command_at, commands
 
-from fl_orchestrator.cli.rule import chosen_rule
+from fl_orchestrator.cli.options.rule import chosen_rule
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.manifest import RuleSpec
 from fl_orchestrator.model.rules import TRIM, Parameter, RuleKind, UnknownRule
