@@ -30,7 +30,7 @@ from fl_orchestrator.roles.base import ANY_TIME, NEVER, Step, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.masked.files import MaskedFiles
 from fl_orchestrator.roles.masked.relay import PrivateRelay, SignedPrivateResult
-from fl_orchestrator.roles.masked.rounds import MaskedRounds, Members
+from fl_orchestrator.roles.masked.rounds import MaskedRound, MaskedRounds, Members
 from fl_orchestrator.roles.masked.witnesses import EndpointsDisagree, Seen, Witnesses
 from fl_orchestrator.roles.masked.words import SignedWord, Words
 from fl_orchestrator.roles.numbers import SaturationAlert
@@ -53,16 +53,24 @@ _ARRIVED: Final = frozenset(
 
 @dataclass(slots=True)
 class _Work:
-    """What this process has done in a round; a restart does it again."""
+    """What this process has done in a round; a restart does it again.
 
-    ctx: bytes
+    ``settled`` is a lock, as places, and the block in which it was first seen.
+    """
+
     holding: Holding
     members: Members | None
-    settled: int = 0
+    settled: tuple[int, int] = (0, 0)
     open: OpenLock | None = None
     result: PrivateResult | None = None
     opened: Opened | None = None
     posted: frozenset[object] = frozenset()
+
+    def goes_on(self, current: MaskedRound) -> bool:
+        """Whether it is this round that goes on: after a reorg, a place may be another party's."""
+        before = self.holding.seen
+        same = before.context.ctx == current.context.ctx
+        return same and current.reveals[: len(before.reveals)] == before.reveals
 
 
 class PrivateAggregator:
@@ -142,7 +150,7 @@ class PrivateAggregator:
 
     def _work_on(self, seen: PrivateObservation) -> _Work | None:
         current = self._rounds.current(seen)
-        if self._work is not None and self._work.ctx == current.context.ctx:
+        if self._work is not None and self._work.goes_on(current):
             self._work.holding.seen = current
             return self._work
         position = current.position_of(self.address)
@@ -160,7 +168,7 @@ class PrivateAggregator:
             members = self._vault.list_of(current.base_root) or self._rounds.list_on(
                 current.base_root, current.number
             )
-        self._work = _Work(current.context.ctx, Holding(current, position, secret), members)
+        self._work = _Work(Holding(current, position, secret), members)
         return self._work
 
     def _first_disputable(self, seen: PrivateObservation) -> int:
@@ -236,10 +244,12 @@ class PrivateAggregator:
         return True
 
     def _is_settled(self, seen: PrivateObservation, work: _Work) -> bool:
-        """Whether the Claim phase has closed, as its confirmations say."""
-        if not work.settled or seen.block_number < work.settled:
-            work.settled = seen.block_number
-        return seen.block_number >= work.settled + self._confirmations
+        """Whether the Claim phase has closed with this lock, as its confirmations say."""
+        locked, block = work.settled
+        if locked != seen.claims.locked or seen.block_number < block:
+            block = seen.block_number
+            work.settled = (seen.claims.locked, block)
+        return seen.block_number >= block + self._confirmations
 
     def _tell(
         self, seen: PrivateObservation, work: _Work, message: Confirmed | Release
