@@ -44,10 +44,10 @@ FAIL: Final = {
 #: What passes then, since it is made from the table: the manifest, the parameters of the contract
 #: and their check, the choices of the command line and their help.
 PASS: Final = {
-    "tests/unit/cli/test_rule_options.py::test_where_a_rule_is_chosen_its_parameters_are_too[demo]",
-    "tests/unit/cli/test_rule_options.py::"
+    "tests/unit/cli/options/test_rule_options.py::test_where_a_rule_is_chosen_its_parameters_are_too[demo]",
+    "tests/unit/cli/options/test_rule_options.py::"
     "test_a_rule_has_its_defaults_where_nothing_else_is_given[added-rule]",
-    "tests/unit/cli/test_rule_options.py::"
+    "tests/unit/cli/options/test_rule_options.py::"
     "test_a_parameter_is_refused_with_a_rule_that_does_not_take_it[trim-added-rule]",
     "tests/unit/roles/test_manifest_of_a_contract.py::"
     "test_every_rule_is_deployed_as_the_manifest_has_it[added-rule]",
