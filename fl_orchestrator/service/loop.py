@@ -28,6 +28,7 @@ from fl_orchestrator.errors import ChainError, ContentError, FloError, Verificat
 from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.hooks import HookFailed
 from fl_orchestrator.roles.party.journal import DamagedJournal
+from fl_orchestrator.roles.party.submission import MustSitOut
 from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import Pace, ProcessSchedule
 from fl_orchestrator.service.stop import Stop
@@ -38,7 +39,7 @@ _log = structlog.get_logger(__name__)
 # `requests` are OSErrors.
 _PASSING: Final = (
     *(ChainError, ContentError, VerificationError, UnusableBudget, HookFailed),
-    *(OSError, Web3Exception),
+    *(MustSitOut, OSError, Web3Exception),
 )
 # Errors that a retry cannot fix: somebody has to change something on this site.
 _LASTING: Final = (WrongChain, NoFederation, DamagedJournal)
@@ -179,7 +180,7 @@ class Service:
             no_room = True
         details = {"role": type(member.schedule.worker).__name__, "error": type(error).__name__}
         if reason != member.refusal:
-            serious = no_room or isinstance(error, _NO_COIN)
+            serious = no_room or isinstance(error, (*_NO_COIN, MustSitOut))
             log = _log.error if serious else _log.warning
             log("failed", reason=reason, retry_in=round(delay, 1), **details)
         member.refusal = reason

@@ -22,6 +22,7 @@ from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.content.store import StoreFull, StoreUnavailable
 from fl_orchestrator.roles.base import ANY_TIME, NEW_EVENTS, Step, Wait, at, in_phase
 from fl_orchestrator.roles.party.journal import DamagedJournal
+from fl_orchestrator.roles.party.submission import MustSitOut
 from fl_orchestrator.service.loop import NoBlock, Service
 from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import LOOK_EVERY
@@ -230,6 +231,15 @@ def test_a_full_disk_is_an_error_that_says_where_and_is_waited_for(
     (told,) = [entry for entry in logs if entry["event"] == "failed"]
     assert (told["log_level"], where in told["reason"]) == ("error", True)
     assert len(role.asked_at) > 1
+
+
+def test_a_party_that_must_sit_out_what_it_prepared_says_so_and_is_asked_again() -> None:
+    world = World(100)
+    role = Scripted(world, [MustSitOut("Others could read its update.")] * 3 + ["commit"])
+    with capture_logs() as logs:
+        assert service(world, role).run() == {"commit": 1}
+    (told,) = [entry for entry in logs if entry["event"] == "failed"]
+    assert (told["log_level"], told["reason"]) == ("error", "Others could read its update.")
 
 
 @pytest.mark.parametrize(
