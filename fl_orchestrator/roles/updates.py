@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from fl_orchestrator.chain.contract.federation import Attestation
 from fl_orchestrator.chain.event_types import RevealedUpdate
@@ -20,6 +20,7 @@ from fl_orchestrator.model.digests import ZERO_HASH, updates_hash
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache, VectorFile
 
+T = TypeVar("T")
 _Name = tuple[int, str, bytes, Cid]
 
 # So many fetches may be on their way at a time: those of a round, and as many that were abandoned.
@@ -75,9 +76,9 @@ class UpdateFetches:
     def __init__(self, get: Callable[[RevealedUpdate, Callable[[], bool]], VectorFile]) -> None:
         """``get(update, stop)`` fetches and checks one update, until ``stop()``."""
         self._get = get
-        self._fetches: dict[_Name, _Fetch] = {}
+        self._fetches: dict[_Name, Fetch[VectorFile]] = {}
         # Those of earlier rounds that have not ended yet.
-        self._abandoned: list[_Fetch] = []
+        self._abandoned: list[Fetch[VectorFile]] = []
 
     def fetch(
         self, reveals: Sequence[RevealedUpdate], seconds: float | None = None
@@ -120,39 +121,39 @@ class UpdateFetches:
         self._abandoned = [fetch for fetch in self._abandoned if not fetch.done.is_set()]
         running = sum(not fetch.done.is_set() for fetch in self._fetches.values())
         if running + len(self._abandoned) < _MAX_THREADS:
-            self._fetches[_name(reveal)] = _Fetch(
+            self._fetches[_name(reveal)] = Fetch(
                 lambda fetch: self._get(reveal, fetch.abandoned.is_set)
             )
 
 
-class _Fetch:
-    """One fetch in its thread."""
+class Fetch(Generic[T]):
+    """One fetch in its thread. ``done`` is set when it has ended, ``abandoned`` by its owner."""
 
-    def __init__(self, work: Callable[[_Fetch], VectorFile]) -> None:
+    def __init__(self, work: Callable[[Fetch[T]], T]) -> None:
         self.done = threading.Event()
         self.abandoned = threading.Event()
-        self._file: VectorFile | None = None
+        self._found: T | None = None
         self._error: BaseException | None = None
         # A daemon: a process that is to end does not wait for a slow server.
         threading.Thread(target=self._run, args=(work,), name="fetch", daemon=True).start()
 
-    def _run(self, work: Callable[[_Fetch], VectorFile]) -> None:
+    def _run(self, work: Callable[[Fetch[T]], T]) -> None:
         try:
-            self._file = work(self)
+            self._found = work(self)
         except BaseException as error:  # raised where the outcome is asked for
             self._error = error
         finally:
             self.done.set()
 
-    def outcome(self) -> VectorFile | FloError:
+    def outcome(self) -> T | FloError:
         """What was fetched, or why it cannot be had. Raises what is the fault of this machine."""
         if isinstance(self._error, ContentError | RootMismatch):
             return self._error
         if self._error is not None:
             raise self._error
-        if self._file is None:
+        if self._found is None:
             raise RuntimeError("the fetch has not ended")
-        return self._file
+        return self._found
 
 
 def _name(reveal: RevealedUpdate) -> _Name:

@@ -10,7 +10,6 @@ import structlog
 
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.errors import ContentError
 from fl_orchestrator.model.private_digests import Confirmed, Release
 from fl_orchestrator.privacy.release import (
     ReleasedPieces,
@@ -20,9 +19,10 @@ from fl_orchestrator.privacy.release import (
     max_release_bytes,
 )
 from fl_orchestrator.roles.aggregator.holding import Holding
+from fl_orchestrator.roles.aggregator.release_files import ReleaseFiles
 from fl_orchestrator.roles.aggregator.vault import Lock, LockRefused, Vault
 from fl_orchestrator.roles.masked.files import MaskedFiles
-from fl_orchestrator.roles.masked.rounds import Members
+from fl_orchestrator.roles.masked.rounds import MaskedRound, Members
 from fl_orchestrator.roles.masked.words import Words
 
 _log = structlog.get_logger(__name__)
@@ -69,6 +69,7 @@ class Opener:
         self._vault = vault
         self._words = words
         self._store = store
+        self._files = ReleaseFiles(store)
         self._relock = relock
         self._note = note
 
@@ -120,13 +121,13 @@ class Opener:
             self._publish(holding, open_, labels_for_lock(holding.seen.context.size, indices))
         return [Release(open_.lock.round, open_.lock.word, cid) for cid in open_.files]
 
-    def gather(self, holding: Holding, open_: OpenLock) -> Opened | None:
-        """Read what the others released; the seeds once all are open. Expels who misdealt."""
+    def gather(self, holding: Holding, open_: OpenLock, now: int = 0) -> Opened | None:
+        """Read what the others released; the seeds once all are open. Expels who misdealt.
+
+        ``now`` is the chain's time: what cannot be had is asked for again later.
+        """
         seen = holding.seen
-        for position, files in self._words.releases(seen, open_.lock.word).items():
-            limit = max_release_bytes(seen.context, seen.indices(open_.locked), position)
-            for cid in files:
-                self._read(open_, cid, limit)
+        self._read(seen, open_, now)
         for proof in open_.pieces.misdealt():
             if proof.k not in open_.expelled:
                 open_.expelled.add(proof.k)
@@ -157,14 +158,14 @@ class Opener:
         open_.files[cid] = data
         open_.read.add(cid)
 
-    def _read(self, open_: OpenLock, cid: Cid, limit: int) -> None:
-        if cid in open_.read:
-            return
-        try:
-            with self._store.get(cid, limit) as source:
-                data = source.read()
-        except ContentError as error:
-            _log.warning("a release cannot be had", cid=str(cid), reason=error.message)
-            return
-        open_.read.add(cid)
-        open_.pieces.add(data)
+    def _read(self, seen: MaskedRound, open_: OpenLock, now: int) -> None:
+        """Read the files of the others that have arrived."""
+        indices, limits = seen.indices(open_.locked), dict[Cid, int]()
+        for position, files in self._words.releases(seen, open_.lock.word).items():
+            limit = max_release_bytes(seen.context, indices, position)
+            for cid in files:
+                if cid not in open_.read:
+                    limits[cid] = max(limit, limits.get(cid, 0))
+        for cid, data in self._files.fetch(limits, now).items():
+            open_.read.add(cid)
+            open_.pieces.add(data)

@@ -222,7 +222,7 @@ class PrivateAggregator:
         for word in words:
             if step := self._tell(seen, work, word):
                 return step
-        opened = self._opening.gather(work.holding, work.open)
+        opened = self._opening.gather(work.holding, work.open, seen.timestamp)
         if opened is None or opened.included.bit_count() < self._federation.params().min_updates:
             return Step(wait=wait)
         if work.opened != opened:
