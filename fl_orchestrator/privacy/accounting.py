@@ -20,6 +20,7 @@ MOST_TRAININGS: Final = 1 << 16
 #: Privacy losses are rounded up to multiples of this. Coarser ones give larger bounds, faster.
 GRID: Final = 1e-4
 _COARSE: Final = 1e-3
+_LEAST_NOISE: Final = 0.25
 # The theorem is for whole orders above one.
 _ORDERS: Final = [*range(2, 64), *range(64, 256, 8), *range(256, 4097, 128)]
 
@@ -77,14 +78,18 @@ def trainings_left(
 
 
 def noise_for(rate: float, steps: int, epsilon: float, delta: float) -> float:
-    """The least noise multiplier, to 1 percent, whose `steps` steps stay within `epsilon`."""
+    """The least noise multiplier, to 1 percent or so, whose `steps` steps stay within `epsilon`."""
 
     def fits(noise: float) -> bool:
-        return epsilon_of({Mechanism(noise, rate, steps): 1}, delta) <= epsilon
+        return epsilon_of({Mechanism(noise, rate, steps): 1}, delta, _COARSE) <= epsilon
 
-    low, high = 0.25, 0.5
+    # From above: with little noise the accountant takes long.
+    high = 1.0
     while not fits(high):
-        low, high = high, 2 * high
+        high *= 2
+    low = high / 2
+    while low > _LEAST_NOISE and fits(low):
+        low, high = low / 2, low
     while high / low > 1.01:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if fits(middle) else (middle, high)

@@ -15,8 +15,8 @@ class Monitor(Protocol):
     def trained(self, clipped: float, coarse: Sequence[str]) -> None:
         """A training succeeded: the share of clipped values, and the tensors that it lost."""
 
-    def sat_out(self, rounds: int) -> None:
-        """Training failed in so many rounds in a row."""
+    def sat_out(self, rounds: int, reason: str = "") -> None:
+        """The party has sat out so many rounds in a row, the last one for this reason."""
 
     def accepted(self, included: int, revealed: int) -> None:
         """How many of the last accepted round's revealed updates its model includes."""
@@ -31,7 +31,7 @@ class NoMonitor:
     def trained(self, clipped: float, coarse: Sequence[str]) -> None:
         pass
 
-    def sat_out(self, rounds: int) -> None:
+    def sat_out(self, rounds: int, reason: str = "") -> None:
         pass
 
     def accepted(self, included: int, revealed: int) -> None:

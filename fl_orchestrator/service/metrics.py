@@ -40,7 +40,7 @@ class Metrics:
         self._unhealthy_seconds = unhealthy_seconds
         self._stepped_at = time.time()
         self._block_time = 0
-        self._sat_out = 0
+        self._sat_out, self._reason = 0, ""
         self._waits_for: str | None = None
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
@@ -72,7 +72,7 @@ class Metrics:
                 ("saturated_tensors", "Tensors of the global state with values that stopped."),
                 ("coarse_tensors", "Tensors of the last update whose changes all became zero."),
                 ("clipped_ratio", "The share of the last update's values that were clipped."),
-                ("rounds_sat_out", "Rounds in a row in which training failed."),
+                ("rounds_sat_out", "Rounds in a row that the party sat out."),
                 ("round_revealed", "Updates revealed in the last accepted round."),
                 ("round_included", "Those of them that its model includes."),
             )
@@ -122,8 +122,8 @@ class Metrics:
         self._numbers["clipped_ratio"].set(clipped)
         self._numbers["coarse_tensors"].set(len(coarse))
 
-    def sat_out(self, rounds: int) -> None:
-        self._sat_out = rounds
+    def sat_out(self, rounds: int, reason: str = "") -> None:
+        self._sat_out, self._reason = rounds, reason
         self._numbers["rounds_sat_out"].set(rounds)
 
     def accepted(self, included: int, revealed: int) -> None:
@@ -142,7 +142,7 @@ class Metrics:
         if time.time() - self._stepped_at >= self._unhealthy_seconds:
             return "no step"
         if self._sat_out >= UNHEALTHY_ROUNDS:
-            return f"training failed in {self._sat_out} rounds in a row"
+            return f"sat out {self._sat_out} rounds in a row: {self._reason}"
         return None
 
     @property

@@ -21,7 +21,7 @@ class Told:
     def trained(self, clipped: float, coarse: Sequence[str]) -> None:
         self.trainings.append((clipped, tuple(coarse)))
 
-    def sat_out(self, rounds: int) -> None:
+    def sat_out(self, rounds: int, reason: str = "") -> None:
         self.failures.append(rounds)
 
     def accepted(self, included: int, revealed: int) -> None:

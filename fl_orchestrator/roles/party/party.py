@@ -199,7 +199,7 @@ class Party:
         except (TrainingError, MustSitOut) as error:
             self._failed_in = seen.current.round
             self._sat_out += 1
-            self._monitor.sat_out(self._sat_out)
+            self._monitor.sat_out(self._sat_out, error.for_log)
             reason = keep_error(self._home, error)
             _log.error(
                 "sits out",

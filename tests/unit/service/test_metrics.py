@@ -71,11 +71,14 @@ def test_a_process_without_a_successful_step_becomes_unhealthy() -> None:
 def test_a_party_that_cannot_train_for_three_rounds_is_unhealthy() -> None:
     metrics = Metrics("party")
     with metrics.served("0") as url:
-        metrics.sat_out(2)
+        metrics.sat_out(2, "The budget is spent.")
         assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
-        metrics.sat_out(3)
+        metrics.sat_out(3, "The budget is spent.")
         answer = requests.get(f"{url}/healthz", timeout=10)
-        assert (answer.status_code, answer.text) == (503, "training failed in 3 rounds in a row\n")
+        assert (answer.status_code, answer.text) == (
+            503,
+            "sat out 3 rounds in a row: The budget is spent.\n",
+        )
         assert samples(url)["flo_rounds_sat_out"] == 3
         metrics.sat_out(0)
         assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
