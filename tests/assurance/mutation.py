@@ -114,9 +114,13 @@ def _limit() -> None:
 
 def suite_for(file: Path) -> Suite:
     """The suite that tests the mutants of a file."""
-    own = CHECKOUT / TESTS / "libraries" / f"{file.stem}.t.sol"
-    if file.parent == LIBRARIES and own.exists():
-        return _suite(file.stem, [own])
+    own = [
+        test
+        for kind in ("", "Private")
+        if (test := CHECKOUT / TESTS / "libraries" / f"{file.stem}{kind}.t.sol").exists()
+    ]
+    if file.parent == LIBRARIES and own:
+        return _suite(file.stem, own)
     private = bool(PRIVATE.search(file.name))
     tests = [
         test

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Cid, Result} from "../../../contracts/interfaces/IFederation.sol";
+import {PrivateResult} from "../../../contracts/interfaces/IPrivateFederation.sol";
+import {TypedData} from "../../../contracts/libraries/TypedData.sol";
 import {
     CommitSignedRow,
     ConfirmedSignedRow,
@@ -9,10 +12,10 @@ import {
     ReleaseSignedRow,
     ResultSignedRow,
     RevealSignedRow
-} from "./support/GoldenSigned.sol";
+} from "../support/GoldenSigned.sol";
 
 /// @notice EIP-712 in Solidity gives the golden digests of what is signed in private federations.
-contract PrivacySignedTest is GoldenSigned {
+contract TypedDataPrivateTest is GoldenSigned {
     function test_the_golden_digests_of_commits() public view {
         CommitSignedRow[] memory rows = _commitRows();
         bytes32 kind = keccak256("Commit(uint64 round,address party,uint8 weight,bytes32 maskKey)");
@@ -20,6 +23,9 @@ contract PrivacySignedTest is GoldenSigned {
             CommitSignedRow memory row = rows[i];
             bytes32 structHash = keccak256(abi.encode(kind, row.round, row.party, row.weight, row.maskKey));
             assertEq(structHash, row.structHash);
+            assertEq(
+                TypedData.hashMaskedCommit(row.round, row.party, row.weight, row.maskKey), row.structHash
+            );
             _check(structHash, row.chainId, row.federation, row.domainSeparator, row.digest);
         }
     }
@@ -37,6 +43,8 @@ contract PrivacySignedTest is GoldenSigned {
                 )
             );
             assertEq(structHash, row.structHash);
+            Cid memory cid = Cid(row.cidDigest, row.cidCodec);
+            assertEq(this.hashReveal(row.round, row.party, row.commitsHash, row.root, cid), row.structHash);
             _check(structHash, row.chainId, row.federation, row.domainSeparator, row.digest);
         }
     }
@@ -49,6 +57,8 @@ contract PrivacySignedTest is GoldenSigned {
             bytes32 structHash =
                 keccak256(abi.encode(kind, row.round, row.commitsHash, row.updatesHash, row.held));
             assertEq(structHash, row.structHash);
+            uint128 held = uint128(uint256(row.held));
+            assertEq(TypedData.hashHeld(row.round, row.commitsHash, row.updatesHash, held), row.structHash);
             _check(structHash, row.chainId, row.federation, row.domainSeparator, row.digest);
         }
     }
@@ -96,8 +106,39 @@ contract PrivacySignedTest is GoldenSigned {
                 )
             );
             assertEq(structHash, row.structHash);
+            assertEq(this.hashPrivateResult(_resultOf(row)), row.structHash);
             _check(structHash, row.chainId, row.federation, row.domainSeparator, row.digest);
         }
+    }
+
+    function test_the_digest_is_that_of_the_contract_which_calls() public view {
+        ResultSignedRow memory row = _resultRows()[0];
+        bytes32 digest = keccak256(bytes.concat(hex"1901", TypedData.domainSeparator(), row.structHash));
+        assertEq(TypedData.digestOf(row.structHash), digest);
+    }
+
+    function hashReveal(uint256 round, address party, bytes32 commitsHash, bytes32 root, Cid calldata cid)
+        external
+        pure
+        returns (bytes32)
+    {
+        return TypedData.hashReveal(round, party, commitsHash, root, cid);
+    }
+
+    function hashPrivateResult(PrivateResult calldata signed) external pure returns (bytes32) {
+        return TypedData.hashPrivateResult(signed);
+    }
+
+    function _resultOf(ResultSignedRow memory row) private pure returns (PrivateResult memory) {
+        Result memory result = Result(
+            row.round,
+            row.updatesHash,
+            row.baseRoot,
+            uint128(uint256(row.included)),
+            row.globalRoot,
+            Cid(row.cidDigest, row.cidCodec)
+        );
+        return PrivateResult(result, row.seedsHash);
     }
 
     function _cid(bytes32 digest, uint8 codec) private pure returns (bytes32) {
