@@ -35,9 +35,9 @@ from fl_orchestrator.service.stop import Stop
 
 _log = structlog.get_logger(__name__)
 
-# Errors to retry: they end when a node, a store or a peer is available again. The errors of
-# `requests` are OSErrors.
-_PASSING: Final = (
+#: Errors to retry: they end when a node, a store or a peer is available again. The errors of
+#: `requests` are OSErrors.
+PASSING: Final = (
     *(ChainError, ContentError, VerificationError, UnusableBudget, HookFailed),
     *(MustSitOut, OSError, Web3Exception),
 )
@@ -121,7 +121,7 @@ class Service:
         began, member.rests = self._now(), False
         try:
             seen = self._act(member)
-        except _PASSING as error:
+        except PASSING as error:
             # A node that served this chain before may do so again.
             returns = isinstance(error, WrongChain) and self._block >= 0
             if isinstance(error, _LASTING) and not returns:

@@ -6,6 +6,7 @@ Most are events of a federation that can be decoded, with false content. Some ca
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -24,15 +25,24 @@ Log = dict[str, Any]
 #: Returns false logs, made from those of the chain.
 Invention = Callable[[list[Log]], list[Log]]
 
-_EVENTS: Final[dict[str, Any]] = {
-    item["name"]: item for item in load_artifact("Federation").abi if item["type"] == "event"
+# The events that the product reads, by the contract; those of disputes are more frequent.
+_READ: Final[dict[str, Sequence[str]]] = {
+    "Federation": (
+        *("Demanded", "Answered", "Demanded", "Answered", "ResultProposed"),
+        *("UpdateRevealed", "ResultProposed", "RoundAccepted", "Attested", "Demanded", "Answered"),
+        *("FraudProven", "RoundRevoked", "Slashed", "RoundOpened", "Committed", "DuplicateUpdate"),
+    ),
+    "PrivateFederation": (
+        *("Committed", "UpdateRevealed", "Locked", "SeedBlockNamed", "KeySet", "Registered"),
+        *("Committed", "Locked", "SeedsOpened", "RoundOpened", "UnbondRequested", "Withdrawn"),
+        *("UpdateRevealed", "Slashed", "Announced", "RoundAccepted", "Attested", "Claimed"),
+    ),
 }
-# The events that the product reads; those of disputes are more frequent.
-_READ: Final = (
-    *("Demanded", "Answered", "Demanded", "Answered", "ResultProposed"),
-    *("UpdateRevealed", "ResultProposed", "RoundAccepted", "Attested", "Demanded", "Answered"),
-    *("FraudProven", "RoundRevoked", "Slashed", "RoundOpened", "Committed", "DuplicateUpdate"),
-)
+
+
+@functools.cache
+def _events(artifact: str) -> dict[str, Any]:
+    return {item["name"]: item for item in load_artifact(artifact).abi if item["type"] == "event"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Known:
     accounts: tuple[str, ...]
     contents: tuple[bytes, ...]
     cids: tuple[Cid, ...]
+    artifact: str = "Federation"
 
 
 def inventions(known: Known) -> st.SearchStrategy[Invention]:
@@ -174,18 +185,18 @@ def _made_up(known: Known) -> st.SearchStrategy[Invention]:
     def of(name: str) -> st.SearchStrategy[tuple[str, list[Any]]]:
         if name == "ResultProposed":
             return _proposed(known).map(lambda values: (name, values))
-        values = st.tuples(*(_value(known, a) for a in _EVENTS[name]["inputs"]))
+        values = st.tuples(*(_value(known, a) for a in _events(known.artifact)[name]["inputs"]))
         return values.map(lambda some: (name, list(some)))
 
     def lie(place: int, event: tuple[str, list[Any]]) -> Invention:
         name, values = event
 
         def add(log: Log) -> list[Log]:
-            return [log, {**log, **encoded(name, values)}]
+            return [log, {**log, **encoded(name, values, known.artifact)}]
 
         return _with(place, add)
 
-    return st.builds(lie, _place(), st.sampled_from(_READ).flatmap(of))
+    return st.builds(lie, _place(), st.sampled_from(_READ[known.artifact]).flatmap(of))
 
 
 def _proposed(known: Known) -> st.SearchStrategy[list[Any]]:
@@ -209,9 +220,9 @@ def _proposed(known: Known) -> st.SearchStrategy[list[Any]]:
     return results.map(values)
 
 
-def encoded(name: str, values: Sequence[Any]) -> Log:
+def encoded(name: str, values: Sequence[Any], artifact: str = "Federation") -> Log:
     """Encode an event with these arguments, in the order of the ABI, as topics and data."""
-    abi = _EVENTS[name]
+    abi = _events(artifact)[name]
     pairs = list(zip(abi["inputs"], values, strict=True))
     topics = [HexBytes(event_abi_to_log_topic(abi))]
     topics += [HexBytes(encode([a["type"]], [v])) for a, v in pairs if a["indexed"]]

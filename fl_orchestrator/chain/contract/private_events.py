@@ -150,8 +150,9 @@ def _apply(change: SeatChange, seats: dict[int, _Seat], places: dict[str, int]) 
         seats[values["seat"]] = _Seat(SeatRow(values["account"], values["stake"], bytes(32)))
         return
     account = values["aggregator"] if change.name == "KeySet" else values["account"]
-    number = places.get(account)
-    if number is None:
+    number = places.get(account, -1)
+    # A seat that two accounts were given may be gone with the first of them.
+    if number not in seats:
         raise UntrueEvents(
             f"{account} has no seat, and {change.name} of block {change.block_number}"
         )

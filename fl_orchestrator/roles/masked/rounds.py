@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.event_types import MaskedReveal
 from fl_orchestrator.chain.types import PrivateObservation, included_indices
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.privacy.context import Commit, RoundContext, Seat, commits_hash, lock_of
+from fl_orchestrator.privacy.sets import SeatsError
 from fl_orchestrator.roles.updates import InconsistentEvents, check_reveals
 
 #: The parties that may be opened together on a base root, with their weights.
@@ -45,17 +47,24 @@ class MaskedRound:
         return accounts.index(account.lower()) if account.lower() in accounts else None
 
     def indices(self, places: int) -> int:
-        """The bit set of indices of a bit set of places."""
-        return sum(1 << self.reveals[place].commit for place in included_indices(places))
+        """The bit set of indices of a bit set of places. Raises InconsistentEvents."""
+        return sum(1 << reveal.commit for reveal in self._at(places))
 
     def lock(self, places: int) -> bytes:
         """What seats confirm if these places are locked."""
         return lock_of(self.context.ctx, self.indices(places))
 
     def members(self, places: int) -> Members:
-        """The parties at these places, with their weights."""
-        chosen = (self.reveals[place] for place in included_indices(places))
-        return frozenset((reveal.party, reveal.weight) for reveal in chosen)
+        """The parties at these places, with their weights. Raises InconsistentEvents."""
+        return frozenset((reveal.party, reveal.weight) for reveal in self._at(places))
+
+    def _at(self, places: int) -> list[MaskedReveal]:
+        if places >> len(self.reveals):
+            raise InconsistentEvents(
+                f"The node's lock of round {self.number} has more updates than were revealed.",
+                "The node is out of step or lies: use another RPC endpoint.",
+            )
+        return [self.reveals[place] for place in included_indices(places)]
 
     def is_quorum(self, positions: Sequence[int]) -> bool:
         """Whether these seats have more than two thirds of the table's stake."""
@@ -81,15 +90,18 @@ class MaskedRounds:
             for event in self._index.commits(round_number)
         ]
         rows = self._index.seat_table(round_number)
-        context = RoundContext.of(
-            chain_id=self._federation.chain_id,
-            federation=self._federation.address,
-            round_number=round_number,
-            base_root=base_root,
-            commits=commits,
-            seats=[Seat(row.account, row.stake, row.key) for row in rows],
-            secrecy=self._federation.private_params().secrecy,
-        )
+        try:
+            context = RoundContext.of(
+                chain_id=self._federation.chain_id,
+                federation=self._federation.address,
+                round_number=round_number,
+                base_root=base_root,
+                commits=commits,
+                seats=[Seat(row.account, row.stake, row.key) for row in rows],
+                secrecy=self._federation.private_params().secrecy,
+            )
+        except (SeatsError, ValueError) as error:
+            raise UntrueEvents(f"the seats or commits of round {round_number}: {error}") from error
         reveals = self._index.updates(round_number)
         masked = tuple(reveal for reveal in reveals if isinstance(reveal, MaskedReveal))
         return MaskedRound(round_number, base_root, context, masked)
