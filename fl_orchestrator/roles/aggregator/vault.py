@@ -19,6 +19,7 @@ from typing import Any, Final
 from eth_keyfile import keyfile
 from pydantic_core import from_json
 
+from fl_orchestrator.content.store import StoreFull
 from fl_orchestrator.errors import KeyStoreError, VerificationError
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.privacy.keys import public_key, secret_of
@@ -70,7 +71,8 @@ class Vault:
     Every change is on disk when the method returns. ``draw`` gives 32 random bytes. ``stretch``
     slows down the guessing of a password that a person chose, and the opening of the file.
 
-    Raises KeyStoreError if the file cannot be used or the password is wrong. Used by one thread.
+    Raises KeyStoreError if the file cannot be used or the password is wrong, and StoreFull if the
+    disk is full. Used by one thread.
     """
 
     def __init__(
@@ -254,6 +256,11 @@ class Vault:
         try:
             yield
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+                raise StoreFull(
+                    f"There is no room on the disk for {self._path}.",
+                    "Free some space there: nothing is confirmed or released until then.",
+                ) from error
             if isinstance(error, sqlite3.OperationalError):
                 raise KeyStoreError(f"{self._path} cannot be used: {error}.") from error
             raise self._damaged() from error
