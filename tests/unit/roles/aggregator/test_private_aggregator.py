@@ -14,7 +14,7 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.nodes.connect import RpcUnavailable
 from fl_orchestrator.chain.sending.send import Sender, SendPolicy
-from fl_orchestrator.chain.types import Phase
+from fl_orchestrator.chain.types import Phase, PrivateObservation
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.private import PrivateAggregator
 from fl_orchestrator.roles.aggregator.vault import Vault
@@ -120,3 +120,34 @@ def test_a_seat_confirms_what_two_endpoints_show(private: SmallPrivateFederation
     agreed = PrivateAggregator(dataclasses.replace(context, endpoints=(same, same)), vault)
     assert private.run_round([agreed], 1).head.round == 1
     assert vault.confirmed(1) is not None
+
+
+class Liar(PrivateFederation):
+    """An endpoint that shows a lock of more updates than were revealed."""
+
+    def observe(self, account: str) -> PrivateObservation:
+        seen = super().observe(account)
+        return dataclasses.replace(seen, claims=dataclasses.replace(seen.claims, locked=2**127))
+
+
+def test_a_lock_of_updates_that_nobody_revealed_is_the_lie_of_one_endpoint(
+    private: SmallPrivateFederation,
+) -> None:
+    def true() -> Federation:
+        return PrivateFederation(private.chain.web3, private.federation.address)
+
+    def liar() -> Federation:
+        return Liar(private.chain.web3, private.federation.address)
+
+    vault = vault_of(private)
+    context = private.context(private.aggregators[0], private.home("aggregators", 0))
+    shown = dataclasses.replace(context, endpoints=(liar, true))
+    seat = PrivateAggregator(shown, vault)
+    private.run_to(Phase.ATTEST, [*parties(private), seat, private.keeper(1)], 1)
+    with capture_logs() as logs:
+        assert seat.step().action is None
+    assert "alert: confirms nothing" in {log["event"] for log in logs}
+    assert vault.confirmed(1) is None
+    # A third one outvotes it.
+    outvoted = dataclasses.replace(context, endpoints=(liar, true, true))
+    assert private.run_round([PrivateAggregator(outvoted, vault)], 1).head.round == 1
