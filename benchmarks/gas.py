@@ -35,10 +35,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from _gas_disputes import Disputed
-from _gas_federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
-from _gas_floor import Cost
-from _gas_private import DisputedSum, PrivateBench
+from _gas.disputes import Disputed
+from _gas.federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
+from _gas.floor import Cost
+from _gas.private import DisputedSum, PrivateBench
 from rich import box
 from rich.console import Console
 from rich.progress import track

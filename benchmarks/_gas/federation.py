@@ -12,7 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from _gas_floor import (
+from hexbytes import HexBytes
+from rich.console import Console
+from rich.progress import track
+from web3 import Web3
+
+from _gas.floor import (
     FINALIZE,
     OPEN_FIRST,
     OPEN_SECOND,
@@ -26,11 +31,6 @@ from _gas_floor import (
     least_gas,
     reveal_work,
 )
-from hexbytes import HexBytes
-from rich.console import Console
-from rich.progress import track
-from web3 import Web3
-
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate

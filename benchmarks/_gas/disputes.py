@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from _gas_federation import AGGREGATORS, Bench, Round, random_bytes
-from _gas_floor import (
+from numpy.typing import NDArray
+
+from _gas.federation import AGGREGATORS, Bench, Round, random_bytes
+from _gas.floor import (
     ANSWER,
     CHALLENGE,
     DEMAND,
@@ -17,8 +19,6 @@ from _gas_floor import (
     SLASH,
     Cost,
 )
-from numpy.typing import NDArray
-
 from fl_orchestrator.aggregation.rules import next_global, rule_for
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.signing.keys import LocalSigner

@@ -6,9 +6,11 @@ from functools import cached_property
 from typing import Any, ClassVar, Final, cast
 
 import numpy as np
-from _gas_disputes import COORDINATE, WEIGHT, Vector
-from _gas_federation import AGGREGATORS, PARTIES, PERIOD, Bench, Round, random_bytes
-from _gas_floor import (
+from numpy.typing import NDArray
+
+from _gas.disputes import COORDINATE, WEIGHT, Vector
+from _gas.federation import AGGREGATORS, PARTIES, PERIOD, Bench, Round, random_bytes
+from _gas.floor import (
     CHALLENGE,
     OPEN_FIRST,
     OPEN_SECOND,
@@ -18,8 +20,6 @@ from _gas_floor import (
     commit_work,
     reveal_work,
 )
-from numpy.typing import NDArray
-
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
