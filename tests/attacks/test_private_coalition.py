@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from itertools import chain, combinations
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,10 +33,10 @@ from support.coalition import (
     unknown_masks,
 )
 from support.private_federation import SmallPrivateFederation, packed_manifest
+from support.stores import Withheld
 
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.vector_file import VectorReader, read_vector
 from fl_orchestrator.privacy.dealing import Dealing, deal
@@ -73,17 +73,6 @@ def _flat(message: Any) -> Iterator[bytes]:
     elif dataclasses.is_dataclass(message):
         for field in dataclasses.fields(message):
             yield from _flat(getattr(message, field.name))
-
-
-class Withheld(LocalStore):
-    """The store as of a party whose files nobody else can get."""
-
-    def __init__(self, directory: Path, elsewhere: LocalStore) -> None:
-        super().__init__(directory)
-        self._elsewhere = elsewhere
-
-    def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
-        return self._elsewhere.put(stream, pin=pin)
 
 
 class Attacked(SmallPrivateFederation):

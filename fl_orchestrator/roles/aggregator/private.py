@@ -6,7 +6,7 @@ See docs/protocol.md, sections 12.5 to 12.7.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 import structlog
@@ -22,6 +22,7 @@ from fl_orchestrator.privacy.opening import seeds_hash
 from fl_orchestrator.roles.aggregator.beside import BesideAnswers
 from fl_orchestrator.roles.aggregator.holding import Holding, Holdings
 from fl_orchestrator.roles.aggregator.opening import Opened, Opener, OpenLock
+from fl_orchestrator.roles.aggregator.posting import Posted, share
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.aggregator.seat_keys import RENEWAL_ROUNDS, SeatKeys
 from fl_orchestrator.roles.aggregator.vault import Vault
@@ -53,7 +54,7 @@ _ARRIVED: Final = frozenset(
 
 @dataclass(slots=True)
 class _Work:
-    """What this process has done in a round; a restart does it again.
+    """What this process has done in a round, and when it posted what; a restart does it again.
 
     ``settled`` is a lock, as places, and the block in which it was first seen.
     """
@@ -64,7 +65,7 @@ class _Work:
     open: OpenLock | None = None
     result: PrivateResult | None = None
     opened: Opened | None = None
-    posted: frozenset[object] = frozenset()
+    posted: Posted = field(default_factory=Posted)
 
     def goes_on(self, current: MaskedRound) -> bool:
         """Whether it is this round that goes on: after a reorg, a place may be another party's."""
@@ -184,7 +185,7 @@ class PrivateAggregator:
 
     def _claim(self, seen: PrivateObservation, work: _Work) -> Step:
         current, claims = seen.current, seen.claims
-        midway = _share(current.reveal_end, claims.claim_end, _CLAIM_SHARE)
+        midway = share(current.reveal_end, claims.claim_end, _CLAIM_SHARE)
         if claims.claimed:
             return Step(wait=in_phase(*_AT_WORK) | at(work.holding.retry_at))
         if not work.holding.complete and seen.timestamp < midway:
@@ -192,16 +193,15 @@ class PrivateAggregator:
         misdealers = self._vault.misdealers()
         held = work.holding.claimable(work.members, misdealers, self._weight)
         message = Held(current.round, claims.commits_hash, current.updates_hash, held)
-        own_at = _share(current.reveal_end, claims.claim_end, _OWN_SHARE)
-        if self._relay is not None and seen.timestamp < own_at:
-            if message in work.posted:
-                return Step(wait=in_phase(*_AT_WORK) | at(own_at))
-            signature = self._federation.sign(self._sender.signer, message)
-            claim = SignedClaim(held, signature.r, signature.vs)
-            if self._posted(work, message, lambda r: r.post_claim(current.round, claim)):
-                return Step("post claim", in_phase(*_AT_WORK) | at(own_at))
+        own_at = share(current.reveal_end, claims.claim_end, _OWN_SHARE)
         signature = self._federation.sign(self._sender.signer, message)
         claim = SignedClaim(held, signature.r, signature.vs)
+        if self._relay is not None and seen.timestamp < own_at:
+            again_at = work.posted.again_at(message, current.reveal_end, own_at)
+            if seen.timestamp < again_at:
+                return Step(wait=in_phase(*_AT_WORK) | at(own_at, again_at))
+            if self._posted(seen, work, message, lambda r: r.post_claim(current.round, claim)):
+                return Step("post claim", in_phase(*_AT_WORK) | at(seen.timestamp + 1))
         return self._send(seen, "claim", self._federation.claim([claim]))
 
     # ------------------------------------------------------------------ from the lock to the result
@@ -215,19 +215,24 @@ class PrivateAggregator:
         if work.open is None or not self._agreed(work.open):
             return Step(wait=wait)
         self._listen(seen.current.round)
-        words: list[Confirmed | Release] = []
-        if confirmed := self._opening.confirm(work.holding, work.open):
-            words.append(confirmed)
-        words += self._opening.release(work.holding, work.open)
-        for word in words:
-            if step := self._tell(seen, work, word):
-                return step
+        if step := self._say(seen, work, work.open):
+            return step
         opened = self._opening.gather(work.holding, work.open, seen.timestamp)
+        # Who was expelled just now has made one more file necessary.
+        if step := self._say(seen, work, work.open):
+            return step
         if opened is None or opened.included.bit_count() < self._federation.params().min_updates:
             return Step(wait=wait)
         if work.opened != opened:
             work.opened, work.result = opened, self._compute(seen, work, opened)
         return self._attest(seen, work, opened)
+
+    def _say(self, seen: PrivateObservation, work: _Work, open_: OpenLock) -> Step | None:
+        """Tell the others what this seat confirms, and where its pieces are; None if they know."""
+        confirmed = self._opening.confirm(work.holding, open_)
+        words = [confirmed, *self._opening.release(work.holding, open_)]
+        steps = (self._tell(seen, work, word) for word in words if word is not None)
+        return next(filter(None, steps), None)
 
     def _agreed(self, open_: OpenLock) -> bool:
         """Whether two endpoints show this lock; with one endpoint, that one is trusted."""
@@ -275,9 +280,9 @@ class PrivateAggregator:
                     relay.put_release(word, data, seconds)
                 relay.post_word(word)
 
-            if self._posted(work, message, post):
+            if self._posted(seen, work, message, post):
                 return Step("post word")
-        own_at = _share(seen.claims.claim_end, seen.current.attest_end, 1 - _CLAIM_SHARE)
+        own_at = share(seen.claims.claim_end, seen.current.attest_end, 1 - _CLAIM_SHARE)
         late = not relayed or seen.timestamp >= own_at
         if late and seen.current.phase is Phase.ATTEST and not told(self._announced(number)):
             word = SignedWord(message, self._federation.sign(self._sender.signer, message))
@@ -322,13 +327,14 @@ class PrivateAggregator:
             return Step(wait=in_phase(*_AT_WORK))
         if self._retention is not None:
             self._keep(seen, work, result)
-        midway = _share(seen.claims.claim_end, seen.current.attest_end, _CLAIM_SHARE)
+        midway = share(seen.claims.claim_end, seen.current.attest_end, _CLAIM_SHARE)
         signature = self._federation.sign(self._sender.signer, result)
         if self._relay is not None and seen.timestamp < midway:
-            if result in work.posted:
-                return Step(wait=in_phase(*_AT_WORK) | at(midway) | ANY_TIME)
+            again_at = work.posted.again_at(result, seen.claims.claim_end, midway)
+            if seen.timestamp < again_at:
+                return Step(wait=in_phase(*_AT_WORK) | at(midway, again_at) | ANY_TIME)
             signed = SignedPrivateResult(result, opened.seeds, signature)
-            if self._posted(work, result, lambda r: r.post_private_attestation(signed)):
+            if self._posted(seen, work, result, lambda r: r.post_private_attestation(signed)):
                 return Step("post attestation")
         call = self._federation.attest_private(result, opened.seeds, [signature])
         return self._send(seen, "attest", call)
@@ -349,7 +355,13 @@ class PrivateAggregator:
 
     # ------------------------------------------------------------------ messages
 
-    def _posted(self, work: _Work, message: object, post: Callable[[PrivateRelay], None]) -> bool:
+    def _posted(
+        self,
+        seen: PrivateObservation,
+        work: _Work,
+        message: object,
+        post: Callable[[PrivateRelay], None],
+    ) -> bool:
         if self._relay is None:
             return False
         try:
@@ -357,7 +369,7 @@ class PrivateAggregator:
         except RelayFailed as error:
             _log.warning("relay failed", aggregator=self.address, reason=str(error))
             return False
-        work.posted |= {message}
+        work.posted.note(message, seen.timestamp)
         return True
 
     def _send(self, seen: PrivateObservation, action: str, call: Call) -> Step:
@@ -381,8 +393,3 @@ class PrivateAggregator:
     def _announced(self, round_number: int) -> Iterable[SignedWord]:
         found = (SignedWord.from_bytes(message) for message in self._index.announced)
         return [word for word in found if word is not None and word.round == round_number]
-
-
-def _share(start: int, end: int, share: float) -> int:
-    """The time at which this share of a phase is over."""
-    return start + int((end - start) * share)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from support.private_federation import SmallPrivateFederation
+from support.reorg import Fork
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
@@ -151,3 +152,21 @@ def test_a_lock_of_updates_that_nobody_revealed_is_the_lie_of_one_endpoint(
     # A third one outvotes it.
     outvoted = dataclasses.replace(context, endpoints=(liar, true, true))
     assert private.run_round([PrivateAggregator(outvoted, vault)], 1).head.round == 1
+
+
+@pytest.mark.parametrize("phase", [Phase.CLAIM, Phase.ATTEST])
+def test_what_a_reorganisation_undoes_is_posted_again_soon(
+    private: SmallPrivateFederation, phase: Phase
+) -> None:
+    seat = private.private_aggregator(0, private.mailbox)
+    # The parties are last, so that no phase passes within one turn.
+    roles: list[base.Worker] = [seat, private.keeper(1), *parties(private)]
+    seen = private.run_to(phase, roles, 1)
+    fork, began = Fork(private.chain), seen.timestamp
+    after = {Phase.CLAIM: Phase.ATTEST, Phase.ATTEST: Phase.ACCEPTED}[phase]
+    private.run_to(after, roles, 1)
+    fork.reorganise()
+    assert private.seen().current.phase is phase
+    seen = private.run_to(after, roles, 1)
+    # The keeper had removed the message from the relay; the seat sends it itself much later.
+    assert seen.timestamp < began + 60
