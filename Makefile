@@ -91,9 +91,11 @@ kubo:
 geth:
 	@scripts/build_geth.sh >/dev/null
 
-chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a federation of processes in 74 ways (half an hour)
+chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation of processes in some 150 ways (over an hour)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m chaos --private $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m chaos.twenty
+	@PYTHONPATH=tests $(BIN)/python -m chaos.fifty
 
 bench: .venv/.dev ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done

@@ -17,28 +17,30 @@ from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.service.local.federation import Plan
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PLAN = Plan(parties=4, aggregators=4)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, help="cause only this many faults")
+    parser.add_argument("--private", action="store_true", help="the updates are masked")
     arguments = parser.parse_args()
+    plan = Plan(parties=4, aggregators=4, private=arguments.private)
     silence()
     kubo = find_kubo()
     if kubo is None:
         sys.exit("Kubo is missing: run `make kubo`.")
-    faults = long_plan(arguments.seed, _PLAN)[: arguments.faults]
+    faults = long_plan(arguments.seed, plan)[: arguments.faults]
     print(
-        f"Seed {arguments.seed}, {len(faults)} faults, {_PLAN.parties} parties, "
-        f"{_PLAN.aggregators} aggregators, a watcher, a keeper; Anvil and Kubo."
+        f"Seed {arguments.seed}, {len(faults)} faults, {plan.parties} parties, "
+        f"{plan.aggregators} aggregators, a watcher, a keeper; Anvil and Kubo; "
+        f"{'private' if plan.private else 'plain'}."
     )
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="flo-chaos-") as directory:
         scratch = Path(directory)
         anvil = _CHECKOUT / "node_modules/.bin/anvil"
-        with world(scratch / "world", anvil, _PLAN, kubo) as made:
+        with world(scratch / "world", anvil, plan, kubo) as made:
             made.wait_for_rounds(1, 300)
             run(made, faults, lambda line: print(line, flush=True))
             made.wait_for_rounds(2, 600)

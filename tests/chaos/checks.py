@@ -6,12 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 from chaos.flood import OUTSIDER
+from chaos.locks import recorded
 from chaos.world import World
 from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.private import PrivateFederation
+from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.types import Params, Role, included_indices
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.keeper.private import PrivateKeeper
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.relay import Mailbox
 
@@ -30,7 +34,8 @@ def settle(world: World) -> None:
     world.rpc("evm_setAutomine", True)
     world.rpc("evm_mine")
     sender = Sender(chain.web3, keeper.signer, chain.reverts)
-    role = Keeper(chain, sender, Mailbox(), 0, lambda _round: False)
+    keepers = PrivateKeeper if isinstance(chain, PrivateFederation) else Keeper
+    role = keepers(chain, sender, Mailbox(), 0, lambda _round: False)
     while role.step().action:
         pass
     seen = world.observe()
@@ -51,10 +56,29 @@ def check(world: World, scratch: Path) -> str:
     rounds = every_model_is_right(world, scratch)
     nothing_is_lost(world)
     answers = every_demand_is_answered(world)
+    locks = one_lock_for_each_round(world)
+    private = f"{locks} locks confirmed or released, one by each aggregator in a round, "
     return (
         f"{rounds} accepted models computed again, {answers} demands answered, "
-        f"{world.restarts} restarts"
+        f"{private if locks else ''}{world.restarts} restarts"
     )
+
+
+def one_lock_for_each_round(world: World) -> int:
+    """No aggregator has ever signed two locks of one round; return the number of locks seen.
+
+    What it signed is what its vault has, which is written first.
+    """
+    if world.overheard is None:
+        return 0
+    locks = world.overheard.locks()
+    members = {member.address.lower(): member for member in world.federation.local.aggregators}
+    written = {a: recorded(m.directory / "private/vault.sqlite") for a, m in members.items()}
+    for (address, number, kind), words in locks.items():
+        assert words == {written[address][number, kind]}, f"{address} {kind} in round {number}"
+    # Every model was opened by words that a quorum has told, and almost all were overheard.
+    assert len(locks) >= world.observe().head.height * len(members)
+    return len(locks)
 
 
 def no_defects(world: World) -> None:
@@ -127,12 +151,22 @@ def bonds_paid(world: World) -> list[tuple[str, int]]:
     return [(event["args"]["to"], event["args"]["paid"]) for event in events]
 
 
+def round_index(world: World) -> RoundIndex:
+    chain = world.federation.chain
+    return (
+        PrivateRoundIndex(chain, 0)
+        if isinstance(chain, PrivateFederation)
+        else RoundIndex(chain, 0)
+    )
+
+
 def expected_credits(world: World, params: Params) -> dict[str, int]:
     """What the rounds of the history pay, by section 7 of the protocol, and what answers earn."""
     chain, local = world.federation.chain, world.federation.local
     seats = {chain.observe(m.address).aggregator.seat: m.address for m in local.aggregators}
     seen = world.observe()
-    index = RoundIndex(chain, 0)
+    index = round_index(world)
+    index.search_to(seen.block_number)
     earned: Counter[str] = Counter()
     for height in range(1, seen.head.height + 1):
         accepted = index.accepted(chain.model(height).round, seen.block_number)

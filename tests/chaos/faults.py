@@ -14,7 +14,8 @@ from support.rpc_proxy import Mode
 from chaos.flood import demand_flood
 from chaos.servers import Servers
 from chaos.world import World
-from fl_orchestrator.chain.types import Observation, Phase
+from fl_orchestrator.chain.types import Observation, Phase, PrivateObservation
+from fl_orchestrator.service.local.federation import Plan
 
 EVERYBODY: Final = "everybody"
 _SECONDS: Final = 240.0
@@ -173,6 +174,13 @@ def _reveals_fewer(before: Observation, after: Observation) -> bool:
     return _earlier(before, after) or after.current.opened < before.current.opened
 
 
+def _claims_fewer(before: Observation, after: Observation) -> bool:
+    assert isinstance(before, PrivateObservation)
+    assert isinstance(after, PrivateObservation)
+    claimed, left = (seen.claims.claimed_seats.bit_count() for seen in (before, after))
+    return _earlier(before, after) or left < claimed
+
+
 def _attests_again(before: Observation, after: Observation) -> bool:
     # Before acceptance, no view function returns the signers.
     return _earlier(before, after) or after.current.phase is Phase.ATTEST
@@ -184,7 +192,15 @@ def _head_lower(before: Observation, after: Observation) -> bool:
 
 def _earlier(before: Observation, after: Observation) -> bool:
     """Whether the round is in an earlier phase."""
-    order = (Phase.IDLE, Phase.SEEDING, Phase.COMMIT, Phase.REVEAL, Phase.ATTEST, Phase.ACCEPTED)
+    order = (
+        Phase.IDLE,
+        Phase.SEEDING,
+        Phase.COMMIT,
+        Phase.REVEAL,
+        Phase.CLAIM,
+        Phase.ATTEST,
+        Phase.ACCEPTED,
+    )
     now, then = after.current, before.current
     return (now.round, order.index(now.phase)) < (then.round, order.index(then.phase))
 
@@ -208,4 +224,12 @@ FAULTS: Final[dict[str, Fault]] = {
     "reorg drops an attestation": reorganise("Attested", _attests_again),
     "reorg drops an acceptance": reorganise("RoundAccepted", _head_lower),
     "flood of demands": demand_flood,
+    "reorg drops a claim": reorganise("Claimed", _claims_fewer),
 }
+# A plain federation has no claims.
+_PRIVATE: Final = frozenset({"reorg drops a claim"})
+
+
+def faults_of(shape: Plan) -> list[str]:
+    """The faults that there are for a federation like this."""
+    return [name for name in FAULTS if shape.private or name not in _PRIVATE]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from chaos.faults import EVERYBODY, FAULTS
+from chaos.faults import EVERYBODY, FAULTS, faults_of
 from chaos.world import World
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.service.local.federation import Plan
@@ -131,6 +131,8 @@ class _Draw:
 
     def __init__(self, chance: random.Random, shape: Plan) -> None:
         self.chance = chance
+        self.faults = faults_of(shape)
+        self.boundaries = (*_BOUNDARIES, Phase.CLAIM) if shape.private else _BOUNDARIES
         self.sizes = {
             "party": shape.parties,
             "aggregator": shape.aggregators,
@@ -154,7 +156,7 @@ class _Draw:
 
 def _deaths(draw: _Draw) -> Iterator[Planned]:
     for role in draw.sizes:
-        for phase in _BOUNDARIES:
+        for phase in draw.boundaries:
             yield Planned("killed", draw.one_of(role), phase=phase)
         for _ in range(3):
             yield Planned("killed", draw.one_of(role), delay=draw.moment())
@@ -172,7 +174,7 @@ def _machines(draw: _Draw) -> Iterator[Planned]:
 
 
 def _networks(draw: _Draw) -> Iterator[Planned]:
-    for fault in (name for name in FAULTS if name.startswith("RPC")):
+    for fault in (name for name in draw.faults if name.startswith("RPC")):
         yield draw.lasting(fault, EVERYBODY)
         yield draw.lasting(fault, draw.one_of("party"))
         yield draw.lasting(fault, draw.one_of("aggregator"))
@@ -184,7 +186,7 @@ def _networks(draw: _Draw) -> Iterator[Planned]:
 
 
 def _reorgs(draw: _Draw) -> Iterator[Planned]:
-    for fault in (name for name in FAULTS if name.startswith("reorg")):
+    for fault in (name for name in draw.faults if name.startswith("reorg")):
         for _ in range(2):
             yield Planned(fault, EVERYBODY, delay=draw.moment())
 

@@ -12,7 +12,7 @@ import pytest
 from support.kubo_daemon import find_kubo
 
 from chaos.checks import check
-from chaos.faults import FAULTS
+from chaos.faults import faults_of
 from chaos.run import SHORT, long_plan, run
 from chaos.world import world
 from fl_orchestrator.service.local.federation import Plan
@@ -31,11 +31,14 @@ def test_a_federation_survives_ten_faults(tmp_path: Path, checkout: Path) -> Non
         print(check(made, tmp_path / "audit"))
 
 
-def test_the_long_form_has_every_fault_and_hits_every_role() -> None:
-    plan = long_plan(1, Plan(parties=4, aggregators=4))
+@pytest.mark.parametrize("private", [False, True], ids=["plain", "private"])
+def test_the_long_form_has_every_fault_and_hits_every_role(private: bool) -> None:
+    shape = Plan(parties=4, aggregators=4, private=private)
+    plan = long_plan(1, shape)
     assert len(plan) >= 60
-    assert plan == long_plan(1, Plan(parties=4, aggregators=4))
-    assert plan != long_plan(2, Plan(parties=4, aggregators=4))
-    assert {planned.fault for planned in plan} == FAULTS.keys()
+    assert plan == long_plan(1, shape)
+    assert plan != long_plan(2, shape)
+    assert {planned.fault for planned in plan} == set(faults_of(shape))
+    assert ("reorg drops a claim" in faults_of(shape)) == private
     roles = {planned.target.partition("-")[0] for planned in plan if planned.fault == "killed"}
     assert roles == {"party", "aggregator", "watcher", "keeper", "everybody"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +10,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from support.private_federation import packed_manifest
 from support.processes import Deployed, deployed, small_model, unhurried
 
+from chaos.locks import Overheard
 from chaos.servers import Servers, servers
 from chaos.store import Store, free_port
+from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.model.manifest import Manifest
+from fl_orchestrator.roles.masked.terms import PrivateTerms, for_private
 from fl_orchestrator.service.local.children import Child, stop_all
 from fl_orchestrator.service.local.federation import Member, Plan
 
@@ -31,8 +36,9 @@ class Stuck(AssertionError):
 class World:
     """All processes. Each has its own proxies to its servers, and is restarted when it has ended.
 
-    Every second party sends through the keeper's relay, which is at ``relay_port``. ``store`` is
-    None if the content store is a directory.
+    Every second party sends through the keeper's relay, which is at ``relay_port``, and so do all
+    aggregators of a private federation. ``store`` is None if the content store is a directory.
+    ``overheard`` is what these aggregators told each other; None in a plain federation.
     """
 
     def __init__(
@@ -49,6 +55,10 @@ class World:
         self.store = store
         self.began = time.monotonic()
         self._relay_port = relay_port
+        chain = federation.chain
+        self.overheard: Overheard | None = None
+        if isinstance(chain, PrivateFederation):
+            self.overheard = Overheard(chain, f"http://127.0.0.1:{relay_port}")
         self.children = {m.name: self._child(m) for m in federation.local.members()}
         self.restarts = 0
         self.unexpected: list[str] = []
@@ -57,7 +67,8 @@ class World:
 
     def _child(self, member: Member) -> Child:
         environment = self.servers[member.name].environment
-        if member.role == "party" and member.number % 2:
+        private_seat = self.overheard is not None and member.role == "aggregator"
+        if private_seat or (member.role == "party" and member.number % 2):
             environment["FLO_RELAY"] = self.servers[member.name].relay.url
         relay = f"127.0.0.1:{self._relay_port}"
         options = ("--relay", relay) if member.role == "keeper" else ()
@@ -91,6 +102,8 @@ class World:
         """Act as a service manager: restart the processes that have ended."""
         time.sleep(_TICK_SECONDS)
         now = time.monotonic()
+        if self.overheard is not None:
+            self.overheard.listen(now)
         for name, child in self.children.items():
             if child.runs or name in self._stopped:
                 continue
@@ -145,12 +158,18 @@ class World:
 @contextmanager
 def world(directory: Path, anvil: Path, plan: Plan, kubo: Path | None = None) -> Iterator[World]:
     """Run a world until the ``with`` block ends, with a Kubo node if ``kubo`` is given."""
-    model, terms = small_model(plan.parties), unhurried(plan.parties)
+    model, terms, private = small_model(plan.parties), unhurried(plan.parties), None
+    if plan.private:
+        private = PrivateTerms(claim_period=terms.attest_period)
+        model = dataclasses.replace(model, manifest=packed_manifest())
+        terms = for_private(terms, private)
     with ExitStack() as stack:
         store = stack.enter_context(Store.running(kubo, directory / "ipfs")) if kubo else None
         urls = [store.url] if store else []
         federation = stack.enter_context(
-            deployed(directory / "federation", anvil, plan, model, terms, stores=urls)
+            deployed(
+                directory / "federation", anvil, plan, model, terms, stores=urls, private=private
+            )
         )
         rpc_port, relay_port = int(federation.rpc.rpartition(":")[2]), free_port()
         store_port = store.port if store else None

@@ -17,6 +17,7 @@ from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.roles.masked.terms import PrivateTerms
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.service.local.federation import LocalFederation, Model, Plan
 from fl_orchestrator.service.local.programs import anvil
@@ -103,16 +104,20 @@ def deployed(
     terms: Terms,
     *,
     stores: Sequence[str] = (),
+    private: PrivateTerms | None = None,
     **options: Any,
 ) -> Iterator[Deployed]:
-    """Run Anvil with a federation on it; further options are those of LocalFederation."""
+    """Run Anvil with a federation on it; further options are those of LocalFederation.
+
+    With ``private`` terms it is a private one.
+    """
     with ExitStack() as stack:
         local = LocalFederation(directory, plan, **options)
         rpc = stack.enter_context(anvil(program, directory / "chain"))
         web3: Web3 = connect(rpc)
         web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]
         urls = stores or [(directory / "store").as_uri()]
-        chain = local.deploy(web3, urls[0], model, terms)
+        chain = local.deploy(web3, urls[0], model, terms, private)
         web3.provider.make_request("evm_setIntervalMining", [1])  # type: ignore[arg-type]
         local.write_sites(chain, rpc, urls, model)
         yield Deployed(local, chain, open_store(urls[0]), rpc)
