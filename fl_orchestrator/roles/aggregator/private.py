@@ -194,15 +194,18 @@ class PrivateAggregator:
         held = work.holding.claimable(work.members, misdealers, self._weight)
         message = Held(current.round, claims.commits_hash, current.updates_hash, held)
         own_at = share(current.reveal_end, claims.claim_end, _OWN_SHARE)
-        signature = self._federation.sign(self._sender.signer, message)
-        claim = SignedClaim(held, signature.r, signature.vs)
+
+        def signed() -> SignedClaim:
+            signature = self._federation.sign(self._sender.signer, message)
+            return SignedClaim(held, signature.r, signature.vs)
+
         if self._relay is not None and seen.timestamp < own_at:
             again_at = work.posted.again_at(message, current.reveal_end, own_at)
             if seen.timestamp < again_at:
                 return Step(wait=in_phase(*_AT_WORK) | at(own_at, again_at))
-            if self._posted(seen, work, message, lambda r: r.post_claim(current.round, claim)):
+            if self._posted(seen, work, message, lambda r: r.post_claim(current.round, signed())):
                 return Step("post claim", in_phase(*_AT_WORK) | at(seen.timestamp + 1))
-        return self._send(seen, "claim", self._federation.claim([claim]))
+        return self._send(seen, "claim", self._federation.claim([signed()]))
 
     # ------------------------------------------------------------------ from the lock to the result
 
@@ -328,11 +331,12 @@ class PrivateAggregator:
         if self._retention is not None:
             self._keep(seen, work, result)
         midway = share(seen.claims.claim_end, seen.current.attest_end, _CLAIM_SHARE)
+        by_relay = self._relay is not None and seen.timestamp < midway
+        again_at = work.posted.again_at(result, seen.claims.claim_end, midway)
+        if by_relay and seen.timestamp < again_at:
+            return Step(wait=in_phase(*_AT_WORK) | at(midway, again_at) | ANY_TIME)
         signature = self._federation.sign(self._sender.signer, result)
-        if self._relay is not None and seen.timestamp < midway:
-            again_at = work.posted.again_at(result, seen.claims.claim_end, midway)
-            if seen.timestamp < again_at:
-                return Step(wait=in_phase(*_AT_WORK) | at(midway, again_at) | ANY_TIME)
+        if by_relay:
             signed = SignedPrivateResult(result, opened.seeds, signature)
             if self._posted(seen, work, result, lambda r: r.post_private_attestation(signed)):
                 return Step("post attestation")

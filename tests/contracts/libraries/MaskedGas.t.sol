@@ -79,41 +79,41 @@ contract MaskedGasTest is MaskedSceneTest {
     uint256 private constant LENGTH_LIMIT = 127 * 1024;
     uint256 private constant COMMITS_LIMIT = 88;
 
-    function test_a_challenge_of_10_updates() public {
+    function test_gas_of_a_challenge_of_10_updates() public {
         assertLt(_challenge(17, 10, 10), 600_000);
     }
 
-    function test_a_challenge_of_10_updates_with_2_absent() public {
+    function test_gas_of_a_challenge_of_10_updates_with_2_absent() public {
         assertLt(_challenge(17, 10, 8), 600_000);
     }
 
-    function test_a_challenge_of_88_updates() public {
+    function test_gas_of_a_challenge_of_88_updates() public {
         assertLt(_challenge(17, COMMITS_LIMIT, COMMITS_LIMIT), 4_000_000);
     }
 
-    function test_a_challenge_of_78_updates_with_10_absent() public {
+    function test_gas_of_a_challenge_of_78_updates_with_10_absent() public {
         assertLt(_challenge(17, COMMITS_LIMIT, 78), 4_800_000);
     }
 
     /// @dev With fewer or more of 88 absent, a challenge at depth 17 is shorter.
-    function test_the_longest_challenge_at_depth_17() public {
+    function test_gas_of_the_longest_challenge_at_depth_17() public {
         assertLt(_challenge(17, COMMITS_LIMIT, 58), 4_900_000);
     }
 
     /// @dev The longest challenge of all.
-    function test_the_longest_challenge_at_depth_21() public {
+    function test_gas_of_the_longest_challenge_at_depth_21() public {
         assertLt(_challenge(21, COMMITS_LIMIT, 60), 5_300_000);
     }
 
-    function test_a_challenge_of_a_seed_of_10_updates() public {
+    function test_gas_of_a_challenge_of_a_seed_of_10_updates() public {
         assertLt(_challengeSeed(10, 10), 100_000);
     }
 
-    function test_a_challenge_of_a_seed_of_88_updates_with_10_absent() public {
+    function test_gas_of_a_challenge_of_a_seed_of_88_updates_with_10_absent() public {
         assertLt(_challengeSeed(COMMITS_LIMIT, 78), 1_600_000);
     }
 
-    function test_the_longest_challenge_of_a_seed() public {
+    function test_gas_of_the_longest_challenge_of_a_seed() public {
         assertLt(_challengeSeed(COMMITS_LIMIT, 44), 3_000_000);
     }
 
