@@ -8,7 +8,7 @@ from vectors import curve
 from vectors.encoding import Json, hexed, keccak, some, some_address, some_int, word
 from vectors.hashes import CHAINS, typed_digest
 
-LABELS = ("context", "ephemeral", "mask-key", "pair", "piece", "seat", "share")
+LABELS = ("context", "ephemeral", "mask-key", "noise", "pair", "piece", "seat", "share")
 
 
 def label(name: str) -> bytes:
