@@ -196,7 +196,7 @@ def private_rounds() -> list[Row]:
     Their floors are not computed, and left out.
     """
     bench = PrivateBench(PARTIES, AGGREGATORS)
-    rounds = [bench.run_round() for _ in range(STEADY)]
+    rounds = [bench.run_masked_round() for _ in range(STEADY)]
     few = DisputedSum(PARTIES, 0, DEPTH).challenge()
     many = DisputedSum(MANY_MASKED, DROPPED, DEPTH).challenge()
     words = f"challenge, private, {MANY_MASKED} parties, {DROPPED} drop out"

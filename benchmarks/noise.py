@@ -8,7 +8,7 @@ chain, masks and files. A contract takes at most 88 parties; the row of 100 is b
 
 Epsilon is for a whole party, at delta 1e-5, over all rounds, if four fifths of the parties are
 honest. The norm to which updates are clipped is the median norm of the first updates of the first
-seed: in a real federation that number would have to come from elsewhere.
+seed, which looks at the data of all parties. `flo` chooses no norm: the members agree on one.
 """
 
 from __future__ import annotations

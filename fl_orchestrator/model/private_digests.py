@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.words import CID_TYPE, address, bytes32, cid_struct_hash, uint
 
@@ -125,6 +126,19 @@ class PrivateResult:
         words = bytes32(self.updates_hash) + bytes32(self.base_root) + uint(self.included, 128)
         words += bytes32(self.seeds_hash) + bytes32(self.global_root)
         return _struct_hash(self.TYPE, self.round, words + cid_struct_hash(self.global_cid))
+
+
+def private_result(common: Result, seeds_hash: bytes) -> PrivateResult:
+    """The result of a private federation, from what all results have and the hash of its seeds."""
+    return PrivateResult(
+        common.round,
+        common.updates_hash,
+        common.base_root,
+        common.included,
+        seeds_hash,
+        common.global_root,
+        common.global_cid,
+    )
 
 
 def _struct_hash(kind: bytes, round_number: int, words: bytes) -> bytes:

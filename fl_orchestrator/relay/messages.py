@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
@@ -64,16 +65,16 @@ CidText = Annotated[str, AfterValidator(_cid)]
 Round = Annotated[int, Field(ge=1, lt=1 << 32)]
 
 
-class RelayMessage(BaseModel):
+class RelayMessage(BaseModel, ABC):
     """What all messages have: their round."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     round: Round
 
+    @abstractmethod
     def value(self) -> Any:
         """The message as roles have it."""
-        raise NotImplementedError
 
 
 class CommitMessage(RelayMessage):
@@ -125,8 +126,8 @@ class RevealMessage(RelayMessage):
         return Update(self.party, self.weight, to_bytes(self.root), cid, to_bytes(self.salt))
 
 
-class AttestationMessage(RelayMessage):
-    """An aggregator's signature for a result of the round."""
+class ResultMessage(RelayMessage, ABC):
+    """What signed results of both kinds of federation have."""
 
     updates_hash: Word
     base_root: Word
@@ -136,22 +137,22 @@ class AttestationMessage(RelayMessage):
     r: Word
     vs: Word
 
-    @classmethod
-    def of(cls, round_number: int, signed: SignedResult) -> AttestationMessage:
-        result, signature = signed.result, signed.signature
-        return cls(
-            round=round_number,
-            updates_hash=to_hex(result.updates_hash),
-            base_root=to_hex(result.base_root),
-            included=hex(result.included),
-            global_root=to_hex(result.global_root),
-            global_cid=str(result.global_cid),
-            r=to_hex(signature.r),
-            vs=to_hex(signature.vs),
-        )
+    @staticmethod
+    def common(result: Any, signature: Signature) -> dict[str, str]:
+        """These fields of a result and its signature, but the round."""
+        return {
+            "updates_hash": to_hex(result.updates_hash),
+            "base_root": to_hex(result.base_root),
+            "included": hex(result.included),
+            "global_root": to_hex(result.global_root),
+            "global_cid": str(result.global_cid),
+            "r": to_hex(signature.r),
+            "vs": to_hex(signature.vs),
+        }
 
-    def value(self) -> SignedResult:
-        result = Result(
+    def result(self) -> Result:
+        """The result, as that of a plain federation."""
+        return Result(
             self.round,
             to_bytes(self.updates_hash),
             to_bytes(self.base_root),
@@ -159,7 +160,20 @@ class AttestationMessage(RelayMessage):
             to_bytes(self.global_root),
             Cid.parse(self.global_cid),
         )
-        return SignedResult(result, Signature(to_bytes(self.r), to_bytes(self.vs)))
+
+    def signature(self) -> Signature:
+        return Signature(to_bytes(self.r), to_bytes(self.vs))
+
+
+class AttestationMessage(ResultMessage):
+    """An aggregator's signature for a result of the round."""
+
+    @classmethod
+    def of(cls, round_number: int, signed: SignedResult) -> AttestationMessage:
+        return cls(round=round_number, **cls.common(signed.result, signed.signature))
+
+    def value(self) -> SignedResult:
+        return SignedResult(self.result(), self.signature())
 
 
 def any_of(forms: Iterable[type[RelayMessage]]) -> TypeAdapter[RelayMessage]:

@@ -14,7 +14,7 @@ from fl_orchestrator.chain.types import (
     SignedMaskedCommit,
 )
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.model.private_digests import Confirmed, PrivateResult, Release
+from fl_orchestrator.model.private_digests import Confirmed, Release, private_result
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 from fl_orchestrator.model.words import WORD_BYTES
 from fl_orchestrator.relay.messages import (
@@ -24,6 +24,7 @@ from fl_orchestrator.relay.messages import (
     Bitmap,
     CidText,
     RelayMessage,
+    ResultMessage,
     Word,
     to_bytes,
     to_hex,
@@ -114,7 +115,7 @@ class ClaimMessage(RelayMessage):
 
 
 class WordMessage(RelayMessage):
-    """What an aggregator tells the others: that it confirms a lock; with a CID, a release for it"""
+    """What an aggregator tells the others: that it confirms a lock, or where its release is."""
 
     lock: Word
     cid: CidText | None = None
@@ -140,47 +141,24 @@ class WordMessage(RelayMessage):
         return SignedWord(message, Signature(to_bytes(self.r), to_bytes(self.vs)))
 
 
-class PrivateAttestationMessage(RelayMessage):
+class PrivateAttestationMessage(ResultMessage):
     """An aggregator's signature for a result of the round, and the seeds that the result opens."""
 
-    updates_hash: Word
-    base_root: Word
-    included: Bitmap
     seeds: Seeds
     seeds_hash: Word
-    global_root: Word
-    global_cid: CidText
-    r: Word
-    vs: Word
 
     @classmethod
     def of(cls, round_number: int, signed: SignedPrivateResult) -> PrivateAttestationMessage:
-        result, signature = signed.result, signed.signature
         return cls(
             round=round_number,
-            updates_hash=to_hex(result.updates_hash),
-            base_root=to_hex(result.base_root),
-            included=hex(result.included),
             seeds=to_hex(signed.seeds),
-            seeds_hash=to_hex(result.seeds_hash),
-            global_root=to_hex(result.global_root),
-            global_cid=str(result.global_cid),
-            r=to_hex(signature.r),
-            vs=to_hex(signature.vs),
+            seeds_hash=to_hex(signed.result.seeds_hash),
+            **cls.common(signed.result, signed.signature),
         )
 
     def value(self) -> SignedPrivateResult:
-        result = PrivateResult(
-            self.round,
-            to_bytes(self.updates_hash),
-            to_bytes(self.base_root),
-            int(self.included, 16),
-            to_bytes(self.seeds_hash),
-            to_bytes(self.global_root),
-            Cid.parse(self.global_cid),
-        )
-        signature = Signature(to_bytes(self.r), to_bytes(self.vs))
-        return SignedPrivateResult(result, to_bytes(self.seeds), signature)
+        result = private_result(self.result(), to_bytes(self.seeds_hash))
+        return SignedPrivateResult(result, to_bytes(self.seeds), self.signature())
 
 
 #: The JSON form of each type of message, of both kinds of federation.

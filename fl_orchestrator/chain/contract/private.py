@@ -40,7 +40,7 @@ from fl_orchestrator.chain.types import (
 )
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.model.private_digests import PrivateResult
+from fl_orchestrator.model.private_digests import PrivateResult, private_result
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 from fl_orchestrator.model.words import typed_digest
 
@@ -142,7 +142,7 @@ class PrivateFederation(Federation):
     def _proposed(self, log: Any) -> tuple[bytes, Any]:
         args = log["args"]
         digest, (common, seeds_hash) = bytes(args["digest"]), values_of(args["result"])
-        result = _flat(from_abi(Result, common), seeds_hash)
+        result = private_result(from_abi(Result, common), seeds_hash)
         whole = result.included and result.round == args["round"]
         if not whole or digest != self.digest(result):
             raise UntrueEvents(f"a result of round {args['round']} does not have its digest")
@@ -264,18 +264,6 @@ def _seat_change(log: Any) -> SeatChange | None:
     if name in _OF_AGGREGATORS and values["role"] != Role.AGGREGATOR:
         return None
     return SeatChange(log["blockNumber"], log["logIndex"], name, values)
-
-
-def _flat(result: Result, seeds_hash: bytes) -> PrivateResult:
-    return PrivateResult(
-        result.round,
-        result.updates_hash,
-        result.base_root,
-        result.included,
-        seeds_hash,
-        result.global_root,
-        result.global_cid,
-    )
 
 
 def _nested(result: PrivateResult) -> Any:
