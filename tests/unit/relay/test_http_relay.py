@@ -260,7 +260,7 @@ def test_what_ran_out_of_time_is_not_begun_again(tmp_path: Path) -> None:
 
     with answering(says(OK), stall, stall) as url:
         with pytest.raises(RelayFailed, match="in time"):
-            relay_at(url).put_update(1, UPDATE, file, seconds=0.6)
+            relay_at(url).put_update(1, UPDATE, file, seconds=2)
         ended.set()
         time.sleep(0.3)
         with pytest.raises(RelayFailed, match="in time"):
