@@ -3,11 +3,16 @@ pragma solidity 0.8.30;
 
 import {Disputes} from "./Disputes.sol";
 import {Demand, Fraud, IDisputes, Window} from "./interfaces/IDisputes.sol";
-import {IFederation, ModelView} from "./interfaces/IFederation.sol";
+import {IFederation, ModelView, VERSION} from "./interfaces/IFederation.sol";
 import {DisputeLogic} from "./libraries/DisputeLogic.sol";
 
 /// @title The views of models and disputes, which {Views} makes in a linked library
 abstract contract LinkedViews is Disputes {
+    /// @inheritdoc IFederation
+    function version() external pure returns (string memory) {
+        return VERSION;
+    }
+
     /// @inheritdoc IFederation
     function head() external view returns (ModelView memory) {
         _view();

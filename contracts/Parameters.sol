@@ -31,6 +31,9 @@ abstract contract Parameters is IFederation {
     uint256 private constant PERIOD_LIMIT = 2 ** 31;
     uint256 private constant DEPTH_LIMIT = 21;
     uint256 private constant FRACTION_BITS_LIMIT = 24;
+    uint256 private constant LEARNING_RATE_LIMIT = 1_000_000;
+    /// @dev The norm of 256 times -32,768, the largest that a chunk can have.
+    uint256 private constant CHUNK_NORM_LIMIT = 2 ** 19;
 
     uint256 internal immutable minPartyStake;
     uint256 internal immutable minAggregatorStake;
@@ -124,6 +127,12 @@ abstract contract Parameters is IFederation {
 
     function _validateModel(Params memory p) private pure {
         _require(p.trimBps < BPS / 2, "trimBps");
+        _require(
+            0 < p.serverLearningRateBps && p.serverLearningRateBps <= LEARNING_RATE_LIMIT,
+            "serverLearningRateBps"
+        );
+        _require(p.serverMomentumBps < BPS, "serverMomentumBps");
+        _require(p.chunkNormLimit < CHUNK_NORM_LIMIT, "chunkNormLimit");
         _require(p.updateFractionBits <= FRACTION_BITS_LIMIT, "updateFractionBits");
         _require(p.depth <= DEPTH_LIMIT, "depth");
         _require(p.aggregatorShareBps <= BPS, "aggregatorShareBps");

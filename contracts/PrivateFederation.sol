@@ -37,6 +37,8 @@ contract PrivateFederation is LinkedViews, PrivateRounds {
     constructor(Params memory p, PrivateParams memory q) State(p, abi.encode(p, q)) PrivateRounds(q) {
         _require(p.rule == Rule.WeightedMean, "rule");
         _require(!p.openAdmission, "openAdmission");
+        // Nobody sees an update whose norm could be computed. Parties clip there.
+        _require(p.chunkNormLimit == 0, "chunkNormLimit");
         _require(p.minUpdates >= PRIVATE_UPDATES_MINIMUM, "minUpdates");
         _require(p.maxUpdates <= PRIVATE_UPDATES_LIMIT, "maxUpdates");
         _require(0 < q.parameters && q.parameters <= CHUNK_VALUES << p.depth, "parameters");

@@ -34,7 +34,7 @@ from fl_orchestrator.chain.types import (
     SignedMaskedCommit,
 )
 from fl_orchestrator.content.cid import RAW, Cid
-from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
+from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import challenge_hash
 from fl_orchestrator.model.dispute_proof import ChunkProof
 from fl_orchestrator.model.fixed_point import next_state
@@ -159,7 +159,7 @@ class MaskedVector:
             0, 1 << 32, CHUNK_VALUES, np.uint32, endpoint=False
         )
         self._seal_hash = random_bytes("seal", *name)
-        self._tree: ChunkTree = tree_of(self._layout, self.values)
+        self._tree: Tree = tree_of(self._layout, self.values)
 
     @property
     def root(self) -> bytes:

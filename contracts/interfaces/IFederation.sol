@@ -4,6 +4,9 @@ pragma solidity 0.8.30;
 // With these, whoever uses the interface has all of its types.
 import {CommitView, ModelView, Observation, RoundView, StakeView} from "./Observation.sol";
 
+/// @dev The release of the project that these contracts are part of.
+string constant VERSION = "0.2.0";
+
 /// @notice A CIDv1 with a sha2-256 multihash.
 /// @param digest The 32 bytes of the multihash.
 /// @param codec 0x55 (raw) or 0x70 (dag-pb).
@@ -47,6 +50,11 @@ enum Phase {
 /// @param participants The expected number of parties that a round draws.
 /// @param minUpdates With fewer commits or fewer counted reveals, a round is void.
 /// @param maxUpdates This number of commits ends the commit phase.
+/// @param serverLearningRateBps How much of a step the model moves, above zero; 10,000 for the step itself.
+/// @param serverMomentumBps How much of the last momentum remains in the next one; 0 for none. With momentum, models
+/// have twice the values: see {StateProofs}.
+/// @param chunkNormLimit The largest L2 norm of a chunk of an update, in units of an update's integers; 0 for none. A
+/// chunk with a larger one is scaled down before the rule is applied: see {ModelRule-clipped}.
 struct Params {
     uint96 minPartyStake;
     uint96 minAggregatorStake;
@@ -63,6 +71,9 @@ struct Params {
     uint32 answerPeriod;
     Rule rule;
     uint16 trimBps;
+    uint32 serverLearningRateBps;
+    uint16 serverMomentumBps;
+    uint32 chunkNormLimit;
     uint8 updateFractionBits;
     uint8 depth;
     uint96 reward;
@@ -268,6 +279,9 @@ interface IFederation {
     function fundRewards() external payable;
 
     // ------------------------------------------------------------------ views
+
+    /// @notice The release of the project whose contracts these are, as "major.minor.patch".
+    function version() external view returns (string memory);
 
     function params() external view returns (Params memory);
 

@@ -72,10 +72,11 @@ interface IPlainFederation is IFederation, IDisputes {
 
     /// @notice Proves that an attested result is not the federation's rule applied to its updates.
     /// @param updates All counted reveals of the round, in their order.
-    /// @param coordinate Where the model is wrong, in the padded model.
+    /// @param coordinate Where the model is wrong, in the padded model. With momentum, its second half is from
+    /// 256 * 2^depth on.
     /// @param proofs For every included update in order, then for the base and for the global model: the chunk
-    /// with the coordinate (512 bytes of an update, 1,024 of a model) and its `depth` siblings, from the leaf
-    /// upwards. All packed.
+    /// with the coordinate (512 bytes of an update, 1,024 of a model) and its siblings, from the leaf upwards.
+    /// With momentum, see {StateProofs-compare}. All packed.
     function challenge(
         Result calldata result,
         CountedUpdate[] calldata updates,

@@ -9,6 +9,13 @@ library ChunkTree {
     /// @notice Values in a chunk.
     uint256 internal constant CHUNK_VALUES = 256;
 
+    /// @dev Of each 16 bits of a word, the lowest 8, and the lowest one. (The division is exact.)
+    // slither-disable-next-line divide-before-multiply
+    uint256 private constant LOW_BYTES = type(uint256).max / 0xffff * 0xff;
+    uint256 private constant LOW_BITS = type(uint256).max / 0xffff;
+    /// @dev 16 bits, and the 16 bits that are 64 bits above.
+    uint256 private constant PAIR = 0xffff << 64 | 0xffff;
+
     error IndexOutOfTree(uint256 index, uint256 depth);
     error WrongChunkLength(uint256 length);
     error WrongProofLength(uint256 length);
@@ -90,6 +97,41 @@ library ChunkTree {
         root =
             rootOf(leafOf(chunk, 4), coordinate / CHUNK_VALUES, depth, proof[CHUNK_VALUES * 4:][:32 * depth]);
         value = int32At(chunk, coordinate % CHUNK_VALUES);
+    }
+
+    /// @notice The square of the L2 norm of a chunk of int16: the sum of its 256 squares, at most 2^38.
+    /// @dev A challenge computes it for each update. Below the price of the bytes (EIP-7623) computation costs nothing,
+    /// and two values of a word are squared at a time to stay there: the square of `a + 2^64 b` has a^2 in its lowest
+    /// 64 bits, then 2ab, then b^2. Sums of all such squares do not meet either, since |a| and |b| are at most 2^15.
+    function squaresOf(bytes calldata chunk) internal pure returns (uint256) {
+        if (chunk.length != CHUNK_VALUES * 2) revert WrongChunkLength(chunk.length);
+        uint256 pairs = 0;
+        // No sum carries into the one beside it: 128 squares of at most 2^30, and 128 double products below 2^32.
+        unchecked {
+            for (uint256 offset = 0; offset < CHUNK_VALUES * 2; offset += 32) {
+                uint256 word;
+                assembly ("memory-safe") {
+                    word := calldataload(add(chunk.offset, offset))
+                }
+                // From little-endian to big-endian, and then to absolute values: -v is ~v + 1.
+                word = (word & LOW_BYTES) << 8 | (word >> 8) & LOW_BYTES;
+                uint256 negative = (word >> 15) & LOW_BITS;
+                word = (word ^ negative * 0xffff) + negative;
+                pairs += _squares(word) + _squares(word >> 16) + _squares(word >> 32) + _squares(word >> 48);
+                word >>= 128;
+                pairs += _squares(word) + _squares(word >> 16) + _squares(word >> 32) + _squares(word >> 48);
+            }
+        }
+        return (pairs & type(uint64).max) + (pairs >> 128);
+    }
+
+    /// @dev Of the lowest 16 bits, and of those 64 bits above: see {squaresOf}.
+    function _squares(uint256 word) private pure returns (uint256) {
+        uint256 pair = word & PAIR;
+        // Both are at most 2^15.
+        unchecked {
+            return pair * pair;
+        }
     }
 
     /// @notice The int16 at a position of a chunk.

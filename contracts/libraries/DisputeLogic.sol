@@ -11,6 +11,7 @@ import {Bitmap} from "./Bitmap.sol";
 import {ChunkTree} from "./ChunkTree.sol";
 import {ModelRule} from "./ModelRule.sol";
 import {Shared} from "./Shared.sol";
+import {StateProofs} from "./StateProofs.sol";
 import {Views} from "./Views.sol";
 
 /// @dev The fields of a {Result} that a recomputation needs: the base and the included updates, which determine
@@ -21,8 +22,7 @@ struct Claim {
     bytes32 globalRoot;
 }
 
-/// @title The work of a dispute: recomputation of one coordinate, descents into a withheld model, slashing; and
-/// the views
+/// @title The work of a dispute: recomputation of a coordinate, descents into a withheld model, slashing; views
 /// @notice Read {Disputes} first: it describes the game. This part is a linked library, because the code size of
 /// one contract is limited (EIP-170). It is called with `delegatecall`, so it works on the storage of the
 /// federation. See docs/protocol.md, section 6.
@@ -47,30 +47,26 @@ library DisputeLogic {
         bytes calldata proofs
     ) external view returns (int256 expected, int256 claimed) {
         Params memory p = _paramsOf(encodedParams);
-        _requireProofsLength(p.depth, claim.included, proofs.length);
-        int256[] memory values = _values(p.depth, claim.included, updates, coordinate, proofs);
-        uint256[] memory weights = _weights(claim.included, updates);
-        int256 step = ModelRule.aggregate(p.rule, p.trimBps, values, weights);
-
-        proofs = proofs[values.length * ChunkTree.proofLength(2, p.depth):];
-        bytes32 root;
-        (root, expected) = ChunkTree.openInt32(proofs, coordinate, p.depth);
-        if (root != claim.baseRoot) revert IDisputes.InvalidBaseProof();
-        expected = ModelRule.nextState(expected, step, p.updateFractionBits);
-        (root, claimed) = ChunkTree.openInt32(proofs[proofs.length / 2:], coordinate, p.depth);
-        if (root != claim.globalRoot) revert IDisputes.InvalidModelProof();
+        _requireProofsLength(p, claim.included, coordinate, proofs.length);
+        int256[] memory values =
+            _values(p, claim.included, updates, StateProofs.stepCoordinate(p, coordinate), proofs);
+        int256 step = ModelRule.aggregate(p.rule, p.trimBps, values, _weights(claim.included, updates));
+        return StateProofs.compare(p, step, coordinate, claim.baseRoot, claim.globalRoot, proofs);
     }
 
-    /// @dev One proof for each included update, and one for each of the two models.
-    function _requireProofsLength(uint256 depth, uint256 included, uint256 given) private pure {
-        uint256 length =
-            Bitmap.count(included) * ChunkTree.proofLength(2, depth) + 2 * ChunkTree.proofLength(4, depth);
+    /// @dev One proof for each included update, then those of the states.
+    function _requireProofsLength(Params memory p, uint256 included, uint256 coordinate, uint256 given)
+        private
+        pure
+    {
+        uint256 length = Bitmap.count(included) * ChunkTree.proofLength(2, p.depth)
+            + StateProofs.proofsLength(p, coordinate);
         if (given != length) revert IDisputes.WrongProofsLength(given, length);
     }
 
-    /// @dev The value of every included update at the coordinate, each checked against the update's root.
+    /// @dev The value of every included update at the coordinate, each checked against the update's root, and clipped.
     function _values(
-        uint256 depth,
+        Params memory p,
         uint256 included,
         CountedUpdate[] calldata updates,
         uint256 coordinate,
@@ -81,9 +77,13 @@ library DisputeLogic {
         for (uint256 i = 0; i < updates.length; ++i) {
             if (Bitmap.has(included, i)) {
                 bytes32 root;
-                (root, values[k]) = ChunkTree.openInt16(proofs, coordinate, depth);
+                (root, values[k]) = ChunkTree.openInt16(proofs, coordinate, p.depth);
                 if (root != updates[i].root) revert IDisputes.InvalidUpdateProof(i);
-                proofs = proofs[ChunkTree.proofLength(2, depth):];
+                if (p.chunkNormLimit != 0) {
+                    uint256 squares = ChunkTree.squaresOf(proofs[:ChunkTree.CHUNK_VALUES * 2]);
+                    values[k] = ModelRule.clipped(values[k], squares, p.chunkNormLimit);
+                }
+                proofs = proofs[ChunkTree.proofLength(2, p.depth):];
                 ++k;
             }
         }
@@ -119,13 +119,14 @@ library DisputeLogic {
         Round storage record = state.rounds[round];
         uint256 end = uint256(record.attestEnd) + p.challengePeriod;
         if (block.timestamp >= end) revert IDisputes.DisputeWindowClosed(end);
-        if (level > p.depth || index >> (p.depth - level) != 0) {
+        uint256 depth = StateProofs.depthOf(p);
+        if (level > depth || index >> (depth - level) != 0) {
             revert IDisputes.NoSuchNode(level, index);
         }
         if (record.extendedTo == 0) {
             // One step is an answer and the next demand, an answer period each. This is enough for every step down
             // to a chunk, and for the challenge at the end.
-            uint256 steps = Math.ceilDiv(p.depth, LEVELS_PER_ANSWER) + 2;
+            uint256 steps = Math.ceilDiv(depth, LEVELS_PER_ANSWER) + 2;
             record.extendedTo = uint40(end + 2 * uint256(p.answerPeriod) * steps);
             emit IDisputes.FinalityExtended(round, record.extendedTo);
         }
@@ -182,7 +183,8 @@ library DisputeLogic {
         uint256 level = asked.level;
         bytes32 node =
             level == 0 ? ChunkTree.leafOf(content, 4) : ChunkTree.subtreeRoot(content, _levelsShown(level));
-        if (ChunkTree.rootOf(node, asked.index, p.depth - level, path) != state.modelRoots[asked.round]) {
+        uint256 above = StateProofs.depthOf(p) - level;
+        if (ChunkTree.rootOf(node, asked.index, above, path) != state.modelRoots[asked.round]) {
             revert IDisputes.WrongAnswer();
         }
         asked.answerer = msg.sender;
@@ -348,8 +350,6 @@ library DisputeLogic {
         return Views.read(state, encodedParams, call);
     }
 
-    // ------------------------------------------------------------------ helpers
-
     /// @dev Checks the payment, stores the demand and starts its answer period.
     function _demand(
         Stored storage state,
@@ -383,8 +383,7 @@ library DisputeLogic {
         _requireAlive(state, asked.round);
     }
 
-    /// @dev The names `RoundNotAlive` and this one are older than the term canonical. The error is part of the
-    /// ABI and keeps its name.
+    /// @dev This name and the error's, which is part of the ABI, are older than the term canonical.
     function _requireAlive(Stored storage state, uint32 round) private view {
         if (!state.isCanonical(round)) revert IDisputes.RoundNotAlive();
     }

@@ -8,6 +8,7 @@ import {PrivateParams} from "../interfaces/IPrivateFederation.sol";
 import {Bitmap} from "./Bitmap.sol";
 import {ChunkTree} from "./ChunkTree.sol";
 import {ModelRule} from "./ModelRule.sol";
+import {StateProofs} from "./StateProofs.sol";
 
 /// @dev The fields of a private federation's result that a dispute needs.
 /// @param included Bit i stands for the counted update at place i.
@@ -57,8 +58,8 @@ library Masked {
     /// @param updates All counted updates. The caller has checked them against the hash that was signed.
     /// @param seeds The opened seeds, packed.
     /// @param proofs For every included update by place, the leaf with the coordinate and its `depth + 3` siblings,
-    /// of which the last is the hash of the seal; nothing where the coordinate is padding. Then for the base and for
-    /// the global model, the chunk with the coordinate and its `depth` siblings. All packed.
+    /// of which the last is the hash of the seal; nothing where the coordinate is padding. Then what
+    /// {StateProofs-compare} reads. All packed.
     /// @return expected The value that follows from them at the coordinate.
     /// @return claimed The value of the signed model at the coordinate.
     function recompute(
@@ -70,19 +71,24 @@ library Masked {
         bytes calldata proofs
     ) internal view returns (int256 expected, int256 claimed) {
         (Params memory p, PrivateParams memory q) = abi.decode(encodedParams.code, (Params, PrivateParams));
-        expected = _stepAt(p.depth, q, claim, updates, coordinate, seeds, proofs);
-
-        uint256 length = ChunkTree.proofLength(4, p.depth);
-        proofs = proofs[proofs.length - 2 * length:];
-        (bytes32 root, int256 base) = ChunkTree.openInt32(proofs, coordinate, p.depth);
-        if (root != claim.baseRoot) revert IDisputes.InvalidBaseProof();
-        expected = ModelRule.nextState(base, expected, p.updateFractionBits);
-        (root, claimed) = ChunkTree.openInt32(proofs[length:], coordinate, p.depth);
-        if (root != claim.globalRoot) revert IDisputes.InvalidModelProof();
+        int256 step = _stepAt(p, q, claim, updates, coordinate, seeds, proofs);
+        return _compare(p, claim, step, coordinate, proofs);
     }
 
+    /// @dev A function of its own, because without the IR the stack of {recompute} has no room for it.
+    function _compare(
+        Params memory p,
+        MaskedClaim memory claim,
+        int256 step,
+        uint256 coordinate,
+        bytes calldata proofs
+    ) private pure returns (int256 expected, int256 claimed) {
+        return StateProofs.compare(p, step, coordinate, claim.baseRoot, claim.globalRoot, proofs);
+    }
+
+    /// @param coordinate Of the state.
     function _stepAt(
-        uint256 depth,
+        Params memory p,
         PrivateParams memory q,
         MaskedClaim memory claim,
         CountedUpdate[] calldata updates,
@@ -92,22 +98,26 @@ library Masked {
     ) private pure returns (int256) {
         Roll memory roll = rollOf(claim, updates);
         _requireSeeds(claim, roll, seeds);
-        bool padding = coordinate >= q.parameters;
-        _requireProofsLength(depth, padding ? 0 : roll.count, proofs.length);
+        bool padding = StateProofs.stepCoordinate(p, coordinate) >= q.parameters;
+        _requireProofsLength(p, padding ? 0 : roll.count, coordinate, proofs.length);
         uint256 sum = 0;
         if (!padding) {
+            coordinate = StateProofs.stepCoordinate(p, coordinate);
             // In Z_2^256, of which Z_2^32 is the lowest 32 bits.
             unchecked {
-                sum = sumOfValues(depth, claim.included, updates, coordinate, proofs)
+                sum = sumOfValues(p.depth, claim.included, updates, coordinate, proofs)
                     - sumOfMasks(claim.included, roll.absent, updates, coordinate, seeds);
             }
         }
         return stepOf(sum, roll.weight, q.stepLimit);
     }
 
-    /// @dev One proof for each included update, unless the coordinate is padding, and one for each of the two models.
-    function _requireProofsLength(uint256 depth, uint256 count, uint256 given) private pure {
-        uint256 length = count * _proofLength(depth) + 2 * ChunkTree.proofLength(4, depth);
+    /// @dev One proof for each included update, unless the coordinate is padding, and those of the states.
+    function _requireProofsLength(Params memory p, uint256 count, uint256 coordinate, uint256 given)
+        private
+        pure
+    {
+        uint256 length = count * _proofLength(p.depth) + StateProofs.proofsLength(p, coordinate);
         if (given != length) revert IDisputes.WrongProofsLength(given, length);
     }
 

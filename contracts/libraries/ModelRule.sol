@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {Rule} from "../interfaces/IFederation.sol";
 
 /// @title The aggregation rules on one coordinate of the model, in exact integers
@@ -14,6 +16,17 @@ library ModelRule {
     uint256 internal constant STATE_FRACTION_BITS = 24;
 
     uint256 private constant BPS = 10_000;
+
+    /// @notice A value of an update, scaled down with its chunk so that the chunk's L2 norm is at most the limit.
+    /// @dev Rounded towards zero, by a norm that is rounded up: so the norm of the clipped chunk never exceeds the
+    /// limit. The largest norm is 2^19, so nothing here overflows.
+    /// @param value Of 16 bits.
+    /// @param squares The sum of the squares of the chunk's values: see {ChunkTree-squaresOf}.
+    /// @param normLimit In the fixed point of the updates, above zero and below 2^19.
+    function clipped(int256 value, uint256 squares, uint256 normLimit) internal pure returns (int256) {
+        if (squares <= normLimit * normLimit) return value;
+        return value * int256(normLimit) / int256(Math.sqrt(squares, Math.Rounding.Ceil));
+    }
 
     /// @notice The step that a rule takes at this coordinate, in the fixed point of the updates.
     /// @param weights One for each value; only the weighted mean reads them.
@@ -63,15 +76,26 @@ library ModelRule {
         return roundedMean(sum, end - trim);
     }
 
-    /// @notice `sat32(G + A * 2^(24 - e))`.
-    /// @param state G, the base model's value.
+    /// @notice `A * 2^(24 - e)`: a step in the fixed point of the state.
     /// @param step A, the step in the fixed point of the updates.
     /// @param updateFractionBits e, at most 24.
-    function nextState(int256 state, int256 step, uint256 updateFractionBits) internal pure returns (int256) {
-        int256 next = state + step * int256(1 << (STATE_FRACTION_BITS - updateFractionBits));
-        if (next > type(int32).max) return type(int32).max;
-        if (next < type(int32).min) return type(int32).min;
-        return next;
+    function scaled(int256 step, uint256 updateFractionBits) internal pure returns (int256) {
+        return step * int256(1 << (STATE_FRACTION_BITS - updateFractionBits));
+    }
+
+    /// @notice `sat32(round(beta V) + A * 2^(24 - e))`, halves rounded up.
+    /// @param momentum V, the base's momentum.
+    /// @param momentumBps beta, below 10,000.
+    /// @param move The step, {scaled}.
+    function nextMomentum(int256 momentum, uint256 momentumBps, int256 move) internal pure returns (int256) {
+        return _sat32(roundedMean(momentum * int256(momentumBps), BPS) + move);
+    }
+
+    /// @notice `sat32(G + round(rate * move))`, halves rounded up.
+    /// @param state G, the base model's value.
+    /// @param move The step, {scaled}; with momentum, the next momentum.
+    function nextState(int256 state, int256 move, uint256 learningRateBps) internal pure returns (int256) {
+        return _sat32(state + roundedMean(move * int256(learningRateBps), BPS));
     }
 
     /// @notice `floor((2S + N) / 2N)`: a mean, rounded to the nearest, halves up.
@@ -83,6 +107,12 @@ library ModelRule {
     function _floorDiv(int256 dividend, int256 divisor) private pure returns (int256 quotient) {
         quotient = dividend / divisor;
         if (dividend % divisor < 0) --quotient;
+    }
+
+    function _sat32(int256 value) private pure returns (int256) {
+        if (value > type(int32).max) return type(int32).max;
+        if (value < type(int32).min) return type(int32).min;
+        return value;
     }
 
     /// @dev Insertion sort, which is cheap for at most 100 values.

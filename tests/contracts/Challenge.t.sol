@@ -22,6 +22,7 @@ contract ChallengeTest is DisputeTest {
     uint256 private constant PLANTED = 5;
     int256[] private planted;
     int256 private plantedBase;
+    uint32 private plantedRate = 10_000;
 
     // ------------------------------------------------------------------ registerChallenge
 
@@ -317,6 +318,18 @@ contract ChallengeTest is DisputeTest {
         _expectWrongIs(type(int32).max, int256(type(int32).min) + 511);
     }
 
+    /// @dev See UnclippedMean.t.sol for models of updates that should be.
+    function test_Challenge_WhenItFollowsFromUpdatesThatAreClipped() public {
+        Params memory p = _consortium();
+        p.chunkNormLimit = 2_000;
+        _start(p);
+        Evidence memory e = _acceptWrong();
+        _registerFor(e, WRONG + 1);
+        _expectRefused(e, WRONG + 1, abi.encodePacked(IDisputes.NotFraud.selector));
+        _challenge(e);
+        assertHead(0, 0);
+    }
+
     function test_Challenge_WhenTheModelHasOneChunk() public {
         Params memory p = _consortium();
         p.depth = 0;
@@ -356,6 +369,66 @@ contract ChallengeTest is DisputeTest {
         assertLt(21_000 + 40 * data.length, 2 ** 24);
         assertHead(0, 0);
         emit log_named_uint("challenge, 100 updates, 21 levels", used);
+    }
+
+    // ------------------------------------------------------------------ challenge: what the server makes of a step
+
+    function test_Challenge_WhenTheModelMovesByAPartOfTheStep() public {
+        plantedRate = 1_250;
+        _plant(100, 4, 6);
+        // 100 + 5 * 512 / 8
+        _expectWrongIs(420, 419);
+    }
+
+    function test_Challenge_WhenItIsOfAModelWithMomentum() public {
+        Evidence memory e = _acceptWithMomentum(WRONG, 1);
+        _challenge(e);
+        assertHead(0, 0);
+    }
+
+    function test_Challenge_WhenItIsOfTheMomentum() public {
+        Evidence memory e = _acceptWithMomentum(_momentumOf(WRONG), 1);
+        _registerFor(e, WRONG);
+        _expectRefused(e, WRONG, abi.encodePacked(IDisputes.NotFraud.selector));
+        _challenge(e, _momentumOf(WRONG));
+        assertHead(0, 0);
+    }
+
+    /// @dev The model that follows from the wrong momentum is wrong too: no order of challenges is needed.
+    function test_Challenge_WhenModelAndMomentumAreWrongInTheSameWay() public {
+        Evidence memory e = _momentumRound();
+        _falsify(e, _momentumOf(WRONG), 1);
+        _falsify(e, WRONG, 1);
+        _sign(e, AGGREGATORS);
+        uint256 state = vm.snapshotState();
+        _challenge(e, WRONG);
+        assertHead(0, 0);
+        vm.revertToState(state);
+        _challenge(e, _momentumOf(WRONG));
+        assertHead(0, 0);
+    }
+
+    function test_Challenge_RevertWhen_TheMomentumOfTheBaseIsAnother() public {
+        Evidence memory e = _acceptWithMomentum(WRONG, 1);
+        _registerFor(e, WRONG);
+        e.base.set(_momentumOf(WRONG), 7);
+        _expectRefused(e, WRONG, abi.encodePacked(IDisputes.InvalidBaseProof.selector));
+    }
+
+    /// @dev By its length. (To make such a round, with its vectors, takes more memory than a test has.)
+    function test_Challenge_WhenTheMomentumHas22LevelsAndTheRound100Updates() public {
+        Evidence memory e = _acceptWithMomentum(WRONG, 1);
+        assertEq(_proofs(e, WRONG).length, _momentumProofs(3, rules.depth));
+        bytes memory proofs = new bytes(_momentumProofs(100, 21));
+        e.updates = new CountedUpdate[](100);
+        bytes memory data = abi.encodeCall(disputes.challenge, (e.result, e.updates, WRONG, proofs, SALT));
+        // A signed transaction adds less than 200 bytes.
+        assertLt(data.length + 200, 128 * 1024);
+    }
+
+    /// @dev The length of the proofs of a coordinate of the model, with momentum.
+    function _momentumProofs(uint256 updates, uint256 depth) private pure returns (uint256) {
+        return updates * (512 + 32 * depth) + 3 * (1024 + 32 * (depth + 1));
     }
 
     // ------------------------------------------------------------------ challenge: an accepted result
@@ -540,6 +613,7 @@ contract ChallengeTest is DisputeTest {
         planted.push(second);
         Params memory p = _consortium();
         p.rule = Rule.TrimmedMean;
+        p.serverLearningRateBps = plantedRate;
         _start(p);
     }
 
@@ -560,6 +634,27 @@ contract ChallengeTest is DisputeTest {
         vm.expectEmit(address(disputes));
         emit IDisputes.ChallengeProven(_digest(e), PLANTED, right, wrong);
         _challengeWith(e, PLANTED, proofs);
+    }
+
+    /// @dev In the attest phase, with three updates: the right result of a federation with momentum.
+    function _momentumRound() private returns (Evidence memory e) {
+        Params memory p = _consortium();
+        (p.serverLearningRateBps, p.serverMomentumBps) = (10_000, 9_000);
+        _start(p);
+        _toAttest(3);
+        e = _evidence();
+        assertEq(e.model.depth, p.depth + 1);
+        assertNotEq(e.base.at((uint256(512) << p.depth) - 1), 0);
+    }
+
+    function _acceptWithMomentum(uint256 coordinate, int256 by) private returns (Evidence memory e) {
+        e = _momentumRound();
+        _falsify(e, coordinate, by);
+        _sign(e, AGGREGATORS);
+    }
+
+    function _momentumOf(uint256 coordinate) private view returns (uint256) {
+        return coordinate + (uint256(256) << rules.depth);
     }
 
     /// @dev By one unit, with five updates.

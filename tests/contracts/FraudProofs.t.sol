@@ -73,7 +73,7 @@ contract FraudProofsTest is DisputeTest {
         _falsify(e, wrong, by);
         _sign(e, AGGREGATORS);
         vm.warp(_window(e).windowEnd - 1);
-        uint256 id = _demand(1, uint8(rules.depth), 0);
+        uint256 id = _demand(1, Vectors.stateDepth(rules), 0);
         while (true) {
             Demand memory asked = disputes.demandById(id);
             vm.warp(asked.until - 1);
@@ -97,7 +97,7 @@ contract FraudProofsTest is DisputeTest {
         Evidence memory e = _scene(seed);
         _sign(e, AGGREGATORS);
         vm.warp(_window(e).windowEnd - 1);
-        uint256 id = _demand(1, uint8(rules.depth), 0);
+        uint256 id = _demand(1, Vectors.stateDepth(rules), 0);
         for (uint256 left = _below(5); left != 0; --left) {
             Demand memory asked = disputes.demandById(id);
             if (asked.level == 0) break;
@@ -118,8 +118,8 @@ contract FraudProofsTest is DisputeTest {
     function testFuzz_NoAnswerCanBeForged(uint256 seed) public {
         Evidence memory e = _scene(seed);
         _sign(e, AGGREGATORS);
-        uint256 level = _below(rules.depth + 1);
-        uint256 index = _below(1 << (rules.depth - level));
+        uint256 level = _below(e.model.depth + 1);
+        uint256 index = _below(1 << (e.model.depth - level));
         uint256 id = _demand(1, uint8(level), index);
         bytes memory content = e.model.content(level, index);
         bytes memory path = e.model.path(level, index);
@@ -145,6 +145,8 @@ contract FraudProofsTest is DisputeTest {
         p.rule = Rule(_below(uint256(type(Rule).max) + 1));
         p.trimBps = uint16(_below(5000));
         p.updateFractionBits = uint8(_below(25));
+        if (_below(2) == 0) p.serverLearningRateBps = uint32(1 + _below(1_000_000));
+        if (_below(2) == 0) p.serverMomentumBps = uint16(1 + _below(9_999));
         _start(p);
         uint256 count = 2 + _below(4);
         _toAttest(count);

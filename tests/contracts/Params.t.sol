@@ -80,6 +80,29 @@ contract ParamsTest is FederationTest {
         _expectInvalid(p, "trimBps");
     }
 
+    function test_Constructor_RevertWhen_TheModelWouldNotMoveOrTooFar() public {
+        Params memory p = _consortium();
+        p.serverLearningRateBps = 0;
+        _expectInvalid(p, "serverLearningRateBps");
+        p.serverLearningRateBps = 1_000_001;
+        _expectInvalid(p, "serverLearningRateBps");
+    }
+
+    function test_Constructor_RevertWhen_TheMomentumWouldNeverDecrease() public {
+        Params memory p = _consortium();
+        p.serverMomentumBps = 10_000;
+        _expectInvalid(p, "serverMomentumBps");
+    }
+
+    /// @dev 2^19 is the norm of 256 times -32,768.
+    function test_Constructor_RevertWhen_NoChunkCanHaveANormAboveTheLimit() public {
+        Params memory p = _consortium();
+        p.chunkNormLimit = 2 ** 19;
+        _expectInvalid(p, "chunkNormLimit");
+        p.chunkNormLimit = type(uint32).max;
+        _expectInvalid(p, "chunkNormLimit");
+    }
+
     function test_Constructor_RevertWhen_TheUpdatesHaveMoreFractionalBitsThanTheState() public {
         Params memory p = _consortium();
         p.updateFractionBits = 25;
@@ -167,6 +190,8 @@ contract ParamsTest is FederationTest {
         (p.commitPeriod, p.revealPeriod, p.attestPeriod) = (2 ** 31, 2 ** 31, 2 ** 31);
         (p.challengePeriod, p.unbondPeriod, p.answerPeriod) = (2 ** 31, 2 ** 31, 2 ** 30);
         (p.trimBps, p.updateFractionBits, p.depth) = (4_999, 24, 21);
+        (p.serverLearningRateBps, p.serverMomentumBps) = (1_000_000, 9_999);
+        p.chunkNormLimit = 2 ** 19 - 1;
         (p.aggregatorShareBps, p.unrevealedSlashBps, p.fraudSlashBps) = (10_000, 10_000, 10_000);
         (p.reward, p.demandBond) = (type(uint96).max, type(uint96).max);
         assertEq(abi.encode(_deploy(p).params()), abi.encode(p));
@@ -182,6 +207,7 @@ contract ParamsTest is FederationTest {
         (p.commitPeriod, p.revealPeriod, p.attestPeriod) = (1, 1, 1);
         (p.challengePeriod, p.unbondPeriod, p.answerPeriod) = (2, 1, 1);
         (p.trimBps, p.updateFractionBits, p.depth) = (0, 0, 0);
+        (p.serverLearningRateBps, p.serverMomentumBps, p.chunkNormLimit) = (1, 0, 1);
         (p.minPartyStake, p.minAggregatorStake, p.reward, p.demandBond) = (1, 1, 0, 1);
         assertEq(abi.encode(_deploy(p).params()), abi.encode(p));
     }

@@ -10,6 +10,7 @@ import {
     PrivateParams,
     PrivateResult
 } from "../../contracts/interfaces/IPrivateFederation.sol";
+import {ChunkTree} from "../../contracts/libraries/ChunkTree.sol";
 import {MaskedRules, MaskedSceneTest, Scene} from "./support/MaskedScene.sol";
 import {PrivateTest} from "./support/PrivateTest.sol";
 import {Vector, Vectors} from "./support/Vectors.sol";
@@ -26,6 +27,9 @@ contract PrivateChallengeTest is PrivateTest, MaskedSceneTest {
     uint256 private constant WRONG = 405;
     uint256 private constant OTHER = 700;
     uint256 private constant SEED_COORDINATES = 2 ** 255;
+    /// @dev Where the momentum begins.
+    uint256 private constant HALF = 1_024;
+    uint16 private momentumBps;
     bytes32 private constant SALT = "salt";
 
     address private watcher = makeAddr("watcher");
@@ -180,6 +184,78 @@ contract PrivateChallengeTest is PrivateTest, MaskedSceneTest {
         _expectSlashed(signed);
     }
 
+    // ------------------------------------------------------------------ challenge: momentum
+
+    function test_Challenge_WhenTheMomentumIsWrong() public {
+        momentumBps = 9_000;
+        Scene memory s = _begin();
+        _falsify(s, HALF + WRONG);
+        PrivateResult memory signed = _accept(s);
+        // The model of this round is right.
+        _register(signed, WRONG);
+        _expectRefused(s, signed, WRONG, IDisputes.NotFraud.selector);
+        _register(signed, HALF + WRONG);
+        _challenge(s, signed, HALF + WRONG);
+        assertEq(federation.head().height, 0);
+        _expectSlashed(signed);
+    }
+
+    function test_Challenge_WhenTheModelIsWrongBesideItsMomentum() public {
+        momentumBps = 9_000;
+        (Scene memory s, PrivateResult memory signed) = _acceptWrong();
+        _register(signed, HALF + WRONG);
+        _expectRefused(s, signed, HALF + WRONG, IDisputes.NotFraud.selector);
+        _register(signed, WRONG);
+        _challenge(s, signed, WRONG);
+        assertEq(federation.head().height, 0);
+    }
+
+    function test_Challenge_WhenTheMomentumIsWrongInThePadding() public {
+        momentumBps = 9_000;
+        Scene memory s = _begin();
+        _falsify(s, HALF + PARAMETERS);
+        PrivateResult memory signed = _accept(s);
+        _register(signed, HALF + PARAMETERS);
+        _challenge(s, signed, HALF + PARAMETERS);
+        assertEq(federation.head().height, 0);
+    }
+
+    /// @dev Each is a true proof of its chunk.
+    function test_Challenge_RevertWhen_AProofIsOfTheOtherHalf() public {
+        momentumBps = 9_000;
+        (Scene memory s, PrivateResult memory signed) = _acceptRight();
+        _register(signed, WRONG);
+        _register(signed, HALF + WRONG);
+        (bytes memory model, bytes memory momentum) = (s.base.proof(WRONG), s.base.proof(HALF + WRONG));
+        (bytes memory next, bytes memory moved) = (s.model.proof(WRONG), s.model.proof(HALF + WRONG));
+        bytes4 noBase = IDisputes.InvalidBaseProof.selector;
+        bytes4 noModel = IDisputes.InvalidModelProof.selector;
+        _expectRefusedWith(s, signed, WRONG, bytes.concat(momentum, model, next), noBase);
+        _expectRefusedWith(s, signed, WRONG, bytes.concat(model, model, next), noBase);
+        _expectRefusedWith(s, signed, WRONG, bytes.concat(model, momentum, moved), noModel);
+        _expectRefusedWith(s, signed, HALF + WRONG, bytes.concat(model, moved), noBase);
+        _expectRefusedWith(s, signed, HALF + WRONG, bytes.concat(momentum, next), noModel);
+    }
+
+    function test_Challenge_RevertWhen_TheProofsAreThoseWithoutMomentum() public {
+        momentumBps = 9_000;
+        (Scene memory s, PrivateResult memory signed) = _acceptRight();
+        _register(signed, WRONG);
+        bytes memory states = bytes.concat(s.base.proof(WRONG), s.model.proof(WRONG));
+        _expectRefusedWith(s, signed, WRONG, states, IDisputes.WrongProofsLength.selector);
+    }
+
+    /// @dev Without momentum as well as with it.
+    function test_Challenge_RevertWhen_ItIsOutsideOfTheState() public {
+        (Scene memory s, PrivateResult memory signed) = _acceptRight();
+        _register(signed, HALF + WRONG);
+        _expectRefused(s, signed, HALF + WRONG, ChunkTree.IndexOutOfTree.selector);
+        momentumBps = 9_000;
+        (s, signed) = _acceptRight();
+        _register(signed, 2 * HALF + WRONG);
+        _expectRefused(s, signed, 2 * HALF + WRONG, ChunkTree.IndexOutOfTree.selector);
+    }
+
     // ------------------------------------------------------------------ challengeSeed: what is refused
 
     function test_ChallengeSeed_RevertWhen_NothingWasRegistered() public {
@@ -291,6 +367,7 @@ contract PrivateChallengeTest is PrivateTest, MaskedSceneTest {
         s = _planned();
         Params memory p = _terms();
         p.depth = uint8(s.rules.depth);
+        p.serverMomentumBps = momentumBps;
         p.genesisRoot = s.claim.baseRoot;
         PrivateParams memory q = _privateTerms();
         q.parameters = uint32(PARAMETERS);
@@ -301,10 +378,10 @@ contract PrivateChallengeTest is PrivateTest, MaskedSceneTest {
         _startReveal(COMMITS);
     }
 
-    function _planned() private pure returns (Scene memory s) {
+    function _planned() private view returns (Scene memory s) {
         uint256[] memory order = new uint256[](4);
         (order[0], order[1], order[2], order[3]) = (3, 0, 4, 1);
-        MaskedRules memory rules = MaskedRules(2, PARAMETERS, 30_000, 15);
+        MaskedRules memory rules = MaskedRules(2, PARAMETERS, 30_000, 15, momentumBps);
         s = _scene(rules, "dispute", COMMITS, order, INCLUDED);
         for (uint256 i = 0; i < COMMITS; ++i) {
             s.weights[i] = _weight(i);
@@ -397,8 +474,29 @@ contract PrivateChallengeTest is PrivateTest, MaskedSceneTest {
     function _expectRefused(Scene memory s, PrivateResult memory signed, uint256 coordinate, bytes4 selector)
         private
     {
-        bytes memory proofs = _proofs(s, coordinate);
-        vm.expectRevert(selector);
+        _expectProofsRefused(s, signed, coordinate, _proofs(s, coordinate), selector);
+    }
+
+    /// @dev `states` are the proofs of base and model; those of the updates are right.
+    function _expectRefusedWith(
+        Scene memory s,
+        PrivateResult memory signed,
+        uint256 coordinate,
+        bytes memory states,
+        bytes4 selector
+    ) private {
+        bytes memory proofs = bytes.concat(_updateProofs(s, coordinate), states);
+        _expectProofsRefused(s, signed, coordinate, proofs, selector);
+    }
+
+    function _expectProofsRefused(
+        Scene memory s,
+        PrivateResult memory signed,
+        uint256 coordinate,
+        bytes memory proofs,
+        bytes4 selector
+    ) private {
+        vm.expectPartialRevert(selector);
         vm.prank(watcher);
         masked.challenge(signed, s.updates, coordinate, s.seeds, proofs, SALT);
     }

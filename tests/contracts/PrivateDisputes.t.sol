@@ -228,7 +228,7 @@ contract PrivateDisputesTest is PrivateTest, MaskedSceneTest {
     function _sceneOf() private pure returns (Scene memory s) {
         uint256[] memory order = new uint256[](4);
         (order[0], order[1], order[2], order[3]) = (2, 0, 4, 1);
-        MaskedRules memory rules = MaskedRules(2, PARAMETERS, 32_767, 15);
+        MaskedRules memory rules = MaskedRules(2, PARAMETERS, 32_767, 15, 0);
         s = _scene(rules, "a private round", COMMITS, order, INCLUDED);
         _plantHonest(s, COORDINATE);
         uint32[] memory zeros = new uint32[](COMMITS);

@@ -25,6 +25,12 @@ contract PrivateParamsTest is PrivateTest {
         _expectInvalid(p, q, "openAdmission");
     }
 
+    function test_Constructor_RevertWhen_ChunksAreClipped() public {
+        Params memory p = _terms();
+        p.chunkNormLimit = 1;
+        _expectInvalid(p, _privateTerms(), "chunkNormLimit");
+    }
+
     function test_Constructor_RevertWhen_FewerThanThreeUpdatesAreNeeded() public {
         Params memory p = _terms();
         p.minUpdates = 2;

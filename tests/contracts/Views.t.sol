@@ -10,7 +10,8 @@ import {
     Phase,
     Result,
     Role,
-    RoundView
+    RoundView,
+    VERSION
 } from "../../contracts/interfaces/IFederation.sol";
 import {IPlainFederation} from "../../contracts/interfaces/IPlainFederation.sol";
 import {FederationTest} from "./support/FederationTest.sol";
@@ -19,6 +20,10 @@ import {FederationTest} from "./support/FederationTest.sol";
 contract ViewsTest is FederationTest {
     function test_Params_WhenAnyoneAsks() public view {
         assertEq(abi.encode(federation.params()), abi.encode(_consortium()));
+    }
+
+    function test_Version_WhenAnyoneAsks() public view {
+        assertEq(federation.version(), VERSION);
     }
 
     // ------------------------------------------------------------------ observe

@@ -39,6 +39,14 @@ contract ChunkTreeCaller {
         return ChunkTree.openInt32(proof, coordinate, depth);
     }
 
+    function squaresOf(bytes calldata chunk) external pure returns (uint256) {
+        return ChunkTree.squaresOf(chunk);
+    }
+
+    function squaresWithin(bytes calldata data, uint256 start) external pure returns (uint256) {
+        return ChunkTree.squaresOf(data[start:][:512]);
+    }
+
     function int16At(bytes calldata chunk, uint256 position) external pure returns (int256) {
         return ChunkTree.int16At(chunk, position);
     }
@@ -223,6 +231,66 @@ contract ChunkTreeTest is GoldenTest {
             assertEq(ChunkTree.zeroRoot(4, depth), Vectors.root(Vectors.zero(4, depth)));
         }
     }
+
+    // ------------------------------------------------------------------ squaresOf
+
+    function test_SquaresOf_RevertWhen_TheChunkHasAnotherLength() public {
+        uint256[4] memory lengths = [uint256(0), 511, 513, 1024];
+        for (uint256 i = 0; i < lengths.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(ChunkTree.WrongChunkLength.selector, lengths[i]));
+            tree.squaresOf(new bytes(lengths[i]));
+        }
+    }
+
+    function test_SquaresOf_WhenOneValueIsNotZero() public view {
+        int16[6] memory values = [int16(1), -1, 255, -256, type(int16).max, type(int16).min];
+        for (uint256 k = 0; k < 256; ++k) {
+            bytes memory chunk = new bytes(512);
+            for (uint256 i = 0; i < values.length; ++i) {
+                _set(chunk, k, values[i]);
+                assertEq(tree.squaresOf(chunk), uint256(int256(values[i]) ** 2));
+            }
+        }
+    }
+
+    function test_SquaresOf_WhenEveryValueIsTheLeastOrTheGreatestPossible() public view {
+        bytes memory chunk = new bytes(512);
+        for (uint256 k = 0; k < 256; ++k) {
+            _set(chunk, k, type(int16).min);
+        }
+        assertEq(tree.squaresOf(chunk), 2 ** 38);
+        for (uint256 k = 0; k < 256; ++k) {
+            _set(chunk, k, k % 2 == 0 ? type(int16).max : type(int16).min);
+        }
+        assertEq(tree.squaresOf(chunk), 2 ** 37 + 128 * 32_767 ** 2);
+    }
+
+    function test_SquaresOf_WhenAnyChunkIsGiven() public view {
+        for (uint256 seed = 0; seed < 20; ++seed) {
+            bytes memory chunk = _randomChunk(seed);
+            assertEq(tree.squaresOf(chunk), Vectors.squaresOf(chunk));
+        }
+    }
+
+    /// @dev What stands before and after the chunk in the calldata is not read.
+    function testFuzz_TheSquaresAreThoseOfTheChunkAlone(bytes32[16] calldata words) public view {
+        bytes memory chunk = abi.encodePacked(words);
+        assertEq(tree.squaresOf(chunk), Vectors.squaresOf(chunk));
+        bytes memory around = abi.encodePacked(keccak256(chunk), chunk, keccak256(chunk));
+        assertEq(tree.squaresWithin(around, 32), Vectors.squaresOf(chunk));
+    }
+
+    function _set(bytes memory chunk, uint256 k, int16 value) private pure {
+        (chunk[2 * k], chunk[2 * k + 1]) = (bytes1(uint8(uint16(value))), bytes1(uint8(uint16(value) >> 8)));
+    }
+
+    function _randomChunk(uint256 seed) private pure returns (bytes memory chunk) {
+        for (uint256 i = 0; i < 16; ++i) {
+            chunk = abi.encodePacked(chunk, keccak256(abi.encode(seed, i)));
+        }
+    }
+
+    // ------------------------------------------------------------------ int16At, int32At
 
     function test_Int16At_RevertWhen_ThePositionIsOutsideOfTheChunk() public {
         vm.expectRevert();

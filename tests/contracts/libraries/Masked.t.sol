@@ -737,6 +737,10 @@ contract MaskedTest is GoldenTest, MaskedSceneTest {
         _etchParams(s.rules);
         uint256 coordinate = s.coordinates[0];
         _expectRight(s, coordinate);
+        if (s.rules.momentumBps != 0) {
+            _expectRight(s, _momentumOf(s, coordinate));
+            if (by % 2 == 0) coordinate = _momentumOf(s, coordinate);
+        }
         // In 32 bits, so that it may wrap.
         _falsify(s, coordinate, by);
         _expectWrong(s, coordinate);
@@ -764,7 +768,8 @@ contract MaskedTest is GoldenTest, MaskedSceneTest {
             depth: depth,
             parameters: 1 + _drawn(seed, "parameters", 256 << depth),
             stepLimit: uint16(1 + _drawn(seed, "limit", 32_767)),
-            updateFractionBits: uint8(_drawn(seed, "bits", 25))
+            updateFractionBits: uint8(_drawn(seed, "bits", 25)),
+            momentumBps: uint16(_drawn(seed, "moving", 2) * _drawn(seed, "momentum", 10_000))
         });
         uint256 commits = 1 + _drawn(seed, "commits", 11);
         uint256[] memory order = new uint256[](commits);
@@ -799,7 +804,10 @@ contract MaskedTest is GoldenTest, MaskedSceneTest {
     // ------------------------------------------------------------------ scenes
 
     function _rules() private pure returns (MaskedRules memory) {
-        return MaskedRules({depth: 2, parameters: 900, stepLimit: 30_000, updateFractionBits: 15});
+        return
+            MaskedRules({
+                depth: 2, parameters: 900, stepLimit: 30_000, updateFractionBits: 15, momentumBps: 0
+            });
     }
 
     function _order() private pure returns (uint256[] memory) {

@@ -152,8 +152,9 @@ contract MaskedGasTest is MaskedSceneTest {
 
     /// @dev All commits are revealed, and the first are included.
     function _revealed(uint256 depth, uint256 commits, uint256 included) private returns (Scene memory s) {
-        MaskedRules memory rules =
-            MaskedRules({depth: depth, parameters: 1000, stepLimit: 30_000, updateFractionBits: 15});
+        MaskedRules memory rules = MaskedRules({
+            depth: depth, parameters: 1000, stepLimit: 30_000, updateFractionBits: 15, momentumBps: 0
+        });
         _etchParams(rules);
         uint256[] memory order = new uint256[](commits);
         for (uint256 i = 0; i < commits; ++i) {

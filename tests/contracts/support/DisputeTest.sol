@@ -28,7 +28,7 @@ abstract contract DisputeTest is EvidenceTest {
 
     /// @dev A federation with these rules, over random vectors.
     function _start(Params memory p) internal {
-        p.genesisRoot = _keep(_genesisVector(p.depth));
+        p.genesisRoot = _keep(_genesisVector(Vectors.stateDepth(p)));
         rules = p;
         federation = _deploy(p);
         disputes = IPlainFederation(address(federation));

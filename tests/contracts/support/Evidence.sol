@@ -80,12 +80,18 @@ abstract contract EvidenceTest is FederationTest {
     // ------------------------------------------------------------------ proofs
 
     /// @dev Of the included updates in order, of the base and of the claimed model.
-    function _proofs(Evidence memory e, uint256 coordinate) internal pure returns (bytes memory packed) {
+    function _proofs(Evidence memory e, uint256 coordinate) internal view returns (bytes memory packed) {
         (Vector[] memory vectors,) = _included(e);
+        uint256 half = uint256(256) << rules.depth;
+        uint256 place = Vectors.placeOf(rules.serverMomentumBps, rules.depth, coordinate);
         for (uint256 i = 0; i < vectors.length; ++i) {
-            packed = abi.encodePacked(packed, vectors[i].proof(coordinate));
+            packed = abi.encodePacked(packed, vectors[i].proof(place));
         }
-        return abi.encodePacked(packed, e.base.proof(coordinate), e.model.proof(coordinate));
+        packed = abi.encodePacked(packed, e.base.proof(coordinate));
+        if (rules.serverMomentumBps != 0 && coordinate < half) {
+            packed = abi.encodePacked(packed, e.base.proof(coordinate + half));
+        }
+        return abi.encodePacked(packed, e.model.proof(coordinate));
     }
 
     function _registration(address challenger, Evidence memory e, uint256 coordinate, bytes32 salt)

@@ -14,6 +14,7 @@ struct MaskedRules {
     uint256 parameters;
     uint16 stepLimit;
     uint8 updateFractionBits;
+    uint16 momentumBps;
 }
 
 /// @notice A round of a private federation, and what is opened of it.
@@ -71,7 +72,7 @@ abstract contract MaskedSceneTest is Test {
         s.vectors = new Vector[](order.length);
         s.bodies = new bytes32[](order.length);
         s.updates = new CountedUpdate[](order.length);
-        s.base = Vectors.zero(4, rules.depth);
+        s.base = Vectors.zero(4, rules.depth + (rules.momentumBps == 0 ? 0 : 1));
         s.claim.commits = commits;
         s.claim.included = included;
         s.present = new bool[](commits);
@@ -114,11 +115,17 @@ abstract contract MaskedSceneTest is Test {
         s.claim.seedsHash = keccak256(s.seeds);
         for (uint256 k = 0; k < s.coordinates.length; ++k) {
             s.base.scatter(s.coordinates[k] / 256, keccak256(abi.encode(s.secret, "base")));
+            if (s.rules.momentumBps == 0) continue;
+            s.base
+                .scatter(_momentumOf(s, s.coordinates[k]) / 256, keccak256(abi.encode(s.secret, "momentum")));
         }
         s.claim.baseRoot = s.base.root();
         s.model = s.base.copy();
         for (uint256 k = 0; k < s.coordinates.length; ++k) {
             s.model.set(s.coordinates[k], _next(s, s.coordinates[k]));
+            if (s.rules.momentumBps == 0) continue;
+            uint256 moving = _momentumOf(s, s.coordinates[k]);
+            s.model.set(moving, _next(s, moving));
         }
         s.claim.globalRoot = s.model.root();
     }
@@ -224,22 +231,40 @@ abstract contract MaskedSceneTest is Test {
 
     /// @dev Of the included updates by place, of the base and of the claimed model.
     function _proofs(Scene memory s, uint256 coordinate) internal pure returns (bytes memory packed) {
+        packed = bytes.concat(_updateProofs(s, coordinate), s.base.proof(coordinate));
+        if (s.rules.momentumBps != 0 && coordinate < _momentumOf(s, 0)) {
+            packed = bytes.concat(packed, s.base.proof(_momentumOf(s, coordinate)));
+        }
+        return bytes.concat(packed, s.model.proof(coordinate));
+    }
+
+    /// @param coordinate Of the state.
+    function _updateProofs(Scene memory s, uint256 coordinate) internal pure returns (bytes memory packed) {
+        coordinate = _placeIn(s, coordinate);
         for (uint256 place = 0; place < s.order.length && coordinate < s.rules.parameters; ++place) {
             if (s.present[s.order[place]]) {
                 packed = bytes.concat(packed, _updateProof(s, place, coordinate));
             }
         }
-        return bytes.concat(packed, s.base.proof(coordinate), s.model.proof(coordinate));
+    }
+
+    /// @dev The coordinate of its momentum, for one of the model.
+    function _momentumOf(Scene memory s, uint256 coordinate) internal pure returns (uint256) {
+        return coordinate + (uint256(256) << s.rules.depth);
+    }
+
+    /// @dev The coordinate of updates that a coordinate of the state depends on.
+    function _placeIn(Scene memory s, uint256 coordinate) internal pure returns (uint256) {
+        return Vectors.placeOf(s.rules.momentumBps, s.rules.depth, coordinate);
     }
 
     // ------------------------------------------------------------------ the model that follows
 
     /// @dev From what was masked, not from what was sent.
     function _next(Scene memory s, uint256 coordinate) internal pure returns (int256 state) {
-        state = s.base.at(coordinate) + _step(s, coordinate)
-            * int256(2 ** (24 - uint256(s.rules.updateFractionBits)));
-        if (state > type(int32).max) state = type(int32).max;
-        if (state < type(int32).min) state = type(int32).min;
+        int256 move =
+            _step(s, _placeIn(s, coordinate)) * int256(2 ** (24 - uint256(s.rules.updateFractionBits)));
+        return s.base.moved(s.rules.depth, s.rules.momentumBps, 10_000, coordinate, move);
     }
 
     function _step(Scene memory s, uint256 coordinate) internal pure returns (int256 step) {
@@ -286,6 +311,9 @@ abstract contract MaskedSceneTest is Test {
             answerPeriod: 1 hours,
             rule: Rule.WeightedMean,
             trimBps: 0,
+            serverLearningRateBps: 10_000,
+            serverMomentumBps: rules.momentumBps,
+            chunkNormLimit: 0,
             updateFractionBits: rules.updateFractionBits,
             depth: uint8(rules.depth),
             reward: 1 ether,

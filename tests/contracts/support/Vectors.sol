@@ -120,12 +120,23 @@ library Vectors {
         pure
         returns (Vector memory next)
     {
+        if (p.chunkNormLimit != 0) {
+            // Once for all coordinates.
+            Vector[] memory within = new Vector[](updates.length);
+            for (uint256 k = 0; k < updates.length; ++k) {
+                within[k] = clipped(updates[k], p.chunkNormLimit);
+            }
+            Params memory q = abi.decode(abi.encode(p), (Params));
+            q.chunkNormLimit = 0;
+            return aggregate(q, base, within, weights);
+        }
         next = copy(base);
         for (uint256 k = 0; k < updates.length; ++k) {
             for (uint256 i = 0; i < updates[k].places.length; ++i) {
                 _chunk(next, updates[k].places[i]);
             }
         }
+        if (p.serverMomentumBps != 0) _pair(next, p.depth);
         // Where everything is zero, so is the step.
         for (uint256 i = 0; i < next.places.length; ++i) {
             for (uint256 j = 0; j < CHUNK; ++j) {
@@ -144,12 +155,93 @@ library Vectors {
         uint256 coordinate
     ) internal pure returns (int256 state) {
         int256[] memory values = new int256[](updates.length);
+        uint256 place = placeOf(p.serverMomentumBps, p.depth, coordinate);
         for (uint256 k = 0; k < updates.length; ++k) {
-            values[k] = at(updates[k], coordinate);
+            values[k] = at(updates[k], place);
+            if (p.chunkNormLimit != 0) {
+                uint256 squares = squaresOf(chunkAt(updates[k], place / CHUNK));
+                values[k] = scaledDown(values[k], squares, p.chunkNormLimit);
+            }
         }
-        state = at(base, coordinate) + step(p, values, weights) * int256(2 ** (24 - p.updateFractionBits));
-        if (state > type(int32).max) state = type(int32).max;
-        if (state < type(int32).min) state = type(int32).min;
+        int256 move = step(p, values, weights) * int256(2 ** (24 - p.updateFractionBits));
+        return moved(base, p.depth, p.serverMomentumBps, p.serverLearningRateBps, coordinate, move);
+    }
+
+    /// @notice An update after clipping: no chunk of it has a norm above the limit.
+    function clipped(Vector memory v, uint256 limit) internal pure returns (Vector memory within) {
+        within = copy(v);
+        for (uint256 i = 0; i < v.places.length; ++i) {
+            uint256 squares = squaresOf(v.chunks[i]);
+            for (uint256 j = 0; j < CHUNK; ++j) {
+                set(within, v.places[i] * CHUNK + j, scaledDown(_at(v.chunks[i], j, 2), squares, limit));
+            }
+        }
+    }
+
+    function squaresOf(bytes memory chunk) internal pure returns (uint256 squares) {
+        for (uint256 j = 0; j < CHUNK; ++j) {
+            squares += uint256(_at(chunk, j, 2) ** 2);
+        }
+    }
+
+    /// @dev By the least number whose square is not below the squares, found bit by bit.
+    function scaledDown(int256 value, uint256 squares, uint256 limit) internal pure returns (int256) {
+        uint256 below = 0;
+        for (uint256 bit = 2 ** 20; bit != 0; bit /= 2) {
+            if ((below + bit) ** 2 < squares) below += bit;
+        }
+        if (below + 1 <= limit) return value;
+        uint256 size = uint256(value < 0 ? -value : value) * limit / (below + 1);
+        return value < 0 ? -int256(size) : int256(size);
+    }
+
+    /// @notice What a scaled step makes of a coordinate of the base.
+    /// @param depth The depth of the trees of updates.
+    function moved(
+        Vector memory base,
+        uint256 depth,
+        uint256 momentumBps,
+        uint256 rateBps,
+        uint256 coordinate,
+        int256 move
+    ) internal pure returns (int256) {
+        uint256 place = placeOf(momentumBps, depth, coordinate);
+        if (momentumBps != 0) {
+            move = _clamp(_share(at(base, place + (CHUNK << depth)), momentumBps) + move);
+        }
+        if (place != coordinate) return move;
+        return _clamp(at(base, place) + _share(move, rateBps));
+    }
+
+    /// @notice The coordinate of updates that a coordinate of a state depends on.
+    function placeOf(uint256 momentumBps, uint256 depth, uint256 coordinate) internal pure returns (uint256) {
+        uint256 half = CHUNK << depth;
+        return momentumBps != 0 && coordinate >= half ? coordinate - half : coordinate;
+    }
+
+    /// @notice The depth of the tree of a model: with momentum, there is one level more.
+    function stateDepth(Params memory p) internal pure returns (uint8) {
+        return p.serverMomentumBps == 0 ? p.depth : p.depth + 1;
+    }
+
+    /// @dev So many of 10,000 parts, rounded to the nearest, halves upwards.
+    function _share(int256 value, uint256 parts) private pure returns (int256) {
+        // Above zero, `/` rounds down.
+        int256 lift = 2 ** 80;
+        return (value * int256(parts) + 5_000 + 10_000 * lift) / 10_000 - lift;
+    }
+
+    function _clamp(int256 value) private pure returns (int256) {
+        if (value > type(int32).max) return type(int32).max;
+        return value < type(int32).min ? type(int32).min : value;
+    }
+
+    /// @dev Adds the chunk of the momentum for each of the model, and the other way round.
+    function _pair(Vector memory v, uint256 depth) private pure {
+        uint256 count = v.places.length;
+        for (uint256 i = 0; i < count; ++i) {
+            _chunk(v, v.places[i] ^ (1 << depth));
+        }
     }
 
     /// @dev By ranks, equal values being ranked as they come: the median and the trimmed mean sort nothing here.

@@ -5,15 +5,20 @@ import {ModelRule} from "../../../contracts/libraries/ModelRule.sol";
 
 /// @notice For halmos: each check holds for every value of its parameters. See docs/assurance.md.
 contract ModelRuleSymbolic {
-    function check_NextStateIsTheSaturatedSum(int32 state, int16 step, uint8 bits) external pure {
-        // A power of two that the solver knows: one path for each of 25.
-        for (uint256 e = 0; e <= 24; ++e) {
-            if (bits != e) continue;
-            int256 exact = int256(state) + int256(step) * int256(2 ** (24 - e));
-            if (exact > type(int32).max) exact = type(int32).max;
-            if (exact < type(int32).min) exact = type(int32).min;
-            assert(ModelRule.nextState(state, step, e) == exact);
-            return;
+    /// @dev For the extreme steps and those next to zero: with a step that is not known, the rate divides by a number
+    /// that is no power of two, which is too hard. See test_NextState_WithEveryStepAtRateOne.
+    function check_NextStateIsTheSaturatedSum(int32 state, uint8 which, uint8 bits) external pure {
+        int256[5] memory steps = [int256(type(int16).min), -1, 0, 1, type(int16).max];
+        // Numbers that the solver knows: one path for each of 125.
+        for (uint256 k = 0; k < 5; ++k) {
+            for (uint256 e = 0; e <= 24; ++e) {
+                if (which != k || bits != e) continue;
+                int256 exact = int256(state) + steps[k] * int256(2 ** (24 - e));
+                if (exact > type(int32).max) exact = type(int32).max;
+                if (exact < type(int32).min) exact = type(int32).min;
+                assert(ModelRule.nextState(state, ModelRule.scaled(steps[k], e), 10_000) == exact);
+                return;
+            }
         }
     }
 
