@@ -6,13 +6,33 @@ import dataclasses
 import enum
 import functools
 from collections.abc import Hashable
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from eth_utils.address import to_checksum_address
 
 from fl_orchestrator.content.cid import Cid
 
 T = TypeVar("T")
+
+#: The EIP-712 types of what aggregators and parties of a plain federation sign.
+RESULT_TYPES: Final = {
+    "Result": [
+        {"name": "round", "type": "uint64"},
+        {"name": "updatesHash", "type": "bytes32"},
+        {"name": "baseRoot", "type": "bytes32"},
+        {"name": "included", "type": "uint128"},
+        {"name": "globalRoot", "type": "bytes32"},
+        {"name": "globalCid", "type": "Cid"},
+    ],
+    "Cid": [{"name": "digest", "type": "bytes32"}, {"name": "codec", "type": "uint8"}],
+}
+COMMIT_TYPES: Final = {
+    "Commit": [
+        {"name": "round", "type": "uint64"},
+        {"name": "party", "type": "address"},
+        {"name": "commitment", "type": "bytes32"},
+    ]
+}
 
 
 @functools.cache

@@ -211,6 +211,7 @@ class PrivateRoundEvents(RoundEvents):
 
     ``locks`` has the last locked set of each round, a bit set of places; ``seeds`` the opened seeds
     by the digest of their result. ``announced`` are messages that anybody may have made.
+    ``claims`` has the last round in which each aggregator claimed.
     """
 
     commits: list[MaskedCommitted]
@@ -219,6 +220,7 @@ class PrivateRoundEvents(RoundEvents):
     seats: list[SeatChange]
     bases: dict[int, int]
     announced: list[bytes]
+    claims: dict[str, int]
 
     def merged(self, later: RoundEvents) -> PrivateRoundEvents:
         if not isinstance(later, PrivateRoundEvents):
@@ -233,6 +235,7 @@ class PrivateRoundEvents(RoundEvents):
             seats=self.seats + later.seats,
             bases=self.bases | later.bases,
             announced=self.announced + later.announced,
+            claims=self.claims | later.claims,
         )
 
 

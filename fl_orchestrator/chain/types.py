@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from typing import Final
 
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.rules import RuleKind
@@ -50,6 +51,9 @@ class Params:
     answer_period: int
     rule: RuleKind
     trim_bps: int
+    server_learning_rate_bps: int
+    server_momentum_bps: int
+    chunk_norm_limit: int
     update_fraction_bits: int
     depth: int
     reward: int
@@ -60,6 +64,16 @@ class Params:
     genesis_root: bytes
     genesis_cid: Cid
     manifest_digest: bytes
+
+    @property
+    def clip_norm(self) -> float:
+        """The largest norm of a chunk in the units of an update's values; 0 if none is clipped."""
+        return self.chunk_norm_limit * 2.0**-self.update_fraction_bits
+
+    @property
+    def state_depth(self) -> int:
+        """The depth of the tree of a state: with momentum, one level more than an update's."""
+        return self.depth + 1 if self.server_momentum_bps else self.depth
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +109,10 @@ class CommitView:
     round: int
     revealed: bool
     absent: bool
+
+
+#: The phases of a round that is over, or that never was.
+ENDED: Final = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A chunk is 256 little-endian values; each tensor starts a new chunk and is padded with zeros, and
 the leaves are padded to 2^depth with chunks of zeros. A node is (height, index), height 0 being the
-leaves. A masked update (uint32) has chunks of 64 values and a tree that is two levels deeper, so
+leaves. A state with momentum has the tree of its model on the left, and that of its momentum on the
+right. A masked update (uint32) has chunks of 64 values and a tree that is two levels deeper, so
 that a proof is short. Source: docs/protocol.md, sections 4, 10 and 12.4.
 
 The padding is never allocated: the hash of a subtree of zeros is known in advance.
@@ -41,7 +42,17 @@ def chunk_values(dtype: DTypeLike) -> int:
 
 def tree_depth(layout: Layout, dtype: DTypeLike) -> int:
     """Return the depth of the tree over values of this type."""
-    return layout.depth + (CHUNK_VALUES // chunk_values(dtype)).bit_length() - 1
+    depth = layout.state_depth if is_state(dtype) else layout.depth
+    return depth + _levels_below_a_chunk(dtype)
+
+
+def _levels_below_a_chunk(dtype: DTypeLike) -> int:
+    return (CHUNK_VALUES // chunk_values(dtype)).bit_length() - 1
+
+
+def is_state(dtype: DTypeLike) -> bool:
+    """Whether vectors of this type are states: int32, with the momentum if there is one."""
+    return np.dtype(dtype).newbyteorder("=") == np.int32
 
 
 @functools.cache
@@ -83,6 +94,64 @@ class ChunkTree:
         return tuple(self.node(height, (index >> height) ^ 1) for height in range(self.depth))
 
 
+@dataclass(frozen=True, slots=True)
+class StateTree:
+    """The tree of a state with momentum: above those of its model and of its momentum."""
+
+    model: ChunkTree
+    momentum: ChunkTree
+
+    @property
+    def depth(self) -> int:
+        return self.model.depth + 1
+
+    @property
+    def root(self) -> bytes:
+        """The identity of the state, 32 bytes."""
+        return keccak256(self.model.root + self.momentum.root)
+
+    def node(self, height: int, index: int) -> bytes:
+        """Return the hash of a node. Raises IndexError outside of the tree."""
+        if (height, index) == (self.depth, 0):
+            return self.root
+        if not (0 <= height < self.depth and 0 <= index < 1 << (self.depth - height)):
+            raise IndexError(f"no node ({height}, {index}) in a tree of depth {self.depth}")
+        half, within = divmod(index, 1 << (self.model.depth - height))
+        return (self.model, self.momentum)[half].node(height, within)
+
+    def proof(self, index: int) -> tuple[bytes, ...]:
+        """Return the siblings of a chunk's path, from the leaf upwards: exactly ``depth``."""
+        self.node(0, index)
+        return tuple(self.node(height, (index >> height) ^ 1) for height in range(self.depth))
+
+
+#: The tree of any vector.
+Tree = ChunkTree | StateTree
+
+
+class StateHasher:
+    """Builds the tree of a state with momentum: int32, the model and then the momentum."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Raises ValueError if the layout's depth is too small for its chunks."""
+        self._size = layout.parameters
+        self._model = TreeHasher(layout, np.int32)
+        self._momentum = TreeHasher(layout, np.int32)
+        self._hashed = 0
+
+    def update(self, block: NDArray[Any]) -> None:
+        """Append values to the state. Raises ValueError for more values than it has."""
+        block = block.reshape(-1)
+        cut = max(self._size - self._hashed, 0)
+        self._model.update(block[:cut])
+        self._momentum.update(block[cut:])
+        self._hashed += block.size
+
+    def finish(self) -> StateTree:
+        """Return the tree. Raises ValueError if values of the state are missing."""
+        return StateTree(self._model.finish(), self._momentum.finish())
+
+
 class TreeHasher:
     """Builds the tree of a flat vector that arrives in blocks of any size, in order."""
 
@@ -101,11 +170,12 @@ class TreeHasher:
             raise ValueError("masked values have a packed layout")
         self._chunk_bytes = values * self._dtype.itemsize
         self._chunks = sum(-(-run.size // values) for run in layout.runs)
-        self._depth = tree_depth(layout, self._dtype)
+        # That of a model, or of its momentum, where a state has both.
+        self._depth = layout.depth + _levels_below_a_chunk(self._dtype)
         self._ends = (run.stop * self._dtype.itemsize for run in layout.runs)
         self._end = next(self._ends, 0)
         self._position = 0
-        self._leaves = _level(self._chunks)
+        self._leaves = self._room()
         self._hashed = 0  # leaves
         self._waiting = np.empty(_WAITING_CHUNKS * self._chunk_bytes, np.uint8)
         self._filled = 0  # bytes that wait; the last chunk of them may be incomplete
@@ -135,8 +205,7 @@ class TreeHasher:
 
     def finish(self) -> ChunkTree:
         """Return the tree. Raises ValueError if values of the vector are missing."""
-        if self._position != self._layout.parameters * self._dtype.itemsize:
-            raise ValueError(f"fewer than {self._layout.parameters} values")
+        self._require_all()
         self._hash_waiting()
         zeros = zero_nodes(self._chunk_bytes)
         level, count = self._leaves, self._chunks
@@ -152,6 +221,14 @@ class TreeHasher:
         # The top level is empty only for a model without values.
         levels[-1] = levels[-1] or zeros[self._depth]
         return ChunkTree(self._depth, self._chunk_bytes, tuple(levels))
+
+    def _room(self) -> Nodes:
+        """Where the leaves are written."""
+        return _level(self._chunks)
+
+    def _require_all(self) -> None:
+        if self._position != self._layout.parameters * self._dtype.itemsize:
+            raise ValueError(f"fewer than {self._layout.parameters} values")
 
     def _append(self, piece: NDArray[np.uint8]) -> None:
         missing = -self._filled % self._chunk_bytes
@@ -189,9 +266,19 @@ def _level(nodes: int) -> Nodes:
     return np.empty((nodes + nodes % 2, HASH_BYTES), np.uint8)
 
 
-def tree_of(layout: Layout, vector: NDArray[Any]) -> ChunkTree:
+def tree_hasher(layout: Layout, dtype: DTypeLike) -> TreeHasher | StateHasher:
+    """Return what builds the tree of an update, of a state or of a masked update, by the type.
+
+    Raises what they raise.
+    """
+    if layout.momentum and is_state(dtype):
+        return StateHasher(layout)
+    return TreeHasher(layout, dtype)
+
+
+def tree_of(layout: Layout, vector: NDArray[Any]) -> Tree:
     """Return the tree of a flat int16, int32 or uint32 vector in memory."""
-    hasher = TreeHasher(layout, vector.dtype)
+    hasher = tree_hasher(layout, vector.dtype)
     hasher.update(vector)
     return hasher.finish()
 
@@ -204,6 +291,15 @@ def chunk_slice(layout: Layout, index: int, dtype: DTypeLike = np.int32) -> slic
     depth, values = tree_depth(layout, dtype), chunk_values(dtype)
     if not 0 <= index < 1 << depth:
         raise IndexError(f"no chunk {index} in a tree of depth {depth}")
+    if layout.momentum and is_state(dtype):
+        half, within = divmod(index, 1 << layout.depth)
+        found = _slice_of_half(layout, within, values)
+        start = half * layout.parameters
+        return slice(start + found.start, start + found.stop)
+    return _slice_of_half(layout, index, values)
+
+
+def _slice_of_half(layout: Layout, index: int, values: int) -> slice:
     first = index * values
     if first >= layout.padded_size:
         return slice(layout.parameters, layout.parameters)

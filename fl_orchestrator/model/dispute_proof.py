@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.model.chunk_tree import (
-    ChunkTree,
+    Tree,
     chunk_slice,
     chunk_values,
     root_from_proof,
@@ -119,7 +119,7 @@ def levels_shown(level: int) -> int:
     return min(LEVELS_PER_ANSWER, level)
 
 
-def nodes_below(tree: ChunkTree, level: int, index: int) -> bytes:
+def nodes_below(tree: Tree, level: int, index: int) -> bytes:
     """The 2^min(6, level) nodes that an answer shows below the node (level, index), level > 0."""
     levels = levels_shown(level)
     first = index << levels
@@ -153,14 +153,14 @@ def _nodes(content: bytes) -> list[bytes]:
     return [content[i : i + HASH_BYTES] for i in range(0, len(content), HASH_BYTES)]
 
 
-def path_above(tree: ChunkTree, level: int, index: int) -> bytes:
+def path_above(tree: Tree, level: int, index: int) -> bytes:
     """The siblings from the node (level, index) up to the root."""
     return b"".join(
         tree.node(height, index >> height - level ^ 1) for height in range(level, tree.depth)
     )
 
 
-def first_wrong_node(tree: ChunkTree, answer: Answer) -> int | None:
+def first_wrong_node(tree: Tree, answer: Answer) -> int | None:
     """The index, on its own level, of the first node of an answer that ``tree`` does not have.
 
     None if it has all of them. ``tree`` is the correct one; the nodes are ``levels_shown`` levels

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.layout import Layout, Tensor
 from fl_orchestrator.model.manifest import LEAST_OFFSET, STATE_FRACTION_BITS, Manifest
-from fl_orchestrator.model.protocol import MAX_WEIGHT, UPDATE_MAX
+from fl_orchestrator.model.protocol import BPS, MAX_WEIGHT, UPDATE_MAX
+from fl_orchestrator.model.rules import ServerStep
 
 _INT32: Final = np.iinfo(np.int32)
 _BLOCK: Final = 1 << 15
@@ -55,16 +56,17 @@ class TensorEncoding:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedUpdate:
-    """``vector`` is int16, flat; ``tensors`` says how each tensor's changes fit into it."""
+class UpdateEncoding:
+    """How well an update's changes fit into int16; ``is_zero``: all of them round to zero."""
 
-    vector: NDArray[np.int16]
     tensors: tuple[TensorEncoding, ...]
+    is_zero: bool
 
     @property
     def clipped(self) -> float:
         """The fraction of the values that were out of range."""
-        return sum(tensor.clipped for tensor in self.tensors) / len(self.vector)
+        clipped = sum(tensor.clipped for tensor in self.tensors)
+        return clipped / sum(tensor.size for tensor in self.tensors)
 
     @property
     def coarse(self) -> tuple[str, ...]:
@@ -72,13 +74,38 @@ class EncodedUpdate:
         return tuple(tensor.name for tensor in self.tensors if tensor.is_coarse)
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedUpdate:
+    """``vector`` is int16, flat; ``encoding`` says how each tensor's changes fit into it."""
+
+    vector: NDArray[np.int16]
+    encoding: UpdateEncoding
+
+    @property
+    def tensors(self) -> tuple[TensorEncoding, ...]:
+        """How each tensor's changes fit."""
+        return self.encoding.tensors
+
+    @property
+    def clipped(self) -> float:
+        """The fraction of the values that were out of range."""
+        return self.encoding.clipped
+
+    @property
+    def coarse(self) -> tuple[str, ...]:
+        """The names of the tensors whose changes all round to zero."""
+        return self.encoding.coarse
+
+
 def genesis_state(layout: Layout, weights: Sequence[NDArray[Any]]) -> NDArray[np.int32]:
     """Return G = rint(w * 2^(24 + o_l)) of float weights, one array per tensor.
+
+    With momentum, that of genesis follows, which is zero.
 
     Raises WeightsError for other shapes or types, NotFiniteError for NaN and infinity, and
     OutOfRange where G would saturate, because training would then start from a different model.
     """
-    state = np.empty(layout.parameters, np.int32)
+    state = np.zeros(layout.halves * layout.parameters, np.int32)
     for tensor, flat in _flattened(layout, weights):
         scale = 2.0 ** (STATE_FRACTION_BITS + tensor.offset)
         for block in _blocks(tensor.size):
@@ -95,17 +122,71 @@ def genesis_state(layout: Layout, weights: Sequence[NDArray[Any]]) -> NDArray[np
 def float_view(layout: Layout, state: NDArray[np.int32]) -> list[NDArray[np.float32]]:
     """Return the float32 weights G * 2^-(24 + o_l), one array per tensor.
 
+    With momentum, it is the view of the model, the first half of the state.
+
     The float64 product is exact; the cast to float32 is the only rounding, and can neither
     underflow nor overflow: 2^-120 <= |view| <= 2^71 or it is zero.
     """
-    weights = []
-    for tensor, values in zip(layout.tensors, layout.split(state), strict=True):
-        view = np.empty(tensor.size, np.float32)
-        flat = values.reshape(-1)
+    return float_view_of(layout, _in_blocks(layout, state))
+
+
+def float_view_of(layout: Layout, blocks: Iterable[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+    """`float_view` of a state that is given as flat blocks, in their order.
+
+    Beside the result it takes the memory of some blocks. Of a momentum nothing is asked for. Raises
+    ValueError if values are missing.
+    """
+    weights = [np.empty(tensor.size, np.float32) for tensor in layout.tensors]
+    parts = _Parts(blocks)
+    for tensor, view in zip(layout.tensors, weights, strict=True):
         for block in _blocks(tensor.size):
-            view[block] = _view(flat[block], tensor)
-        weights.append(view.reshape(tensor.shape))
-    return weights
+            view[block] = _view(parts.take(len(view[block])), tensor)
+    shapes = (tensor.shape for tensor in layout.tensors)
+    return [view.reshape(shape) for view, shape in zip(weights, shapes, strict=True)]
+
+
+class UpdateEncoder:
+    """Encodes an update block by block: see `encode_update`.
+
+    Afterwards `encoding` says how its changes fit.
+    """
+
+    def __init__(self, layout: Layout, fraction_bits: int, local: Sequence[NDArray[Any]]) -> None:
+        """Raises WeightsError for weights of other shapes or types than the layout's."""
+        self._layout = layout
+        self._bits = fraction_bits
+        self._local = list(_flattened(layout, local))
+        self._encodings: list[TensorEncoding] = []
+        self._is_zero = True
+
+    def blocks(self, state: Iterable[NDArray[np.int32]]) -> Iterator[NDArray[np.int16]]:
+        """Yield the update in flat blocks; ``state`` has the blocks of what training started from.
+
+        Memory is that of some blocks. Raises NotFiniteError, and ValueError if values of the state
+        are missing.
+        """
+        parts = _Parts(state)
+        for tensor, flat in self._local:
+            scale = 2.0 ** (self._bits + tensor.offset)
+            changed = kept = clipped = 0
+            for block in _blocks(tensor.size):
+                values = _finite(flat[block].astype(np.float64), tensor)
+                values -= _view(parts.take(len(values)), tensor)
+                changed += int(np.count_nonzero(values))
+                with np.errstate(over="ignore"):  # overflow to infinity is clipped below
+                    values *= scale
+                np.rint(values, out=values)
+                kept += int(np.count_nonzero(values))
+                clipped += int(np.count_nonzero(np.abs(values) > UPDATE_MAX))
+                np.clip(values, -UPDATE_MAX, UPDATE_MAX, out=values)
+                yield values.astype(np.int16)
+            fits = TensorEncoding(tensor.name, tensor.size, changed, changed - kept, clipped)
+            self._encodings.append(fits)
+            self._is_zero = self._is_zero and not kept
+
+    def encoding(self) -> UpdateEncoding:
+        """How the update fits, once all blocks are made."""
+        return UpdateEncoding(tuple(self._encodings), self._is_zero)
 
 
 def encode_update(
@@ -120,25 +201,13 @@ def encode_update(
     ``fraction_bits`` is e. Raises WeightsError for other shapes or types, NotFiniteError for NaN
     and infinity.
     """
+    encoder = UpdateEncoder(layout, fraction_bits, local)
     vector = np.empty(layout.parameters, np.int16)
-    encodings = []
-    bases = [base.reshape(-1) for base in layout.split(state)]
-    for (tensor, flat), base in zip(_flattened(layout, local), bases, strict=True):
-        scale = 2.0 ** (fraction_bits + tensor.offset)
-        changed = kept = clipped = 0
-        for block in _blocks(tensor.size):
-            values = _finite(flat[block].astype(np.float64), tensor)
-            values -= _view(base[block], tensor)
-            changed += int(np.count_nonzero(values))
-            with np.errstate(over="ignore"):  # overflow to infinity is clipped below
-                values *= scale
-            np.rint(values, out=values)
-            kept += int(np.count_nonzero(values))
-            clipped += int(np.count_nonzero(np.abs(values) > UPDATE_MAX))
-            np.clip(values, -UPDATE_MAX, UPDATE_MAX, out=values)
-            vector[tensor.start : tensor.stop][block] = values
-        encodings.append(TensorEncoding(tensor.name, tensor.size, changed, changed - kept, clipped))
-    return EncodedUpdate(vector, tuple(encodings))
+    start = 0
+    for block in encoder.blocks(_in_blocks(layout, state)):
+        vector[start : start + block.size] = block
+        start += block.size
+    return EncodedUpdate(vector, encoder.encoding())
 
 
 def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ...]:
@@ -150,13 +219,17 @@ def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ..
 
 
 def saturated_in(layout: Layout, blocks: Iterable[NDArray[np.int32]]) -> tuple[str, ...]:
-    """`saturated_tensors` for a state that is given as flat blocks, in their order."""
+    """`saturated_tensors` for a state that is given as flat blocks, in their order.
+
+    A tensor is named too if its momentum has such a value.
+    """
     starts = np.array([tensor.start for tensor in layout.tensors])
     found: set[int] = set()
     first = 0
     for block in blocks:
         if block.size and (block.max() == _INT32.max or block.min() == _INT32.min):
             places = np.flatnonzero((block == _INT32.max) | (block == _INT32.min)) + first
+            places %= layout.parameters
             # If several tensors start at the same position, all but the last are empty.
             found.update((np.searchsorted(starts, places, side="right") - 1).tolist())
         first += block.size
@@ -164,14 +237,53 @@ def saturated_in(layout: Layout, blocks: Iterable[NDArray[np.int32]]) -> tuple[s
 
 
 def next_state(
-    state: NDArray[np.int32], aggregate: NDArray[np.integer[Any]], fraction_bits: int
+    state: NDArray[np.int32],
+    aggregate: NDArray[np.integer[Any]],
+    fraction_bits: int,
+    server: ServerStep = ServerStep(),  # noqa: B008
 ) -> NDArray[np.int32]:
-    """Return G' = sat32(G + A * 2^(24 - e)) of a block or a vector; A is the rule's result."""
-    moved = aggregate.astype(np.int64)
-    moved <<= STATE_FRACTION_BITS - fraction_bits
-    moved += state
+    """Return G' = sat32(G + round(rate A 2^(24 - e))) of a block or a vector; A is the rule's step.
+
+    Halves are rounded up. Of ``server`` the momentum is not read.
+    """
+    return _moved(state, _scaled(aggregate, fraction_bits), server)
+
+
+def next_with_momentum(
+    state: NDArray[np.int32],
+    momentum: NDArray[np.int32],
+    aggregate: NDArray[np.integer[Any]],
+    fraction_bits: int,
+    server: ServerStep,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return G' = sat32(G + round(rate V')) and V' = sat32(round(beta V) + A 2^(24 - e)).
+
+    V is the momentum of a block or a vector of the model. Halves are rounded up.
+    """
+    moved = _part(momentum.astype(np.int64), server.momentum_bps)
+    moved += _scaled(aggregate, fraction_bits)
+    np.clip(moved, _INT32.min, _INT32.max, out=moved)
+    return _moved(state, moved, server), moved.astype(np.int32)
+
+
+def _moved(
+    state: NDArray[np.int32], move: NDArray[np.int64], server: ServerStep
+) -> NDArray[np.int32]:
+    moved = _part(move, server.learning_rate_bps) + state
     np.clip(moved, _INT32.min, _INT32.max, out=moved)
     return moved.astype(np.int32)
+
+
+def _scaled(aggregate: NDArray[np.integer[Any]], fraction_bits: int) -> NDArray[np.int64]:
+    """The step in the fixed point of the state: below 2^40."""
+    scaled = aggregate.astype(np.int64)
+    scaled <<= STATE_FRACTION_BITS - fraction_bits
+    return scaled
+
+
+def _part(values: NDArray[np.int64], bps: int) -> NDArray[np.int64]:
+    """Values below 2^40 times at most 2^20 basis points, rounded to the nearest, halves up."""
+    return values if bps == BPS else (2 * bps * values + BPS) // (2 * BPS)
 
 
 def sample_weight(samples: int, samples_per_weight: int) -> int:
@@ -245,9 +357,33 @@ def _flattened(
         if array.dtype.kind != "f":
             raise WeightsError(
                 f"The weights of {tensor.name!r} are {array.dtype}, not floating point.",
-                "Convert them to float32.",
+                "Convert them to float32, or keep the tensor at the site: `flo manifest create "
+                "--local`.",
             )
         yield tensor, array.reshape(-1)
+
+
+class _Parts:
+    """Cuts flat blocks anew: each tensor starts a part."""
+
+    def __init__(self, blocks: Iterable[NDArray[np.int32]]) -> None:
+        self._blocks = iter(blocks)
+        self._left = np.empty(0, np.int32)
+
+    def take(self, size: int) -> NDArray[np.int32]:
+        """The next ``size`` values."""
+        while self._left.size < size:
+            more = next(self._blocks, None)
+            if more is None:
+                raise ValueError(f"{size - self._left.size} values of the state are missing")
+            self._left = np.concatenate([self._left, more]) if self._left.size else more
+        part, self._left = self._left[:size], self._left[size:]
+        return part
+
+
+def _in_blocks(layout: Layout, state: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+    model = layout.model_of(state)
+    return (model[block] for block in _blocks(layout.parameters))
 
 
 def _blocks(size: int) -> Iterator[slice]:

@@ -20,15 +20,29 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from fl_orchestrator.errors import ContentError, InputError
-from fl_orchestrator.model.layout import CHUNK_VALUES, MAX_DEPTH, Layout, minimal_depth
-from fl_orchestrator.model.protocol import BPS, MAX_UPDATES
-from fl_orchestrator.model.rules import TRIM, RuleKind, UnknownRule, rule_named
+from fl_orchestrator.model.layout import (
+    CHUNK_VALUES,
+    MAX_DEPTH,
+    MOMENTUM_NAME,
+    Layout,
+    minimal_depth,
+)
+from fl_orchestrator.model.protocol import BPS, CHUNK_NORM_LIMIT, MAX_UPDATES
+from fl_orchestrator.model.rules import (
+    LEARNING_RATE,
+    MOMENTUM,
+    SERVER,
+    TRIM,
+    RuleKind,
+    ServerStep,
+    UnknownRule,
+    rule_named,
+)
 from fl_orchestrator.printable import is_printable, printable
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -85,29 +99,41 @@ class _Part(BaseModel):
     )
 
 
+def _usable_tensor_name(name: str) -> str:
+    if name == "__metadata__":
+        raise ValueError("a tensor cannot be called __metadata__")
+    if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+        raise ValueError(f"a tensor's name has 1 to {MAX_NAME_BYTES} bytes of UTF-8")
+    return _on_one_line(name)
+
+
+def _possible_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    # Count zeros as ones: else an empty tensor could have a dimension that no library supports.
+    if len(shape) > 32 or prod(max(d, 1) for d in shape) > MAX_VALUES:
+        raise ValueError(f"a tensor has at most 32 dimensions and {MAX_VALUES} values")
+    return shape
+
+
+TensorName = Annotated[str, AfterValidator(_usable_tensor_name)]
+Shape = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False), AfterValidator(_possible_shape)
+]
+
+
 class TensorSpec(_Part):
     """A tensor's name, shape and static offset o_l (extra fractional bits, -64..96)."""
 
-    name: str
-    shape: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
+    name: TensorName
+    shape: Shape
     offset: Annotated[int, Field(ge=LEAST_OFFSET, le=MOST_OFFSET)] = 0
 
-    @field_validator("name")
-    @classmethod
-    def _name_is_usable(cls, name: str) -> str:
-        if name == "__metadata__":
-            raise ValueError("a tensor cannot be called __metadata__")
-        if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
-            raise ValueError(f"a tensor's name has 1 to {MAX_NAME_BYTES} bytes of UTF-8")
-        return _on_one_line(name)
 
-    @field_validator("shape")
-    @classmethod
-    def _shape_is_possible(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
-        # Count zeros as ones: else an empty tensor could have a dimension that no library supports.
-        if len(shape) > 32 or prod(max(d, 1) for d in shape) > MAX_VALUES:
-            raise ValueError(f"a tensor has at most 32 dimensions and {MAX_VALUES} values")
-        return shape
+class LocalTensor(_Part):
+    """A tensor that stays at each site: ``position`` counts from 0 in the trainer's own list."""
+
+    name: TensorName
+    position: Annotated[int, Field(ge=0, le=MAX_VALUES)]
+    shape: Shape
 
 
 def _rule_kind(given: object) -> RuleKind:
@@ -122,35 +148,66 @@ def _rule_kind(given: object) -> RuleKind:
 
 
 class RuleSpec(_Part):
-    """The aggregation rule and its parameters; parameters of other rules must be 0."""
+    """The aggregation rule and its parameters; parameters of other rules must be 0.
+
+    What the server does with a rule's step, and clipping, are left out where they are the default.
+    """
 
     kind: Annotated[
         RuleKind, PlainValidator(_rule_kind), PlainSerializer(lambda kind: kind.label)
     ] = RuleKind.WEIGHTED_MEAN
     trim_bps: Annotated[int, Field(ge=0, le=TRIM.most)] = 0
+    server_learning_rate_bps: (
+        Annotated[int, Field(ge=LEARNING_RATE.least, le=LEARNING_RATE.most)] | None
+    ) = None
+    server_momentum_bps: Annotated[int, Field(ge=1, le=MOMENTUM.most)] | None = None
+    chunk_norm_limit: Annotated[int, Field(ge=1, lt=CHUNK_NORM_LIMIT)] | None = None
 
     @classmethod
     def of(cls, kind: RuleKind, **parameters: int) -> Self:
         """The rule with these parameters, and defaults for the rest. Raises ValueError."""
-        defaults = {parameter.field: parameter.default for parameter in kind.parameters}
-        return cls(kind=kind, **{**defaults, **parameters})
+        fields = {parameter.field: parameter.default for parameter in kind.parameters}
+        fields |= parameters
+        for parameter in SERVER:
+            if fields.get(parameter.field) == parameter.default:
+                del fields[parameter.field]
+        return cls(kind=kind, **fields)
+
+    @property
+    def server(self) -> ServerStep:
+        """How the server applies the rule's step."""
+        rate, momentum = self.server_learning_rate_bps, self.server_momentum_bps
+        return ServerStep(
+            LEARNING_RATE.default if rate is None else rate,
+            MOMENTUM.default if momentum is None else momentum,
+        )
 
     @model_validator(mode="after")
     def _has_only_its_own_parameters(self) -> Self:
-        own = {"kind", *(parameter.field for parameter in self.kind.parameters)}
-        for field in type(self).model_fields:
-            if field not in own and getattr(self, field):
+        own = {parameter.field for parameter in self.kind.parameters}
+        for field in {parameter.field for kind in RuleKind for parameter in kind.parameters} - own:
+            if getattr(self, field):
                 raise ValueError(f"{to_camel(field)} must be 0 with the rule {self.kind.label}")
+        # A manifest says one thing in one way.
+        if self.server_learning_rate_bps == LEARNING_RATE.default:
+            raise ValueError(f"leave serverLearningRateBps out where it is {LEARNING_RATE.default}")
         return self
 
     def __str__(self) -> str:
-        shown = (f"{p.option} {getattr(self, p.field) / BPS:g}" for p in self.kind.parameters)
-        parameters = ", ".join(shown)
+        given = [p for p in SERVER if getattr(self, p.field) is not None]
+        shown = [(p.option, getattr(self, p.field)) for p in (*self.kind.parameters, *given)]
+        words = [f"{option.replace('-', ' ')} {bps / BPS:g}" for option, bps in shown]
+        words += [f"chunk norm limit {n:,}" for n in [self.chunk_norm_limit] if n is not None]
+        parameters = ", ".join(words)
         return f"{self.kind.label} ({parameters})" if parameters else self.kind.label
 
 
 class TrainingSpec(_Part):
-    """How a party trains locally in each round. The names are looked up, never evaluated."""
+    """How a party trains locally in each round. The names are looked up, never evaluated.
+
+    ``classes`` are the labels of a classifier in the order of its outputs, where a trainer needs
+    them: a party may have rows of some classes only. ``proximal_mu`` is FedProx's mu.
+    """
 
     epochs: Count
     batch_size: Count
@@ -158,6 +215,8 @@ class TrainingSpec(_Part):
     optimizer: Name
     loss: Name
     metrics: Annotated[tuple[Name, ...], Field(strict=False, max_length=64)] = ()
+    classes: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)] | None = None
+    proximal_mu: Annotated[Real, Field(gt=0)] | None = None
 
 
 class Features(_Part):
@@ -212,6 +271,7 @@ class Manifest(_Part):
     architecture: Digest | None = None
     layout_kind: Annotated[Literal["packed"] | None, Field(alias="layout")] = None
     noise: NoiseSpec | None = None
+    local: Annotated[tuple[LocalTensor, ...], Field(strict=False, min_length=1)] | None = None
     data_schema: Annotated[Text, Field(alias="schema")] = ""
 
     @model_validator(mode="wrap")
@@ -225,8 +285,16 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _the_model_fits(self) -> Self:
         # Raise ManifestError, not ValueError: this runs outside of the validator that translates.
-        if len({tensor.name for tensor in self.tensors}) != len(self.tensors):
+        named: list[TensorSpec | LocalTensor] = [*self.tensors, *(self.local or ())]
+        if len({tensor.name for tensor in named}) != len(named):
             raise ManifestError("Two tensors of the manifest have the same name.", _HINT)
+        positions = [tensor.position for tensor in self.local or ()]
+        if positions != sorted(set(positions)) or max(positions, default=0) >= len(named):
+            raise ManifestError(
+                "The manifest's local tensors are not in the order of their positions.", _HINT
+            )
+        if self.layout.momentum and any(t.name == MOMENTUM_NAME for t in named):
+            raise ManifestError(f"A tensor cannot be called {MOMENTUM_NAME} with momentum.", _HINT)
         if self.layout.parameters == 0:
             raise ManifestError("The manifest's model has no parameters.", _HINT)
         needed = minimal_depth(self.layout.chunks)
@@ -236,6 +304,8 @@ class Manifest(_Part):
                 f"depth {self.depth}.",
                 f"Set depth to {needed} or more.",
             )
+        if self.is_private and self.rule.chunk_norm_limit is not None:
+            raise ManifestError("Nobody can clip chunks of a private federation's updates.", _HINT)
         if self.noise is not None:
             self._require_usable_noise(self.noise)
         return self
@@ -256,7 +326,16 @@ class Manifest(_Part):
     def layout(self) -> Layout:
         """Where each tensor lies in a vector of this model."""
         tensors = ((t.name, t.shape, t.offset) for t in self.tensors)
-        return Layout.of(tensors, self.depth, packed=self.is_private)
+        momentum = self.rule.server.has_momentum
+        return Layout.of(tensors, self.depth, packed=self.is_private, momentum=momentum)
+
+    @property
+    def model_tensors(self) -> tuple[TensorSpec | LocalTensor, ...]:
+        """All tensors of the trainer's model, also those that stay at a site, in its order."""
+        tensors: list[TensorSpec | LocalTensor] = list(self.tensors)
+        for tensor in self.local or ():
+            tensors.insert(tensor.position, tensor)
+        return tuple(tensors)
 
     @property
     def is_private(self) -> bool:

@@ -18,6 +18,8 @@ PRIVATE_UPDATES_MINIMUM: Final = 3
 MAX_AGGREGATORS: Final = 64
 #: The largest value of an update, and of the step limit of a private federation.
 UPDATE_MAX: Final = 32_767
+#: The largest L2 norm of a chunk of an update, of 256 times -32,768. A limit of it is smaller.
+CHUNK_NORM_LIMIT: Final = 2**19
 #: The largest weight of an update.
 MAX_WEIGHT: Final = 255
 #: The number of basis points in 100 %.

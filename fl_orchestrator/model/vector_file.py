@@ -6,9 +6,10 @@ what the writer would write. Sources: docs/protocol.md, sections 4 and 10; the s
 (https://github.com/huggingface/safetensors#format).
 """
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, BinaryIO, Final
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from fl_orchestrator.errors import ContentError
-from fl_orchestrator.model.chunk_tree import ChunkTree, TreeHasher
-from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.chunk_tree import Tree, tree_hasher
+from fl_orchestrator.model.layout import MOMENTUM_NAME, Layout
 from fl_orchestrator.model.protocol import ADDRESS
 
 BLOCK_VALUES: Final = 1 << 15
@@ -122,7 +123,7 @@ def write_vector(
     meta: VectorMeta,
     blocks: Iterable[NDArray[Any]],
     seal: bytes = b"",
-) -> ChunkTree:
+) -> Tree:
     """Write a vector that arrives in blocks of any size, and return its tree.
 
     The blocks are flat, in order, of the kind's dtype. A masked update, and nothing else, has a
@@ -132,7 +133,7 @@ def write_vector(
     if (meta.kind is VectorKind.MASKED) != bool(seal):
         raise ValueError("a masked update, and no other vector, has a seal")
     stream.write(_header(layout, meta, len(seal)))
-    hasher = TreeHasher(layout, meta.kind.dtype)
+    hasher = tree_hasher(layout, meta.kind.dtype)
     for block in blocks:
         hasher.update(block)
         stream.write(np.ascontiguousarray(block, meta.kind.dtype).data)
@@ -179,19 +180,53 @@ class VectorReader:
     def blocks(self, size: int = BLOCK_VALUES) -> Iterator[NDArray[Any]]:
         """Yield the flat vector in blocks of ``size`` values, the last one shorter; read-only.
 
+        With momentum, a state is read as two vectors, one after the other.
+
         The last block is yielded only after the check that the file ends there. Raises
         VectorFileError.
         """
-        dtype, left = self.meta.kind.dtype, self.layout.parameters
-        while left:
-            count = min(size, left)
-            data = _read_exactly(self._stream, count * dtype.itemsize)
-            left -= count
+        return self._read(sizes_of_blocks(self.layout.parameters, size))
+
+    def whole_chunks(self) -> Iterator[NDArray[Any]]:
+        """Yield blocks as ``blocks`` does, of whole chunks: at most ``BLOCK_VALUES`` values.
+
+        Raises VectorFileError.
+        """
+        return self._read(sizes_of_chunks(self.layout))
+
+    def _read(self, sizes: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield blocks of these sizes, which are those of a model; its momentum has the same."""
+        dtype = self.meta.kind.dtype
+        left = _values(self.layout, self.meta.kind)
+        for size in itertools.cycle(sizes) if left else ():
+            data = _read_exactly(self._stream, size * dtype.itemsize)
+            left -= size
             if not left:
                 self.seal = _read_exactly(self._stream, self._seal_bytes)
                 if self._stream.read(1):
                     raise VectorFileError(Defect.OVERSIZED, "bytes follow the last tensor")
             yield np.frombuffer(data, dtype)
+            if not left:
+                return
+
+
+def sizes_of_blocks(values: int, size: int = BLOCK_VALUES) -> list[int]:
+    """The sizes of the blocks of so many values: ``size``, and the last one smaller."""
+    whole, rest = divmod(values, size)
+    return [size] * whole + [rest] * (rest > 0)
+
+
+def sizes_of_chunks(layout: Layout, most: int = BLOCK_VALUES) -> list[int]:
+    """The sizes of the blocks of a model if no block cuts a chunk: at most ``most`` values.
+
+    A chunk may end at any position of the flat vector, since the end of a tensor ends it.
+    """
+    ends, sizes, start = layout.chunk_ends(), [], 0
+    while start < layout.parameters:
+        stop = int(ends[np.searchsorted(ends, start + most, side="right") - 1])
+        sizes.append(stop - start)
+        start = stop
+    return sizes
 
 
 def read_vector(
@@ -202,7 +237,7 @@ def read_vector(
     Raises VectorFileError.
     """
     reader = VectorReader(stream, layout, expected)
-    vector = np.empty(layout.parameters, reader.meta.kind.dtype.newbyteorder("="))
+    vector = np.empty(_values(layout, reader.meta.kind), reader.meta.kind.dtype.newbyteorder("="))
     start = 0
     for block in reader.blocks():
         vector[start : start + block.size] = block
@@ -210,23 +245,12 @@ def read_vector(
     return reader.meta, vector
 
 
-def read_tree(stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None) -> ChunkTree:
+def read_tree(stream: BinaryIO, layout: Layout, expected: VectorMeta | None = None) -> Tree:
     """Compute the tree of a file in constant memory, to compare its root.
 
     Raises VectorFileError.
     """
     return tree_of_file(VectorReader(stream, layout, expected))
-
-
-def read_masked(
-    stream: BinaryIO, layout: Layout, expected: VectorMeta, seal_bytes: int
-) -> tuple[ChunkTree, bytes]:
-    """Compute the tree of a masked update's values in constant memory, and return it and the seal.
-
-    Raises VectorFileError.
-    """
-    reader = VectorReader(stream, layout, expected, seal_bytes=seal_bytes)
-    return tree_of_file(reader), reader.seal
 
 
 def seal_bytes_of(stream: BinaryIO, layout: Layout, most: int) -> int:
@@ -244,16 +268,20 @@ def seal_bytes_of(stream: BinaryIO, layout: Layout, most: int) -> int:
     return size
 
 
-def tree_of_file(reader: VectorReader) -> ChunkTree:
+def tree_of_file(reader: VectorReader) -> Tree:
     """Read all blocks of a file, and return the tree of its values. Raises VectorFileError."""
-    hasher = TreeHasher(reader.layout, reader.meta.kind.dtype)
+    hasher = tree_hasher(reader.layout, reader.meta.kind.dtype)
     for block in reader.blocks():
         hasher.update(block)
     return hasher.finish()
 
 
 def _data_bytes(layout: Layout, kind: VectorKind) -> int:
-    return layout.parameters * kind.dtype.itemsize
+    return _values(layout, kind) * kind.dtype.itemsize
+
+
+def _values(layout: Layout, kind: VectorKind) -> int:
+    return layout.parameters * (layout.halves if kind is VectorKind.GLOBAL else 1)
 
 
 def _entries(layout: Layout, kind: VectorKind, seal_bytes: int) -> dict[str, dict[str, Any]]:
@@ -262,10 +290,16 @@ def _entries(layout: Layout, kind: VectorKind, seal_bytes: int) -> dict[str, dic
         values = _entry(kind.safetensors_dtype, [layout.parameters], 0, data_bytes)
         seal = _entry("U8", [seal_bytes], data_bytes, data_bytes + seal_bytes)
         return {"masked": values, "seal": seal}
-    return {
+    entries = {
         t.name: _entry(kind.safetensors_dtype, list(t.shape), t.start * width, t.stop * width)
         for t in layout.tensors
     }
+    if kind is VectorKind.GLOBAL and layout.momentum:
+        start = layout.parameters * width
+        entries[MOMENTUM_NAME] = _entry(
+            kind.safetensors_dtype, [layout.parameters], start, data_bytes
+        )
+    return entries
 
 
 def _entry(dtype: str, shape: list[int], start: int, stop: int) -> dict[str, Any]:

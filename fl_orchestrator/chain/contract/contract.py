@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
@@ -14,24 +15,29 @@ from eth_utils.abi import (
     get_abi_input_types,
     get_abi_output_types,
 )
+from hexbytes import HexBytes
 from web3 import Web3
-from web3.exceptions import BlockNotFound, Web3RPCError
+from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
+from web3.types import RPCEndpoint
 
 from fl_orchestrator.artifacts import Artifact
 from fl_orchestrator.chain.abi import from_abi
-from fl_orchestrator.chain.contract.logs import LogSearch, UntrueEvents
+from fl_orchestrator.chain.contract.logs import LoggedEvent, LogSearch, UntrueEvents, number_of
+from fl_orchestrator.chain.contract.lookout import ACCOUNT_OF, NEW_ROUND, Place
 from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.endpoints import (
     AnswerTooLarge,
     FailoverProvider,
     SearchTooWide,
 )
+from fl_orchestrator.model.keccak import keccak256
 
 _T = TypeVar("_T")
 
 # The first search for events covers this many blocks. Some nodes accept only ten thousand or fewer,
 # so it is halved after a refusal.
-_WIDEST_SPAN: Final = 1 << 18
+WIDEST_SPAN: Final = 1 << 18
+_BLOOM_BITS: Final = 2048
 
 
 def _as_it_is(event: Any) -> Any:
@@ -84,7 +90,7 @@ class Contract:
         self._functions = {
             item["name"]: _Function.of(item) for item in artifact.abi if item["type"] == "function"
         }
-        self._span = _WIDEST_SPAN
+        self._span = WIDEST_SPAN
 
     def _read(self, function: str, *arguments: Any) -> Any:
         """Call a view function and return its value, or a tuple of several.
@@ -119,11 +125,41 @@ class Contract:
     def block(self, number: int) -> tuple[bytes, int] | None:
         """The hash and the timestamp of a block; None when the node has no such block."""
         with self.reverts.translated():
-            try:
-                block = self.web3.eth.get_block(number)
-            except BlockNotFound:
+            block = self._block(number)
+            return None if block is None else (_bytes(block["hash"]), number_of(block["timestamp"]))
+
+    def latest(self) -> Place:
+        """The latest block. Raises RequestRefused."""
+        place = self.place("latest")
+        if place is None:
+            raise RequestRefused("The node has no block.", "Use another RPC endpoint.")
+        return place
+
+    def place(self, block: int | bytes | str) -> Place | None:
+        """The block with this number or hash, or "latest"; None if the node has none."""
+        with self.reverts.translated():
+            found = self._block(block)
+            if found is None:
                 return None
-            return bytes(block["hash"]), int(block["timestamp"])
+            bloom = found.get("logsBloom")
+            return Place(
+                number_of(found["number"]),
+                _bytes(found["hash"]),
+                _bytes(found["parentHash"]),
+                bloom is None or _may_have(_bytes(bloom), self.address),
+            )
+
+    def _block(self, block: int | bytes | str) -> Any:
+        by_hash = isinstance(block, bytes)
+        name = "0x" + block.hex() if isinstance(block, bytes) else block
+        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
+        found = self._raw(method, hex(name) if isinstance(name, int) else name, False)
+        if found is not NotImplemented:
+            return found
+        try:
+            return self.web3.eth.get_block(cast(Any, HexBytes(block) if by_hash else block))
+        except BlockNotFound:
+            return None
 
     def _events(
         self,
@@ -152,10 +188,82 @@ class Contract:
         wanted = LogSearch(self.address, events, round_number)
 
         def search(start: int, end: int) -> Iterable[Any]:
-            logs = self.web3.eth.get_logs(wanted.filter(start, end))
-            return wanted.decoded(logs, start, end, build)
+            return wanted.decoded(self._logs(wanted.filter(start, end)), start, end, build)
 
         return self.believed(lambda: self._searched(search, first, last))
+
+    def every_event(self, first: int, last: int) -> list[LoggedEvent]:
+        """All events of a range of blocks, in the order of the chain. Raises UntrueEvents."""
+        checks = self._builders()
+
+        def build(log: Any) -> LoggedEvent:
+            if log["event"] in checks:
+                checks[log["event"]](log)
+            return LoggedEvent.of(log)
+
+        return self._events_of(self._event_names, first, last, None, build)
+
+    def events_in(self, place: Place) -> list[LoggedEvent]:
+        """The events of `Lookout` in one block. Raises UntrueEvents."""
+        wanted = self._of_accounts
+
+        def read() -> list[LoggedEvent]:
+            with self.reverts.translated():
+                logs = self._logs(wanted.filter_of_block(place.hash))
+                found = wanted.decoded(logs, place.number, place.number, LoggedEvent.of)
+            if any(event.block_hash != place.hash for event in found):
+                raise UntrueEvents(f"a log is not of the block {place.hash.hex()}")
+            return sorted(found, key=lambda event: event.log_index)
+
+        return self.believed(read)
+
+    @functools.cached_property
+    def _of_accounts(self) -> LogSearch:
+        known = set(self._event_names) & {NEW_ROUND, *ACCOUNT_OF}
+        return LogSearch(self.address, {name: self._contract.events[name] for name in known})
+
+    def event_places(self, first: int, last: int) -> set[tuple[int, int]]:
+        """The block and the log index of each event in a range of blocks, but not what it says."""
+        events = {name: self._contract.events[name] for name in self._event_names}
+        wanted = LogSearch(self.address, events)
+
+        def search(start: int, end: int) -> Iterable[Any]:
+            return wanted.places(self._logs(wanted.filter(start, end)))
+
+        return set(self.believed(lambda: self._searched(search, first, last)))
+
+    @property
+    def _event_names(self) -> list[str]:
+        return [item["name"] for item in self._contract.abi if item["type"] == "event"]
+
+    def _builders(self) -> dict[str, Callable[[Any], Any]]:
+        """What converts an event, by its name; it raises UntrueEvents where that cannot be."""
+        return {}
+
+    def _logs(self, wanted: Any) -> Any:
+        """The logs of a filter, as the node or as web3 has them: web3's take most of the time."""
+        blocks = {name: hex(wanted[name]) for name in ("fromBlock", "toBlock") if name in wanted}
+        found = self._raw("eth_getLogs", {**wanted, **blocks})
+        return self.web3.eth.get_logs(wanted) if found is NotImplemented else found
+
+    def paid(self, transaction: bytes) -> tuple[int, int] | None:
+        """The gas that a transaction has used, and the fee in wei; None if it is not mined."""
+        with self.reverts.translated():
+            try:
+                found = self._raw("eth_getTransactionReceipt", "0x" + transaction.hex())
+                if found is NotImplemented:
+                    found = self.web3.eth.get_transaction_receipt(HexBytes(transaction))
+            except TransactionNotFound:
+                return None
+            if found is None:
+                return None
+            gas = number_of(found["gasUsed"])
+            return gas, gas * number_of(found.get("effectiveGasPrice") or 0)
+
+    def _raw(self, method: str, *arguments: Any) -> Any:
+        """The result of a request as a node has it; NotImplemented if it has to go through web3."""
+        request = getattr(self.web3.provider, "raw_request", None)
+        return NotImplemented if request is None else request(RPCEndpoint(method), arguments)
 
     def believed(self, read: Callable[[], _T]) -> _T:
         """Return the value of ``read``; retry with another endpoint after UntrueEvents.
@@ -185,7 +293,7 @@ class Contract:
                     found.extend([*search(first, stop)])
                 except (Web3RPCError, AnswerTooLarge, SearchTooWide):
                     if stop == first:
-                        self._span = _WIDEST_SPAN
+                        self._span = WIDEST_SPAN
                         raise
                     # Remember the smaller width only if a search of the full width failed.
                     if stop - first + 1 == self._span:
@@ -196,8 +304,25 @@ class Contract:
         return found
 
     def _call(self, function: str, *arguments: Any, value: int = 0, more_gas: int = 0) -> Call:
-        data = self._contract.encode_abi(function, args=list(arguments))
-        return Call(self.address, bytes.fromhex(data[2:]), value, function, more_gas=more_gas)
+        called = self._functions[function]
+        data = called.selector + encode(called.inputs, arguments)
+        return Call(self.address, data, value, function, more_gas=more_gas)
+
+
+def _bytes(value: Any) -> bytes:
+    return bytes.fromhex(value[2:]) if isinstance(value, str) else bytes(value)
+
+
+def _may_have(bloom: bytes, address: str) -> bool:
+    """Whether a block with this bloom filter may have logs of an address (yellow paper, 4.3.1).
+
+    An empty filter says nothing: chains that keep none give zeros for every block.
+    """
+    if not any(bloom):
+        return True
+    hashed, bits = keccak256(bytes.fromhex(address[2:])), int.from_bytes(bloom, "big")
+    places = (int.from_bytes(hashed[i : i + 2], "big") % _BLOOM_BITS for i in (0, 2, 4))
+    return all(bits >> place & 1 for place in places)
 
 
 def _no_answer(function: str) -> RequestRefused:

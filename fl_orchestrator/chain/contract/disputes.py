@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -31,6 +32,7 @@ _log = structlog.get_logger(__name__)
 _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 _Event = TypeVar("_Event", bound=Any)
+_snake = functools.cache(to_snake)
 
 
 class Disputes(Contract):
@@ -175,7 +177,7 @@ def _answered_demand(transaction: Any, address: str, selector: bytes) -> int | N
 
 def typed(cls: type[_Event], log: Any) -> _Event:
     """Convert web3's event to the dataclass of its name."""
-    fields = {to_snake(name): value for name, value in log["args"].items()}
+    fields = {_snake(name): value for name, value in log["args"].items()}
     event: _Event = cls(**fields, block_number=log["blockNumber"])
     return event
 

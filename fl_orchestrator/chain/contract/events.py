@@ -29,11 +29,11 @@ from fl_orchestrator.model.dispute_proof import (
 
 # Read this many blocks a second time, together with the next ones: behind a load balancer, a node
 # that is not yet at the last block may return no events instead of an error.
-_READ_AGAIN: Final = 16
+READ_AGAIN: Final = 16
 # What no content hashes to, as it is too short.
 _NO_HASH: Final = b""
 # Keep this many searches separate, so that a reorg discards only those whose blocks it replaced.
-_KEPT_SEARCHES: Final = 128
+KEPT_SEARCHES: Final = 128
 
 
 class MissingEvents(ChainError):
@@ -110,14 +110,14 @@ class RoundIndex:
         block = self._federation.block(block_number)
         self._forget_replaced()
         if block is not None and block_number > self._last_block:
-            first = max(self._from_block, self._last_block + 1 - _READ_AGAIN)
+            first = max(self._from_block, self._last_block + 1 - READ_AGAIN)
             found = self._federation.round_events(first, block_number)
             self._take(found)
             self._check(found)
             self._require_all_demands(block[1])
             self._searches.append(_Search(block_number, block[0], found))
-            if len(self._searches) > 2 * _KEPT_SEARCHES:
-                self._searches[:_KEPT_SEARCHES] = [_merged(self._searches[:_KEPT_SEARCHES])]
+            if len(self._searches) > 2 * KEPT_SEARCHES:
+                self._searches[:KEPT_SEARCHES] = [_merged(self._searches[:KEPT_SEARCHES])]
 
     @property
     def _last_block(self) -> int:
@@ -184,7 +184,7 @@ class RoundIndex:
             shown = Answer(above.level, above.index, parent.content)
             return shown_node(shown, demand.level, demand.index) or _NO_HASH
         accepted = self._results.get(self._accepted.get(demand.round, b""))
-        if accepted is None or demand.level != self._federation.params().depth:
+        if accepted is None or demand.level != self._federation.params().state_depth:
             return None
         return accepted.global_root
 
@@ -308,5 +308,5 @@ def _in_order(updates: Mapping[int, RevealedUpdate]) -> list[RevealedUpdate]:
 
 def _merged(searches: Sequence[_Search]) -> _Search:
     """Merge searches into one. A reorg that affects any of its blocks discards all of it."""
-    merged = functools.reduce(RoundEvents.merged, (search.found for search in searches))
+    merged = functools.reduce(lambda one, later: one.merged(later), (s.found for s in searches))
     return _Search(searches[-1].last, searches[-1].hash, merged)

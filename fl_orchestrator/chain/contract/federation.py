@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Final
 from web3 import Web3
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.abi import from_abi, to_abi, values_of
+from fl_orchestrator.chain.abi import COMMIT_TYPES, RESULT_TYPES, from_abi, to_abi, values_of
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import Disputes, typed
 from fl_orchestrator.chain.contract.logs import UntrueEvents
+from fl_orchestrator.chain.contract.lookout import Lookout
 from fl_orchestrator.chain.event_types import (
     Answered,
     Committed,
@@ -58,26 +59,6 @@ NO_COMMITMENT: Final = bytes(32)
 # What the signature that completes a quorum costs beyond the others, rounded up.
 _ACCEPTANCE_GAS: Final = 100_000
 
-_RESULT_TYPES: Final = {
-    "Result": [
-        {"name": "round", "type": "uint64"},
-        {"name": "updatesHash", "type": "bytes32"},
-        {"name": "baseRoot", "type": "bytes32"},
-        {"name": "included", "type": "uint128"},
-        {"name": "globalRoot", "type": "bytes32"},
-        {"name": "globalCid", "type": "Cid"},
-    ],
-    "Cid": [{"name": "digest", "type": "bytes32"}, {"name": "codec", "type": "uint8"}],
-}
-_COMMIT_TYPES: Final = {
-    "Commit": [
-        {"name": "round", "type": "uint64"},
-        {"name": "party", "type": "address"},
-        {"name": "commitment", "type": "bytes32"},
-    ]
-}
-
-
 _OF_RESULTS: Final = ("ResultProposed", "UpdateRevealed", "RoundAccepted", "Demanded", "Answered")
 #: The names of the events that every federation's rounds have.
 OF_ROUNDS: Final = (*_OF_RESULTS, "FraudProven", "RoundRevoked")
@@ -111,6 +92,7 @@ class Federation(Disputes):
 
     last_seen: Observation | None = None
     _params: Params | None = None
+    _lookout: Lookout | None = None
 
     def __init__(self, web3: Web3, address: str) -> None:
         artifact = load_artifact(self.ARTIFACT)
@@ -153,8 +135,17 @@ class Federation(Disputes):
 
     def observe(self, account: str) -> Observation:
         """Everything that a role of this account needs to decide, at the latest block."""
-        self.last_seen = self._read_as(Observation, "observe", account)
+        look = self.read_observation if self._lookout is None else self._lookout.observe
+        self.last_seen = look(account)
         return self.last_seen
+
+    def share(self, since: int | None = None) -> None:
+        """From now on `observe` looks at the chain once for many accounts: see `Lookout`."""
+        self._lookout = Lookout(self, since)
+
+    def read_observation(self, account: str) -> Observation:
+        """What `observe` returns, read from the contract whatever is known already."""
+        return self._read_as(Observation, "observe", account)
 
     def params(self) -> Params:
         """The parameters. They never change, so they are read once and cached."""
@@ -280,7 +271,7 @@ class Federation(Disputes):
 
     def _demanded(self, log: Any) -> Demanded:
         demand = typed(Demanded, log)
-        depth = self.params().depth
+        depth = self.params().state_depth
         if demand.level > depth or demand.index >= 1 << depth - demand.level:
             raise UntrueEvents(f"demand {demand.id} is for a node outside of the tree")
         return demand
@@ -306,11 +297,11 @@ class Federation(Disputes):
             "globalRoot": result.global_root,
             "globalCid": {"digest": result.global_cid.digest, "codec": result.global_cid.codec},
         }
-        return signer.sign_typed_data(self.domain, _RESULT_TYPES, message)
+        return signer.sign_typed_data(self.domain, RESULT_TYPES, message)
 
     def sign_commit(self, signer: Signer, round_number: int, commitment: bytes) -> SignedCommit:
         message = {"round": round_number, "party": signer.address, "commitment": commitment}
-        signature = signer.sign_typed_data(self.domain, _COMMIT_TYPES, message)
+        signature = signer.sign_typed_data(self.domain, COMMIT_TYPES, message)
         return SignedCommit(signer.address, commitment, signature.r, signature.vs)
 
     # ------------------------------------------------------------------ calls

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from eth_abi.exceptions import DecodingError
 from web3.exceptions import Web3Exception
 
+from fl_orchestrator.chain.contract.words import words_of
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ChainError, ContentError
 
 T = TypeVar("T")
@@ -45,6 +48,79 @@ def _readable(what: str) -> Iterator[None]:
         raise UntrueEvents(f"{what} cannot be decoded") from error
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """Any event of a contract, with its place in the chain.
+
+    ``time`` is that of the block, in seconds since 1970; None if the node's logs have none.
+    ``values`` are the event's arguments by the ABI's names: addresses with their checksum,
+    structs as tuples.
+    """
+
+    block_number: int
+    block_hash: bytes
+    log_index: int
+    transaction: bytes
+    time: int | None
+    name: str
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, log: Mapping[str, Any]) -> LoggedEvent:
+        """From what `LogSearch` passes to ``build``."""
+        return cls(
+            log["blockNumber"],
+            log["blockHash"],
+            log["logIndex"],
+            log["transactionHash"],
+            log["blockTimestamp"],
+            log["event"],
+            log["args"],
+        )
+
+
+class _Decoder:
+    """Decodes the logs of one event. It takes a twentieth of the time that web3's takes."""
+
+    def __init__(self, abi: Any) -> None:
+        self.name: str = abi["name"]
+        self._indexed = [(i["name"], words_of([i])) for i in abi["inputs"] if i["indexed"]]
+        plain = [i for i in abi["inputs"] if not i["indexed"]]
+        self._names = [i["name"] for i in plain]
+        self._plain = words_of(plain)
+
+    def arguments(self, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
+        """The event's arguments by name. Raises DecodingError and ValueError."""
+        found: dict[str, Any] = {}
+        for (name, decode), topic in zip(self._indexed, topics, strict=True):
+            (found[name],) = decode(topic)
+        found.update(zip(self._names, self._plain(data), strict=True))
+        return found
+
+
+_LARGEST_NUMBER: Final = 2**53  # of a number in JSON that every reader reads exactly
+
+
+def json_value(name: str, value: Any) -> Any:
+    """An argument of an event as JSON: bytes are hexadecimal with 0x, large numbers are text."""
+    if name == "cid" and isinstance(value, tuple):
+        return str(Cid(*value))
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_NUMBER:
+        return str(value)
+    return value
+
+
+def number_of(value: Any) -> int:
+    """A number of a node's response, which web3 may have decoded already."""
+    return int(value, 16) if isinstance(value, str) else int(value)
+
+
+def _bytes(value: Any) -> bytes:
+    return bytes.fromhex(value[2:]) if isinstance(value, str) else bytes(value)
+
+
 class LogSearch:
     """The filter of one ``eth_getLogs`` search, and the decoder of its response.
 
@@ -55,7 +131,7 @@ class LogSearch:
         self, address: str, events: Mapping[str, Any], round_number: int | None = None
     ) -> None:
         self._address = address
-        self._events = {bytes.fromhex(e.topic[2:]): e for e in events.values()}
+        self._events = {bytes.fromhex(e.topic[2:]): _Decoder(e.abi) for e in events.values()}
         self._round = round_number
         topics: list[Any] = [["0x" + topic.hex() for topic in self._events]]
         if round_number is not None:
@@ -72,26 +148,55 @@ class LogSearch:
             "toBlock": last,
         }
 
+    def filter_of_block(self, block_hash: bytes) -> Any:
+        """The parameters of ``eth_getLogs`` for one block (EIP-234).
+
+        A node that does not have the block says so, instead of answering without events.
+        """
+        wanted = {"address": self._address, "topics": self._topics}
+        return {**wanted, "blockHash": "0x" + block_hash.hex()}
+
+    @staticmethod
+    def places(logs: Sequence[Any]) -> list[tuple[int, int]]:
+        """The block and the log index of each log. Raises UntrueEvents."""
+        with _readable("a log"):
+            return [(number_of(log["blockNumber"]), number_of(log["logIndex"])) for log in logs]
+
     def decoded(
         self, logs: Sequence[Any], first: int, last: int, build: Callable[[Any], T]
     ) -> list[T]:
-        """Decode each log to web3's event, and convert it with ``build``. Raises UntrueEvents."""
+        """Decode each log, and convert it with ``build``. Raises UntrueEvents.
+
+        ``build`` gets a dict with the keys of web3's events, and ``blockTimestamp``.
+        """
         return [self._decoded(log, first, last, build) for log in logs]
 
     def _decoded(self, log: Any, first: int, last: int, build: Callable[[Any], T]) -> T:
         with _readable("a log"):
-            number, event = log["blockNumber"], self._events.get(bytes(log["topics"][0]))
+            number, topics = number_of(log["blockNumber"]), [_bytes(t) for t in log["topics"]]
+            event, time = self._events.get(topics[0]), log.get("blockTimestamp")
             if log["address"].lower() != self._address.lower():
                 raise UntrueEvents(f"a log is of another contract, {log['address']}")
             if event is None:
                 raise UntrueEvents("a log is of an event that was not requested")
             if not first <= number <= last:
                 raise UntrueEvents(f"a log is of block {number}, not of {first} to {last}")
-        with _readable(f"{event.event_name} in block {number}"):
-            decoded = event.process_log(log)
-            if self._round is not None and decoded["args"]["round"] != self._round:
-                raise UntrueEvents(f"a log is of another round, {decoded['args']['round']}")
-            return build(decoded)
+        with _readable(f"{event.name} in block {number}"):
+            arguments = event.arguments(topics[1:], _bytes(log["data"]))
+            if self._round is not None and arguments["round"] != self._round:
+                raise UntrueEvents(f"a log is of another round, {arguments['round']}")
+            return build(
+                {
+                    "event": event.name,
+                    "args": arguments,
+                    "blockNumber": number,
+                    "blockHash": _bytes(log["blockHash"]),
+                    "blockTimestamp": None if time is None else number_of(time),
+                    "logIndex": number_of(log["logIndex"]),
+                    "transactionHash": _bytes(log["transactionHash"]),
+                    "address": log["address"],
+                }
+            )
 
 
 def _round_topic(abi: Any) -> int:

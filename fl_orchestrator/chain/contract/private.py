@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from web3 import Web3
 
@@ -80,11 +80,13 @@ class PrivateFederation(Federation):
     # ------------------------------------------------------------------ state
 
     def observe(self, account: str) -> PrivateObservation:
+        return cast(PrivateObservation, super().observe(account))
+
+    def read_observation(self, account: str) -> PrivateObservation:
         common, claims = self._read("observe", account)
         observed = from_abi(Observation, common)
         fields = {name: getattr(observed, name) for name in Observation.__slots__}
-        self.last_seen = seen = PrivateObservation(**fields, claims=from_abi(ClaimView, claims))
-        return seen
+        return PrivateObservation(**fields, claims=from_abi(ClaimView, claims))
 
     def private_params(self) -> PrivateParams:
         """The parameters that only a private federation has, read once and cached."""
@@ -99,7 +101,7 @@ class PrivateFederation(Federation):
 
     def round_events(self, first: int, last: int) -> PrivateRoundEvents:
         """With what private rounds have in addition."""
-        more = ("Committed", "RoundOpened", "Locked", "SeedsOpened", "Announced")
+        more = ("Committed", "RoundOpened", "Claimed", "Locked", "SeedsOpened", "Announced")
         found = self._events_by_name((*OF_ROUNDS, *more, *_SEATS), first, last, None)
         return PrivateRoundEvents(
             **common_events(found),
@@ -109,6 +111,7 @@ class PrivateFederation(Federation):
             seats=[change for name in _SEATS for change in found[name] if change is not None],
             bases={event.round: event.base for event in found["RoundOpened"]},
             announced=found["Announced"],
+            claims={claim.aggregator: claim.round for claim in found["Claimed"]},
         )
 
     def _builders(self) -> dict[str, Callable[[Any], Any]]:

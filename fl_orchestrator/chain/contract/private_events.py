@@ -43,6 +43,7 @@ class PrivateRoundIndex(RoundIndex):
         self._seats: dict[tuple[int, int], SeatChange] = {}
         self._bases: dict[int, int] = {}
         self._announced: dict[bytes, None] = {}
+        self._claims: dict[str, int] = {}
 
     def _take(self, found: RoundEvents) -> None:
         super()._take(found)
@@ -55,6 +56,7 @@ class PrivateRoundIndex(RoundIndex):
         self._seats |= {(c.block_number, c.log_index): c for c in found.seats}
         self._bases |= found.bases
         self._announced |= dict.fromkeys(found.announced)
+        self._claims |= found.claims
 
     # ------------------------------------------------------------------ rounds
 
@@ -90,6 +92,10 @@ class PrivateRoundIndex(RoundIndex):
         return accepted.global_root if accepted else None
 
     # ------------------------------------------------------------------ seats
+
+    def last_claim(self, account: str) -> int:
+        """The last round in which an aggregator claimed; 0 if it never did."""
+        return self._claims.get(account, 0)
 
     def registered_key(self, account: str) -> bytes | None:
         """The encryption key that an aggregator registered last, for rounds to come."""

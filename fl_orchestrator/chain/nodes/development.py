@@ -8,17 +8,29 @@ and with them every draw, are the same in every run. Roles do not use it directl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth.exceptions import HeaderNotFound
-from eth.exceptions import TransactionNotFound as EthTransactionNotFound
-from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.backends.pyevm.serializers import serialize_transaction_receipt
 from eth_utils.address import to_canonical_address
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractLogicError
+
+from fl_orchestrator.errors import ToolchainError
+
+try:
+    from eth.exceptions import HeaderNotFound
+    from eth.exceptions import TransactionNotFound as EthTransactionNotFound
+    from eth_tester import EthereumTester, PyEVMBackend
+    from eth_tester.backends.pyevm.serializers import serialize_transaction_receipt
+
+    from fl_orchestrator.chain.nodes.in_process import Answers
+except ModuleNotFoundError as error:
+    raise ToolchainError(
+        f"A chain in this process needs the Python package {error.name}, which is not installed.",
+        "Install it with: pip install 'fl-orchestrator[simulation]'.",
+    ) from error
 
 GENESIS_TIME: Final = 1_700_000_000
 BLOCK_SECONDS: Final = 1
@@ -116,8 +128,29 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         return used + int(PragueTransactionExecutor.calc_data_floor_gas(unsigned, used, 0))
 
 
+class _Provider(EthereumTesterProvider):
+    """Answers one request at a time: eth-tester is not made for several threads."""
+
+    def __init__(self, tester: EthereumTester, answers: Answers, lock: Any) -> None:
+        super().__init__(tester)
+        self._answers = answers
+        self._lock = lock
+
+    def make_request(self, method: Any, params: Any) -> Any:
+        with self._lock:
+            return super().make_request(method, params)
+
+    def raw_request(self, method: str, params: Sequence[Any]) -> Any:
+        """What a node would answer to the requests that `Answers` knows."""
+        with self._lock:
+            return self._answers.answer(method, params)
+
+
 class DevelopmentChain:
-    """A deterministic chain in this process. ``balances`` are in wei, by address."""
+    """A deterministic chain in this process. ``balances`` are in wei, by address.
+
+    Several threads may use ``web3``; one of them drives the chain.
+    """
 
     def __init__(self, balances: Mapping[str, int], genesis_time: int = GENESIS_TIME) -> None:
         self.balances = dict(balances)
@@ -136,7 +169,8 @@ class DevelopmentChain:
         )
         self._backend = _Backend(genesis_parameters=genesis, genesis_state=state)
         self._tester = EthereumTester(self._backend)
-        self.web3 = Web3(EthereumTesterProvider(self._tester))
+        self._lock: Any = threading.RLock()
+        self.web3 = Web3(_Provider(self._tester, Answers(self._backend.chain), self._lock))
 
     @property
     def now(self) -> int:
@@ -145,8 +179,9 @@ class DevelopmentChain:
 
     def mine(self, seconds: int = BLOCK_SECONDS) -> None:
         """Mine an empty block ``seconds`` after the latest one."""
-        self._backend.set_next_timestamp(self.now + seconds)
-        self._tester.mine_block()
+        with self._lock:
+            self._backend.set_next_timestamp(self.now + seconds)
+            self._tester.mine_block()
 
     def recorded(self, from_block: int = 1) -> Iterator[RecordedBlock]:
         """Yield the blocks from ``from_block`` on, in the form that ``replay`` takes."""

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import requests
 import structlog
 from pydantic_core import from_json
+from web3.exceptions import Web3RPCError
 from web3.providers import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
@@ -58,7 +59,8 @@ _PRICE: Final = re.compile(r"0x0*[0-9a-fA-F]{1,32}")
 _DATA: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
-_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]*")
+# One in each line.
+_HEXADECIMALS: Final = re.compile(r"0x[0-9a-fA-F]*(?:\n0x[0-9a-fA-F]*)*")
 _RESULTS: Final[dict[str, re.Pattern[str]]] = {
     "eth_blockNumber": _COUNT,
     "eth_call": _DATA,
@@ -85,7 +87,13 @@ _OBJECTS: Final[dict[str, dict[str, re.Pattern[str]]]] = {
     },
 }
 # Fields that an object need not have.
-_OPTIONAL: Final = {"baseFeePerGas": _PRICE, "effectiveGasPrice": _PRICE, "gasLimit": _COUNT}
+_OPTIONAL: Final = {
+    "baseFeePerGas": _PRICE,
+    "effectiveGasPrice": _PRICE,
+    "gasLimit": _COUNT,
+    "logsBloom": _DATA,
+    "parentHash": _HASH,
+}
 _LOG: Final = {
     "address": _ADDRESS,
     "blockHash": _HASH,
@@ -219,6 +227,13 @@ class FailoverProvider(JSONBaseProvider):
             time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
+    def raw_request(self, method: RPCEndpoint, params: Any) -> Any:
+        """The result as the node has it. Raises Web3RPCError, and what make_request raises."""
+        answer = self.make_request(method, list(params))
+        if answer.get("error") is not None:
+            raise Web3RPCError(str(answer["error"]), rpc_response=answer)
+        return answer["result"]
+
     @property
     def others(self) -> int:
         """How many endpoints there are besides the one in use."""
@@ -344,11 +359,24 @@ def _is_hash(value: Any) -> bool:
 
 
 def _is_hexadecimal(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_hexadecimal, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_hexadecimal, value))
-    return not isinstance(value, str) or _matches(value, _HEXADECIMAL)
+    """Whether all strings of a value are hexadecimal, also inside lists and objects."""
+    found: list[str] = []
+    _gather(value, found)
+    lines = "\n".join(found)
+    one_each = lines.count("\n") == len(found) - 1
+    return not found or (one_each and _HEXADECIMALS.fullmatch(lines) is not None)
+
+
+def _gather(value: Any, found: list[str]) -> None:
+    """Append the strings of a value: one search in all of them takes less than one in each."""
+    if isinstance(value, str):
+        found.append(value)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            _gather(inner, found)
+    elif isinstance(value, list):
+        for inner in value:
+            _gather(inner, found)
 
 
 def _matches(value: Any, pattern: re.Pattern[str]) -> bool:

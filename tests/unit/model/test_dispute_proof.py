@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, root_from_proof, tree_of
+from fl_orchestrator.model.chunk_tree import Tree, chunk, root_from_proof, tree_of
 from fl_orchestrator.model.dispute_proof import (
     Answer,
     ChunkProof,
@@ -114,7 +114,7 @@ def test_the_wrong_coordinate_of_a_chunk_counts_from_the_models_start() -> None:
     assert wrong_coordinate_of_chunk(right, right) is None
 
 
-def deep_tree(depth: int, seed: int = 0, changed: int | None = None) -> tuple[ChunkTree, Layout]:
+def deep_tree(depth: int, seed: int = 0, changed: int | None = None) -> tuple[Tree, Layout]:
     """A tree of 2^depth chunks of random values, one of them changed."""
     layout = layout_of([CHUNK_VALUES << depth])
     vector = vector_of(layout, VectorKind.GLOBAL, seed)

@@ -10,15 +10,18 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.fixed_point import (
     NotFiniteError,
     OutOfRange,
+    UpdateEncoder,
     WeightsError,
     encode_update,
     float_view,
+    float_view_of,
     genesis_state,
     next_state,
     sample_weight,
     saturated_tensors,
 )
 from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.vector_file import in_blocks
 
 offsets = st.integers(-64, 96)
 states = st.one_of(
@@ -213,3 +216,31 @@ def test_a_state_of_another_size_is_refused() -> None:
         float_view(LAYOUT, np.zeros(LAYOUT.parameters + 1, np.int32))
     with pytest.raises(ValueError, match="flat vector"):
         encode_update(LAYOUT, 15, random_weights(8), np.zeros(LAYOUT.parameters + 1, np.int32))
+
+
+@pytest.mark.parametrize("size", [1000, 32_768, 50_001, 10**6])
+def test_a_state_in_blocks_of_any_size_gives_the_same_view_and_update(size: int) -> None:
+    state = genesis_state(LAYOUT, random_weights(1))
+    view = float_view_of(LAYOUT, in_blocks(state, size))
+    for found, wanted in zip(view, float_view(LAYOUT, state), strict=True):
+        assert found.dtype == np.float32
+        assert found.shape == wanted.shape
+        assert np.array_equal(found, wanted)
+    whole = encode_update(LAYOUT, 15, random_weights(2), state)
+    encoder = UpdateEncoder(LAYOUT, 15, random_weights(2))
+    assert np.array_equal(
+        np.concatenate(list(encoder.blocks(in_blocks(state, size)))), whole.vector
+    )
+    assert encoder.encoding() == whole.encoding
+    assert not whole.encoding.is_zero
+    same = encode_update(LAYOUT, 15, view, state)
+    assert not same.vector.any()
+    assert same.encoding.is_zero
+
+
+def test_a_state_that_ends_too_early_has_no_view_and_no_update() -> None:
+    blocks = [np.zeros(LAYOUT.parameters - 1, np.int32)]
+    with pytest.raises(ValueError, match="1 values of the state are missing"):
+        float_view_of(LAYOUT, blocks)
+    with pytest.raises(ValueError, match="1 values of the state are missing"):
+        list(UpdateEncoder(LAYOUT, 15, random_weights(2)).blocks(blocks))

@@ -10,9 +10,11 @@ from pydantic.alias_generators import to_camel
 from support.golden import GOLDEN, as_cid, each, unhex
 from vectors import arithmetic, generate
 
+from fl_orchestrator.aggregation.clipping import clipped
 from fl_orchestrator.aggregation.rules import rule_for
 from fl_orchestrator.content.cid import CidHasher
 from fl_orchestrator.model import digests
+from fl_orchestrator.model.chunk_root import read_masked
 from fl_orchestrator.model.chunk_tree import (
     chunk,
     root_from_proof,
@@ -26,17 +28,17 @@ from fl_orchestrator.model.fixed_point import (
     float_view,
     genesis_state,
     next_state,
+    next_with_momentum,
     sample_weight,
 )
 from fl_orchestrator.model.keccak import keccak256
-from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec
-from fl_orchestrator.model.rules import RuleKind
+from fl_orchestrator.model.rules import RuleKind, ServerStep
 from fl_orchestrator.model.vector_file import (
     VectorKind,
     VectorMeta,
     in_blocks,
-    read_masked,
     read_vector,
     write_vector,
 )
@@ -167,6 +169,27 @@ def test_a_rule_gives_the_golden_result(row: dict[str, Any]) -> None:
     assert next_value.tolist() == [row["next"]]
 
 
+@each("clips")
+def test_a_chunk_is_clipped_to_the_golden_one(row: dict[str, Any]) -> None:
+    chunk_ = np.frombuffer(unhex(row["chunk"]), "<i2")
+    layout = Layout.of([("w", [CHUNK_VALUES], 0)])
+    (found,) = clipped([chunk_], layout, row["limit"])
+    assert found.tolist() == row["clipped"]
+    assert sum(value**2 for value in chunk_.tolist()) == row["squares"]
+
+
+@each("serverSteps")
+def test_a_server_makes_the_golden_state_of_a_step(row: dict[str, Any]) -> None:
+    base, momentum = (np.array([row[key]], np.int32) for key in ("base", "momentum"))
+    server = ServerStep(row["learningRateBps"], row["momentumBps"])
+    step = np.array([row["step"]], np.int16)
+    if not server.has_momentum:
+        assert next_state(base, step, row["fractionBits"], server).tolist() == [row["next"]]
+        return
+    found = next_with_momentum(base, momentum, step, row["fractionBits"], server)
+    assert [values.tolist() for values in found] == [[row["next"]], [row["nextMomentum"]]]
+
+
 def test_every_rule_has_golden_results() -> None:
     rows = GOLDEN["rules"]
     assert {row["kind"] for row in rows} == {int(kind) for kind in RuleKind}
@@ -263,4 +286,4 @@ def test_a_masked_file_is_the_golden_one(row: dict[str, Any]) -> None:
     hasher.update(data)
     assert str(hasher.cid()) == row["cid"]
     found, read = read_masked(io.BytesIO(data), layout, meta, len(seal))
-    assert (found.root, read) == (tree.root, seal)
+    assert (found, read) == (tree.root, seal)

@@ -177,6 +177,10 @@ def training(**changes: Any) -> dict[str, Any]:
     return {**as_json()["training"], **changes}
 
 
+def clipping(limit: float) -> dict[str, Any]:
+    return {"kind": "weighted-mean", "trimBps": 0, "chunkNormLimit": limit}
+
+
 def impossible() -> dict[str, dict[str, Any]]:
     return {
         "version 2": {"version": 2},
@@ -211,6 +215,10 @@ def impossible() -> dict[str, dict[str, Any]]:
         "a trim of one half": {"rule": {"kind": "trimmed-mean", "trimBps": 5000}},
         "a negative trim": {"rule": {"kind": "trimmed-mean", "trimBps": -1}},
         "a mean that trims": {"rule": {"kind": "weighted-mean", "trimBps": 10}},
+        "a norm limit of zero": {"rule": clipping(0)},
+        "a norm limit that no chunk reaches": {"rule": clipping(2**19)},
+        "a norm limit with a point": {"rule": clipping(1.5)},
+        "a norm limit in a private federation": {"rule": clipping(1), "layout": "packed"},
         "no samples per weight": {"samplesPerWeight": 0},
         "more samples than a double holds": {"samplesPerWeight": 2**53},
         "no epochs": {"training": training(epochs=0)},

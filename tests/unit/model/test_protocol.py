@@ -12,6 +12,7 @@ from fl_orchestrator.model.layout import CHUNK_VALUES, MASKED_CHUNK_VALUES, MAX_
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
 from fl_orchestrator.model.protocol import (
     BPS,
+    CHUNK_NORM_LIMIT,
     COMMITMENT_BYTES,
     MAX_AGGREGATORS,
     MAX_UPDATES,
@@ -20,16 +21,19 @@ from fl_orchestrator.model.protocol import (
     PRIVATE_UPDATES_MINIMUM,
     UPDATE_MAX,
 )
+from fl_orchestrator.model.rules import LEARNING_RATE
 from fl_orchestrator.privacy.masks import SEED_BYTES
 from fl_orchestrator.privacy.sets import MAX_SEATS
 
 IN_PYTHON = {
     "BPS": BPS,
+    "CHUNK_NORM_LIMIT": CHUNK_NORM_LIMIT,
     "CHUNK_VALUES": CHUNK_VALUES,
     "CODEC_DAG_PB": DAG_PB,
     "CODEC_RAW": RAW,
     "DEPTH_LIMIT": MAX_DEPTH,
     "FRACTION_BITS_LIMIT": STATE_FRACTION_BITS,
+    "LEARNING_RATE_LIMIT": LEARNING_RATE.most,
     "LEAF_BYTES": 4 * MASKED_CHUNK_VALUES,
     "LEAF_LEVELS": (CHUNK_VALUES // MASKED_CHUNK_VALUES).bit_length() - 1,
     "LEAF_VALUES": MASKED_CHUNK_VALUES,

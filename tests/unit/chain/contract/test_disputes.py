@@ -32,7 +32,7 @@ from fl_orchestrator.chain.event_types import (
 )
 from fl_orchestrator.chain.types import Demand, Fraud, Phase, Role, Window
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
+from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import Result, challenge_hash, result_digest
 from fl_orchestrator.model.dispute_proof import ChunkProof, nodes_below, path_above
 from fl_orchestrator.model.layout import Layout
@@ -70,7 +70,7 @@ class Case:
         with self.small.store.get(cid, 1 << 20) as stream:
             return read_vector(stream, layout, meta)[1]
 
-    def model(self) -> tuple[NDArray[np.int32], ChunkTree]:
+    def model(self) -> tuple[NDArray[np.int32], Tree]:
         origin = Origin(self.federation.chain_id, self.federation.address)
         vector = self.vector(self.result.global_cid, origin.state(1))
         return vector, tree_of(self.small.manifest.layout, vector)

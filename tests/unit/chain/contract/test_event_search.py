@@ -89,7 +89,7 @@ def test_a_node_that_searches_not_even_a_block_is_quoted() -> None:
         searched.search(0, HEAD)
     assert len(searched.asked) == 19
     # It may have been an accident: the next search starts wide again.
-    searched.limit = contract._WIDEST_SPAN
+    searched.limit = contract.WIDEST_SPAN
     searched.asked.clear()
     searched.search(0, 1000)
     assert searched.asked == [(0, 1000)]

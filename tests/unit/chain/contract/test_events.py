@@ -29,7 +29,7 @@ ACCOUNT = "0x" + "11" * 20
 @pytest.fixture(autouse=True)
 def _nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the blocks that are read again, what is asked for is plain to see."""
-    monkeypatch.setattr(events, "_READ_AGAIN", 0)
+    monkeypatch.setattr(events, "READ_AGAIN", 0)
 
 
 class Node:
@@ -77,7 +77,7 @@ class Node:
         read()
 
     def params(self) -> Any:
-        return SimpleNamespace(depth=21, answer_period=ANSWER_PERIOD)
+        return SimpleNamespace(state_depth=21, answer_period=ANSWER_PERIOD)
 
     def round_events(self, first: int, last: int) -> RoundEvents:
         self.asked.append((first, last))
@@ -336,7 +336,7 @@ def test_a_node_that_is_behind_is_not_asked_for_blocks_it_does_not_have() -> Non
 
 
 def test_old_searches_are_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_KEPT_SEARCHES", 3)
+    monkeypatch.setattr(events, "KEPT_SEARCHES", 3)
     node = Node()
     index = searched(node, *range(10, 41))
     everything = searched(Node(), 40)
@@ -361,7 +361,7 @@ def test_what_a_node_did_not_give_at_first_is_found_by_the_next_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Another node behind the same address knew the block already, but none of its events."""
-    monkeypatch.setattr(events, "_READ_AGAIN", 4)
+    monkeypatch.setattr(events, "READ_AGAIN", 4)
     node = Node()
     node.lost = range(21, 24)
     index = searched(node, 21, 23)
@@ -373,8 +373,8 @@ def test_what_a_node_did_not_give_at_first_is_found_by_the_next_search(
 
 
 def test_what_is_read_again_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_READ_AGAIN", 16)
-    monkeypatch.setattr(events, "_KEPT_SEARCHES", 3)
+    monkeypatch.setattr(events, "READ_AGAIN", 16)
+    monkeypatch.setattr(events, "KEPT_SEARCHES", 3)
     node = Node()
     index = searched(node, *range(10, 41))
     everything = searched(Node(), 40)

@@ -1,9 +1,11 @@
 """The development chain is a function of its genesis and of what was sent to it."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from support.federation import signer
+from support.reorg import Fork
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 
@@ -135,3 +137,29 @@ def test_a_revert_carries_its_data_as_nodes_give_it() -> None:
     with pytest.raises(ContractLogicError) as revert:
         chain.web3.eth.call({"to": address.contract_address})  # type: ignore[typeddict-item]
     assert revert.value.data == "0xab"
+
+
+def test_blocks_are_answered_as_web3_has_them_and_not_after_a_reorg_removed_them() -> None:
+    chain = new_chain()
+    live(chain)
+    fork = Fork(chain)
+    chain.mine()
+    provider: Any = chain.web3.provider
+
+    def asked(method: str, place: str) -> Any:
+        return provider.raw_request(method, [place, False])
+
+    removed = asked("eth_getBlockByNumber", "latest")
+    known = chain.web3.eth.get_block("latest")
+    assert removed["hash"] == known["hash"].to_0x_hex()
+    assert removed["parentHash"] == known["parentHash"].to_0x_hex()
+    assert int(removed["logsBloom"], 16) == int(known["logsBloom"].hex(), 16)
+    assert int(removed["timestamp"], 16) == known["timestamp"]
+    assert asked("eth_getBlockByHash", removed["hash"]) == removed
+    fork.reorganise()
+    assert asked("eth_getBlockByNumber", removed["number"]) is None
+    assert asked("eth_getBlockByHash", removed["hash"]) is None
+    assert asked("eth_getBlockByNumber", "latest")["hash"] == removed["parentHash"]
+    chain.mine(7)
+    assert asked("eth_getBlockByHash", removed["hash"]) is None
+    assert asked("eth_getBlockByNumber", removed["number"])["hash"] != removed["hash"]

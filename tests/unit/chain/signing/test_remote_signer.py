@@ -32,9 +32,9 @@ from fl_orchestrator.chain.signing.remote_signer import (
     SignerUnavailable,
     WrongSignature,
 )
-from fl_orchestrator.cli.site import signer_url
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.members.connection import signer_url
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.units import ETHER
 
