@@ -58,6 +58,33 @@ def add_ranks(sums: Int32, rows: Int16, network: Network, low: int, high: int) -
                 totals[c] += row[c]
 
 
+@compiled(types.void(_BLOCK, types.int64[::1], types.int64, types.int16[::1]))
+def clip_chunks(block: Int16, ends: NDArray[np.int64], limit: int, clipped: Int16) -> None:
+    """Copy a block to ``clipped``, with each chunk scaled down to a norm of at most ``limit``.
+
+    ``ends`` are the ends of the chunks in the block. The quotient q L / s, with |q L| < 2^34 and s
+    < 2^20, is exact: if it is no whole number it is at least 2^-20 away from the next one, and its
+    double, below 2^15, is at most 2^-38 away from it. So both are truncated to the same integer.
+    """
+    start = 0
+    for stop in ends:
+        squares = np.int64(0)
+        for i in range(start, stop):
+            squares += np.int64(block[i]) * np.int64(block[i])
+        if squares <= limit * limit:
+            clipped[start:stop] = block[start:stop]
+        else:
+            norm = np.int64(np.sqrt(squares))  # below 2^20: at most one away from the root
+            while norm * norm < squares:
+                norm += 1
+            while (norm - 1) * (norm - 1) >= squares:
+                norm -= 1
+            for i in range(start, stop):
+                product = np.float64(np.int64(block[i]) * limit)
+                clipped[i] = np.int16(product / np.float64(norm))
+        start = stop
+
+
 @compiled(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]))
 def _divide(sums: Int32, count: int, reciprocal: np.uint64, quotients: Int16) -> None:
     bias = 65_536 * count + count

@@ -8,16 +8,16 @@ memory.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Protocol, assert_never
+from typing import Any, BinaryIO, Protocol, assert_never
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fl_orchestrator.errors import InputError
-from fl_orchestrator.model.fixed_point import next_state
+from fl_orchestrator.model.fixed_point import next_state, next_with_momentum
 from fl_orchestrator.model.manifest import RuleSpec
 from fl_orchestrator.model.protocol import BPS, MAX_UPDATES, MAX_WEIGHT
-from fl_orchestrator.model.rules import TRIM, RuleKind
+from fl_orchestrator.model.rules import TRIM, RuleKind, ServerStep
 
 Int16 = NDArray[np.int16]
 Update = Iterable[Int16]
@@ -100,17 +100,46 @@ def next_global(
     updates: Sequence[Update],
     weights: Sequence[int],
     fraction_bits: int,
+    server: ServerStep = ServerStep(),  # noqa: B008
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield the next global state G' = sat32(G + A * 2^(24 - e)) block by block."""
-    yield from apply_steps(base, rule.aggregate(updates, weights), fraction_bits)
+    """Yield the next global state block by block, without momentum: see `apply_steps`."""
+    yield from apply_steps(base, rule.aggregate(updates, weights), fraction_bits, server)
 
 
 def apply_steps(
-    base: Iterable[NDArray[np.int32]], steps: Iterable[Int16], fraction_bits: int
+    base: Iterable[NDArray[np.int32]],
+    steps: Iterable[Int16],
+    fraction_bits: int,
+    server: ServerStep = ServerStep(),  # noqa: B008
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield G' = sat32(G + A * 2^(24 - e)) block by block, from the blocks of G and of A."""
+    """Yield G' = sat32(G + round(rate A 2^(24 - e))), from the blocks of G and of A."""
     for state, step in _in_step([base, steps], [np.int32, np.int16]):
-        yield next_state(state, step, fraction_bits)
+        yield next_state(state, step, fraction_bits, server)
+
+
+def apply_with_momentum(
+    base: Iterable[NDArray[np.int32]],
+    momentum: Iterable[NDArray[np.int32]],
+    steps: Iterable[Int16],
+    fraction_bits: int,
+    server: ServerStep,
+    aside: BinaryIO,
+) -> Iterator[NDArray[np.int32]]:
+    """Yield the blocks of the next model, then those of the next momentum.
+
+    ``base`` and ``momentum`` are the blocks of the state's two halves. The next momentum waits in
+    ``aside``, an empty temporary file, while the model is written: a step is computed once.
+    """
+    sizes = []
+    sources: list[Iterable[NDArray[Any]]] = [base, momentum, steps]
+    for state, moving, step in _in_step(sources, [np.int32, np.int32, np.int16]):
+        following, moved = next_with_momentum(state, moving, step, fraction_bits, server)
+        aside.write(moved.data)
+        sizes.append(moved.nbytes)
+        yield following
+    aside.seek(0)
+    for size in sizes:
+        yield np.frombuffer(aside.read(size), np.int32)
 
 
 def _mean_of_ranks(updates: Sequence[Update], low: int, high: int) -> Iterator[Int16]:

@@ -5,6 +5,7 @@ It is the reference for golden.json and for the property tests, and shares no co
 
 import struct
 from fractions import Fraction
+from math import floor, isqrt, trunc
 
 F = 24
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
@@ -30,12 +31,36 @@ def rounded(total: int, count: int) -> int:
     return (2 * total + count) // (2 * count)
 
 
+def clipped_chunk(values: list[int], limit: int) -> list[int]:
+    """The chunk, scaled down so that its L2 norm is at most ``limit``; 0 is no limit."""
+    squares = sum(value**2 for value in values)
+    if limit == 0 or squares <= limit**2:
+        return values
+    root = isqrt(squares - 1) + 1  # rounded up
+    return [trunc(Fraction(value * limit, root)) for value in values]
+
+
 def sat32(value: int) -> int:
     return max(INT32_MIN, min(INT32_MAX, value))
 
 
 def next_state(state: int, step: int, fraction_bits: int) -> int:
     return sat32(state + step * 2 ** (F - fraction_bits))
+
+
+def server_step(
+    state: int, momentum: int, step: int, fraction_bits: int, rate_bps: int, momentum_bps: int
+) -> tuple[int, int]:
+    """The next state and the next momentum, which is 0 where there is none."""
+    move = step * 2 ** (F - fraction_bits)
+    if momentum_bps:
+        move = sat32(rounded_half_up(Fraction(momentum * momentum_bps, 10_000)) + move)
+    next_value = sat32(state + rounded_half_up(Fraction(move * rate_bps, 10_000)))
+    return next_value, move if momentum_bps else 0
+
+
+def rounded_half_up(value: Fraction) -> int:
+    return floor(value + Fraction(1, 2))
 
 
 def genesis(weight: float, offset: int) -> int:

@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).with_name("golden.json")
 def golden() -> dict[str, list[Json]]:
     return {
         "challenges": hashes.challenges(),
+        "clips": models.clips(),
         "commitments": hashes.commitments(),
         "commits": hashes.commits(),
         "conversions": models.conversions(),
@@ -60,6 +61,7 @@ def golden() -> dict[str, list[Json]]:
         "rules": models.rules(),
         "sampleWeights": models.sample_weights(),
         "seeds": hashes.seeds(),
+        "serverSteps": models.server_steps(),
         "vectors": trees.vectors(),
         "zeroNodes": trees.zero_nodes(),
     }

@@ -6,7 +6,7 @@ from base64 import b32encode
 from itertools import pairwise
 
 from vectors import arithmetic
-from vectors.encoding import Json, hexed, some_address, some_int
+from vectors.encoding import Json, hexed, keccak, some_address, some_int
 from vectors.trees import chunks, levels, masked_chunks
 
 INT16 = (-32_768, 32_767)
@@ -60,6 +60,64 @@ def rule_row(number: int, kind: int, values: list[int], weights: list[int], trim
         "values": values,
         "weights": weights,
     }
+
+
+def clips() -> list[Json]:
+    """Chunks of updates, and what clipping by their norm makes of them; ``squares`` is the norm's.
+
+    The chunk is as in an update's tree: 256 little-endian int16.
+    """
+    full = [[INT16[0]] * 256, [INT16[1]] * 256, [INT16[k % 2] for k in range(256)]]
+    cases = [(values, limit) for values in full for limit in (1, 16, 2**18, 2**19 - 1)]
+    legs = [300, -400] + [0] * 254  # a norm of 500
+    cases += [(legs, limit) for limit in (499, 500, 501)]
+    above = [300, -400, *[0] * 253, 1]  # a norm just above 500
+    cases += [(above, limit) for limit in (499, 500, 501)]
+    cases += [([0] * 256, 1), ([0] * 255 + [INT16[0]], 32_767), ([1] + [0] * 255, 1)]
+    for size, limit in ((1, 9), (9, 70), (300, 2_000), (32_767, 16_384)):
+        values = [some_int(f"clipped {size} {i}", -size, size) for i in range(256)]
+        cases.append((values, limit))
+    return [
+        {
+            "chunk": hexed(struct.pack("<256h", *values)),
+            "clipped": arithmetic.clipped_chunk(values, limit),
+            "limit": limit,
+            "squares": sum(value**2 for value in values),
+        }
+        for values, limit in cases
+    ]
+
+
+def server_steps() -> list[Json]:
+    """What a server makes of a step; one coordinate in each row."""
+    rows = []
+    rates = (10_000, 1, 3_333, 5_000, 15_000, 1_000_000)
+    for number, momentum_bps in enumerate((0, 1, 5_000, 9_000, 9_999)):
+        for place, rate_bps in enumerate(rates):
+            for wide in (True, False):
+                label = f"server {momentum_bps} {rate_bps} {wide}"
+                low, high = INT32 if wide else (-9, 9)
+                base, momentum = (some_int(f"{label} {part}", low, high) for part in "bm")
+                if place == 5:
+                    base, momentum = INT32[number % 2], INT32[wide]
+                step = some_int(f"{label} step", *(INT16 if wide else (-3, 3)))
+                fraction_bits = (15, 24, 0, 8, 23)[(number + place) % 5]
+                following, moved = arithmetic.server_step(
+                    base, momentum, step, fraction_bits, rate_bps, momentum_bps
+                )
+                rows.append(
+                    {
+                        "base": base,
+                        "fractionBits": fraction_bits,
+                        "learningRateBps": rate_bps,
+                        "momentum": momentum,
+                        "momentumBps": momentum_bps,
+                        "next": following,
+                        "nextMomentum": moved,
+                        "step": step,
+                    }
+                )
+    return rows
 
 
 def sample_weights() -> list[Json]:
@@ -138,11 +196,17 @@ MANIFEST = (
 PACKED = MANIFEST.replace('"name":"Golden"', '"layout":"packed","name":"Golden"')
 
 
+MOVING = MANIFEST.replace(
+    '"kind":"trimmed-mean",',
+    '"kind":"trimmed-mean","serverLearningRateBps":5000,"serverMomentumBps":9000,',
+)
+
+
 def manifests() -> list[Json]:
-    """The manifest of the padded layout, then that of the packed one."""
+    """The manifest of the padded layout, that of the packed one, and one with momentum."""
     return [
         {"digest": hexed(hashlib.sha256(text.encode()).digest()), "json": text}
-        for text in (MANIFEST, PACKED)
+        for text in (MANIFEST, PACKED, MOVING)
     ]
 
 
@@ -153,7 +217,7 @@ def files() -> list[Json]:
     """
     rows = []
     cases = (("global", 32, 0), ("global", 32, 9), ("update", 16, 2**64 - 1))
-    for manifest, (kind, bits, number) in ((m, case) for m in (0, 1) for case in cases):
+    for manifest, (kind, bits, number) in ((m, case) for m in (0, 1, 2) for case in cases):
         federation = some_address("federation 1") if number else "0x" + "0" * 40
         chain = 31337 if number else 0
         limits = INT32 if bits == 32 else INT16
@@ -161,7 +225,16 @@ def files() -> list[Json]:
             [some_int(f"{kind} {name} {i}", *limits) for i in range(size)]
             for (name, _, _), size in zip(TENSORS, (300, 3, 1), strict=True)
         ]
-        data = file_bytes(kind, bits, chain, federation, number, tensors)
+        momentum = manifest == 2 and kind == "global"
+        moving = [
+            [some_int(f"momentum {name} {i}", *limits) for i in range(size)]
+            for (name, _, _), size in zip(TENSORS, (300, 3, 1), strict=momentum)
+            if momentum
+        ]
+        data = file_bytes(kind, bits, chain, federation, number, tensors, moving)
+        root = levels(chunks(bits, tensors, DEPTH, packed=manifest == 1))[-1][0]
+        if momentum:
+            root = keccak(root + levels(chunks(bits, moving, DEPTH))[-1][0])
         rows.append(
             {
                 "bytes": hexed(data),
@@ -170,10 +243,10 @@ def files() -> list[Json]:
                 "federation": federation,
                 "kind": kind,
                 "manifest": manifest,
-                "root": hexed(levels(chunks(bits, tensors, DEPTH, packed=manifest == 1))[-1][0]),
+                "root": hexed(root),
                 "round": str(number),
                 "sha256": hexed(hashlib.sha256(data).digest()),
-                "values": [value for values in tensors for value in values],
+                "values": [value for values in tensors + moving for value in values],
             }
         )
     return rows
@@ -220,7 +293,13 @@ def masked_files() -> list[Json]:
 
 
 def file_bytes(
-    kind: str, bits: int, chain: int, federation: str, number: int, tensors: list[list[int]]
+    kind: str,
+    bits: int,
+    chain: int,
+    federation: str,
+    number: int,
+    tensors: list[list[int]],
+    momentum: list[list[int]],
 ) -> bytes:
     width, end = bits // 8, 0
     header = (
@@ -234,7 +313,12 @@ def file_bytes(
         header += (
             f',"{name}":{{"dtype":"I{bits}","shape":[{sizes}],"data_offsets":[{start},{end}]}}'
         )
+    if momentum:
+        size = sum(len(values) for values in momentum)
+        offsets = f"[{end},{end + size * width}]"
+        header += f',"__momentum__":{{"dtype":"I{bits}","shape":[{size}],"data_offsets":{offsets}}}'
     text = (header + "}").encode()
     text += b" " * (-len(text) % 8)
-    data = b"".join(v.to_bytes(width, "little", signed=True) for t in tensors for v in t)
+    numbers = (v for t in tensors + momentum for v in t)
+    data = b"".join(v.to_bytes(width, "little", signed=True) for v in numbers)
     return struct.pack("<Q", len(text)) + text + data
