@@ -27,13 +27,39 @@ def architecture_of(model: Any) -> str:
 
     It covers the classes of the layers, their order, connections and settings. It does not contain
     the layers' names, because Keras generates names that differ between processes. Settings that
-    are None are left out, so that a newer Keras may add settings. Raises NotImplementedError for a
-    model without a configuration.
+    are None are left out, so that a newer Keras may add settings.
+
+    The configuration of a class of the user's own does not say what it is made of. So with such a
+    class in a model, the digest also covers every layer at any depth with the shapes of its
+    weights. What the code of the class computes with them is not covered.
     """
-    whole = {"class_name": type(model).__name__, "config": model.get_config()}
+    whole = {"class_name": type(model).__name__, "config": _config_of(model)}
+    layers = list(model._flatten_layers())
+    if not all(_is_keras(type(layer)) for layer in layers):
+        whole["layers"] = [_description(layer) for layer in layers]
     numbers = {name: f"layer {number}" for number, name in enumerate(dict.fromkeys(_names(whole)))}
     config = _canonical(whole, numbers)
     return hashlib.sha256(to_json(config, sort_keys=True).encode()).hexdigest()
+
+
+def _config_of(layer: Any) -> Any:
+    """A layer's configuration; nothing if its class has arguments that Keras cannot describe."""
+    try:
+        return layer.get_config()
+    except NotImplementedError:
+        return {}
+
+
+def _is_keras(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "keras"
+
+
+def _description(layer: Any) -> dict[str, Any]:
+    return {
+        "class_name": type(layer).__name__,
+        "config": _config_of(layer),
+        "shapes": [list(weight.shape) for weight in layer.weights],
+    }
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -29,7 +29,7 @@ def train_alone(
 ) -> list[FloatArray]:
     """Train for `rounds` rounds from `weights`, with the party's seeds of these rounds."""
     for number in range(1, rounds + 1):
-        settings = {**config, "seed": training_seed(run_seed, party, number)}
+        settings = {**config, "seed": training_seed(run_seed, party, number), "round": number}
         weights, _, _ = trainer.fit(weights, settings)
     return weights
 

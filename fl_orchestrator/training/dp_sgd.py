@@ -12,7 +12,7 @@ them can subtract them. Only simulations and tests give a seeded source.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_orchestrator.errors import InputError, TrainingError
-from fl_orchestrator.training.trainer import FloatArray, Metrics, Settings, Trainer
+from fl_orchestrator.training.trainer import (
+    BadTrainingConfig,
+    FloatArray,
+    Metrics,
+    Settings,
+    Trainer,
+)
 
 Array = NDArray[np.float64]
 #: Returns so many random bytes.
@@ -98,16 +104,22 @@ class Descent(Protocol):
 
 @runtime_checkable
 class Descending(Protocol):
-    """A trainer that can be trained by single gradients, for example a `KerasTrainer`."""
+    """A trainer that can be trained by single gradients, for example a `KerasTrainer`.
+
+    It has these methods although it may refuse: then its sentence says why.
+    """
 
     def require_rows_apart(self) -> None:
-        """Raise CannotProtect if the model mixes rows, as batch normalisation does."""
+        """Raise CannotProtect if the model mixes rows, as batch normalisation does.
+
+        Also if the gradients of single rows cannot be had for another reason.
+        """
         ...
 
     def row_count(self) -> int: ...
 
     def descent(
-        self, weights: list[FloatArray], settings: Settings
+        self, weights: list[FloatArray], config: dict[str, Any]
     ) -> AbstractContextManager[Descent]: ...
 
 
@@ -142,8 +154,8 @@ class PrivateTrainer:
             raise CannotProtect(
                 f"The trainer ({type(trainer).__name__}) cannot be trained with record-level "
                 "privacy: it does not give the gradients of single rows.",
-                "Use a KerasTrainer, or add the methods row_count() and row_gradients() "
-                "(docs/privacy.md).",
+                "Use a trainer for Keras, PyTorch or scikit-learn, or add the methods "
+                "row_count() and row_gradients() (docs/privacy.md).",
             )
         self._trainer: Any = trainer
         self._protection = protection
@@ -164,9 +176,15 @@ class PrivateTrainer:
         """Train from `weights`; the number of rows is exact, for it is not secret.
 
         Raises:
+            BadTrainingConfig: a setting is unusable.
             RowsChanged: the trainer's number of rows is another than at the start.
         """
         settings, mechanism = Settings.from_config(config), self.mechanism(config)
+        if settings.proximal_mu:
+            raise BadTrainingConfig(
+                "FedProx (proximalMu) cannot be combined with record-level privacy.",
+                "Leave out one of them.",
+            )
         if self._trainer.row_count() != self.rows:
             raise RowsChanged(
                 f"The trainer has {self._trainer.row_count()} rows, and had {self.rows} at the "
@@ -175,7 +193,7 @@ class PrivateTrainer:
             )
         draw, deviation = self._source(settings.seed), mechanism.noise_multiplier
         deviation *= self._protection.clip_norm
-        with self._descent(weights, settings) as descent:
+        with self._descent(weights, config) as descent:
             for _ in range(mechanism.steps):
                 chosen = poisson_sample(draw, self.rows, mechanism.rate)
                 total = self._clipped_sum(descent, chosen, weights)
@@ -192,6 +210,11 @@ class PrivateTrainer:
         evaluated: tuple[float, int, Metrics] = self._trainer.evaluate(weights, config)
         return evaluated
 
+    def initial_weights(self) -> Mapping[str, FloatArray] | None:
+        """As the trainer's own; None if it does not describe its model."""
+        method = getattr(self._trainer, "initial_weights", None)
+        return None if method is None else method()
+
     def _clipped_sum(
         self, descent: Descent, chosen: NDArray[np.int64], weights: list[FloatArray]
     ) -> list[Array]:
@@ -204,11 +227,12 @@ class PrivateTrainer:
         return total
 
     def _descent(
-        self, weights: list[FloatArray], settings: Settings
+        self, weights: list[FloatArray], config: dict[str, Any]
     ) -> AbstractContextManager[Descent]:
         if isinstance(self._trainer, Descending):
-            return self._trainer.descent(weights, settings)
-        return _plain_descent(self._trainer, weights, settings.learning_rate)
+            return self._trainer.descent(weights, config)
+        rate = Settings.from_config(config).learning_rate
+        return _plain_descent(self._trainer, weights, rate)
 
 
 class _PlainDescent:

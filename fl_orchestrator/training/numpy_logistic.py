@@ -51,6 +51,7 @@ class NumpyLogistic:
         _check(settings)
         check_weights(weights, self.tensors)
         kernel, bias = (weight.astype(np.float64) for weight in weights)
+        start = kernel.copy(), bias.copy()
         losses: list[float] = []
         for chosen in settings.batches(len(self._rows)):
             batch = self._rows.take(chosen)
@@ -62,6 +63,7 @@ class NumpyLogistic:
             rate = settings.learning_rate / len(batch)
             kernel -= rate * np.einsum("nf,nc->fc", batch.x, slope)
             bias -= rate * slope.sum(axis=0)
+            settings.pull((kernel, bias), start)
         trained = [kernel.astype(np.float32), bias.astype(np.float32)]
         return trained, len(self._rows), {"loss": float(np.mean(losses))}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from fl_orchestrator.errors import InputError
 
 FloatArray = NDArray[np.float32]
 Metrics = dict[str, float]
+
+
+#: The rows of one batch of an evaluation, by whatever framework.
+TEST_BATCH: Final = 1_024
 
 
 class BadTrainingConfig(InputError):
@@ -33,7 +37,8 @@ class Trainer(Protocol):
     """Trains and evaluates one model on one set of rows.
 
     `weights` is a list of float32 arrays in the order of the manifest's tensors; it is never
-    changed in place. `config` has the manifest's `training` section and `seed` (see `Settings`).
+    changed in place. `config` has the manifest's `training` section, `seed` (see `Settings`), and
+    `round`, the number of the round, from 1: a schedule is a function of it.
     """
 
     def fit(
@@ -74,7 +79,9 @@ class Settings:
 
     `epochs` is the number of passes over the party's own rows. `steps`, if given, replaces it by a
     number of optimizer steps, which go through the rows epoch after epoch. `optimizer` and `loss`
-    are None if the config leaves the choice to the trainer.
+    are None if the config leaves the choice to the trainer. `proximal_mu` is FedProx's mu (Li et
+    al. 2020), or 0: the objective then has the term mu/2 |w - w0|^2 more, where w0 are the weights
+    that the fit started from.
     """
 
     seed: int
@@ -84,6 +91,7 @@ class Settings:
     steps: int | None = None
     optimizer: str | None = None
     loss: str | None = None
+    proximal_mu: float = 0.0
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Settings:
@@ -106,7 +114,28 @@ class Settings:
             steps=None if steps is None else _integer(config, "steps", minimum=1),
             optimizer=config.get("optimizer"),
             loss=config.get("loss"),
+            proximal_mu=_proximal_mu(config.get("proximalMu")),
         )
+
+    @property
+    def proximal_share(self) -> float:
+        """What a proximal step leaves of the distance to w0.
+
+        A trainer takes one after each step of its optimizer, with the nominal learning rate:
+        w = w0 + (w - w0) / (1 + rate mu). This minimizes mu/2 |w - w0|^2 + |w - w'|^2 / (2 rate),
+        where w' is what the optimizer made. To first order it is the gradient of FedProx's term,
+        but no mu makes it swing, and no framework needs a loss of its own.
+        """
+        return 1.0 / (1.0 + self.learning_rate * self.proximal_mu)
+
+    def pull(
+        self, weights: Sequence[NDArray[Any]], start: Sequence[NDArray[Any]], steps: int = 1
+    ) -> None:
+        """Take so many proximal steps in place; without mu nothing changes."""
+        if self.proximal_mu:
+            moved = 1.0 - self.proximal_share**steps
+            for now, first in zip(weights, start, strict=True):
+                now += moved * (first - now)
 
     def steps_for(self, rows: int) -> int:
         """The number of optimizer steps of one `fit` over `rows` rows."""
@@ -153,6 +182,17 @@ def check_weights(weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]) 
                 f"Tensor {tensor.name} is {array.dtype} {array.shape}, not float32 {tensor.shape}.",
                 "Use weights of the model that the manifest describes.",
             )
+
+
+def _proximal_mu(value: Any) -> float:
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
+        raise BadTrainingConfig(
+            f"The training setting `proximalMu` is {value!r}.",
+            "Give it a number above zero, or leave it out.",
+        )
+    return float(value)
 
 
 def _integer(config: dict[str, Any], key: str, minimum: int) -> int:

@@ -236,7 +236,11 @@ def _read_safetensors(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatAr
 
 
 def _read_keras(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
-    from fl_orchestrator.training.keras import load_tensorflow, tensor_specs
+    from fl_orchestrator.training.keras import (
+        federated_variables,
+        load_tensorflow,
+        tensor_specs,
+    )
 
     with _malformed(path), zipfile.ZipFile(path) as archive:
         _check_archive(path, archive, tensors)
@@ -247,8 +251,8 @@ def _read_keras(path: Path, tensors: Sequence[WeightSpec]) -> list[FloatArray]:
         # Safe mode refuses files that would run their author's code.
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = {
-            spec.name: weight.numpy()
-            for spec, weight in zip(tensor_specs(model), model.weights, strict=True)
+            spec.name: np.asarray(weight.numpy(), np.float32)
+            for spec, weight in zip(tensor_specs(model), federated_variables(model), strict=True)
         }
     _check_names(set(found), tensors)
     return [_checked(found[tensor.name], tensor) for tensor in tensors]

@@ -9,6 +9,7 @@ from fl_orchestrator.training.datasets.dataset import (
     Dataset,
     DataSetAltered,
     DataSetMissing,
+    data_dir,
 )
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DataSetMissing",
     "Dataset",
     "UnknownDataSet",
+    "data_dir",
     "load",
 ]
 

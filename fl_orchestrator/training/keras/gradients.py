@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.dp_sgd import Array, CannotProtect
+from fl_orchestrator.training.keras.optimizers import inner
+from fl_orchestrator.training.keras.source import Table
 from fl_orchestrator.training.trainer import FloatArray
 
 # `clipped`, and `move`: the two graphs of `trace`.
@@ -37,21 +38,28 @@ def require_rows_apart(keras: Any, model: Any) -> None:
         )
 
 
-def trace(tf: Any, model: Any, signature: list[Any]) -> Graphs:
+def trace(tf: Any, model: Any, signature: Any) -> Graphs:
     """Build the graphs for the sum of clipped gradients, and for a step of the optimizer.
 
-    `signature`: the features and the labels. Rows are vectorised: each is a batch of one, and no
-    operation sees two of them.
+    `signature`: features, labels and sample weights. Rows are vectorised: each is a batch of one,
+    and no operation sees two of them.
     """
     variables = model.trainable_variables
+    # Gradients are those of the loss itself, not of one that is scaled for mixed precision.
+    optimizer = inner(model.optimizer)
 
     def clipped_one(row: Any, clip_norm: Any) -> list[Any]:
-        x, y = tf.nest.map_structure(lambda part: part[None], row)
+        data = tf.nest.map_structure(lambda part: part[None], row)
+        x, y, weight = (*data, None, None)[:3]
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True), training=True)
+            loss = model.compute_loss(
+                x=x, y=y, y_pred=model(x, training=True), sample_weight=weight, training=True
+            )
         found = tape.gradient(loss, variables)
         slopes = [
-            tf.zeros_like(variable) if slope is None else tf.convert_to_tensor(slope)
+            tf.zeros(variable.shape)
+            if slope is None
+            else tf.cast(tf.convert_to_tensor(slope), tf.float32)
             for slope, variable in zip(found, variables, strict=True)
         ]
         norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(slope)) for slope in slopes]))
@@ -59,14 +67,15 @@ def trace(tf: Any, model: Any, signature: list[Any]) -> Graphs:
         finite = tf.math.is_finite(norm)
         return [tf.where(finite, slope * factor, tf.zeros_like(slope)) for slope in slopes]
 
-    @tf.function(input_signature=[*signature, tf.TensorSpec((), tf.float32)])  # type: ignore[untyped-decorator]
-    def clipped(x: Any, y: Any, clip_norm: Any) -> list[Any]:
-        each = tf.vectorized_map(lambda row: clipped_one(row, clip_norm), (x, y))
+    @tf.function(input_signature=[signature, tf.TensorSpec((), tf.float32)])  # type: ignore[untyped-decorator]
+    def clipped(data: Any, clip_norm: Any) -> list[Any]:
+        each = tf.vectorized_map(lambda row: clipped_one(row, clip_norm), data)
         return [tf.reduce_sum(tf.cast(part, tf.float64), axis=0) for part in each]
 
     @tf.function(input_signature=[[tf.TensorSpec(v.shape, tf.float32) for v in variables]])  # type: ignore[untyped-decorator]
     def move(gradient: list[Any]) -> None:
-        model.optimizer.apply(gradient, variables)
+        cast = [tf.cast(g, v.dtype) for g, v in zip(gradient, variables, strict=True)]
+        optimizer.apply(cast, variables)
 
     return clipped, move
 
@@ -80,20 +89,19 @@ class KerasDescent:
     def __init__(
         self,
         graphs: Graphs,
-        rows: Rows,
-        tensors_of: Callable[[Rows], tuple[Any, Any]],
+        table: Table,
         trained: list[bool],
         start: list[FloatArray],
         now: Callable[[], list[FloatArray]],
     ) -> None:
         """`trained` says of each of the model's weights, `start` and `now()`, if it is trained."""
         self._clipped, self._move = graphs
-        self._rows, self._tensors_of = rows, tensors_of
+        self._table = table
         self._trained, self._start, self._now = trained, start, now
 
     def clipped_sum(self, rows: NDArray[np.int64], clip_norm: float) -> list[Array]:
         """The sum over rows, for all weights; zero for those that are not trained."""
-        sums = self._clipped(*self._tensors_of(self._rows.take(rows)), np.float32(clip_norm))
+        sums = self._clipped(self._table.take(rows).data(), np.float32(clip_norm))
         found = iter([part.numpy() for part in sums])
         return [
             next(found) if trained else np.zeros(array.shape)
