@@ -1,0 +1,112 @@
+"""A report as one HTML file: no script, nothing loaded from elsewhere, readable on paper."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Final
+
+from fl_orchestrator.dashboard.report.curve import Curve, curve
+from fl_orchestrator.dashboard.report.gather import EQUAL, UNCHECKED, WRONG, Report
+from fl_orchestrator.errors import InputError
+from fl_orchestrator.units import ether
+
+_TEMPLATE: Final = "report.html.j2"
+
+
+class JinjaMissing(InputError):
+    """The library that fills in the page is not installed."""
+
+
+def render(report: Report, rpc: str, store: str) -> str:
+    """The page. ``rpc`` and ``store`` are named in the commands that reproduce it."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise JinjaMissing(
+            "The report needs Jinja2, which is not installed.",
+            "Run: pip install 'fl-orchestrator[report]', or use --json.",
+        ) from error
+    environment = Environment(
+        loader=PackageLoader("fl_orchestrator.dashboard.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"date": _date, "ether": _ether, "term": _term, "words": _words}
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        verdict=_verdict(report),
+        curves=[*_curves(report)],
+        rpc=rpc,
+        store=store,
+        EQUAL=EQUAL,
+        WRONG=WRONG,
+        UNCHECKED=UNCHECKED,
+    )
+
+
+def _verdict(report: Report) -> tuple[str, str]:
+    """What the report found, in a sentence, and its class: good, bad or unknown."""
+    models = len(report.lineage) - 1
+    wrong, unchecked = report.checked(WRONG), report.checked(UNCHECKED)
+    if wrong:
+        rounds = ", ".join(str(one["round"]) for one in wrong)
+        return f"Not what the protocol says: the model of round {rounds} is wrong.", "bad"
+    if not models:
+        return "No round has been accepted yet; the only model is genesis.", "unknown"
+    if unchecked:
+        right = models - len(unchecked)
+        return (
+            f"{right} of {models} models were computed again from their updates and are equal, bit "
+            f"for bit; {len(unchecked)} could not be checked.",
+            "unknown",
+        )
+    return (
+        f"All {models} models were computed again from their updates and are equal, bit for bit.",
+        "good",
+    )
+
+
+def _curves(report: Report) -> list[Curve]:
+    made = [one for one in report.rounds if one["included"] is not None]
+    shares = [(one["number"], _share(one)) for one in made]
+    found = (
+        curve("Updates in the model", [(one["number"], one["included"]) for one in made]),
+        curve("Signed stake, per cent", shares),
+    )
+    return [one for one in found if one is not None]
+
+
+def _share(one: dict[str, Any]) -> int:
+    total = int(one["aggregator_stake"])
+    return round(100 * int(one["signed_stake"]) / total) if total else 0
+
+
+def _date(timestamp: int | None) -> str:
+    if not timestamp:
+        return "—"
+    date = datetime.datetime.fromtimestamp(timestamp, datetime.UTC)
+    return f"{date:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ether(wei: str | int | None) -> str:
+    return "—" if wei is None else ether(int(wei))
+
+
+def _term(value: Any, name: str) -> str:
+    """A parameter for people: amounts in ETH, periods in seconds, shares in per cent."""
+    if name.endswith(("_stake", "_bond", "reward")):
+        return _ether(value)
+    if name.endswith("_period"):
+        return f"{value:,} s"
+    if name.endswith("_bps"):
+        return f"{value / 100:g} %"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _words(name: str) -> str:
+    """An identifier as words: minPartyStake, min_party_stake."""
+    name = name.removesuffix("_bps")
+    spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in name)
+    return spaced.replace("_", " ").strip()
