@@ -20,11 +20,12 @@ has; only the manifest, and the models that a party starts from, are also fetche
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import structlog
 from fastapi import Depends, FastAPI, Request
@@ -59,6 +60,7 @@ _BODY_SECONDS: Final = 10.0
 _DOWNLOAD_SECONDS: Final = 3600.0
 _BLOCK_BYTES: Final = 1 << 18
 _RETRY_SECONDS: Final = 1
+_RANGE: Final = re.compile(r"bytes=(\d{1,12})-", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,13 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
         cid, host = _parse_cid(text), _host(request)
         if not relay.gives(cid):
             raise Refused(404, "The keeper does not have this content.")
+        begin = _beginning(request.headers.get("range"))
         relay.throttle.begin_download(host)
         try:
-            source = relay.store.get(cid, relay.max_content_bytes)
+            size = _size(relay, cid) if begin else 0
+            if begin and begin >= size:
+                raise Refused(416, "The content ends before this range.")
+            source = _opened_at(relay, cid, begin)
         except BaseException:
             relay.throttle.end_download(host)
             raise
@@ -196,7 +202,7 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
             source.close()
             relay.throttle.end_download(host)
 
-        return _Download(blocks(), done)
+        return _Download(blocks(), done, f"bytes {begin}-{size - 1}/{size}" if begin else None)
 
     @app.get("/v1/status")
     def status() -> dict[str, Any]:
@@ -224,16 +230,43 @@ def _give_words(app: FastAPI, relay: RelayServer) -> None:
         return {"words": [WordMessage.of(number, word).model_dump() for word in found]}
 
 
+def _beginning(asked: str | None) -> int:
+    """Where a download goes on that has broken off; other ranges are not asked for here."""
+    found = _RANGE.fullmatch(asked or "")
+    return int(found[1]) if found else 0
+
+
+def _size(relay: RelayServer, cid: Cid) -> int:
+    """The size of content, which a store does not tell. Only a resumed download needs it."""
+    with relay.store.get(cid, relay.max_content_bytes) as source:
+        return sum(len(block) for block in iter(lambda: source.read(_BLOCK_BYTES), b""))
+
+
+def _opened_at(relay: RelayServer, cid: Cid, begin: int) -> BinaryIO:
+    source = relay.store.get(cid, relay.max_content_bytes)
+    try:
+        while begin > 0 and (block := source.read(min(begin, _BLOCK_BYTES))):
+            begin -= len(block)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
 class _Download(StreamingResponse):
     """Sends a file, and calls ``done`` at the end, also after an error."""
 
-    def __init__(self, blocks: Iterator[bytes], done: Callable[[], None]) -> None:
+    def __init__(self, blocks: Iterator[bytes], done: Callable[[], None], part: str | None) -> None:
+        """`part` is the Content-Range of a file that does not begin at its beginning."""
         # The bytes of a CID never change, so they can be cached; a browser must not execute them.
         headers = {
             "Cache-Control": "public, max-age=31536000, immutable",
             "X-Content-Type-Options": "nosniff",
         }
-        super().__init__(blocks, media_type="application/octet-stream", headers=headers)
+        if part is not None:
+            headers["Content-Range"] = part
+        status, kind = 206 if part is not None else 200, "application/octet-stream"
+        super().__init__(blocks, status, media_type=kind, headers=headers)
         self._done = done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Runs the relay's HTTP service in a thread beside its keeper."""
+"""Runs an HTTP service in a thread: a relay beside its keeper, or a dashboard."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
             h11_max_incomplete_event_size=_HEADER_BYTES,
         )
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), name="relay", daemon=True)
+        thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
         thread.start()
         try:
             _wait_until_started(server, thread)
@@ -68,7 +68,9 @@ class _Forward(logging.Handler):
     """Forwards the log of another library to this process's own log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _log.error("relay failed", reason=record.getMessage().strip(), exc_info=record.exc_info)
+        _log.error(
+            "HTTP service failed", reason=record.getMessage().strip(), exc_info=record.exc_info
+        )
 
 
 def _log_by_structlog(logger: logging.Logger) -> None:
@@ -94,7 +96,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> Non
     deadline = time.monotonic() + _START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise ChainError("The relay's HTTP service did not start.", "See its log.")
+            raise ChainError("The HTTP service did not start.", "See its log.")
         time.sleep(0.01)
 
 

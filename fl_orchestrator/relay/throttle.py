@@ -42,7 +42,7 @@ class Throttle:
 
     def request(self, host: str) -> None:
         """Count a request. Raises Refused."""
-        if not self._limiter.hit(self._requests, _network(host)):
+        if not self._limiter.hit(self._requests, network_of(host)):
             raise Refused(429, "Too many requests from this address.")
 
     def message(self, account: str, round_number: int, kind: str) -> None:
@@ -56,7 +56,7 @@ class Throttle:
 
     def begin_download(self, host: str) -> None:
         """Count a file that is being sent until `end_download`. Raises Refused."""
-        client = _network(host)
+        client = network_of(host)
         with self._lock:
             if self._downloading[client] >= self._downloads_per_client:
                 raise Refused(429, "Too many downloads by this address at once.")
@@ -66,11 +66,11 @@ class Throttle:
 
     def end_download(self, host: str) -> None:
         with self._lock:
-            self._downloading.subtract([_network(host)])
+            self._downloading.subtract([network_of(host)])
             self._downloading += Counter()  # drops the zeros
 
 
-def _network(host: str) -> str:
+def network_of(host: str) -> str:
     """The addresses of one client: an IPv4 address, or an IPv6 /64 network."""
     try:
         address = ipaddress.ip_address(host)
