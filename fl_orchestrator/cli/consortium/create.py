@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,7 +20,15 @@ from fl_orchestrator.cli.consortium.private_terms import (
     StepLimitOption,
     private_terms,
 )
-from fl_orchestrator.cli.options.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
+from fl_orchestrator.cli.options.rule import (
+    RULE_DEFAULT,
+    chosen_rule,
+    clip_option,
+    learning_rate_option,
+    momentum_option,
+    rule_option,
+    trim_option,
+)
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,
@@ -103,6 +111,9 @@ def create(
         str | None, rule_option(_MODEL, "With --dataset: ", f" Default: {RULE_DEFAULT}.")
     ] = None,
     trim: Annotated[float | None, trim_option(_MODEL)] = None,
+    server_learning_rate: Annotated[float | None, learning_rate_option(_MODEL)] = None,
+    server_momentum: Annotated[float | None, momentum_option(_MODEL)] = None,
+    clip_norm: Annotated[float | None, clip_option(_MODEL)] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -201,7 +212,14 @@ def create(
         )
         if masked is not None:
             terms = for_private(terms, masked)
-        described, initial = _model(dataset, manifest, weights, rule, trim, seed, private)
+        ruled = {
+            "trim": trim,
+            "server_learning_rate": server_learning_rate,
+            "server_momentum": server_momentum,
+        }
+        described, initial = _model(
+            dataset, manifest, weights, rule, ruled, clip_norm, seed, private
+        )
         web3 = connect(rpc, chain_id)
         signer = open_signer(key, password_file)
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
@@ -324,7 +342,8 @@ def _model(
     manifest: Path | None,
     weights: Path | None,
     rule: str | None,
-    trim: float | None,
+    ruled: Mapping[str, float | None],
+    clip_norm: float | None,
     seed: int | None,
     private: bool,
 ) -> tuple[Manifest, list[FloatArray]]:
@@ -335,18 +354,20 @@ def _model(
             "Give --dataset, or both --manifest and --weights.",
         )
     if manifest is not None and weights is not None:
-        if (rule, trim, seed) != (None, None, None):
+        if any(given is not None for given in (rule, seed, clip_norm, *ruled.values())):
             raise InputError(
                 "The manifest already defines the rule.",
-                "Leave out --rule, --trim and --seed, or --manifest.",
+                "Leave out --rule and its parameters, and --seed; or leave out --manifest.",
             )
         return _model_in_files(manifest, weights)
     from fl_orchestrator.simulation.options import Options, manifest_for
     from fl_orchestrator.training.tasks import task_named
 
     task = task_named(dataset)
-    chosen = chosen_rule(RULE_DEFAULT if rule is None else rule, trim=trim)
-    options = Options(dataset=dataset, rule=chosen, seed=seed or 0, private=private)
+    chosen = chosen_rule(RULE_DEFAULT if rule is None else rule, **ruled)
+    options = Options(
+        dataset=dataset, rule=chosen, clip_norm=clip_norm, seed=seed or 0, private=private
+    )
     model = task.keras_model(options.seed)
     return manifest_for(task, model, options), model.initial_weights
 

@@ -16,7 +16,10 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.consortium.admission import admit, remove
 from fl_orchestrator.cli.consortium.create import create
+from fl_orchestrator.cli.consortium.kits.answer import answer
+from fl_orchestrator.cli.consortium.kits.kit import kit
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
@@ -24,84 +27,18 @@ from fl_orchestrator.cli.site import (
     Endpoint,
     Payer,
     deployed_at,
-    parse_address,
     with_options,
 )
-from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
+    from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.contract.private import PrivateFederation
-    from fl_orchestrator.chain.types import Role
 
 app = Noun("Create a federation, admit and remove accounts, fund rewards, show its terms.")
-app.command()(create)
-
-
-@app.command()
-@with_options
-def admit(
-    accounts: Annotated[list[str], typer.Argument(help="The accounts to admit.")],
-    site: Payer,
-    role: Annotated[str, typer.Option(help="party or aggregator.")] = "party",
-    dry_run: DryRunOption = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Let accounts register in a role. Only the owner can do this.
-
-    Example: flo federation admit 0x7099…79C8 --role party --key owner.json
-    """
-    from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
-
-    as_role = _role(role)
-    addresses = sorted({parse_address(account) for account in accounts})
-    chain = site.open_federation()
-    sender = site.open_sender(chain)
-    calls = [chain.admit(batch, as_role) for batch in batches(sender, addresses, ADMISSION_GAS)]
-    gas = sum(sender.check(call) if dry_run else sender.send(call).gas_used for call in calls)
-    if json_output:
-        print_json({"admitted": addresses, "role": role, "gas": gas, "dry_run": dry_run})
-        return
-    what = f"{len(addresses)} account{'s' * (len(addresses) > 1)} as {role}"
-    say(f"Would admit {what}; {gas:,} gas." if dry_run else f"Admitted {what}.")
-
-
-@app.command()
-@with_options
-def remove(
-    account: Annotated[str, typer.Argument(help="The account to remove.")],
-    site: Payer,
-    role: Annotated[str, typer.Option(help="party or aggregator.")] = "party",
-    dry_run: DryRunOption = False,
-    json_output: JsonOption = False,
-) -> None:
-    """End an account's admission in a role. Owner only.
-
-    It takes part until the current round is over. Its stake unbonds from now on, as if it had asked
-    for it, and goes to its beneficiary.
-
-    Example: flo federation remove 0x7099…79C8 --role party --key owner.json
-    """
-    as_role = _role(role)
-    address = parse_address(account)
-    chain = site.open_federation()
-    sender = site.open_sender(chain)
-    call = chain.remove(address, as_role)
-    gas = sender.check(call) if dry_run else sender.send(call).gas_used
-    if json_output:
-        print_json({"removed": address, "role": role, "gas": gas, "dry_run": dry_run})
-        return
-    what = f"{short(address)} as {role}"
-    say(f"Would remove {what}; {gas:,} gas." if dry_run else f"Removed {what}.")
-
-
-def _role(name: str) -> Role:
-    from fl_orchestrator.chain.types import Role
-
-    if name not in ("party", "aggregator"):
-        raise InputError(f"There is no role {name!r}.", "Use party or aggregator.")
-    return Role[name.upper()]
+for _command in (create, kit, answer, admit, remove):
+    app.command()(_command)
 
 
 @app.command()
@@ -131,7 +68,14 @@ def fund(
 
 @app.command()
 @with_options
-def show(site: Endpoint, json_output: JsonOption = False) -> None:
+def show(
+    site: Endpoint,
+    words: Annotated[
+        bool,
+        typer.Option("--words", help="Only what members compare, with words for it."),
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
     """Show a federation's terms and the state of its round.
 
     Example: flo federation show --rpc http://127.0.0.1:8545
@@ -140,6 +84,9 @@ def show(site: Endpoint, json_output: JsonOption = False) -> None:
     from fl_orchestrator.roles.masked.terms import at_a_glance
 
     chain = site.open_federation()
+    if words:
+        _show_words(chain, json_output)
+        return
     params = chain.params()
     own = chain.private_params() if isinstance(chain, PrivateFederation) else None
     seen = chain.observe(chain.address)
@@ -164,6 +111,16 @@ def show(site: Endpoint, json_output: JsonOption = False) -> None:
         print_json(rows)
         return
     print_pairs((_in_words(name), _words(name, shown)) for name, shown in rows.items())
+
+
+def _show_words(chain: Federation, json_output: bool) -> None:
+    from fl_orchestrator.members.terms import AgreedTerms
+
+    rows = AgreedTerms.of(chain).rows()
+    if json_output:
+        print_json({name: {"number": number, "words": words} for name, number, words in rows})
+        return
+    print_pairs(pair for name, number, words in rows for pair in ((name, number), ("", words)))
 
 
 def _seats(site: Endpoint, chain: PrivateFederation) -> dict[str, object]:
@@ -199,6 +156,8 @@ def _words(name: str, value: object) -> str:
             return duration(value)
         if name.endswith(("_stake", "_bond", "_wei")) or name == "reward":
             return ether(value)
+        if name == "chunk_norm_limit" and value == 0:
+            return "none"
         if name.endswith("_bps"):
             return f"{value / 100:g} %"
     if name.endswith(("_root", "_cid", "_digest")):

@@ -9,32 +9,47 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say
+from fl_orchestrator.cli.consortium import stats
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.options import noise
-from fl_orchestrator.cli.options.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
-from fl_orchestrator.cli.options.trainers import TrainerOption, loading
+from fl_orchestrator.cli.options.rule import (
+    RULE_DEFAULT,
+    chosen_rule,
+    clip_option,
+    learning_rate_option,
+    momentum_option,
+    rule_option,
+    trim_option,
+)
+from fl_orchestrator.cli.options.trainers import (
+    FlowerOption,
+    InitialOption,
+    NodeConfigOption,
+    RunConfigOption,
+    TrainerOption,
+    chosen_trainer,
+    loading,
+)
 from fl_orchestrator.cli.roles.rehearsal import NoInitialModel, show_training, warn_of
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
+from fl_orchestrator.model.rules import require_plain_clip
 
 if TYPE_CHECKING:
     from fl_orchestrator.model.manifest import Manifest, RuleSpec
-    from fl_orchestrator.model.scaling import Scaling
     from fl_orchestrator.roles.party.rehearsal import Rehearsal
+    from fl_orchestrator.training.loading import FlowerSpec
     from fl_orchestrator.training.trainer import FloatArray
 
 app = Noun("Describe a federation's model.")
 
 _TRAINING: Final = "How every party trains"
 _MODEL: Final = "The model's arithmetic"
-# A site with ten times the rows still has a weight in proportion to them.
-_LARGER_SITES: Final = 10
 _PRIVATE: Final = "yes: only sums of updates can be read (layout packed)"
 _NOT_PRIVATE: Final = "no: whoever can read the store can read each update"
 
 
-class Impossible(InputError):
-    """The options describe a model that no federation can have."""
+app.command()(stats.stats)
 
 
 class Unwritable(ContentError):
@@ -43,9 +58,13 @@ class Unwritable(ContentError):
 
 @app.command()
 def create(
-    trainer: TrainerOption,
     name: Annotated[str, typer.Option(help="The federation's name.")],
     loss: Annotated[str, typer.Option(help="The loss's name.", rich_help_panel=_TRAINING)],
+    trainer: TrainerOption = None,
+    flower: FlowerOption = None,
+    run_config: RunConfigOption = None,
+    node_config: NodeConfigOption = None,
+    initial: InitialOption = None,
     output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.json"),
     weights: Annotated[
         Path, typer.Option(help="The first weights to write: .safetensors or .npz.")
@@ -65,12 +84,30 @@ def create(
     optimizer: Annotated[
         str, typer.Option(help="The optimizer's name.", rich_help_panel=_TRAINING)
     ] = "sgd",
+    proximal_mu: Annotated[
+        float | None,
+        typer.Option(
+            help="FedProx: holds each training back to the weights it started from; 0.001 to 1.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     report: Annotated[
         str,
         typer.Option(help="Metrics to report, separated by commas.", rich_help_panel=_TRAINING),
     ] = "accuracy",
+    local: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Tensors that stay at each site, by their names, with * and ?; repeatable.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     rule: Annotated[str, rule_option(_MODEL)] = RULE_DEFAULT,
     trim: Annotated[float | None, trim_option(_MODEL)] = None,
+    server_learning_rate: Annotated[float | None, learning_rate_option(_MODEL)] = None,
+    server_momentum: Annotated[float | None, momentum_option(_MODEL)] = None,
+    clip_norm: Annotated[float | None, clip_option(_MODEL)] = None,
     samples_per_weight: Annotated[
         int | None,
         typer.Option(
@@ -126,7 +163,14 @@ def create(
 
     Example: flo manifest create --trainer my_trainer.py --name heart --loss binary_crossentropy
     """
-    chosen = chosen_rule(rule, trim=trim)
+    code = chosen_trainer(trainer, flower, run_config, node_config, initial)
+    chosen = chosen_rule(
+        rule,
+        trim=trim,
+        server_learning_rate=server_learning_rate,
+        server_momentum=server_momentum,
+    )
+    require_plain_clip(clip_norm, private)
     if private:
         _require_sum(chosen)
     described = {
@@ -134,6 +178,7 @@ def create(
         "purpose": purpose,
         "data_schema": schema,
         "rule": chosen,
+        "clip_norm": clip_norm,
         "training": {
             "epochs": epochs,
             "batch_size": batch_size,
@@ -141,6 +186,7 @@ def create(
             "optimizer": optimizer,
             "loss": loss,
             "metrics": tuple(filter(None, report.split(","))),
+            "proximal_mu": proximal_mu or None,
         },
         "samples_per_weight": samples_per_weight,
         "layout_kind": "packed" if private else None,
@@ -150,10 +196,10 @@ def create(
     }
     with interruptible("Nothing was written."):
         _require_free(output, weights)
-        manifest, rehearsal, initial = _measured(
-            str(trainer), described, max_clipped, fraction_bits
+        manifest, rehearsal, first = _measured(
+            code, described, local or [], max_clipped, fraction_bits
         )
-        _write(manifest, initial, output, weights)
+        _write(manifest, first, output, weights)
     if json_output:
         print_json(_as_json(manifest, rehearsal, output, weights))
         return
@@ -164,6 +210,7 @@ def create(
         ("private", _PRIVATE if private else _NOT_PRIVATE),
         ("fraction bits", str(manifest.update_fraction_bits)),
         ("offsets", shown or "none"),
+        ("clip norm", _clip_norms(manifest)),
         ("samples per weight", str(manifest.samples_per_weight)),
     ]
     show_training(manifest, rehearsal, measured)
@@ -178,12 +225,17 @@ def create(
 
 
 def _measured(
-    trainer: str, described: dict[str, Any], max_clipped: float, fraction_bits: int | None
+    trainer: Path | FlowerSpec,
+    described: dict[str, Any],
+    patterns: list[str],
+    max_clipped: float,
+    fraction_bits: int | None,
 ) -> tuple[Manifest, Rehearsal, list[FloatArray]]:
     """The manifest measured by a rehearsal, the rehearsal, and the weights it started from."""
     from fl_orchestrator.model.fixed_point import genesis_state
-    from fl_orchestrator.model.scaling import DEFAULT_FRACTION_BITS, Scaling, choose_scaling
     from fl_orchestrator.roles.party import rehearsal
+    from fl_orchestrator.roles.party.origination import originate
+    from fl_orchestrator.training.site.local_tensors import federated, names_matching
 
     with (
         loading(trainer) as (loaded, status),
@@ -193,71 +245,58 @@ def _measured(
         if initial is None:
             raise NoInitialModel(
                 "The trainer does not describe its model.",
-                "Give it a method initial_weights() that returns arrays by name.",
+                "Give it a method initial_weights() that returns arrays by name; for a Flower app "
+                "--initial.",
             )
-        first = list(initial.values())
-        described = {**described, "architecture": loaded.architecture()}
-        # Check the description before the training, which may take long.
-        neutral = Scaling(DEFAULT_FRACTION_BITS, (0,) * len(first))
-        draft = _describe(described, initial, neutral, samples=1)
+        stays = names_matching(patterns, list(initial))
+        described = {
+            **described,
+            "training": {**described["training"], "classes": loaded.classes()},
+            "architecture": loaded.architecture(),
+            "local": _local(initial, stays),
+        }
+        shared = {name: array for name, array in initial.items() if name not in stays}
         status.update("Training …")
-        training = rehearsal.train(loaded, first, rehearsal.training_config(draft, 0))
-        _require_finite(training.weights, initial)
-        scaling = choose_scaling(first, training.weights, max_clipped, fraction_bits)
-        manifest = _describe(described, initial, scaling, training.samples)
+        made = originate(
+            [loaded],
+            described,
+            shared,
+            max_clipped=max_clipped,
+            fraction_bits=fraction_bits,
+            wrap=federated,
+        )
         done = rehearsal.rehearse(
-            loaded,
-            manifest,
-            genesis_state(manifest.layout, first),
-            training,
+            made.trainers[0],
+            made.manifest,
+            genesis_state(made.manifest.layout, made.first),
+            made.trials[0],
             rehearsal.OFFLINE,
             Path(workspace) / "update.safetensors",
         )
-    return manifest, done, first
+    return made.manifest, done, made.first
 
 
-def _require_finite(trained: list[FloatArray], initial: dict[str, FloatArray]) -> None:
-    import numpy as np
-
-    from fl_orchestrator.model.fixed_point import NotFiniteError
-    from fl_orchestrator.roles.numbers import named
-
-    ruined = [
-        name for name, array in zip(initial, trained, strict=True) if not np.isfinite(array).all()
+def _local(initial: dict[str, FloatArray], stays: frozenset[str]) -> list[dict[str, Any]] | None:
+    """The manifest's entries of the tensors that stay at each site; None if there are none."""
+    found = [
+        {"name": name, "position": position, "shape": array.shape}
+        for position, (name, array) in enumerate(initial.items())
+        if name in stays
     ]
-    if ruined:
-        raise NotFiniteError(
-            f"The trial training diverged: {named(ruined)} came back with NaN or infinite values, "
-            "so there is nothing to measure the scales by.",
-            "Lower --learning-rate, or scale the features; then run it again.",
-        )
+    return found or None
 
 
-def _describe(
-    described: dict[str, Any], initial: dict[str, FloatArray], scaling: Scaling, samples: int
-) -> Manifest:
-    from fl_orchestrator.model.layout import Layout
-    from fl_orchestrator.model.manifest import Manifest, ManifestError
-
-    shapes = [(name, array.shape) for name, array in initial.items()]
-    packed = described["layout_kind"] == "packed"
-    layout = Layout.of(((name, shape, 0) for name, shape in shapes), packed=packed)
-    per_weight = described["samples_per_weight"] or -(-_LARGER_SITES * samples // MAX_WEIGHT)
-    try:
-        return Manifest(
-            **{
-                **described,
-                "samples_per_weight": per_weight,
-                "update_fraction_bits": scaling.fraction_bits,
-                "depth": layout.depth,
-                "tensors": [
-                    {"name": name, "shape": shape, "offset": offset}
-                    for (name, shape), offset in zip(shapes, scaling.offsets, strict=True)
-                ],
-            }
-        )
-    except ManifestError as error:
-        raise Impossible(error.message, "Change the option of that name.") from error
+def _clip_norms(manifest: Manifest) -> str:
+    """The largest norm of a chunk, in units of the weights; an offset divides it by 2^offset."""
+    limit = manifest.rule.chunk_norm_limit
+    if limit is None:
+        return "none"
+    bits = manifest.update_fraction_bits
+    offsets = sorted({tensor.offset for tensor in manifest.tensors}, key=abs)
+    return ", ".join(
+        f"{limit * 2.0 ** -(bits + offset):g}{f' at offset {offset:+}' * bool(offset)}"
+        for offset in offsets
+    )
 
 
 def _require_sum(rule: RuleSpec) -> None:
@@ -295,8 +334,10 @@ def _as_json(
         "digest": "0x" + manifest.digest.hex(),
         "private": manifest.is_private,
         "fraction_bits": manifest.update_fraction_bits,
+        "chunk_norm_limit": manifest.rule.chunk_norm_limit,
         "offsets": {tensor.name: tensor.offset for tensor in manifest.tensors},
         "samples_per_weight": manifest.samples_per_weight,
+        "local": [tensor.name for tensor in manifest.local or ()],
         "clipped": rehearsal.clipped,
         "warnings": [finding.message for finding in rehearsal.findings],
         "before": rehearsal.before,
