@@ -7,12 +7,11 @@ from typing import Any
 
 import hospital
 
-from fl_orchestrator.training.data import Rows
-from fl_orchestrator.training.keras import KerasModel, KerasTrainer
+from fl_orchestrator.training.keras import KerasTrainer
 
 
 def build() -> Any:
-    """Build the compiled model. Every layer needs a name: it names the tensors (output/kernel)."""
+    """Build the compiled model. The layer's name is in those of its tensors (output/kernel)."""
     import keras
 
     model = keras.Sequential(
@@ -26,4 +25,4 @@ def build() -> Any:
 def make_trainer() -> KerasTrainer:
     """Called for `--trainer keras_trainer.py:make_trainer`."""
     train, test = hospital.load()
-    return KerasTrainer(KerasModel(build), Rows(*train), Rows(*test))
+    return KerasTrainer(build, *train, validation=test)

@@ -1,0 +1,1 @@
+"""Flower apps that learn handwritten digits, one for each of three frameworks."""
