@@ -12,34 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from fl_orchestrator.audit.history import (
-    KERAS,
-    SAFETENSORS,
-    Comparison,
-    History,
-    RoundEntry,
-    file_sha256,
-)
-from fl_orchestrator.audit.plots import CURVES, draw_curves
-from fl_orchestrator.audit.recording import Recorder
+from fl_orchestrator.audit.history import KERAS, Comparison, History, RoundEntry
 from fl_orchestrator.audit.run_directory import start_run
-from fl_orchestrator.roles.manifests import manifest_cid
-from fl_orchestrator.roles.masked.terms import (
-    PrivateTerms,
-    for_private,
-    private_params,
-    require_seats,
-    require_sum,
-)
-from fl_orchestrator.roles.setup import ANY_GENESIS, Terms, federation_params
 from fl_orchestrator.simulation.options import Options, manifest_for
-from fl_orchestrator.simulation.simulation import Shape, Simulation
+from fl_orchestrator.simulation.run import Labels, Run, require_possible, shape_of
+from fl_orchestrator.simulation.simulation import RoundReport, Shape
 from fl_orchestrator.training import datasets
 from fl_orchestrator.training.comparison import train_alone, train_pooled
 from fl_orchestrator.training.data import concatenate
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer
 from fl_orchestrator.training.tasks import PartitionedData, Task, partition_dataset, task_named
-from fl_orchestrator.training.weights_file import save_keras, save_safetensors
+from fl_orchestrator.training.weights_file import save_keras
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +57,26 @@ class Experiment:
         self.manifest = manifest_for(self.task, self.model, options)
         self._trainers = [KerasTrainer(self.model, rows) for rows in self.data.parties]
         self._evaluator = KerasTrainer(self.model, self.data.test)
-        # Refuses impossible terms.
-        params = federation_params(self.manifest, ANY_GENESIS, shape.terms)
-        if shape.private is not None:
-            private_params(self.manifest, params, shape.private)
+        require_possible(self.manifest, shape)
         start_run(directory)
-        self.simulation = Simulation(
-            directory, self.manifest, self.model.initial_weights, self._trainers, shape
+        self._run = Run(
+            directory,
+            self.manifest,
+            self.model.initial_weights,
+            self._trainers,
+            shape,
+            Labels(options.dataset, self.partition),
+            self._measure,
         )
-        self._recorder = Recorder(directory, self.simulation.chain)
-        self._entries: list[RoundEntry] = []
-        self._exports: dict[str, str] = {}
-        self.comparison: Comparison | None = None
-        self.save()
+        self.simulation = self._run.simulation
 
     def run_round(self) -> RoundEntry:
         """Run the next round, evaluate the head's model on the test set, and record both."""
-        report = self.simulation.run_round()
-        entry = report.entry(*self.evaluate(self.simulation.head_weights()))
-        self._entries.append(entry)
-        self.save()
-        return entry
+        return self._run.run_round()
+
+    def _measure(self, _report: RoundReport, weights: list[Any]) -> dict[str, float]:
+        loss, accuracy = self.evaluate(weights)
+        return {"loss": loss, "accuracy": accuracy}
 
     def evaluate(self, weights: list[Any]) -> tuple[float, float]:
         """Loss and accuracy on the common test set."""
@@ -120,7 +102,7 @@ class Experiment:
                 seen = self.simulation.observe(signer.address)
                 stake = seen.party.stake if role == "party" else seen.aggregator.stake
                 shares.append(RewardShare(role, signer.address, stake, seen.credit))
-        self.save()
+        self._run.save()
         return shares
 
     def compare(self, progress: Callable[[], None] = lambda: None) -> Comparison:
@@ -151,66 +133,31 @@ class Experiment:
             rounds=rounds,
         )
         progress()
-        self.comparison = Comparison(
+        self._run.comparison = Comparison(
             accuracy=self.evaluate(self.simulation.head_weights())[1],
             accuracy_alone_mean=float(np.mean(alone)),
             accuracy_pooled=self.evaluate(pooled)[1],
         )
-        self.save()
-        return self.comparison
+        self._run.save()
+        return self._run.comparison
 
     def export(self) -> None:
         """Write the final model, the curves, and the complete record."""
-        weights = self.simulation.head_weights()
-        save_safetensors(self.directory / SAFETENSORS, weights, self.model.tensors)
-        save_keras(self.directory / KERAS, self.model, weights)
-        self._exports = {name: file_sha256(self.directory / name) for name in (SAFETENSORS, KERAS)}
-        self.save()
-        draw_curves(self.history(), self.directory / CURVES)
+        save_keras(self.directory / KERAS, self.model, self.simulation.head_weights())
+        self._run.export(KERAS)
 
     def history(self) -> History:
-        simulation, federation = self.simulation, self.simulation.federation
-        genesis = federation.model(0)
-        return History(
-            private=self.options.private,
-            dataset=self.options.dataset,
-            partition=self.partition,
-            rule=self.options.rule.kind.label,
-            seed=self.options.seed,
-            parties=self.options.parties,
-            aggregators=self.options.aggregators,
-            participants=self.options.drawn,
-            chain_id=federation.chain_id,
-            federation=federation.address,
-            chain_head="0x" + simulation.chain.head_hash().hex(),
-            genesis_root="0x" + genesis.root.hex(),
-            genesis_cid=str(genesis.cid),
-            manifest_cid=str(manifest_cid(self.manifest.digest)),
-            rounds=tuple(self._entries),
-            comparison=self.comparison,
-            gas_total=simulation.gas_total,
-            exports=self._exports,
-            complete=bool(self._exports),
-        )
-
-    def save(self) -> None:
-        """Write the record of the run so far."""
-        self._recorder.save()
-        self.history().save(self.directory)
+        return self._run.history()
 
 
 def _shape(options: Options) -> Shape:
-    terms = Terms(max_parties=options.parties, participants=options.drawn)
-    private = PrivateTerms() if options.private else None
-    if private is not None:
-        require_sum(options.rule.kind)
-        terms = for_private(terms, private)
-        require_seats([terms.min_aggregator_stake] * options.aggregators, private.secrecy)
-    return Shape(
-        options.aggregators,
-        options.rounds,
-        options.seed,
-        terms,
-        options.relay,
-        private=private,
+    return shape_of(
+        parties=options.parties,
+        participants=options.drawn,
+        aggregators=options.aggregators,
+        rounds=options.rounds,
+        seed=options.seed,
+        rule=options.rule.kind,
+        private=options.private,
+        relay=options.relay,
     )

@@ -9,6 +9,7 @@ from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Features, Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS
+from fl_orchestrator.model.rules import chunk_norm_limit, require_plain_clip
 from fl_orchestrator.training.tasks import Task
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Options:
     """The options of a run.
 
     Without ``participants`` a round draws all parties; without ``partition`` the rows are
-    partitioned as the task says.
+    partitioned as the task says. ``clip_norm`` is that of `chunk_norm_limit`.
     """
 
     dataset: str = "breast-cancer"
@@ -34,6 +35,7 @@ class Options:
     rounds: int = 10
     partition: str | None = None
     rule: RuleSpec = field(default_factory=RuleSpec)
+    clip_norm: float | None = None
     participants: int | None = None
     seed: int = 0
     relay: bool = True
@@ -50,6 +52,7 @@ class Options:
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
                 raise BadOptions(f"--{name} is {value}; it must be {low} to {high}.")
+        require_plain_clip(self.clip_norm, self.private)
 
     @property
     def drawn(self) -> int:
@@ -62,14 +65,17 @@ def manifest_for(task: Task, model: KerasModel | NumpyLogistic, options: Options
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape) for t in model.tensors)
     places = ((t.name, t.shape, t.offset) for t in tensors)
     layout = Layout.of(places, packed=options.private)
-    training = task.training
+    training, rule = task.training, options.rule
+    if options.clip_norm is not None:
+        limit = chunk_norm_limit(options.clip_norm, task.update_fraction_bits)
+        rule = rule.model_copy(update={"chunk_norm_limit": limit})
     return Manifest(
         name=task.name,
         purpose=task.purpose,
         tensors=tensors,
         update_fraction_bits=task.update_fraction_bits,
         depth=layout.depth,
-        rule=options.rule,
+        rule=rule,
         samples_per_weight=task.samples_per_weight,
         training=TrainingSpec(
             epochs=training.epochs,

@@ -7,6 +7,7 @@ blocks, draws and models.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.accounts import Accounts, salts
 from fl_orchestrator.simulation.driver import run_until
 from fl_orchestrator.simulation.kinds import Kind, Plain, Private
-from fl_orchestrator.training.trainer import Trainer
+from fl_orchestrator.training.trainer import Metrics, Trainer
 from fl_orchestrator.units import ETHER
 
 _BALANCE: Final = 1_000 * ETHER
@@ -87,16 +88,18 @@ class RoundReport:
     cid: str
     gas: dict[str, int]
 
-    def entry(self, loss: float, accuracy: float) -> RoundEntry:
+    def entry(self, metrics: Metrics) -> RoundEntry:
         """This round's entry in the record of a run, with the metrics of the head after it."""
+        others = dict(metrics)
         return RoundEntry(
             round=self.round,
             accepted=self.accepted,
             drawn=self.drawn,
             committed=self.committed,
             included=self.included,
-            accuracy=accuracy,
-            loss=loss,
+            accuracy=others.pop("accuracy", math.nan),
+            loss=others.pop("loss", math.nan),
+            metrics=others,
             clipped=self.clipped,
             gas=sum(self.gas.values()),
             gas_by_call=self.gas,
@@ -178,7 +181,8 @@ class Simulation:
         self.private = self._kind.params(manifest, params)
         deployment = migrate(owner, params, record, self.private)[-1]
         self.federation = self._kind.contract(self.chain.web3, deployment.address)
-        self._deployed_at = deployment.block
+        self.deployed_at = deployment.block
+        self.federation.share(since=deployment.block)
         self.rounds = self._kind.index(self.federation, deployment.block)
         stakes = shape.party_stakes or [shape.terms.min_party_stake] * len(trainers)
         self._stakes = {
@@ -314,7 +318,7 @@ class Simulation:
             store=self.store,
             manifest=self.manifest,
             home=self._directory / home,
-            deployed_at=self._deployed_at,
+            deployed_at=self.deployed_at,
             relay=relay or self._relay,
         )
 
@@ -341,7 +345,7 @@ class Simulation:
             self.federation,
             self.sender(self.accounts.keeper),
             self._mailbox,
-            self._deployed_at,
+            self.deployed_at,
             lambda round_number: round_number <= self._last_round,
         )
 
