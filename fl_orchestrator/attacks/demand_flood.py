@@ -89,7 +89,7 @@ def _scene(directory: Path, seed: int) -> Scene:
 
 def _demand(scene: Scene, sender: Sender, round_number: int, count: int) -> int:
     """Demand the root's node of a round's model so many times; the bonds that it took, in wei."""
-    federation, depth = scene.federation, scene.simulation.manifest.depth
+    federation, depth = scene.federation, scene.simulation.manifest.layout.state_depth
     before = scene.bonds(sender.address)[0]
     for number in range(count):
         bond = scene.terms.demand_bond * (1 + number)

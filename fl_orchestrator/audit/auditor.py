@@ -32,7 +32,6 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import ReadOnlyStore
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorMeta
 from fl_orchestrator.roles.context import ReadContext
@@ -114,7 +113,7 @@ class Audit:
     def check_exports(self) -> None:
         """Compare exported models with the head. Call it after ``rounds``. Raises WrongRecord."""
         head = self._federation.head()
-        if self.history.complete and set(self.history.exports) != {SAFETENSORS, KERAS}:
+        if self.history.complete and set(self.history.exports) != self.history.exported:
             raise WrongRecord("history.json does not list the exported models of a complete run.")
         for name, recorded in self.history.exports.items():
             path = self._directory / name
@@ -141,7 +140,7 @@ class Audit:
         """Describe the first difference of an exported model from the head's; empty if none."""
         layout = self._manifest.layout
         file = self._cache.fetch(self._store, head.cid, head.root, self._origin.state(head.round))
-        right = float_view(layout, self._cache.load(file))
+        right = self._cache.weights(file)
         try:
             found = load_weights(path, self._tensors)
         except InputError as error:

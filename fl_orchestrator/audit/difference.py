@@ -47,11 +47,12 @@ def first_difference(layout: Layout, kind: VectorKind, found: Path, right: Path)
     a, b = np.frombuffer(left, np.uint8)[:common], np.frombuffer(wanted, np.uint8)[:common]
     differing = np.flatnonzero(a != b)
     offset += int(differing[0]) if differing.size else common
-    data_start = right.stat().st_size - layout.parameters * kind.dtype.itemsize
+    values = layout.parameters * (layout.halves if kind is VectorKind.GLOBAL else 1)
+    data_start = right.stat().st_size - values * kind.dtype.itemsize
     if offset < data_start:
         return f"the first wrong byte is byte {offset} of the file's header, no coordinate"
     position = (offset - data_start) // kind.dtype.itemsize
-    if position >= layout.parameters:
+    if position >= values:
         return "bytes follow the last coordinate"
     return f"the first wrong coordinate is {describe(layout, layout.coordinate(position))}"
 
@@ -80,7 +81,9 @@ def flipped_bit(
     if whole(tree.root) == root:
         return "its numbers are right, but its CID is another"
     width, values = meta.kind.dtype.itemsize, chunk_values(meta.kind.dtype)
-    for index in range(-(-layout.padded_size // values)):
+    held = -(-layout.padded_size // values)
+    halves = layout.halves if meta.kind is VectorKind.GLOBAL else 1
+    for index in (half * (1 << layout.depth) + i for half in range(halves) for i in range(held)):
         proof, data = tree.proof(index), bytearray(chunk(layout, vector, index))
         for bit in _flips(data):
             if whole(root_from_proof(keccak256(data), index, proof)) == root:

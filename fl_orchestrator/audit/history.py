@@ -24,6 +24,8 @@ BLOCKS: Final = "blocks.jsonl"
 STORE: Final = "store"
 SAFETENSORS: Final = "model.safetensors"
 KERAS: Final = "model.keras"
+#: The partition of a run whose trainers brought their data. Nothing but weights is known of it.
+OWN_DATA: Final = "own"
 _MAX_HISTORY_BYTES: Final = 64 << 20
 
 # The loss of a model that diverged is null in JSON.
@@ -65,6 +67,8 @@ class RoundEntry(_Record):
     included: int
     accuracy: Measure
     loss: Measure
+    # What was evaluated besides.
+    metrics: dict[str, Measure] = {}
     clipped: float
     gas: int
     gas_by_call: dict[str, int]
@@ -81,7 +85,7 @@ class Comparison(_Record):
 
 
 class History(_Record):
-    """A run of `flo demo`."""
+    """A run of `flo demo` or of `simulate`."""
 
     version: Literal[1] = 1
     # Whether the updates are masked.
@@ -108,6 +112,11 @@ class History(_Record):
 
     def save(self, directory: Path) -> None:
         write_whole(directory / HISTORY, to_json(self.model_dump(), indent=2) + "\n")
+
+    @property
+    def exported(self) -> frozenset[str]:
+        """The names of the models that a complete run of this kind exports."""
+        return frozenset({SAFETENSORS} if self.partition == OWN_DATA else {SAFETENSORS, KERAS})
 
     @classmethod
     def load(cls, directory: Path) -> Self:

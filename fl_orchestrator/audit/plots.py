@@ -1,11 +1,13 @@
-"""The curves of a run: accuracy and loss, and the gas of each round."""
+"""The curves of a run (accuracy and loss, the gas of each round), and those of one site."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from fl_orchestrator.audit.history import History
+from fl_orchestrator.errors import ToolchainError
 
 CURVES: Final = "curves.png"
 
@@ -16,13 +18,13 @@ _ALONE: Final = "#b05a2a"
 _PARTS: Final = ("#1f5fa8", "#5b9bd5", "#9cc3e6", "#2e8b57", "#8cc8a4", "#b05a2a", "#e0b089")
 
 
+class NoPlots(ToolchainError):
+    """Matplotlib is not installed."""
+
+
 def draw_curves(history: History, path: Path) -> None:
     """Write a PNG with accuracy, loss and gas per round."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     figure, (accuracy, loss, gas) = pyplot.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
     rounds = [entry.round for entry in history.rounds]
     _draw_accuracy(accuracy, history, rounds)
@@ -30,16 +32,59 @@ def draw_curves(history: History, path: Path) -> None:
     loss.set(title="Loss on the test set", xlabel="round")
     _draw_gas(gas, history, rounds)
     for axes in (accuracy, loss, gas):
-        axes.grid(alpha=0.25)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        _style(axes)
     figure.suptitle(
         f"{history.dataset}: {history.parties} parties, {history.partition}, "
         f"{history.rule}, seed {history.seed}"
     )
     figure.savefig(path, dpi=120, metadata={"Software": None})
     pyplot.close(figure)
+
+
+def draw_measurements(
+    series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], path: Path
+) -> None:
+    """Write a PNG or SVG with one plot a metric: lines of (round, value) by what they are of.
+
+    Raises NoPlots without matplotlib.
+    """
+    pyplot = _pyplot()
+    size = (5 * len(series), 4.4)
+    figure, grid = pyplot.subplots(
+        1, len(series), figsize=size, layout="constrained", squeeze=False
+    )
+    for (metric, lines), axes in zip(series.items(), grid[0], strict=True):
+        for (name, points), colour in zip(lines.items(), (_ALONE, _FEDERATION), strict=False):
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-", color=colour, label=name)
+        # A metric's name is text, not mathematics between dollar signs.
+        axes.set_title(metric, parse_math=False)
+        axes.set(xlabel="round")
+        axes.legend(frameon=False)
+        _style(axes)
+    figure.savefig(path, dpi=120, metadata={"Software": None} if path.suffix == ".png" else None)
+    pyplot.close(figure)
+
+
+def _pyplot() -> Any:
+    """Matplotlib without a screen. Raises NoPlots."""
+    try:
+        import matplotlib as mpl
+    except ModuleNotFoundError as error:
+        raise NoPlots(
+            "Drawing needs the Python package matplotlib.", "Install it: pip install matplotlib."
+        ) from error
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _style(axes: Any) -> None:
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_accuracy(axes: Any, history: History, rounds: list[int]) -> None:

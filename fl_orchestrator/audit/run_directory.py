@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,11 @@ from fl_orchestrator.errors import InputError
 
 # The marker is created first and deleted last: a directory without it is not treated as a run's.
 MARKER: Final = ".flo-run"
+#: What a run of `simulate` was asked for, and what its parties have trained so far.
+SPEC: Final = "simulation.json"
+FITS: Final = "fits"
 _MARKER_TEXT: Final = "Written by flo demo, which empties this directory when it runs here again.\n"
+_LOOK: Final = "look.png"
 _CONTENTS: Final = frozenset(
     {
         MARKER,
@@ -30,7 +35,11 @@ _CONTENTS: Final = frozenset(
         "models",
         "parties",
         # Of `flo demo --private --look`.
-        "look.png",
+        _LOOK,
+        # Of `simulate`.
+        SPEC,
+        f".{SPEC}.new",
+        FITS,
         "plain",
         "private",
     }
@@ -63,7 +72,13 @@ def _is_marked(directory: Path) -> bool:
 
 
 def check_recorded(directory: Path) -> None:
-    """Raise UnreadableRun if a run was stopped before it recorded anything."""
+    """Raise UnreadableRun if a run was stopped before it recorded anything, or records nothing."""
+    if (directory / _LOOK).exists() and not (directory / HISTORY).exists():
+        raise UnreadableRun(
+            f"{directory} is of `flo demo --private --look`, which keeps both stores and no "
+            "history.",
+            "Run `flo demo --private --out DIRECTORY`, and verify that directory.",
+        )
     if (directory / MARKER).is_file() and not (directory / HISTORY).exists():
         raise UnreadableRun(
             f"The run in {directory} was stopped before its first record: nothing can be checked.",
@@ -71,8 +86,8 @@ def check_recorded(directory: Path) -> None:
         )
 
 
-def start_run(directory: Path) -> None:
-    """Create an empty directory for a run; delete an earlier run in it first.
+def start_run(directory: Path, keep: Collection[str] = ()) -> None:
+    """Create an empty directory for a run; delete an earlier run in it first, but for ``keep``.
 
     Raises ForeignDirectory, before anything is deleted, and OSError.
     """
@@ -82,6 +97,8 @@ def start_run(directory: Path) -> None:
         with (directory / MARKER).open("x") as marker:
             marker.write(_MARKER_TEXT)
     for entry in directory.iterdir():
+        if entry.name in keep:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != MARKER:

@@ -17,8 +17,9 @@ from urllib.parse import unquote
 
 import typer
 
-from fl_orchestrator.cli.site import expanded, signer_url
+from fl_orchestrator.cli.site import expanded
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.members.connection import signer_url
 
 FILE: Final = Path("flo.toml")
 #: In a context: the settings file that was found in the working directory, not named by the user.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from fl_orchestrator.cli.console import err
 from fl_orchestrator.cli.passwords import read_password
@@ -14,15 +15,6 @@ from fl_orchestrator.printable import printable
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.roles.aggregator.vault import Vault
-
-#: The default file in an account's directory, in a folder that programs for backups leave out.
-_DEFAULT: Final = Path("private/vault.sqlite")
-_TAG: Final = "CACHEDIR.TAG"
-# As https://bford.info/cachedir/ has it.
-_TAG_TEXT: Final = (
-    "Signature: 8a477f597d28d172789f06886806bc55\n"
-    "# Not for backups: an older copy of the keys and locks here could open a single update.\n"
-)
 
 EncryptionOption = Annotated[
     Path | None,
@@ -56,21 +48,21 @@ def open_vault(
 
     Without one it is made, if ``make``, with a key for rounds to come. Raises KeyStoreError.
     """
-    from fl_orchestrator.roles.aggregator.vault import Vault
+    from fl_orchestrator.members import aggregator
 
-    path = expanded(file) if file else site.role_home(chain, account) / _DEFAULT
-    if not path.exists() and not make and file is not None:
-        raise KeyStoreError(
-            f"There is no file {path}.",
-            "Make one with `flo keys new --encryption`, or leave out --encryption.",
-        )
-    if file is None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (path.parent / _TAG).write_text(_TAG_TEXT)
-    vault = Vault(path, read_password(site.password_file, printable(f"Password of {path}")))
-    opened = chain.observe(account).current.round
-    vault.bind(chain.chain_id, chain.address, account, opened)
-    if make and vault.newest is None:
-        vault.make_key(opened)
-        err.print(f"Made an encryption key in {path}: keep this file out of backups.")
+    vault, made = aggregator.open_vault(
+        expanded(file) if file else None,
+        site.role_home(chain, account),
+        chain,
+        account,
+        password_of(site),
+        make=make,
+    )
+    if made:
+        err.print(f"Made an encryption key in {made}: keep this file out of backups.")
     return vault
+
+
+def password_of(site: Payer) -> Callable[[Path], str]:
+    """Asks for the password of a file, or reads it where the options say."""
+    return lambda path: read_password(site.password_file, printable(f"Password of {path}"))

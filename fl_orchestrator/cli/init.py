@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +12,7 @@ import typer
 from fl_orchestrator.cli import config
 from fl_orchestrator.cli.console import safe, say
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.json_text import to_json
 
 _SHARED: Final = """\
 # The settings of this site, for every `flo` command that runs in this directory (or with
@@ -106,10 +109,9 @@ def init(
     """
     if role not in _ROLES:
         raise InputError(f"There is no role {role!r}.", f"Use {', '.join(_ROLES)}.")
-    text = _SHARED + _ROLES[role]
     try:
         with file.open("x", encoding="utf-8") as new:
-            new.write(text)
+            new.write(settings_text(role))
     except FileExistsError as error:
         raise InputError(
             f"{file} exists already and was not changed.", "Give another FILE."
@@ -119,3 +121,19 @@ def init(
             f"{file} cannot be written: {error.strerror}.", "Check its directory."
         ) from error
     say(f"{safe(file)} is written. Complete it, then run `flo keys new key.json`.")
+
+
+def settings_text(role: str, values: Mapping[str, str | int | list[str]] | None = None) -> str:
+    """The commented settings of a role (one of `config.ROLES`), with values for some of its keys.
+
+    Raises KeyError for a key that the settings of this role do not have.
+    """
+    text = _SHARED + _ROLES[role]
+    for key, value in (values or {}).items():
+        # A JSON text or number is one of TOML, if no character is written as two surrogates.
+        line = f"{key} = {to_json(value, ensure_ascii=False)}"
+        place = re.search(rf"^#?{re.escape(key)} = .*$", text, re.MULTILINE)
+        if place is None:
+            raise KeyError(key)
+        text = text[: place.start()] + line + text[place.end() :]
+    return text

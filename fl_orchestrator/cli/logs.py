@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TextIO, cast
 
@@ -46,6 +47,25 @@ def _made_printable(_logger: Any, _method: str, event: dict[str, Any]) -> dict[s
     return event
 
 
+def _taking(instead: Take) -> Callable[[Any, str, dict[str, Any]], dict[str, Any]]:
+    def take(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if method in _PRINTED:
+            return event
+        instead(event)
+        raise structlog.DropEvent
+
+    return take
+
+
+def _telling(on_error: Take) -> Callable[[Any, str, dict[str, Any]], dict[str, Any]]:
+    def tell(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if method == "error":
+            on_error(event)
+        return event
+
+    return tell
+
+
 def _json_line(event: dict[str, Any], default: Any = repr, **_: Any) -> str:
     return to_json(event, default=default)
 
@@ -62,8 +82,16 @@ def configure(debug: bool) -> None:
     log("debug" if debug else "warning", "text")
 
 
-def log(level: str, kind: str) -> None:
-    """Log this level and higher ones to stderr, as text or as JSON lines. Raises BadLogging."""
+Take = Callable[[Mapping[str, Any]], None]
+_PRINTED: Final = frozenset({"warning", "error", "critical", "exception"})
+
+
+def log(level: str, kind: str, on_error: Take | None = None, instead: Take | None = None) -> None:
+    """Log this level and higher ones to stderr, as text or as JSON lines. Raises BadLogging.
+
+    ``on_error`` is called with each entry of level error. ``instead`` takes the entries below a
+    warning, which are not printed then.
+    """
     for name, value, known in (("level", level, _LEVELS), ("format", kind, _FORMATS)):
         if value not in known:
             raise BadLogging(f"There is no log {name} {value!r}.", f"Use {', '.join(known)}.")
@@ -80,6 +108,8 @@ def log(level: str, kind: str) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            *((_telling(on_error),) if on_error else ()),
+            *((_taking(instead),) if instead else ()),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *render,
         ],

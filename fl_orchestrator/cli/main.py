@@ -68,6 +68,16 @@ class _Commands(LazyGroup):
             "roles.watcher", "app", "Check every model, and have wrong ones revoked. Anyone can."
         ),
         "manifest": _lazy("consortium.manifest", "app", "Describe a federation's model."),
+        "dashboard": _lazy(
+            "audit.dashboard",
+            "dashboard",
+            "Show a federation live in a browser. It only reads, and needs no key.",
+        ),
+        "report": _lazy(
+            "audit.report",
+            "report",
+            "Write what a federation has done, for an auditor: one HTML file that needs no script.",
+        ),
         "round": _lazy("audit.rounds", "app", "Show rounds and their outcomes."),
         "model": _lazy("audit.model", "app", "Fetch the global model, or compute it again."),
         "keys": _lazy("keys", "app", "Make and list encrypted key files."),

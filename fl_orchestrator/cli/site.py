@@ -18,20 +18,19 @@ import typer
 
 from fl_orchestrator.cli.passwords import read_password
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.members.connection import signer_url
 from fl_orchestrator.model.protocol import ADDRESS
 from fl_orchestrator.printable import printable
-from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
     from web3 import Web3
 
     from fl_orchestrator.chain.contract.federation import Federation
-    from fl_orchestrator.chain.sending.send import Receipt, Sender, SendPolicy
+    from fl_orchestrator.chain.sending.send import Receipt, Sender
     from fl_orchestrator.chain.signing.keys import Signer
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Relay
 
-_GWEI_IN_ETHER: Final = 10**9
 # The contracts of a record that are federations.
 _KINDS: Final = ("Federation", "PrivateFederation")
 
@@ -117,7 +116,7 @@ RelayOption = Annotated[
     str,
     shared(
         "--relay",
-        "A keeper's relay, which pays for gas and is a gateway.",
+        "A keeper's relay, over HTTP or behind Kafka: it pays for gas and is a gateway.",
         metavar="URL",
         show_default=False,
     ),
@@ -188,6 +187,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reader(Endpoint):
+    """The options of a command that reads models and updates."""
+
+    store: StoreOption = ""
+    gateways: GatewaysOption = ""
+    relay: RelayOption = ""
+
+    def open_store(self) -> ContentStore:
+        return open_content(self.store, self.gateways, self.relay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account(Endpoint):
     """The options of a command that reads an account's state."""
 
@@ -210,10 +221,16 @@ class Account(Endpoint):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Payer(Account):
-    """The options of a command that also sends transactions."""
+class Holder(Account):
+    """The options of a command that signs with an account's key."""
 
     password_file: PasswordOption = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payer(Holder):
+    """The options of a command that also sends transactions."""
+
     confirmations: ConfirmationsOption = 0
     daily_cap: DailyCapOption = ""
     daily_deposit: DailyDepositOption = ""
@@ -221,9 +238,12 @@ class Payer(Account):
 
     def open_sender(self, chain: Federation, on_receipt: OnReceipt = _ignore) -> Sender:
         from fl_orchestrator.chain.sending.send import Sender
+        from fl_orchestrator.members.connection import send_policy
 
         signer = open_signer(self.key, self.password_file)
-        policy = self._policy(self.role_home(chain, signer.address))
+        home = self.role_home(chain, signer.address)
+        limits = (self.daily_cap, self.daily_deposit, self.max_fee)
+        policy = send_policy(home, self.confirmations, *limits)
         return Sender(chain.web3, signer, chain.reverts, policy, on_receipt)
 
     def alone_with(self, chain: Federation, address: str) -> AbstractContextManager[None]:
@@ -231,21 +251,6 @@ class Payer(Account):
         from fl_orchestrator.service.lock import account_lock
 
         return account_lock(self.role_home(chain, address), address)
-
-    def _policy(self, home: Path) -> SendPolicy:
-        from fl_orchestrator.chain.sending.budget import Budget
-        from fl_orchestrator.chain.sending.send import SendPolicy
-
-        gas, deposit, fee = (
-            parse_ether(amount) if amount else None
-            for amount in (self.daily_cap, self.daily_deposit, self.max_fee)
-        )
-        capped = gas is not None or deposit is not None
-        return SendPolicy(
-            confirmations=self.confirmations,
-            max_fee_per_gas=None if fee is None else fee // _GWEI_IN_ETHER,
-            budget=Budget(home / "budget.json", gas, deposit) if capped else None,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,19 +265,16 @@ class Site(Payer):
         return open_content(self.store, self.gateways, self.relay)
 
     def open_relay(self) -> Relay | None:
-        if not self.relay:
-            return None
-        from fl_orchestrator.relay.client import HttpRelay
+        from fl_orchestrator.members.connection import open_relay
 
-        return HttpRelay(self.relay)
+        return open_relay(self.relay)
 
 
 def open_content(store: str, gateways: str, relay: str) -> ContentStore:
     """The store, with the gateways for content that it does not have."""
-    from fl_orchestrator.content.by_url import open_store
+    from fl_orchestrator.members import connection
 
-    urls = [url for part in f"{gateways},{relay}".split(",") if (url := part.strip())]
-    return open_store(named("store", store), urls)
+    return connection.open_content(named("store", store), gateways, relay)
 
 
 _T = TypeVar("_T")
@@ -315,21 +317,13 @@ def named(option: str, value: _T | None) -> _T:
     return value
 
 
-def signer_url(key: Path) -> str | None:
-    """The URL of a remote signer if ``key`` is one; Path() has turned its // into one slash."""
-    scheme, _, rest = key.as_posix().partition(":/")
-    return f"{scheme}://{rest}" if scheme in ("http", "https") else None
-
-
 def open_signer(key: Path | None, password_file: Path | None) -> Signer:
     """The signer of a remote signer's URL, or of a keystore file, after asking its password."""
-    from fl_orchestrator.chain.signing.keys import load_keystore
-    from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+    from fl_orchestrator.members import connection
 
     key = named("key", key)
-    if url := signer_url(key):
-        return RemoteSigner(url)
-    return load_keystore(key, read_password(password_file, printable(f"Password of {key}")))
+    prompt = printable(f"Password of {key}")
+    return connection.open_signer(key, lambda: read_password(password_file, prompt))
 
 
 def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
@@ -390,4 +384,6 @@ def expanded(path: Path) -> Path:
 
 def role_home(home: Path, federation: Federation, address: str) -> Path:
     """The directory of one account in one federation."""
-    return expanded(home) / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
+    from fl_orchestrator.members import connection
+
+    return connection.role_home(expanded(home), federation, address)

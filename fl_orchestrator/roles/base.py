@@ -18,7 +18,8 @@ class Wait:
 
     ``times`` are times of the chain, in seconds; those in the past are ignored. ``phases``: the
     round has changed to one of these phases. ``events``: there are new blocks, which may have
-    events that an observation does not contain. ``any_time``: something that is not on the chain.
+    events that an observation does not contain. ``reveals``: the number of updates that are
+    revealed in the round has changed. ``any_time``: something that is not on the chain.
 
     Waits are combined with ``|``; an empty one never ends.
     """
@@ -26,6 +27,7 @@ class Wait:
     times: frozenset[int] = frozenset()
     phases: frozenset[Phase] = frozenset()
     events: bool = False
+    reveals: bool = False
     any_time: bool = False
 
     def __or__(self, other: Wait) -> Wait:
@@ -33,6 +35,7 @@ class Wait:
             self.times | other.times,
             self.phases | other.phases,
             self.events or other.events,
+            self.reveals or other.reveals,
             self.any_time or other.any_time,
         )
 
@@ -45,6 +48,8 @@ class Wait:
 NEVER: Final = Wait()
 #: Waits for actions of others that an observation does not contain.
 NEW_EVENTS: Final = Wait(events=True)
+#: Waits for the next update that is revealed; a change of the phase is none.
+NEW_REVEALS: Final = Wait(reveals=True)
 #: Waits for something that is not on the chain, such as a message or a file, or for nothing,
 #: because the role has more to do.
 ANY_TIME: Final = Wait(any_time=True)

@@ -23,6 +23,9 @@ class ManifestParams(TypedDict):
 
     rule: RuleKind
     trim_bps: int
+    server_learning_rate_bps: int
+    server_momentum_bps: int
+    chunk_norm_limit: int
     update_fraction_bits: int
     depth: int
     manifest_digest: bytes
@@ -33,6 +36,9 @@ def manifest_params(manifest: Manifest) -> ManifestParams:
     return ManifestParams(
         rule=manifest.rule.kind,
         trim_bps=manifest.rule.trim_bps,
+        server_learning_rate_bps=manifest.rule.server.learning_rate_bps,
+        server_momentum_bps=manifest.rule.server.momentum_bps,
+        chunk_norm_limit=manifest.rule.chunk_norm_limit or 0,
         update_fraction_bits=manifest.update_fraction_bits,
         depth=manifest.depth,
         manifest_digest=manifest.digest,

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from fl_orchestrator.model.fixed_point import EncodedUpdate
+from fl_orchestrator.model.fixed_point import UpdateEncoding
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 from fl_orchestrator.roles.monitor import Monitor
@@ -31,11 +31,11 @@ class Finding:
 
 
 def update_findings(
-    manifest: Manifest, encoded: EncodedUpdate, samples: int
+    manifest: Manifest, encoded: UpdateEncoding, samples: int
 ) -> tuple[Finding, ...]:
     """The warnings about an update's numbers and its weight."""
     found = [_emptiness(encoded), _clipping(encoded), _weight(manifest, samples)]
-    if encoded.vector.any() and encoded.coarse:
+    if not encoded.is_zero and encoded.coarse:
         found.append(
             Finding(
                 f"All that training changed in {named(encoded.coarse)} rounds to zero: the quantum "
@@ -46,8 +46,8 @@ def update_findings(
     return tuple(finding for finding in found if finding)
 
 
-def _emptiness(encoded: EncodedUpdate) -> Finding | None:
-    if encoded.vector.any():
+def _emptiness(encoded: UpdateEncoding) -> Finding | None:
+    if not encoded.is_zero:
         return None
     if any(tensor.changed for tensor in encoded.tensors):
         why = "all that training changed rounds to zero, so the quantum is too coarse"
@@ -56,7 +56,7 @@ def _emptiness(encoded: EncodedUpdate) -> Finding | None:
     return Finding(f"The update is zero everywhere: {why}.", serious=True)
 
 
-def _clipping(encoded: EncodedUpdate) -> Finding | None:
+def _clipping(encoded: UpdateEncoding) -> Finding | None:
     shares = {t.name: t.clipped / t.size for t in encoded.tensors if t.clipped}
     worst = max([encoded.clipped, *shares.values()])
     if worst < CLIPPED_NOTED:

@@ -23,7 +23,7 @@ from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
-from fl_orchestrator.model.chunk_tree import ChunkTree
+from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.digests import ZERO_HASH, Result
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
@@ -144,7 +144,7 @@ class Recomputation:
         self._combination = _combination(context, rounds, self._vectors)
         self._fetches = UpdateFetches(self._combination.fetch)
         self._fetch_seconds = fetch_seconds
-        self._tree: ChunkTree | None = None
+        self._tree: Tree | None = None
         self._retention = context.retention
         self._saturation = SaturationAlert(context.monitor)
         self._known = _KnownModels(context.home / "right-models.json")
@@ -217,7 +217,7 @@ class Recomputation:
             raise ValueError(f"{claimed.path} and {right.path} do not differ")
         return found
 
-    def tree(self, file: VectorFile) -> ChunkTree:
+    def tree(self, file: VectorFile) -> Tree:
         """The chunk tree of a file. The last tree is cached, because a descent needs it repeatedly.
 
         Raises RootMismatch if the file was damaged on this disk.
@@ -238,8 +238,11 @@ class Recomputation:
         Raises what ``compute`` raises, and RootMismatch.
         """
         evidence = self._evidence(result, salt)
-        models = (self.prove_chunk(self._base(result), claimed.index), claimed)
-        return self._combination.challenge(evidence, coordinate, models)
+        base = self._base(result)
+        needed = (
+            self.prove_chunk(base, index) for index in self._layout.base_chunks(claimed.index)
+        )
+        return self._combination.challenge(evidence, coordinate, (*needed, claimed))
 
     def challenge_seed(self, result: Result, number: int, salt: bytes) -> Call:
         """The challenge of an opened seed. Raises what ``compute`` raises, and RootMismatch."""

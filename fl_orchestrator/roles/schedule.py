@@ -31,6 +31,8 @@ class Schedule:
             return True
         if self.blocks_left(seen) == 0:
             return True
+        if wait.reveals and seen.current.reveals != asked.current.reveals:
+            return True
         time = wait.next_time(asked.timestamp)
         if time is not None and time <= seen.timestamp:
             return True

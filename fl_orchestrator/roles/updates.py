@@ -104,6 +104,16 @@ class UpdateFetches:
                 del self._fetches[_name(reveal)]
         return found
 
+    def start(self, reveals: Sequence[RevealedUpdate]) -> None:
+        """Begin to fetch these updates, for a later call of ``fetch``."""
+        for reveal in reveals:
+            self._start(reveal)
+
+    def forget_failed(self) -> None:
+        """Have those that could not be fetched so far fetched anew, when they are asked for."""
+        for name in [name for name, fetch in self._fetches.items() if fetch.failed]:
+            del self._fetches[name]
+
     def has(self, reveal: RevealedUpdate) -> bool:
         """Whether this update is being fetched, or was and has not been asked for since."""
         return _name(reveal) in self._fetches
@@ -144,6 +154,11 @@ class Fetch(Generic[T]):
             self._error = error
         finally:
             self.done.set()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended without a result."""
+        return self.done.is_set() and self._error is not None
 
     def outcome(self) -> T | FloError:
         """What was fetched, or why it cannot be had. Raises what is the fault of this machine."""

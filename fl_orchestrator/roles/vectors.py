@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import tempfile
@@ -11,30 +12,37 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.aggregation.rules import next_global, rule_for
+from fl_orchestrator.aggregation.clipping import clipped
+from fl_orchestrator.aggregation.rules import (
+    Int16,
+    apply_steps,
+    apply_with_momentum,
+    rule_for,
+)
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.errors import ContentError, VerificationError
-from fl_orchestrator.model.fixed_point import saturated_in
+from fl_orchestrator.errors import ContentError, FloError, TrainingError, VerificationError
+from fl_orchestrator.model.chunk_root import read_root
+from fl_orchestrator.model.fixed_point import UpdateEncoder, float_view_of, saturated_in
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
     VectorKind,
     VectorMeta,
     VectorReader,
     max_file_bytes,
-    read_tree,
     read_vector,
+    sizes_of_chunks,
     write_vector,
 )
 
-_KEPT_NAME: Final = re.compile(r"[a-z]+-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
+_KEPT_NAME: Final = re.compile(r"([a-z]+)-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
 _TEMPORARY: Final = "new-"
-_PARALLEL_CHECKS: Final = 8
+_COPY_BYTES: Final = 1 << 18
 
 
 class FetchStopped(ContentError):
@@ -43,6 +51,10 @@ class FetchStopped(ContentError):
 
 class RootMismatch(VerificationError):
     """The root of a file's numbers is not the one on the chain."""
+
+
+class MovingGenesis(TrainingError):
+    """The first model of a federation has a momentum already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +94,60 @@ def require_root(file: VectorFile, found: bytes) -> None:
         )
 
 
+def _require_rest(meta: VectorMeta, momentum: Iterable[NDArray[Any]]) -> None:
+    """Raise MovingGenesis if this is the momentum of a genesis, and is not zero."""
+    if meta == VectorMeta.genesis() and any(block.any() for block in momentum):
+        raise MovingGenesis(
+            "The first model of this federation has a momentum that is not zero.",
+            "Its owner chose it; ask the owner for another federation.",
+        )
+
+
+class _Kept:
+    """A stream of which every byte that is read is written to a file, too."""
+
+    def __init__(
+        self, source: BinaryIO, file: BinaryIO, stop: Callable[[], bool], name: str
+    ) -> None:
+        self._source = source
+        self._file = file
+        self._stop = stop
+        self._name = name
+        self._reads = True  # no read has failed
+
+    def read(self, size: int, /) -> bytes:
+        """Raises FetchStopped, and what the source raises."""
+        self._reads = False
+        data = self._source.read(size)
+        self._file.write(data)
+        if self._stop():
+            raise FetchStopped(f"{self._name} is not needed any more.")
+        self._reads = True
+        return data
+
+    def checked(self, root_of: Callable[[BinaryIO], bytes]) -> bytes | FloError:
+        """The root of what is read, or why it has none. Raises what ``read`` raises."""
+        try:
+            return root_of(cast("BinaryIO", self))
+        except FloError as error:
+            if not self._reads:
+                raise
+            # The author is to blame only if these are its bytes, which their end will show.
+            return error
+
+    def read_on(self) -> None:
+        """Read the rest: only at its end the source has checked the CID."""
+        while self.read(_COPY_BYTES):
+            pass
+
+
 class VectorCache:
-    """A directory of verified vector files, named by their roots. Safe to delete at any time."""
+    """A directory of verified vector files, named by their roots. Safe to delete at any time.
+
+    What is in it has been checked, before or after a restart of the process, and is not hashed
+    again: only this role writes to its directory. What the disk damages is found where it would be
+    shown to others (`require_root`), and a model that is wrong by it is not that of the others.
+    """
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._directory = directory
@@ -91,8 +155,6 @@ class VectorCache:
         # Temporary files that some thread is writing.
         self._underway: set[str] = set()
         self._lock = threading.Lock()
-        # A tree in the making takes memory, so many threads may fetch and few may check.
-        self._checking = threading.BoundedSemaphore(_PARALLEL_CHECKS)
         directory.mkdir(parents=True, exist_ok=True)
 
     def fetch(
@@ -111,7 +173,7 @@ class VectorCache:
         limit = max_file_bytes(self._manifest.layout, meta.kind)
 
         def root_of(file: BinaryIO) -> bytes:
-            return read_tree(file, self._manifest.layout, meta).root
+            return read_root(file, self._manifest.layout, meta)
 
         return self.fetch_checked(store, cid, root, meta, limit, root_of, stop)
 
@@ -124,22 +186,27 @@ class VectorCache:
         limit: int,
         root_of: Callable[[BinaryIO], bytes],
         stop: Callable[[], bool] = lambda: False,
+        *,
+        seeks: bool = False,
     ) -> VectorFile:
         """As ``fetch``, for a file of at most ``limit`` bytes whose root ``root_of`` computes.
 
-        ``root_of`` reads the file from its start to its end, and raises VectorFileError.
+        ``root_of`` reads the file from its start to its end, and raises VectorFileError. It reads
+        the bytes as they arrive, while they are in the CPU's cache, or if it ``seeks``, afterwards
+        from this disk. Its answer, or its error, counts only when the CID of all bytes is right.
         """
         if held := self.held(root, meta):
             return held
         with self._temporary() as (temporary, file):
             with store.get(cid, limit) as source:
-                while block := source.read(1 << 20):
-                    file.write(block)
-                    if stop():
-                        raise FetchStopped(f"The {meta.kind} {cid} is not needed any more.")
-            file.seek(0)
-            with self._checking:
+                kept = _Kept(source, file, stop, f"The {meta.kind} {cid}")
+                found = None if seeks else kept.checked(root_of)
+                kept.read_on()
+            if seeks:
+                file.seek(0)
                 found = root_of(file)
+            if isinstance(found, FloError):
+                raise found
             if found != root:
                 raise RootMismatch(
                     f"The {meta.kind} {cid} of round {meta.round} does not have its root on-chain.",
@@ -167,9 +234,34 @@ class VectorCache:
         return VectorFile(self._path(meta, root), meta, root)
 
     def load(self, file: VectorFile) -> NDArray[Any]:
-        """The flat vector in memory: int32 of a global state, int16 of an update."""
+        """The flat vector in memory: int32 of a global state, int16 of an update.
+
+        Raises MovingGenesis for a genesis with a momentum: it would move the model for many rounds
+        whatever the parties send, and the model that they look at before does not show it.
+        """
+        layout = self._manifest.layout
         with file.path.open("rb") as stream:
-            return read_vector(stream, self._manifest.layout, file.meta)[1]
+            vector = read_vector(stream, layout, file.meta)[1]
+        _require_rest(file.meta, [vector[layout.parameters :]])
+        return vector
+
+    def weights(self, file: VectorFile) -> list[NDArray[np.float32]]:
+        """The float view of a global state: see `float_view`. Beside it, memory is some blocks.
+
+        Raises MovingGenesis as ``load`` does.
+        """
+        layout = self._manifest.layout
+        with ExitStack() as files:
+            blocks = self._blocks(file, files)
+            weights = float_view_of(layout, blocks)
+            if file.meta == VectorMeta.genesis():
+                _require_rest(file.meta, blocks)
+        return weights
+
+    def encoded(self, base: VectorFile, encoder: UpdateEncoder) -> Iterator[Int16]:
+        """The blocks of an update that a training from ``base`` made. Memory is some blocks."""
+        with ExitStack() as files:
+            yield from encoder.blocks(self._blocks(base, files))
 
     def saturated_tensors(self, file: VectorFile) -> tuple[str, ...]:
         """The tensors of a global state that have a value at an end of the int32 range."""
@@ -185,30 +277,53 @@ class VectorCache:
     ) -> VectorFile:
         """Apply the manifest's rule to (update, weight) pairs in one streaming pass over the files.
 
+        Updates are clipped first, if the manifest says so.
+
         Memory does not grow with the model; it grows by one block with each update.
         """
         with ExitStack() as files:
+            limit = self._manifest.rule.chunk_norm_limit or 0
+            streams = [
+                clipped(self._blocks(update, files), self._manifest.layout, limit)
+                for update, _ in updates
+            ]
+            weights = [weight for _, weight in updates]
+            step = rule_for(self._manifest.rule).aggregate(streams, weights)
+            return self.apply(base, step, meta)
 
-            def blocks(file: VectorFile) -> Iterator[NDArray[np.integer[Any]]]:
-                stream = files.enter_context(file.path.open("rb"))
-                return VectorReader(stream, self._manifest.layout, file.meta).blocks()
+    def apply(self, base: VectorFile, step: Iterable[Int16], meta: VectorMeta) -> VectorFile:
+        """Write the state that the blocks of a step make of a base, as the manifest's server does.
 
-            state = next_global(
-                rule_for(self._manifest.rule),
-                blocks(base),  # type: ignore[arg-type]
-                [blocks(update) for update, _ in updates],  # type: ignore[misc]
-                [weight for _, weight in updates],
-                self._manifest.update_fraction_bits,
-            )
-            return self.write(meta, state)
+        Memory is that of some blocks.
+        """
+        bits, server = self._manifest.update_fraction_bits, self._manifest.rule.server
+        with ExitStack() as files:
+            state = self._blocks(base, files)
+            if not server.has_momentum:
+                return self.write(meta, apply_steps(state, step, bits, server))
+            half = len(sizes_of_chunks(self._manifest.layout))
+            momentum = itertools.islice(self._blocks(base, files), half, None)
+            model = itertools.islice(state, half)
+            _, aside = files.enter_context(self._temporary())
+            return self.write(meta, apply_with_momentum(model, momentum, step, bits, server, aside))
 
-    def forget_rounds_before(self, round_number: int) -> None:
-        """Delete files of earlier rounds, and temporary files that nobody is writing."""
+    def _blocks(self, file: VectorFile, files: ExitStack) -> Iterator[NDArray[Any]]:
+        stream = files.enter_context(file.path.open("rb"))
+        return VectorReader(stream, self._manifest.layout, file.meta).whole_chunks()
+
+    def forget_rounds_before(self, round_number: int, void: range = range(0)) -> None:
+        """Delete files of earlier rounds, and temporary files that nobody is writing.
+
+        Of rounds that are ``void``, which may be later ones, the updates are deleted too.
+        """
         with self._lock:
             for path in self._directory.iterdir():
-                kept = _KEPT_NAME.fullmatch(path.name)
                 left = path.name.startswith(_TEMPORARY) and path.name not in self._underway
-                if left or (kept and int(kept[1]) < round_number):
+                if kept := _KEPT_NAME.fullmatch(path.name):
+                    kind, number = kept[1], int(kept[2])
+                    unused = kind != VectorKind.GLOBAL and number in void
+                    left = number < round_number or unused
+                if left:
                     path.unlink(missing_ok=True)
 
     def _path(self, meta: VectorMeta, root: bytes) -> Path:

@@ -52,6 +52,7 @@ class Metrics:
         self._role = role
         self._actions = counter("actions", "Actions of the role.", "action")
         self._errors = counter("errors", "Failed steps.", "kind")
+        self._alerts = counter("alerts", "Errors in the log: somebody has to look.").labels(role)
         self._bytes_in = counter("bytes_in", "Bytes read from the content store.").labels(role)
         self._bytes_out = counter("bytes_out", "Bytes put into the content store.").labels(role)
         self._gas = counter("gas_used", "Gas of the transactions mined.", "call")
@@ -103,6 +104,10 @@ class Metrics:
 
     def failed(self, error: Exception) -> None:
         self._errors.labels(self._role, type(error).__name__).inc()
+
+    def alerted(self) -> None:
+        """The role wrote an error to its log."""
+        self._alerts.inc()
 
     def sent(self, receipt: Receipt) -> None:
         """Count a mined transaction. A Sender calls this with each receipt."""

@@ -93,7 +93,7 @@ class ProcessSchedule(Schedule):
     def _seconds_left(self, seen: Observation | None) -> float:
         """The seconds for which the worker is certainly not due."""
         block = self._pace.seconds
-        if seen is None or self.wait.any_time or self.wait.phases:
+        if seen is None or self.wait.any_time or self.wait.phases or self.wait.reveals:
             return block
         blocks = self.blocks_left(seen)
         seconds = block * (1 if blocks is None else blocks)

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say, short
+from fl_orchestrator.cli.console import (
+    JsonOption,
+    interruptible,
+    print_json,
+    print_pairs,
+    safe,
+    say,
+    short,
+)
 from fl_orchestrator.cli.groups import Noun
-from fl_orchestrator.cli.options.trainers import loading
+from fl_orchestrator.cli.options.trainers import TrainerOption, loading
 from fl_orchestrator.cli.site import (
-    Endpoint,
-    GatewaysOption,
-    RelayOption,
-    StoreOption,
+    Reader,
     deployed_at,
-    open_content,
+    named,
     with_options,
 )
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.audit.federation import Federation
     from fl_orchestrator.chain.types import ModelView
-    from fl_orchestrator.content.store import ContentStore
-    from fl_orchestrator.model.digests import Result
     from fl_orchestrator.training.keras import KerasModel
     from fl_orchestrator.training.trainer import WeightSpec
 
 app = Noun("Fetch the global model, or compute it again.")
-
-_FORMATS: Final = ("safetensors", "npz", "keras")
 
 RoundOption = Annotated[
     int | None,
@@ -45,18 +42,6 @@ RoundOption = Annotated[
 
 class NoArchitecture(InputError):
     """A Keras model was requested without a trainer, which defines its layers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader(Endpoint):
-    """The options of a command that reads models and updates."""
-
-    store: StoreOption = ""
-    gateways: GatewaysOption = ""
-    relay: RelayOption = ""
-
-    def open_store(self) -> ContentStore:
-        return open_content(self.store, self.gateways, self.relay)
 
 
 @app.command()
@@ -69,7 +54,8 @@ def get(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="safetensors, npz or keras. Default: the suffix of --output, or safetensors.",
+            help="safetensors, npz, torch (a state dict), keras, litert or onnx. "
+            "Default: by the suffix of --output, or safetensors.",
         ),
     ] = "",
     output: Annotated[
@@ -80,40 +66,27 @@ def get(
         str,
         typer.Option(
             metavar="FILE.py[:FUNCTION]",
-            help="For keras: your trainer, a KerasTrainer, which defines the model's layers.",
+            help="For keras, litert and onnx: your trainer, a KerasTrainer, which has the layers.",
         ),
     ] = "",
     json_output: JsonOption = False,
 ) -> None:
-    """Fetch a model, check it against its root on-chain, and write its float32 weights.
+    """Fetch a model, check it against its root on-chain, and write it for other programs.
 
     Example: flo model get --round 12 --output global.npz --store file:///srv/flo
     """
     kind = _format(format_, output, trainer)
-    with interruptible("Nothing was written."), _workspace() as workspace:
-        from fl_orchestrator.chain.contract.rounds import model_of
-        from fl_orchestrator.model.fixed_point import float_view
-        from fl_orchestrator.roles.manifests import manifest_of
-        from fl_orchestrator.roles.vectors import Origin, VectorCache
+    with interruptible("Nothing was written."):
+        from fl_orchestrator.training.export import FORMATS, write_model
         from fl_orchestrator.training.trainer import WeightSpec
-        from fl_orchestrator.training.weights_file import save_keras, save_weights
 
-        chain, content = site.open_federation(), site.open_store()
-        model = chain.head()
-        if round_number is not None:
-            model = model_of(chain, deployed_at(chain, site.deployments), round_number)
-        manifest = manifest_of(content, chain)
-        tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in manifest.tensors]
-        layers = _keras_model(trainer, tensors) if kind == "keras" else None
-        cache = VectorCache(workspace, manifest)
-        meta = Origin(chain.chain_id, chain.address).state(model.round)
-        state = cache.load(cache.fetch(content, model.cid, model.root, meta))
-        weights = float_view(manifest.layout, state)
-        file = output or Path(f"model-{model.round}.{kind}")
-        if layers is not None:
-            save_keras(file, layers, weights)
-        else:
-            save_weights(file, weights, tensors)
+        federation = _opened(site)
+        model = federation.model(round_number)
+        tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in federation.manifest.tensors]
+        layers = _keras_model(trainer, tensors) if FORMATS[kind].has_layers else None
+        weights = list(federation.weights_of(model).values())
+        file = output or Path(f"model-{model.round}.{FORMATS[kind].suffix}")
+        write_model(file, kind, weights, tensors, layers)
     root, cid = "0x" + model.root.hex(), str(model.cid)
     if json_output:
         print_json({"round": model.round, "root": root, "cid": cid, "file": str(file)})
@@ -141,29 +114,13 @@ def verify(
     """
     if all_rounds and round_number is not None:
         raise InputError("--round and --all exclude each other.", "Give one of them.")
-    with interruptible("Nothing was changed; run it again."), _workspace() as workspace:
-        from fl_orchestrator.audit.model_audit import ModelAudit
-        from fl_orchestrator.roles.context import ReadContext
-        from fl_orchestrator.roles.manifests import manifest_of
-
-        chain, content = site.open_federation(), site.open_store()
-        block = deployed_at(chain, site.deployments)
-        manifest = manifest_of(content, chain)
-        context = ReadContext(
-            federation=chain,
-            store=content,
-            manifest=manifest,
-            home=workspace,
-            deployed_at=block,
-        )
-        audit = ModelAudit(context)
-        nothing_yet = round_number is None and chain.head().height == 0
-        if all_rounds or nothing_yet:
-            rounds: Iterator[Result] = audit.rounds()
-        else:
-            rounds = iter([audit.check(_model_to_check(chain, block, round_number))])
+    with interruptible("Nothing was changed; run it again."):
+        federation = _opened(site)
+        nothing_yet = round_number is None and federation.head().height == 0
+        everything = all_rounds or nothing_yet
+        model = None if everything else _model_to_check(federation, round_number)
         checked = []
-        for found in rounds:
+        for found in federation.checks(model):
             checked.append(found)
             if not json_output:
                 root = short("0x" + found.global_root.hex())
@@ -173,7 +130,7 @@ def verify(
         print_json(
             {
                 "equal": True,
-                "federation": chain.address,
+                "federation": federation.address,
                 "rounds": [
                     {
                         "round": one.round,
@@ -188,23 +145,66 @@ def verify(
         say("No round has been accepted yet; the only model is genesis.")
 
 
-@contextmanager
-def _workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="flo-model-") as directory:
-        yield Path(directory)
+@app.command()
+@with_options
+def evaluate(
+    site: Reader,
+    trainer: TrainerOption = None,
+    round_number: RoundOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Evaluate a model on this site's own data: the last one, or that of a round.
+
+    Fetches the model, checks it against its root on-chain, and calls the trainer's evaluate.
+    Nothing leaves the site. A tensor that stays at each site has the trainer's first values.
+
+    Example: flo model evaluate --trainer my_trainer.py:make_trainer --round 12
+    """
+    with interruptible("Nothing was changed; run it again."):
+        from fl_orchestrator.roles.party.rehearsal import evaluation
+        from fl_orchestrator.training.site.local_tensors import federated, model_specs
+
+        code = named("trainer", trainer)
+        federation = _opened(site)
+        model, manifest = federation.model(round_number), federation.manifest
+        with loading(code) as (loaded, status):
+            loaded.require_model(model_specs(manifest), manifest.architecture)
+            status.update("Evaluating …")
+            weights = list(federation.weights_of(model).values())
+            metrics, rows = evaluation(federated(loaded, manifest), manifest, weights, model.round)
+    root = "0x" + model.root.hex()
+    if json_output:
+        print_json({"round": model.round, "root": root, "rows": rows, "metrics": metrics})
+        return
+    say(f"The model of round {model.round}, root {short(root)}, on {rows} rows:")
+    if not rows:
+        say("The trainer has no validation rows, so there is nothing to measure.")
+        return
+    print_pairs((name, f"{value:.6g}") for name, value in metrics.items())
+
+
+def _opened(site: Reader) -> Federation:
+    from fl_orchestrator.audit.federation import Federation
+
+    chain = site.open_federation()
+    return Federation(chain, site.open_store(), deployed_at(chain, site.deployments))
 
 
 def _format(named_one: str, output: Path | None, trainer: str) -> str:
     """The requested format. Raises InputError."""
-    suffix = output.suffix.removeprefix(".") if output else ""
-    kind = named_one or suffix or _FORMATS[0]
-    if kind not in _FORMATS:
-        raise InputError(f"There is no format {kind!r}.", f"Use {', '.join(_FORMATS)}.")
-    if output is not None and suffix != kind:
+    from fl_orchestrator.training.export import FORMATS
+
+    suffix = output.suffix.removeprefix(".") if output else "safetensors"
+    by_suffix = next((name for name, known in FORMATS.items() if known.suffix == suffix), suffix)
+    kind = named_one or by_suffix
+    if kind not in FORMATS:
+        raise InputError(f"There is no format {kind!r}.", f"Use {', '.join(FORMATS)}.")
+    if output is not None and suffix != FORMATS[kind].suffix:
         raise InputError(
-            f"{output} does not end in .{kind}.", "Programs choose the format by the suffix."
+            f"{output} does not end in .{FORMATS[kind].suffix}.",
+            "Programs choose the format by the suffix.",
         )
-    if kind == "keras" and not trainer:
+    if FORMATS[kind].has_layers and not trainer:
         raise NoArchitecture(
             "A federation stores only a model's weights; your trainer defines its layers.",
             "Give --trainer, or fetch safetensors or npz and load them into your own model.",
@@ -225,11 +225,9 @@ def _keras_model(trainer: str, tensors: list[WeightSpec]) -> KerasModel:
     return model
 
 
-def _model_to_check(chain: Federation, block: int, round_number: int | None) -> ModelView:
+def _model_to_check(federation: Federation, round_number: int | None) -> ModelView:
     """The model of a round, or the head."""
-    from fl_orchestrator.chain.contract.rounds import model_of
-
-    model = chain.head() if round_number is None else model_of(chain, block, round_number)
+    model = federation.model(round_number)
     if model.height == 0:
         raise InputError(
             "Genesis is not computed from updates.",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fl_orchestrator.cli.audit.model import Reader
 from fl_orchestrator.cli.audit.opening import (
     opening_json,
     opening_pairs,
@@ -29,7 +28,7 @@ from fl_orchestrator.cli.console import (
     short,
 )
 from fl_orchestrator.cli.groups import Noun
-from fl_orchestrator.cli.site import Endpoint, deployed_at, with_options
+from fl_orchestrator.cli.site import Endpoint, Reader, deployed_at, with_options
 from fl_orchestrator.errors import ContentError, VerificationError
 from fl_orchestrator.printable import printable
 

@@ -8,7 +8,15 @@ import typer
 
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.protocol import BPS
-from fl_orchestrator.model.rules import TRIM, Parameter, RuleKind, rule_named
+from fl_orchestrator.model.rules import (
+    LEARNING_RATE,
+    MOMENTUM,
+    SERVER,
+    TRIM,
+    Parameter,
+    RuleKind,
+    rule_named,
+)
 
 if TYPE_CHECKING:
     from fl_orchestrator.model.manifest import RuleSpec
@@ -27,16 +35,37 @@ def trim_option(panel: str | None = None) -> Any:
     return _parameter_option(TRIM, panel)
 
 
+def learning_rate_option(panel: str | None = None) -> Any:
+    """``--server-learning-rate``."""
+    return _parameter_option(LEARNING_RATE, panel)
+
+
+def momentum_option(panel: str | None = None) -> Any:
+    """``--server-momentum``."""
+    return _parameter_option(MOMENTUM, panel)
+
+
+def clip_option(panel: str | None = None) -> Any:
+    """``--clip-norm``: see `chunk_norm_limit`."""
+    return typer.Option(
+        help="With any rule: scale each chunk of 256 values of an update down to at most this L2 "
+        "norm first. Default: no clipping.",
+        rich_help_panel=panel,
+    )
+
+
 def chosen_rule(label: str, **fractions: float | None) -> RuleSpec:
-    """The rule with the given parameters, as fractions by their options' names.
+    """The rule with the given parameters, as fractions by their options' names, with underscores.
 
     Raises UnknownRule, and InputError for a parameter or a value that the rule does not accept.
     """
     from fl_orchestrator.model.manifest import RuleSpec
 
     kind = rule_named(label)
-    own = {parameter.option: parameter for parameter in kind.parameters}
-    given = {option: value for option, value in fractions.items() if value is not None}
+    own = {parameter.option: parameter for parameter in (*kind.parameters, *SERVER)}
+    given = {
+        name.replace("_", "-"): value for name, value in fractions.items() if value is not None
+    }
     for option in given:
         if option not in own:
             raise InputError(
@@ -49,17 +78,23 @@ def chosen_rule(label: str, **fractions: float | None) -> RuleSpec:
 
 def _parameter_option(parameter: Parameter, panel: str | None) -> Any:
     return typer.Option(
-        help=f"With {_listed(_labels_with(parameter.option))}: {parameter.meaning}, up to "
-        f"{parameter.most / BPS:g}. Default: {parameter.default / BPS:g}.",
+        help=f"With {_takers(parameter)}: {parameter.meaning}, up to {parameter.most / BPS:g}. "
+        f"Default: {parameter.default / BPS:g}.",
         rich_help_panel=panel,
     )
 
 
+def _takers(parameter: Parameter) -> str:
+    if parameter in SERVER:
+        return "any rule"
+    return _listed(_labels_with(parameter.option))
+
+
 def _basis_points(parameter: Parameter, fraction: float) -> int:
-    most = parameter.most / BPS
+    least, most = parameter.least / BPS, parameter.most / BPS
     # The condition also refuses NaN, because every comparison with NaN is false.
-    if not 0 <= fraction <= most:
-        raise InputError(f"--{parameter.option} is {fraction:g}; it must be 0 to {most:g}.")
+    if not least <= fraction <= most:
+        raise InputError(f"--{parameter.option} is {fraction:g}; it must be {least:g} to {most:g}.")
     value = round(fraction * BPS)
     # Both float() and this division return the double nearest to the decimal, so they are equal.
     if value / BPS != fraction:

@@ -5,35 +5,38 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from fl_orchestrator.cli import streams
 from fl_orchestrator.cli.config import FOUND
 from fl_orchestrator.cli.console import err
-from fl_orchestrator.cli.site import HOME_DEFAULT, expanded
+from fl_orchestrator.cli.site import HOME_DEFAULT, expanded, named
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from fl_orchestrator.training.loading import CheckedTrainer
+    from fl_orchestrator.training.checked import CheckedTrainer
+    from fl_orchestrator.training.loading import FlowerSpec
 
 _TRUSTED: Final = "trusted.json"
 _MOST_TRUSTED_BYTES: Final = 1 << 20
+
+
+_Code = TypeVar("_Code", Path | None, str | None)
 
 
 class UntrustedTrainer(InputError):
     """A settings file that the user did not name asks to run code."""
 
 
-def _require_trust(
-    context: typer.Context, parameter: typer.CallbackParam, trainer: Path | None
-) -> Path | None:
+def require_trust(context: typer.Context, parameter: typer.CallbackParam, trainer: _Code) -> _Code:
     """Ask before running code that only the working directory's flo.toml names.
 
     Another person may have written that directory. Raises UntrustedTrainer.
@@ -81,24 +84,101 @@ def _trust(entry: list[str]) -> None:
 
 
 TrainerOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--trainer",
         metavar="FILE.py:FUNCTION",
         help="Your own code: a function that returns a trainer.",
-        callback=_require_trust,
+        callback=require_trust,
+    ),
+]
+
+_FLOWER: Final = "A Flower app as the trainer"
+FlowerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--flower",
+        metavar="MODULE:APP",
+        help="Instead of --trainer: a Flower ClientApp in this directory.",
+        callback=require_trust,
+        rich_help_panel=_FLOWER,
+    ),
+]
+RunConfigOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="An entry of the app's run_config; repeatable.",
+        rich_help_panel=_FLOWER,
+    ),
+]
+NodeConfigOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="An entry of the app's node_config, as partition-id=0; repeatable.",
+        rich_help_panel=_FLOWER,
+    ),
+]
+InitialOption = Annotated[
+    str | None,
+    typer.Option(
+        "--initial",
+        metavar="MODULE:FUNCTION",
+        help="A function of the app that returns the model's first arrays, by name.",
+        rich_help_panel=_FLOWER,
     ),
 ]
 
 
+def chosen_trainer(
+    trainer: Path | None,
+    flower: str | None,
+    run_config: list[str] | None,
+    node_config: list[str] | None,
+    initial: str | None,
+) -> Path | FlowerSpec:
+    """The one trainer that the options name. Raises InputError."""
+    from fl_orchestrator.training.loading import FlowerSpec
+
+    others = {"run-config": run_config, "node-config": node_config, "initial": initial}
+    if flower is None:
+        for name, value in others.items():
+            if value:
+                raise InputError(f"--{name} belongs to a Flower app.", "Give --flower too.")
+        return named("trainer", trainer)
+    if trainer is not None:
+        raise InputError("There are two trainers: --trainer and --flower.", "Leave one out.")
+    return FlowerSpec(flower, _entries(run_config), _entries(node_config), initial)
+
+
+def _entries(texts: list[str] | None) -> dict[str, bool | int | float | str]:
+    """KEY=VALUE pairs, the values written as in TOML; anything else is a text."""
+    entries: dict[str, bool | int | float | str] = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not key.strip() or not sign:
+            raise InputError(f"{text!r} is no setting.", "Write a name and a value: lr=0.1.")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        entries[key.strip()] = parsed if isinstance(parsed, bool | int | float | str) else value
+    return entries
+
+
 @contextlib.contextmanager
-def loading(trainer: Path | str) -> Iterator[tuple[CheckedTrainer, Status]]:
+def loading(trainer: Path | str | FlowerSpec) -> Iterator[tuple[CheckedTrainer, Status]]:
     """Load a trainer below a status line, which the caller may change.
 
-    From now on, what the trainer prints goes to stderr. Raises what ``load_trainer`` raises.
+    From now on, what the trainer prints goes to stderr. Raises what ``load_trainer`` and
+    ``load_flower`` raise.
     """
-    from fl_orchestrator.training.loading import load_trainer
+    from fl_orchestrator.training.loading import FlowerSpec, load_flower, load_trainer
 
     streams.divert()
     with err.status("Loading the trainer and its data …") as status:
-        yield load_trainer(str(trainer)), status
+        if isinstance(trainer, FlowerSpec):
+            yield load_flower(trainer), status
+        else:
+            yield load_trainer(str(trainer)), status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, say
-from fl_orchestrator.cli.encryption import EncryptionOption, open_vault
+from fl_orchestrator.cli.encryption import EncryptionOption, open_vault, password_of
 from fl_orchestrator.cli.following import follow, head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import (
@@ -32,6 +32,7 @@ from fl_orchestrator.cli.site import (
     Payer,
     Site,
     TimeoutOption,
+    expanded,
     with_options,
 )
 from fl_orchestrator.errors import ChainError
@@ -39,7 +40,6 @@ from fl_orchestrator.errors import ChainError
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import Observation
-    from fl_orchestrator.roles.base import Worker
 
 app = Noun("Compute and attest to global models.")
 
@@ -203,27 +203,18 @@ def run(
 
     Example: flo aggregator run --key aggregator.json --store file:///srv/flo
     """
-    with interruptible(SAFE_TO_STOP), site.running("aggregator") as process:
-        from fl_orchestrator.chain.contract.private import PrivateFederation
-        from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-        from fl_orchestrator.roles.aggregator.private import PrivateAggregator
-        from fl_orchestrator.roles.aggregator.responder import Responder
-        from fl_orchestrator.roles.retention import Retention
+    with interruptible(SAFE_TO_STOP), site.running("aggregator", show=True) as process:
+        from fl_orchestrator.members.aggregator import Aggregator
 
-        chain, store = process.chain, process.store
-        role: Worker
-        context = process.context(
-            process.manifest(),
+        member = Aggregator(
+            process,
+            encryption=expanded(encryption) if encryption else None,
+            encryption_password=password_of(site),
+            renew_key=renew_key,
             relay=site.open_relay(),
-            retention=Retention(chain, store, process.home / "kept-as-aggregator.json"),
+            confirmations=site.confirmations,
         )
-        responder = Responder(context, context.round_index())
-        if isinstance(chain, PrivateFederation):
-            vault = open_vault(site, encryption, chain, process.sender.address, make=False)
-            role = PrivateAggregator(context, vault, responder, site.confirmations, renew_key)
-        else:
-            role = Aggregator(context, responder)
-        done = process.serve(role)
+        done = member.run()
     show_done(done, json_output)
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
-from fl_orchestrator.cli.roles.service import Process, ServiceSite
+from fl_orchestrator.cli.roles.service import ServiceSite
 from fl_orchestrator.cli.site import with_options
 from fl_orchestrator.errors import ToolchainError
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation
     from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.relay.service import RelayServer
     from fl_orchestrator.roles.relay import Mailbox
+    from fl_orchestrator.service.process import Process
+
+_ANY_PORT: Final = "127.0.0.1:0"
 
 app = Noun("Open rounds and bring them to their end. Anyone can.")
 
@@ -36,11 +39,23 @@ ListenOption = Annotated[
 ]
 
 
+KafkaOption = Annotated[
+    str,
+    typer.Option(
+        "--kafka-relay",
+        help="Accept the same through topics of a Kafka broker, for parties that reach only that.",
+        metavar="kafka://HOST:PORT/TOPIC",
+        show_default=False,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSite(ServiceSite):
     """The options of a keeper. Its --relay is the address to listen on; only that needs a store."""
 
     relay: ListenOption = ""
+    kafka_relay: KafkaOption = ""
 
     def open_store(self) -> ContentStore:
         return ServiceSite.open_store(dataclasses.replace(self, relay=""))
@@ -73,36 +88,12 @@ def run(
     sentence = "Run the same command again to continue; any other keeper can continue too."
     with (
         interruptible(sentence),
-        site.running("keeper") as process,
+        site.running("keeper", show=True) as process,
         _mailbox(process, site) as mailbox,
     ):
-        from fl_orchestrator.chain.contract.private import PrivateFederation
-        from fl_orchestrator.chain.types import Phase
-        from fl_orchestrator.roles.keeper.keeper import Keeper
-        from fl_orchestrator.roles.keeper.private import PrivateKeeper
+        from fl_orchestrator.members.keeper import Keeper
 
-        ended = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
-        current = process.observe().current
-        begun = 0 if current.phase in ended else 1
-        last = None if rounds is None else current.round + rounds - begun
-        kind = PrivateKeeper if isinstance(process.chain, PrivateFederation) else Keeper
-        keeper = kind(
-            process.chain,
-            process.sender,
-            mailbox,
-            process.deployed_at,
-            lambda round_number: last is None or round_number <= last,
-            process.metrics,
-            time.monotonic,
-        )
-
-        def finished() -> bool:
-            seen = process.chain.last_seen
-            if last is None or seen is None or seen.current.round < last:
-                return False
-            return seen.current.phase in ended and (not settle or keeper.has_settled(seen))
-
-        process.serve(keeper, finished=finished)
+        Keeper(process, mailbox=mailbox).run(rounds, settle=settle)
         seen = process.chain.observe(process.sender.address)
     _show(seen, json_output)
 
@@ -112,7 +103,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
     """The mailbox of the relay's messages: in a file, and filled over HTTP if --relay is given."""
     from fl_orchestrator.roles.relay import Mailbox
 
-    if not site.relay:
+    if not site.relay and not site.kafka_relay:
         yield Mailbox()
         return
     try:
@@ -131,9 +122,32 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
     manifest = process.manifest()
     with contextlib.closing(StoredMailbox(process.home / "relay" / "box.sqlite")) as box:
         relay = RelayServer.of(chain, process.store, manifest, box, process.home / "relay")
-        with serving(relay_app(relay), *parse_listen(site.relay)) as url:
-            err.print(f"The relay is at {url}.")
+        listen = parse_listen(site.relay or _ANY_PORT)
+        with serving(relay_app(relay), *listen) as url, _bridged(site, relay, url):
+            if site.relay:
+                err.print(f"The relay is at {url}.")
             yield box
+
+
+@contextlib.contextmanager
+def _bridged(site: KeeperSite, relay: RelayServer, url: str) -> Iterator[None]:
+    """The relay behind Kafka too, if --kafka-relay is given."""
+    if not site.kafka_relay:
+        yield
+        return
+    from fl_orchestrator.tracking.kafka_address import kafka_address
+
+    settings, topic = kafka_address(site.kafka_relay)
+    try:
+        from fl_orchestrator.relay.kafka.bridge import Bridge, bridged
+    except ModuleNotFoundError as error:
+        raise ToolchainError(
+            f"A relay behind Kafka needs the package {error.name}, which is not installed.",
+            "Install it with: pip install 'fl-orchestrator[relay,kafka]'.",
+        ) from error
+    with bridged(Bridge(settings, topic, url, relay.federation.address, relay.max_content_bytes)):
+        err.print(f"The relay is behind {site.kafka_relay.partition('?')[0]}.")
+        yield
 
 
 def _show(seen: Observation, json_output: bool) -> None:

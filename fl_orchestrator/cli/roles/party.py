@@ -9,7 +9,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption
 from fl_orchestrator.cli.groups import Noun
-from fl_orchestrator.cli.roles import party_run, rehearsal, submission
+from fl_orchestrator.cli.roles import history, party_run, rehearsal, submission
 from fl_orchestrator.cli.roles.stake import (
     OfOption,
     add_stake,
@@ -79,12 +79,13 @@ def _known_here(home: Path) -> dict[str, object]:
     """Whether the party is paused, and its model; empty if the party never ran here."""
     if not home.exists():
         return {}
+    from fl_orchestrator.members.party import PAUSED
     from fl_orchestrator.roles.party.adoption import in_use, last_evaluated
     from fl_orchestrator.roles.party.spending import summary
 
     current, last = in_use(home) or {}, last_evaluated(home) or {}
     return {
-        "paused": (home / party_run.PAUSED).exists(),
+        "paused": (home / PAUSED).exists(),
         "model_in_use": current.get("file"),
         "model_in_use_round": current.get("round"),
         "refused": "; ".join(last.get("faults", [])) or None,
@@ -96,6 +97,7 @@ app.command()(rehearsal.check)
 app.command()(party_run.run)
 app.command()(submission.submit)
 app.command()(party_run.pause)
+app.command()(history.history)
 
 
 @app.command()

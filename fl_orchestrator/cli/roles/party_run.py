@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,7 +19,15 @@ from fl_orchestrator.cli.console import (
     say,
 )
 from fl_orchestrator.cli.following import phase_ends_in
-from fl_orchestrator.cli.options.trainers import TrainerOption, loading
+from fl_orchestrator.cli.options.trainers import (
+    FlowerOption,
+    InitialOption,
+    NodeConfigOption,
+    RunConfigOption,
+    TrainerOption,
+    chosen_trainer,
+    loading,
+)
 from fl_orchestrator.cli.roles.protection import (
     BudgetOption,
     Choice,
@@ -29,32 +36,28 @@ from fl_orchestrator.cli.roles.protection import (
     NoiseOption,
     Protected,
 )
-from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, Process, ServiceSite, show_done
+from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, ServiceSite, show_done
 from fl_orchestrator.cli.roles.submission import NotTakingPart
 from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust, warn_of_trust
 from fl_orchestrator.cli.site import Account, expanded, with_options
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
-    from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.types import Observation
-    from fl_orchestrator.model.manifest import Manifest
-    from fl_orchestrator.roles.context import Context
-    from fl_orchestrator.roles.party.adoption import Adopter, Bound, Evaluation
-    from fl_orchestrator.roles.party.party import Party
-    from fl_orchestrator.service.metrics import Metrics
-    from fl_orchestrator.training.loading import CheckedTrainer
-    from fl_orchestrator.training.trainer import Trainer
+    from fl_orchestrator.members.party import Guard
+    from fl_orchestrator.service.process import Process
 
-#: In a party's directory while it is paused.
-PAUSED: Final = "paused"
 _SUFFIXES: Final = (".safetensors", ".npz")
 
 
 @with_options
 def run(
     site: ServiceSite,
-    trainer: TrainerOption,
+    trainer: TrainerOption = None,
+    flower: FlowerOption = None,
+    run_config: RunConfigOption = None,
+    node_config: NodeConfigOption = None,
+    initial: InitialOption = None,
     alert_below: Annotated[
         str,
         typer.Option(
@@ -101,32 +104,36 @@ def run(
     Example: flo party run --trainer my_trainer.py:make_trainer --alert-below accuracy=0.7
     """
     from fl_orchestrator.roles.party.adoption import Bound
-    from fl_orchestrator.roles.retention import Retention
 
     bounds = Bound.parse(alert_below, above=False) + Bound.parse(alert_above, above=True)
     if current is not None and current.suffix not in _SUFFIXES:
         raise InputError(f"{current} has an unknown suffix.", f"Use {' or '.join(_SUFFIXES)}.")
+    code = chosen_trainer(trainer, flower, run_config, node_config, initial)
     choice = Choice.of(privacy_budget, delta, noise_multiplier, clip_norm)
     trusted = parse_trust(trust)
     with interruptible(SAFE_TO_STOP):
-        with _logged_in_part(site.home), loading(trainer) as (loaded, _):
+        with _logged_in_part(site.home), loading(code) as (loaded, _):
             protected = choice.applied(loaded)
-        with site.running("party") as process:
+        with site.running("party", show=True) as process:
+            from fl_orchestrator.members.party import Party
+
+            guard = None if protected is None else _guarded(protected, process)
             with _logged_in_part(process.home):
-                manifest = _manifest_for(loaded, process)
-            _require_registered(process, site)
-            context = process.context(
-                manifest,
-                relay=site.open_relay(),
-                retention=Retention(
-                    process.chain, process.store, process.home / "kept-as-party.json"
-                ),
-            )
-            trains = _guarded(protected, loaded, context, process.metrics)
+                party = Party(
+                    process,
+                    loaded,
+                    seed=seed,
+                    trusted=trusted,
+                    bounds=bounds,
+                    current=current,
+                    relay=site.open_relay(),
+                    confirmations=site.confirmations,
+                    guard=guard,
+                )
+            party.require_registered()
+            _warn(process, site)
             warn_of_trust(process.chain, trusted)
-            party = _party(context, trains, seed, site.confirmations, trusted)
-            adopter = _adopter(context, process.metrics, loaded, current, bounds)
-            done = process.serve(adopter, party, finished=_after(rounds, process.chain, adopter))
+            done = party.run(rounds)
     show_done(done, json_output)
 
 
@@ -143,25 +150,17 @@ def _logged_in_part(home: Path) -> Iterator[None]:
         raise TrainingError(keep_error(expanded(home), error)) from error
 
 
-def _manifest_for(loaded: CheckedTrainer, process: Process) -> Manifest:
-    from fl_orchestrator.training.trainer import WeightSpec
-
-    manifest = process.manifest()
-    tensors = [WeightSpec(t.name, t.shape) for t in manifest.tensors]
-    loaded.require_model(tensors, manifest.architecture)
-    return manifest
+def _guarded(protected: Protected, process: Process) -> Guard:
+    return lambda context: protected.guarded(context, process.metrics)
 
 
-def _require_registered(process: Process, site: ServiceSite) -> None:
-    """Refuse an account that is not a party; warn if it is paused or cannot pay for gas."""
+def _warn(process: Process, site: ServiceSite) -> None:
+    """Warn if the account is paused, or cannot pay for gas."""
     from web3 import Web3
 
+    from fl_orchestrator.members.party import PAUSED
+
     account = process.sender.address
-    if process.observe().party.stake == 0:
-        raise NotTakingPart(
-            f"{account} is not registered as a party of this federation.",
-            "Run `flo party register` first.",
-        )
     eth, address = process.chain.web3.eth, Web3.to_checksum_address(account)
     if not site.relay and not process.waiting.until_had(
         "the chain", lambda: eth.get_balance(address)
@@ -172,86 +171,6 @@ def _require_registered(process: Process, site: ServiceSite) -> None:
         )
     if (process.home / PAUSED).exists():
         err.print("[yellow]Paused:[/] this party reveals, but does not commit.", soft_wrap=True)
-
-
-def _guarded(
-    protected: Protected | None, loaded: CheckedTrainer, context: Context, metrics: Metrics
-) -> Trainer:
-    """The trainer within its privacy budget, if there is one. Raises Unprotected."""
-    from fl_orchestrator.roles.party.spending import require_no_budget
-
-    if protected is not None:
-        return protected.guarded(context, metrics)
-    require_no_budget(context.home)
-    return loaded
-
-
-def _party(
-    context: Context,
-    trainer: Trainer,
-    seed: int | None,
-    confirmations: int,
-    trusted: frozenset[str] | None,
-) -> Party:
-    from fl_orchestrator.roles.party.party import Party, PartySettings
-
-    settings = PartySettings(
-        run_seed=secrets.randbits(63) if seed is None else seed,
-        confirmations=confirmations,
-        paused=(context.home / PAUSED).exists,
-        trusted=trusted,
-    )
-    return Party(context, trainer, settings)
-
-
-def _adopter(
-    context: Context,
-    metrics: Metrics,
-    loaded: CheckedTrainer,
-    current: Path | None,
-    bounds: tuple[Bound, ...],
-) -> Adopter:
-    from prometheus_client import Gauge
-
-    from fl_orchestrator.roles.party.adoption import Adopter
-
-    registry = metrics.registry
-    values = Gauge(
-        "flo_model", "A metric of the head's model on local data.", ["metric"], registry=registry
-    )
-    refused = Gauge("flo_model_refused", "1 while the head's model is refused.", registry=registry)
-
-    def show(found: Evaluation) -> None:
-        for metric, value in found.metrics.items():
-            values.labels(metric).set(value)
-        refused.set(bool(found.faults))
-
-    return Adopter(
-        context,
-        loaded,
-        current or context.home / f"current{_SUFFIXES[0]}",
-        bounds,
-        show,
-    )
-
-
-def _after(rounds: int | None, chain: Federation, adopter: Adopter) -> Callable[[], bool]:
-    """Whether that many rounds have ended in which the party revealed, and are evaluated."""
-    from fl_orchestrator.chain.types import Phase
-
-    revealed: set[int] = set()
-
-    def finished() -> bool:
-        seen = chain.last_seen
-        if rounds is None or seen is None:
-            return False
-        if seen.committed.revealed:
-            revealed.add(seen.committed.round)
-        ended = seen.current.phase in (Phase.ACCEPTED, Phase.VOID)
-        over = revealed - (set() if ended else {seen.current.round})
-        return len(over) >= rounds and adopter.has_evaluated(seen.head)
-
-    return finished
 
 
 @with_options
@@ -268,6 +187,8 @@ def pause(
 
     Example: flo party pause --key party.json
     """
+    from fl_orchestrator.members.party import PAUSED
+
     with interruptible("Run it again."):
         chain = site.open_federation()
         account = site.account()

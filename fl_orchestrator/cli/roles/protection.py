@@ -12,13 +12,15 @@ from fl_orchestrator.cli.console import err, safe
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Gauge
+
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.model.manifest import Manifest
     from fl_orchestrator.roles.context import Context
     from fl_orchestrator.roles.party.spending import Budget, Spent
     from fl_orchestrator.service.metrics import Metrics
+    from fl_orchestrator.training.checked import CheckedTrainer
     from fl_orchestrator.training.dp_sgd import Mechanism, PrivateTrainer, Protection
-    from fl_orchestrator.training.loading import CheckedTrainer
     from fl_orchestrator.training.trainer import Trainer
 
 DEFAULT_DELTA: Final = 1e-5
@@ -72,8 +74,6 @@ class Protected:
         Raises:
             OldLedger, DamagedLedger: it is not known what was spent.
         """
-        from prometheus_client import Gauge
-
         from fl_orchestrator.roles.party.spending import Ledger, SpendingTrainer, Spent
 
         chain, ledger = context.federation, Ledger(context.home)
@@ -88,9 +88,7 @@ class Protected:
                     f"{committed} or earlier. What those updates told is not counted.",
                     soft_wrap=True,
                 )
-        registry = metrics.registry
-        spent = Gauge("flo_privacy_epsilon_spent", "Epsilon of all trainings.", registry=registry)
-        most = Gauge("flo_privacy_epsilon_budget", "The most it may be.", registry=registry)
+        spent, most = budget_gauges(metrics.registry)
         most.set(self.budget.epsilon)
         before = ledger.read()
         spent.set(before.epsilon(self.budget.delta))
@@ -191,6 +189,16 @@ class Choice:
         private, checked = loaded.private(self.protection)
         self.budget.require_delta_for(private.rows)
         return Protected(self.budget, private, checked)
+
+
+def budget_gauges(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    """The metrics of what is spent and of the budget."""
+    from prometheus_client import Gauge
+
+    return (
+        Gauge("flo_privacy_epsilon_spent", "Epsilon of all trainings.", registry=registry),
+        Gauge("flo_privacy_epsilon_budget", "The most it may be.", registry=registry),
+    )
 
 
 def spent_in(home: Path) -> Spent:

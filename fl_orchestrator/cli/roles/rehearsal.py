@@ -21,7 +21,15 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
-from fl_orchestrator.cli.options.trainers import TrainerOption, loading
+from fl_orchestrator.cli.options.trainers import (
+    FlowerOption,
+    InitialOption,
+    NodeConfigOption,
+    RunConfigOption,
+    TrainerOption,
+    chosen_trainer,
+    loading,
+)
 from fl_orchestrator.cli.roles.protection import (
     BudgetOption,
     Choice,
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.model.vector_file import VectorMeta
     from fl_orchestrator.roles.party.rehearsal import Rehearsal
     from fl_orchestrator.roles.party.spending import Spent
-    from fl_orchestrator.training.loading import CheckedTrainer
+    from fl_orchestrator.training.checked import CheckedTrainer
 
 
 class NoInitialModel(InputError):
@@ -62,7 +70,11 @@ class _Start:
 @with_options
 def check(
     site: Site,
-    trainer: TrainerOption,
+    trainer: TrainerOption = None,
+    flower: FlowerOption = None,
+    run_config: RunConfigOption = None,
+    node_config: NodeConfigOption = None,
+    initial: InitialOption = None,
     manifest: Annotated[
         Path | None,
         typer.Option(help="A manifest file; then no chain and no store are needed."),
@@ -90,23 +102,23 @@ def check(
 
     Example: flo party check --trainer my_trainer.py:make_trainer --manifest manifest.json
     """
+    code = chosen_trainer(trainer, flower, run_config, node_config, initial)
     choice = Choice.of(privacy_budget, delta, noise_multiplier, clip_norm)
     trusted = parse_trust(trust)
     with interruptible("Nothing was sent."), tempfile.TemporaryDirectory() as workspace:
         from fl_orchestrator.model.fixed_point import float_view
         from fl_orchestrator.roles.party import rehearsal
-        from fl_orchestrator.training.trainer import WeightSpec
+        from fl_orchestrator.training.site.local_tensors import federated, model_specs
 
-        with loading(trainer) as (loaded, status):
+        with loading(code) as (loaded, status):
             protected = choice.applied(loaded)
             start = (
                 _from_federation(site, Path(workspace), trusted)
                 if manifest is None
                 else _from_file(manifest, weights, loaded)
             )
-            tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in start.manifest.tensors]
-            loaded.require_model(tensors, start.manifest.architecture)
-            trains = loaded if protected is None else protected.checked
+            loaded.require_model(model_specs(start.manifest), start.manifest.architecture)
+            trains = federated(protected.checked if protected else loaded, start.manifest)
             spent = _spent_here(site) if manifest is None and protected is not None else None
             status.update("Training …")
             config = rehearsal.training_config(start.manifest, 0)
@@ -114,7 +126,7 @@ def check(
             training = rehearsal.train(trains, base, config)
             file = output or Path(workspace) / "update.safetensors"
             done = rehearsal.rehearse(
-                loaded, start.manifest, start.state, training, start.meta, file
+                trains, start.manifest, start.state, training, start.meta, file
             )
     if json_output:
         privacy = protected and {"privacy": protected.as_json(start.manifest, spent)}
@@ -171,7 +183,9 @@ def _from_file(manifest: Path, weights: Path | None, trainer: CheckedTrainer) ->
         tensors = [WeightSpec(tensor.name, tensor.shape) for tensor in described.tensors]
         first, words = load_weights(weights, tensors), f"the weights in {weights}"
     elif initial := trainer.initial_weights():
-        first, words = list(initial.values()), "the trainer's own first weights"
+        stays = {tensor.name for tensor in described.local or ()}
+        first = [array for name, array in initial.items() if name not in stays]
+        words = "the trainer's own first weights"
     else:
         raise NoInitialModel(
             "The trainer has no first weights, so there is no model to train from.",
@@ -188,6 +202,10 @@ def show_training(
     rows = [
         (tensor.name, f"{_shape(tensor.shape):<12} changed by up to {change:.3g} of {limit:.3g}")
         for tensor, change, limit in zip(manifest.tensors, done.largest, done.limits, strict=True)
+    ]
+    rows += [
+        (tensor.name, f"{_shape(tensor.shape):<12} stays at this site")
+        for tensor in manifest.local or ()
     ]
     rows += [
         ("trained on", f"{training.samples:,} rows in {_seconds(training.seconds)}"),
@@ -237,6 +255,7 @@ def _as_json(start: _Start, done: Rehearsal) -> dict[str, Any]:
                 start.manifest.tensors, done.largest, done.limits, strict=True
             )
         },
+        "local": [tensor.name for tensor in start.manifest.local or ()],
         "samples": done.training.samples,
         "seconds": round(done.training.seconds, 3),
         "training_metrics": done.training.metrics,

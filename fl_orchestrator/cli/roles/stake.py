@@ -43,20 +43,14 @@ def register_role(
     key_of: Callable[[Federation, str], bytes | None] = lambda _federation, _account: None,
 ) -> None:
     """Register the key's account in a role; ``key_of`` gives its encryption key, if it has one."""
-    from fl_orchestrator.chain.contract.private import PrivateFederation
-    from fl_orchestrator.chain.types import Role
+    from fl_orchestrator.members.base import registration
 
     federation = site.open_federation()
-    params = federation.params()
-    minimum = params.min_party_stake if role is Role.PARTY else params.min_aggregator_stake
-    amount = parse_ether(stake) if stake else minimum
     sender = site.open_sender(federation)
     receiver = parse_address(beneficiary or sender.address)
     key = key_of(federation, sender.address)
-    if isinstance(federation, PrivateFederation) and key is not None:
-        call = federation.register(role, receiver, amount, key)
-    else:
-        call = federation.register(role, receiver, amount)
+    asked = registration(federation, role, sender.address, stake, receiver, key)
+    call, amount = asked.call, asked.stake
     name = role.name.lower()
     gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:

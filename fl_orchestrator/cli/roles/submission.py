@@ -10,7 +10,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, say
 from fl_orchestrator.cli.following import follow
-from fl_orchestrator.cli.roles.service import SAFE_TO_STOP, endpoints
+from fl_orchestrator.cli.roles.service import SAFE_TO_STOP
 from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust, warn_of_trust
 from fl_orchestrator.cli.site import TIMEOUT_DEFAULT, Site, TimeoutOption, deployed_at, with_options
 from fl_orchestrator.errors import ChainError, InputError
@@ -52,6 +52,7 @@ def submit(
         from fl_orchestrator.roles.party.party import Party, PartySettings
         from fl_orchestrator.roles.party.spending import require_no_budget
         from fl_orchestrator.roles.retention import Retention
+        from fl_orchestrator.service.process import endpoints
         from fl_orchestrator.training.trainer import WeightSpec
         from fl_orchestrator.training.weights_file import load_weights
 
@@ -73,7 +74,7 @@ def submit(
             deployed_at=deployed_at(chain, site.deployments),
             relay=site.open_relay(),
             retention=Retention(chain, content, home / "kept-as-party.json"),
-            endpoints=endpoints(site, chain),
+            endpoints=endpoints(site.rpc, chain),
         )
         warn_of_trust(chain, trusted)
         settings = PartySettings(run_seed=0, confirmations=site.confirmations, trusted=trusted)

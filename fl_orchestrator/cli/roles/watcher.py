@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,26 +58,12 @@ def run(
 
     Example: flo watcher run --key watcher.json --store file:///srv/flo
     """
-    with interruptible(SAFE_TO_STOP), site.running("watcher", once=once) as process:
-        from fl_orchestrator.roles.retention import FOREVER, Retention
-        from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
+    with interruptible(SAFE_TO_STOP), site.running("watcher", once=once, show=not once) as process:
+        from fl_orchestrator.members.watcher import Watcher
 
-        home = process.home / "watcher"
-        margin = FOREVER if keep_all else None
-        context = process.context(
-            process.manifest(),
-            retention=Retention(process.chain, process.store, home / "kept.json", margin),
-        )
-        role = Watcher(
-            dataclasses.replace(context, home=home),
-            WatcherSettings(max_bond=parse_ether(max_bond) if max_bond else None),
-        )
-        done = process.serve(
-            role,
-            finished=lambda: once and not role.busy,
-            once=once,
-            timeout=timeout,
-        )
+        bond = parse_ether(max_bond) if max_bond else None
+        role = Watcher(process, max_bond=bond, keep_all=keep_all)
+        done = role.run(once=once, timeout=timeout)
         seen = process.chain.observe(process.sender.address)
         unchecked = role.unchecked_rounds
     checked, alerts = done.pop("check", 0), role.alerts

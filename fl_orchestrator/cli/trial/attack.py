@@ -38,13 +38,15 @@ _BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ETH|wei|gas|bytes|s)\b|%)")
 
 
 class NotWithAttack(InputError):
-    """An option does not apply to an attack or to --look, which have their own federation."""
+    """An option does not apply to an attack, to --look or to --trainer."""
 
 
-def refuse_other_options(context: typer.Context, what: str, combines: Collection[str]) -> None:
+def refuse_other_options(
+    context: typer.Context, what: str, combines: Collection[str], has: str = "federation"
+) -> None:
     """Raises NotWithAttack if an option was given that ``what``, such as an attack, would ignore.
 
-    ``combines`` are the parameters that go with it.
+    ``combines`` are the parameters that go with it; ``has``: what it does not take from options.
     """
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
@@ -53,7 +55,7 @@ def refuse_other_options(context: typer.Context, what: str, combines: Collection
             known = (p.opts[0] for p in context.command.params if p.name in combines)
             *first, last = (option for option in known if option != what)
             raise NotWithAttack(
-                f"{parameter.opts[0]} does not go with {what}, which has its own federation.",
+                f"{parameter.opts[0]} does not go with {what}, which has its own {has}.",
                 f"Leave it out; {', '.join(first)} and {last} go with it.",
             )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,18 +15,43 @@ from fl_orchestrator.cli.console import (
     interruptible,
     out,
     print_json,
+    progress,
     quiet_if,
     safe,
     say,
     short,
 )
-from fl_orchestrator.cli.options.rule import RULE_DEFAULT, chosen_rule, rule_option, trim_option
+from fl_orchestrator.cli.options.rule import (
+    RULE_DEFAULT,
+    chosen_rule,
+    clip_option,
+    learning_rate_option,
+    momentum_option,
+    rule_option,
+    trim_option,
+)
+from fl_orchestrator.cli.options.track import TrackOption
+from fl_orchestrator.cli.options.trainers import TrainerOption
 from fl_orchestrator.cli.trial.attack import COMBINES, perform, refuse_other_options
 from fl_orchestrator.cli.trial.look import COMBINES as LOOK_COMBINES
 from fl_orchestrator.cli.trial.look import show_look
+from fl_orchestrator.cli.trial.own import COMBINES as OWN_COMBINES
+from fl_orchestrator.cli.trial.own import (
+    BatchSizeOption,
+    EpochsOption,
+    EvaluateOption,
+    LearningRateOption,
+    OwnTrainers,
+    ProximalOption,
+    require_trainer,
+    run_own,
+)
+from fl_orchestrator.cli.trial.serving import serving_demo
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
     from rich.table import Table
 
@@ -62,6 +85,9 @@ def demo(
     ] = None,
     rule: Annotated[str, rule_option()] = RULE_DEFAULT,
     trim: Annotated[float | None, trim_option()] = None,
+    server_learning_rate: Annotated[float | None, learning_rate_option()] = None,
+    server_momentum: Annotated[float | None, momentum_option()] = None,
+    clip_norm: Annotated[float | None, clip_option()] = None,
     participants: Annotated[
         int | None, typer.Option(help="How many parties a round draws. Default: all.")
     ] = None,
@@ -85,6 +111,13 @@ def demo(
             "bit for bit.",
         ),
     ] = False,
+    trainer: TrainerOption = None,
+    evaluate: EvaluateOption = None,
+    track: TrackOption = (),  # type: ignore[assignment]
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    learning_rate: LearningRateOption = None,
+    proximal_mu: ProximalOption = None,
     look: Annotated[
         bool,
         typer.Option(
@@ -93,11 +126,21 @@ def demo(
             "patient, in a plain federation and in a private one, as a picture (look.png).",
         ),
     ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Show it in a browser while it runs and until Ctrl-C (flo dashboard)."
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Train a model across parties that share no data, where nobody has to be trusted.
 
     Real contracts on an EVM in this process, real Keras training, real content identifiers.
+
+    With --trainer it runs your own trainers instead, as `simulate` does from Python: a function of
+    the party's number and the number of parties makes the trainer of each party. Run again with the
+    same --out, it goes on where it stopped.
 
     Example: flo demo --dataset breast-cancer --parties 10 --rounds 10
     """
@@ -109,6 +152,38 @@ def demo(
         refuse_other_options(context, "--look", LOOK_COMBINES)
         show_look(private, seed, output, json_output)
         return
+    ruled = {
+        "trim": trim,
+        "server_learning_rate": server_learning_rate,
+        "server_momentum": server_momentum,
+    }
+    if trainer is not None:
+        refuse_other_options(context, "--trainer", OWN_COMBINES, "data")
+        given = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "proximal_mu": proximal_mu,
+        }
+        own = OwnTrainers(
+            str(trainer),
+            parties,
+            rounds,
+            chosen_rule(rule, **ruled),
+            evaluate,
+            {
+                "aggregators": aggregators,
+                "participants": participants,
+                "private": private,
+                "clip_norm": clip_norm,
+                "seed": seed,
+                "trackers": track,
+                **{name: value for name, value in given.items() if value is not None},
+            },
+        )
+        run_own(own, output, json_output)
+        return
+    require_trainer(context)
     started = time.monotonic()
     console = quiet_if(json_output)
     with (
@@ -120,7 +195,11 @@ def demo(
         check_run_directory(output)
         from fl_orchestrator.simulation.experiment import Experiment
         from fl_orchestrator.simulation.options import Options
+        from fl_orchestrator.simulation.tracked import tracked
+        from fl_orchestrator.tracking.by_name import openers_of
         from fl_orchestrator.training.tasks import task_named
+
+        trackers = openers_of(track)
 
         options = Options(
             dataset=dataset,
@@ -128,26 +207,30 @@ def demo(
             aggregators=aggregators,
             rounds=rounds,
             partition=partition,
-            rule=chosen_rule(rule, trim=trim),
+            rule=chosen_rule(rule, **ruled),
+            clip_norm=clip_norm,
             participants=participants,
             seed=seed,
             private=private,
         )
         experiment = Experiment(options, output)
-    with interruptible(
-        f"{output} contains the record of the rounds so far: `flo verify {output}` checks it. "
-        "Running the demo again starts from the beginning."
-    ):
-        _introduce(console, experiment)
-        entries = _run_rounds(console, experiment)
-        shares = _settle(console, experiment)
-        comparison = _compare(console, experiment)
-        experiment.export()
-    seconds = time.monotonic() - started
-    if json_output:
-        _print_result(experiment, entries, comparison, seconds)
-    else:
-        _conclude(experiment, comparison, shares, seconds, output)
+    run = experiment.simulation
+    with serving_demo(run.federation, run.store, output, console, serve):
+        with interruptible(
+            f"{output} contains the record of the rounds so far: `flo verify {output}` checks it. "
+            "Running the demo again starts from the beginning."
+        ):
+            _introduce(console, experiment)
+            with tracked(run, output, trackers) as track_round:
+                entries = _run_rounds(console, experiment, track_round)
+                shares = _settle(console, experiment)
+            comparison = _compare(console, experiment)
+            experiment.export()
+        seconds = time.monotonic() - started
+        if json_output:
+            _print_result(experiment, entries, comparison, seconds)
+        else:
+            _conclude(experiment, comparison, shares, seconds, output)
 
 
 def _introduce(console: Console, experiment: Experiment) -> None:
@@ -163,7 +246,7 @@ def _introduce(console: Console, experiment: Experiment) -> None:
     )
     drawn = "all" if options.participants is None else f"about {options.participants}"
     say(
-        f"Model: {manifest.layout.parameters:,} parameters; rule {options.rule}; {drawn} parties "
+        f"Model: {manifest.layout.parameters:,} parameters; rule {manifest.rule}; {drawn} parties "
         f"drawn per round; {options.aggregators} aggregators; seed {options.seed}.",
         console,
     )
@@ -175,7 +258,9 @@ def _introduce(console: Console, experiment: Experiment) -> None:
     say(f"{at_a_glance(experiment.simulation.private)}\n", console)
 
 
-def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
+def _run_rounds(
+    console: Console, experiment: Experiment, track: Callable[[RoundEntry], None]
+) -> list[RoundEntry]:
     width = 15 if out.is_terminal else 66
     console.print(
         _COLUMNS.format(
@@ -185,9 +270,10 @@ def _run_rounds(console: Console, experiment: Experiment) -> list[RoundEntry]:
         soft_wrap=True,
     )
     entries = []
-    with _progress(console, "training", experiment.options.rounds) as advance:
+    with progress(console, "training", experiment.options.rounds) as advance:
         for _ in range(experiment.options.rounds):
             entry = experiment.run_round()
+            track(entry)
             entries.append(entry)
             line = _COLUMNS.format(
                 entry.round,
@@ -214,18 +300,8 @@ def _settle(console: Console, experiment: Experiment) -> list[RewardShare]:
 
 def _compare(console: Console, experiment: Experiment) -> Comparison:
     trainings = experiment.options.parties + 1
-    with _progress(console, "each party alone, and pooled", trainings) as advance:
+    with progress(console, "each party alone, and pooled", trainings) as advance:
         return experiment.compare(advance)
-
-
-@contextmanager
-def _progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-
-    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
 
 
 def _conclude(

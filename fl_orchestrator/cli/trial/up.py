@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,6 +14,8 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, err, out, print_json, safe, say, short
 from fl_orchestrator.cli.following import waiting_for
+from fl_orchestrator.cli.options.track import TrackOption
+from fl_orchestrator.cli.trial.serving import serving_up
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS, MAX_UPDATES
 
 if TYPE_CHECKING:
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.roles.masked.terms import PrivateTerms
     from fl_orchestrator.roles.setup import Terms
-    from fl_orchestrator.service.local.federation import LocalFederation, Model
+    from fl_orchestrator.service.local.federation import LocalFederation, Model, Payer
     from fl_orchestrator.service.local.supervisor import Supervisor
     from fl_orchestrator.service.local.view import RunMonitor, View
     from fl_orchestrator.service.stop import Stop
     from fl_orchestrator.simulation.options import Options
+    from fl_orchestrator.tracking.several import Trackers
     from fl_orchestrator.training.numpy_logistic import NumpyLogistic
 
 _DATASET: Final = "breast-cancer"
@@ -39,8 +42,11 @@ _CURSOR: Final = "rounds-cursor.json"
 
 @dataclass(frozen=True, slots=True)
 class _Programs:
-    anvil: Path
+    """``anvil`` is None on an ``existing`` chain, which is the URL of its endpoint."""
+
+    anvil: Path | None
     kubo: Path | None
+    existing: str
 
 
 def up(
@@ -63,6 +69,24 @@ def up(
     anvil: Annotated[
         Path | None, typer.Option(help="The Anvil program. Default: the one on the PATH.")
     ] = None,
+    existing: Annotated[
+        str,
+        typer.Option(
+            "--rpc", metavar="URL", help="An existing chain instead of Anvil; --key pays for it."
+        ),
+    ] = "",
+    payer: Annotated[
+        Path | None,
+        typer.Option(
+            "--key", help="With --rpc: the encrypted key file of an account that has coin."
+        ),
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="With --rpc: the file with that key's password.")
+    ] = None,
+    fund: Annotated[
+        str, typer.Option(metavar="ETH", help="With --rpc: what each member's account gets.")
+    ] = "20",
     ipfs: Annotated[
         Path | None, typer.Option(help="The Kubo program. Default: the one on the PATH.")
     ] = None,
@@ -70,9 +94,18 @@ def up(
         bool,
         typer.Option("--private", help="Mask the updates, so that only their sum can be read."),
     ] = False,
+    track: TrackOption = (),  # type: ignore[assignment]
+    dashboard: Annotated[
+        str,
+        typer.Option(
+            metavar="[HOST:]PORT", help="Where to show it in a browser; 0 is any port, none is off."
+        ),
+    ] = "0",
     json_output: JsonOption = False,
 ) -> None:
     """Start a whole local federation: a chain, a store, and a process for each role.
+
+    With --rpc it runs on an existing chain; the account of --key gives each member coin.
 
     Each role has a directory with its key, its flo.toml, its data and its log, and runs the same
     command as in a real federation. The data set, breast tumours, is partitioned among the parties.
@@ -85,9 +118,13 @@ def up(
     from fl_orchestrator.service.lock import account_lock
     from fl_orchestrator.service.stop import stop_on_signals
     from fl_orchestrator.simulation.options import Options
+    from fl_orchestrator.tracking.by_name import openers_of
+    from fl_orchestrator.tracking.several import Trackers, place_of
 
     log("warning", "text")
-    programs = _find_programs(anvil, ipfs, store)
+    wanted = openers_of(track)
+    programs = _find_programs(anvil, ipfs, store, existing)
+    paying = _payer(existing, payer, password_file, fund)
     options = Options(
         _DATASET, parties, aggregators, partition=partition, seed=seed, private=private
     )
@@ -99,33 +136,53 @@ def up(
         stack.enter_context(account_lock(local.directory, f"The federation in {directory}"))
         stop = stack.enter_context(stop_on_signals())
         with err.status("Starting the chain, deploying, registering …"):
-            world = _world(local, programs, model, evaluator, terms)
+            world = _world(local, programs, model, evaluator, terms, paying)
             rpc, chain, monitor = stack.enter_context(world)
         if not json_output:
             say(f"Federation {chain.address}, on the chain at {rpc}.")
             _say_who_reads(chain)
-        shown = _run(local, chain, monitor, stop, rounds, json_output)
+        trackers = Trackers(wanted, chain, 0, place_of(chain, "up", local.directory))
+        stack.callback(trackers.close)
+        show = _Show(json_output, trackers)
+        live = serving_up(local.directory, rpc, chain.address, monitor.store, dashboard)
+        show.measured = stack.enter_context(live)
+        shown = _run(local, chain, monitor, stop, rounds, show)
     if json_output:
         print_json({"federation": chain.address, "directory": str(directory), "rounds": shown})
     else:
         say(f"Stopped. All files are in {safe(directory)}: run the same command to continue.")
 
 
-def _find_programs(anvil: Path | None, ipfs: Path | None, store: str) -> _Programs:
+def _payer(rpc: str, key: Path | None, password_file: Path | None, fund: str) -> Payer | None:
+    """Who pays for the federation on an existing chain; None on a chain of its own."""
+    from fl_orchestrator.cli.site import open_signer
+    from fl_orchestrator.errors import InputError
+    from fl_orchestrator.service.local.federation import Payer
+    from fl_orchestrator.units import parse_ether
+
+    if bool(rpc) != (key is not None):
+        raise InputError(
+            "--rpc and --key belong together.",
+            "Give the key file of an account that has coin on that chain.",
+        )
+    return Payer(open_signer(key, password_file), parse_ether(fund)) if rpc else None
+
+
+def _find_programs(anvil: Path | None, ipfs: Path | None, store: str, existing: str) -> _Programs:
     from fl_orchestrator.errors import InputError
     from fl_orchestrator.service.local.programs import ProgramMissing, find_program
 
     if store not in ("auto", "kubo", "file"):
         raise InputError(f"There is no store {store!r}.", "Use auto, kubo or file.")
-    chain = find_program("anvil", anvil)
-    if chain is None:
+    chain = None if existing else find_program("anvil", anvil)
+    if chain is None and not existing:
         raise ProgramMissing(
             "Anvil is not installed.", "Install Foundry, or name the program with --anvil."
         )
     kubo = None if store == "file" else find_program("ipfs", ipfs)
     if kubo is None and store == "kubo":
         raise ProgramMissing("Kubo is not installed.", "Name the program with --ipfs.")
-    return _Programs(chain, kubo)
+    return _Programs(chain, kubo, existing)
 
 
 def _model(options: Options) -> tuple[Model, NumpyLogistic]:
@@ -187,6 +244,7 @@ def _world(
     model: Model,
     evaluator: NumpyLogistic,
     terms: tuple[Terms, PrivateTerms | None],
+    payer: Payer | None,
 ) -> Iterator[tuple[str, Federation, RunMonitor]]:
     """Run the chain and the store, with the federation on it."""
     from fl_orchestrator.chain.nodes.connect import connect
@@ -202,9 +260,11 @@ def _world(
         store_url = (local.directory / "store").as_uri()
         if programs.kubo is not None:
             store_url = stack.enter_context(kubo(programs.kubo, local.directory / "ipfs"))
-        rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
+        rpc = programs.existing
+        if programs.anvil is not None:
+            rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
         web3 = connect(rpc)
-        chain = local.deploy(web3, store_url, model, *terms)
+        chain = local.deploy(web3, store_url, model, *terms, payer)
         local.write_sites(chain, rpc, [store_url], model)
         store = open_store(store_url)
         yield (
@@ -220,12 +280,13 @@ def _run(
     monitor: RunMonitor,
     stop: Stop,
     rounds: int | None,
-    json_output: bool,
+    show: _Show,
 ) -> list[dict[str, Any]]:
     """Run the processes until it is time to stop; return the rounds accepted meanwhile."""
     from fl_orchestrator.chain.contract.history import HistoryFollower
+    from fl_orchestrator.chain.types import ENDED
     from fl_orchestrator.service.local.supervisor import Supervisor
-    from fl_orchestrator.service.local.view import ENDED, RoundReporter
+    from fl_orchestrator.service.local.view import RoundReporter
 
     start = chain.observe(local.keeper.address)
     begun = 0 if start.current.phase in ENDED else 1
@@ -236,7 +297,6 @@ def _run(
     ]
     supervisor = Supervisor(children)
     follower = HistoryFollower(chain, local.directory / _CURSOR)
-    show = _Show(json_output)
     reporter = RoundReporter(follower, monitor, show.round)
     try:
         supervisor.start()
@@ -246,6 +306,7 @@ def _run(
                 view = monitor.look(local.parties, local.aggregators)
                 reporter.look(view.seen)
                 show.update(view, supervisor)
+                show.trackers.step()
                 current = view.seen.current
                 if last is not None and current.round >= last and current.phase in ENDED:
                     break
@@ -261,8 +322,10 @@ def _run(
 class _Show:
     """The display: a line for each accepted round, and below them a table of the processes."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, trackers: Trackers) -> None:
         self._quiet = quiet
+        self.trackers = trackers
+        self.measured: Callable[..., None] = lambda *_, **_more: None
         self._began = time.monotonic()
         self._live: Live | None = None
 
@@ -278,6 +341,10 @@ class _Show:
 
     def round(self, found: dict[str, Any]) -> None:
         """Print the outcome of a round, in the form that RoundReporter gives it."""
+        if found.get("loss") is not None and not found["revoked"]:
+            metrics = {"loss": found["loss"], "accuracy": found["accuracy"]}
+            self.trackers.evaluated(found["round"], metrics)
+            self.measured(found["round"], **metrics)
         if self._quiet:
             return
         root, seconds = short(found["root"]), time.monotonic() - self._began

@@ -12,10 +12,12 @@ from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.model.digests import Result, result_digest
+from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.roles.aggregator.beside import BesideAnswers
+from fl_orchestrator.roles.aggregator.posting import Posted
 from fl_orchestrator.roles.aggregator.responder import Responder
-from fl_orchestrator.roles.base import NEVER, NEW_EVENTS, Step, at, in_phase
+from fl_orchestrator.roles.base import NEVER, NEW_EVENTS, NEW_REVEALS, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.numbers import SaturationAlert
 from fl_orchestrator.roles.relay import MAX_RESULTS, RelayFailed
@@ -37,6 +39,9 @@ _OWN_RESULT_SHARE: Final = 0.5
 # For this share of the phase, wait for updates that are being fetched. Then attest to those that
 # have arrived; the others count if they arrive in time.
 _FETCH_SHARE: Final = 0.25
+#: Updates of at least so many parameters are fetched as soon as they are revealed, so that few are
+#: left when the last one is. Smaller ones are here in a moment, and looking for them has its price.
+AHEAD_PARAMETERS: Final = 1_000_000
 # This many proposed results, those with the most stake, are computed in any case.
 _SURE: Final = 4
 
@@ -76,7 +81,7 @@ class _Work:
     fetching: bool = False
     held: dict[int, tuple[VectorFile, RevealedUpdate]] = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
-    posted: set[int] = field(default_factory=set)
+    posted: Posted = field(default_factory=Posted)
     considered: list[int] = field(default_factory=list)
 
     @property
@@ -109,6 +114,9 @@ class Aggregator:
         self._fetches = UpdateFetches(plain_updates(self._vectors, self._store, self._origin))
         self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
+        self._large = context.manifest.layout.parameters >= AHEAD_PARAMETERS
+        # A round, and how many of its reveals are being fetched while others are still to come.
+        self._ahead = (0, 0)
 
     @property
     def address(self) -> str:
@@ -131,7 +139,7 @@ class Aggregator:
             self._retention.release(seen)
         attesting = in_phase(Phase.ATTEST, Phase.ACCEPTED)
         if decide(seen) is AggregatorDecision.NOTHING:
-            return Step(wait=attesting)
+            return Step(wait=attesting | self._fetch_ahead(seen))
         current, work = seen.current, self._work
         if work is None or (work.round, work.updates_hash) != (current.round, current.updates_hash):
             work = self._work = self._begin(seen)
@@ -142,28 +150,57 @@ class Aggregator:
             return Step(wait=attesting | at(seen.timestamp + 1))
         self._add_own_result(seen, work)
         self._consider_others(seen, work)
-        midway = _share_of_phase(seen, _OWN_RESULT_SHARE)
+        midway, again = _share_of_phase(seen, _OWN_RESULT_SHARE), NEVER
         for included in self._in_order(work):
             result = work.results[included]
             relayed = self._relay is not None and seen.timestamp < midway
             if not self._is_owed(seen, result):
                 # If a reorg undoes it, it is posted again at once.
-                work.posted.discard(included)
-            elif not (relayed and included in work.posted):
+                work.posted.forget(included)
+                continue
+            again_at = work.posted.again_at(included, seen.current.reveal_end, midway)
+            if not relayed or seen.timestamp >= again_at:
                 return self._attest(seen, work, result, relayed)
+            again |= at(again_at)
         retry = at(work.retry_at) if work.missing else NEVER
         if work.fetching:
             retry |= at(seen.timestamp + 1)
         others = NEW_EVENTS if seen.timestamp >= midway else at(midway)
-        return Step(wait=attesting | others | retry)
+        return Step(wait=attesting | others | retry | again)
+
+    def _fetch_ahead(self, seen: Observation) -> Wait:
+        """Begin to fetch what has been revealed since the last step; what else to wait for."""
+        if not self._large:
+            return NEVER
+        current = seen.current
+        if current.phase is not Phase.REVEAL or seen.aggregator.frozen_stake == 0:
+            return NEW_REVEALS
+        if current.round != self._ahead[0]:
+            # Round after round may end without a result: nothing is begun then that cleans up.
+            self._forget_earlier(seen)
+            self._ahead = (current.round, 0)
+        started = self._ahead[1]
+        if current.reveals > started:
+            first, number = current.seed_block, current.round
+            reveals = self._federation.revealed_updates(first, round_number=number)
+            self._fetches.start(reveals[started:MAX_UPDATES])
+            self._ahead = (current.round, len(reveals))
+        return NEW_REVEALS
 
     def _begin(self, seen: Observation) -> _Work:
         current = seen.current
-        self._fetches.abandon_before(current.round)
-        self._vectors.forget_rounds_before(min(current.base, self._first_disputable(seen)))
+        self._forget_earlier(seen)
+        self._fetches.forget_failed()
         reveals = self._federation.revealed_updates(current.seed_block, round_number=current.round)
         check_reveals(reveals, current.updates_hash)
         return _Work(current.round, current.updates_hash, reveals)
+
+    def _forget_earlier(self, seen: Observation) -> None:
+        """End the fetches of earlier rounds, and delete the files that nobody may ask for."""
+        current = seen.current
+        self._fetches.abandon_before(current.round)
+        void = range(seen.head.round + 1, current.round)
+        self._vectors.forget_rounds_before(min(current.base, self._first_disputable(seen)), void)
 
     def _first_disputable(self, seen: Observation) -> int:
         """The first round that is not final: whoever signed its result may have to show it."""
@@ -285,7 +322,7 @@ class Aggregator:
             except RelayFailed as error:
                 _log.warning("relay failed", aggregator=self.address, reason=str(error))
             else:
-                work.posted.add(result.included)
+                work.posted.note(result.included, seen.timestamp)
                 return Step("post attestation")
         self._sender.send(self._federation.attest(result, [signature]))
         return Step("attest")

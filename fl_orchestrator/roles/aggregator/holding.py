@@ -27,8 +27,10 @@ _MALFORMED: Final = (VectorFileError, RootMismatch, SealError)
 class Holding:
     """What this process has of a round; a restart fetches it again.
 
-    ``files`` are by place. ``shares`` are this seat's right shares, by the index of the commit and
-    the number of the set. ``secret`` is the seat's decryption key; None if it is not here.
+    ``files`` are by place; those that are ``missing`` are asked for again at ``retry_at``, in the
+    chain's seconds. While ``fetching``, others are on their way. ``shares`` are this seat's right
+    shares, by the index of the commit and the number of the set. ``secret`` is the seat's
+    decryption key; None if it is not here.
     """
 
     seen: MaskedRound
@@ -37,6 +39,7 @@ class Holding:
     files: dict[int, MaskedFile] = field(default_factory=dict)
     shares: dict[int, dict[int, bytes]] = field(default_factory=dict, repr=False)
     malformed: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)
     retry_at: int = 0
     fetching: bool = False
 
@@ -87,19 +90,19 @@ class Holdings:
     def fetch(self, holding: Holding, now: int, retry_seconds: int, seconds: float) -> None:
         """Fetch what is not there yet, for at most so many ``seconds``.
 
-        What cannot be had is asked for again after ``retry_seconds`` of the chain's time.
+        A new update is asked for at once, and what cannot be had again after ``retry_seconds`` of
+        the chain's time.
         """
         self._seen = holding.seen
-        retry = now >= holding.retry_at
+        if now >= holding.retry_at:
+            holding.missing.clear()
         wanted = [
             reveal
             for reveal in holding.seen.reveals
             if reveal.index not in holding.files
             and reveal.index not in holding.malformed
-            and (retry or self._fetches.has(reveal))
+            and reveal.index not in holding.missing
         ]
-        if retry and wanted:
-            holding.retry_at = now + max(1, retry_seconds)
         holding.fetching = False
         for reveal, file in zip(wanted, self._fetches.fetch(wanted, seconds), strict=True):
             if isinstance(file, VectorFile):
@@ -108,6 +111,8 @@ class Holdings:
                 holding.fetching = True
             else:
                 self._note(holding, reveal, file)
+        if holding.missing and now >= holding.retry_at:
+            holding.retry_at = now + max(1, retry_seconds)
 
     def abandon_before(self, round_number: int) -> None:
         self._fetches.abandon_before(round_number)
@@ -140,3 +145,5 @@ class Holdings:
         _log.warning("not held", party=reveal.party, round=reveal.round, reason=str(error))
         if isinstance(error, _MALFORMED):
             holding.malformed.add(reveal.index)
+        else:
+            holding.missing.add(reveal.index)

@@ -21,6 +21,10 @@ class Posted:
     def note(self, message: object, now: int) -> None:
         self._times[message] = now
 
+    def forget(self, message: object) -> None:
+        """Forget that a message was posted: it is on the chain."""
+        self._times.pop(message, None)
+
     def again_at(self, message: object, start: int, end: int) -> int:
         """When to post a message that is not on the chain; the relay has from start to end."""
         posted = self._times.get(message)

@@ -20,6 +20,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.private_digests import Confirmed, Held, PrivateResult, Release
 from fl_orchestrator.privacy.opening import seeds_hash
 from fl_orchestrator.roles.aggregator.beside import BesideAnswers
+from fl_orchestrator.roles.aggregator.hearing import Hearing
 from fl_orchestrator.roles.aggregator.holding import Holding, Holdings
 from fl_orchestrator.roles.aggregator.opening import Opened, Opener, OpenLock
 from fl_orchestrator.roles.aggregator.posting import Posted, share
@@ -27,7 +28,7 @@ from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.aggregator.seat_keys import RENEWAL_ROUNDS, SeatKeys
 from fl_orchestrator.roles.aggregator.vault import Vault
 from fl_orchestrator.roles.attempt import attempt
-from fl_orchestrator.roles.base import ANY_TIME, NEVER, Step, at, in_phase
+from fl_orchestrator.roles.base import ANY_TIME, NEVER, NEW_REVEALS, Step, Wait, at, in_phase
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.masked.files import MaskedFiles
 from fl_orchestrator.roles.masked.relay import PrivateRelay, SignedPrivateResult
@@ -110,13 +111,13 @@ class PrivateAggregator:
         self._rounds = MaskedRounds(federation, self._index)
         self._holdings = Holdings(self._files, self._store)
         self._witnesses = Witnesses(context.endpoints, self.address, context.deployed_at)
-        self._words = Words(federation, [self._relayed, self._announced])
+        self._hearing = Hearing(self._relay, self._index, self.address)
+        self._words = Words(federation, [self._hearing.relayed, self._hearing.announced])
         self._opening = Opener(
             vault, self._words, self._store, self._private.relock, self._note_release
         )
         self._saturation = SaturationAlert(context.monitor)
         self._turns = BesideAnswers(self._round_step, responder)
-        self._heard: tuple[int, tuple[SignedWord, ...]] = (0, ())
         self._work: _Work | None = None
 
     @property
@@ -133,19 +134,20 @@ class PrivateAggregator:
         self._index.search_to(seen.block_number)
         if changed := self._keys.keep(seen, self._index):
             return Step(changed)
-        idle = in_phase(*_AT_WORK)
-        phase = seen.current.phase
+        idle, phase = in_phase(*_AT_WORK) | NEW_REVEALS, seen.current.phase
         if phase not in _AT_WORK or not seen.aggregator.frozen_stake or not seen.current.reveals:
             return Step(wait=idle)
         work = self._work_on(seen)
         if work is None:
             return Step(wait=idle)
         self._fetch(seen, work)
+        # What is on its way is looked for in every second.
+        idle |= at(work.holding.retry_at, seen.timestamp + work.holding.fetching)
         if phase is Phase.CLAIM:
-            return self._claim(seen, work)
+            return self._claim(seen, work, idle)
         if phase in (Phase.ATTEST, Phase.ACCEPTED) and seen.timestamp < seen.current.attest_end:
             return self._open(seen, work)
-        return Step(wait=idle | at(work.holding.retry_at))
+        return Step(wait=idle)
 
     # ------------------------------------------------------------------ the round
 
@@ -159,7 +161,10 @@ class PrivateAggregator:
             return None
         self._holdings.abandon_before(current.number)
         self._words.forget_before(current.number)
-        self._vectors.forget_rounds_before(min(seen.current.base, self._first_disputable(seen)))
+        void = range(seen.head.round + 1, current.number)
+        self._vectors.forget_rounds_before(
+            min(seen.current.base, self._first_disputable(seen)), void
+        )
         key = current.context.seats[position].key
         secret = self._vault.secret(key, current.number)
         if secret is None:
@@ -183,19 +188,20 @@ class PrivateAggregator:
         seconds = 0.0 if work.holding.fetching else min(FETCH_SECONDS, period / 4)
         self._holdings.fetch(work.holding, seen.timestamp, int(period * RETRY_SHARE), seconds)
 
-    def _claim(self, seen: PrivateObservation, work: _Work) -> Step:
+    def _claim(self, seen: PrivateObservation, work: _Work, idle: Wait) -> Step:
         current, claims = seen.current, seen.claims
         midway = share(current.reveal_end, claims.claim_end, _CLAIM_SHARE)
         if claims.claimed:
-            return Step(wait=in_phase(*_AT_WORK) | at(work.holding.retry_at))
+            return Step(wait=idle)
         if not work.holding.complete and seen.timestamp < midway:
-            return Step(wait=in_phase(*_AT_WORK) | at(midway, work.holding.retry_at))
+            return Step(wait=idle | at(midway))
         misdealers = self._vault.misdealers()
         held = work.holding.claimable(work.members, misdealers, self._weight)
         message = Held(current.round, claims.commits_hash, current.updates_hash, held)
         own_at = share(current.reveal_end, claims.claim_end, _OWN_SHARE)
 
         def signed() -> SignedClaim:
+            self._vault.note_claim(current.round)
             signature = self._federation.sign(self._sender.signer, message)
             return SignedClaim(held, signature.r, signature.vs)
 
@@ -210,14 +216,15 @@ class PrivateAggregator:
     # ------------------------------------------------------------------ from the lock to the result
 
     def _open(self, seen: PrivateObservation, work: _Work) -> Step:
-        wait = in_phase(*_AT_WORK) | ANY_TIME
+        # By then, what the relay hides from the others is announced.
+        wait = in_phase(*_AT_WORK) | ANY_TIME | at(_announced_at(seen))
         if not self._is_settled(seen, work):
             return Step(wait=at(seen.timestamp + 1))
         if work.open is None or work.open.locked != seen.claims.locked:
             work.open = self._opening.begin(work.holding, seen.claims.locked, work.members)
         if work.open is None or not self._agreed(work.open):
             return Step(wait=wait)
-        self._listen(seen.current.round)
+        self._hearing.listen(seen.current.round)
         if step := self._say(seen, work, work.open):
             return step
         opened = self._opening.gather(work.holding, work.open, seen.timestamp)
@@ -262,7 +269,7 @@ class PrivateAggregator:
     def _tell(
         self, seen: PrivateObservation, work: _Work, message: Confirmed | Release
     ) -> Step | None:
-        """Tell the others by the relay; late in the phase by an announcement too.
+        """Tell the others by the relay; if it fails, and late in the phase, by an announcement too.
 
         A relay may show a message to its author, and withhold it from the others.
         """
@@ -273,7 +280,7 @@ class PrivateAggregator:
             return self._words.told(holding.seen, holding.position, message, words)
 
         relayed = self._relay is not None
-        if relayed and message not in work.posted and not told(self._relayed(number)):
+        if relayed and message not in work.posted and not told(self._hearing.relayed(number)):
             word = SignedWord(message, self._federation.sign(self._sender.signer, message))
             data = files.get(message.cid) if isinstance(message, Release) else None
             seconds = (seen.current.attest_end - seen.timestamp) * RELAY_SHARE
@@ -285,9 +292,12 @@ class PrivateAggregator:
 
             if self._posted(seen, work, message, post):
                 return Step("post word")
-        own_at = share(seen.claims.claim_end, seen.current.attest_end, 1 - _CLAIM_SHARE)
-        late = not relayed or seen.timestamp >= own_at
-        if late and seen.current.phase is Phase.ATTEST and not told(self._announced(number)):
+        late = not relayed or self._hearing.relay_fails or seen.timestamp >= _announced_at(seen)
+        if (
+            late
+            and seen.current.phase is Phase.ATTEST
+            and not told(self._hearing.announced(number))
+        ):
             word = SignedWord(message, self._federation.sign(self._sender.signer, message))
             return self._send(seen, "announce", self._federation.announce(word.to_bytes()))
         return None
@@ -348,11 +358,10 @@ class PrivateAggregator:
             self._retention.note([(cid, self._origin.masked(round_number))])
 
     def _keep(self, seen: PrivateObservation, work: _Work, result: PrivateResult) -> None:
-        files = work.holding.files.values()
         model = self._vectors.fetch(
             self._store, result.global_cid, result.global_root, self._origin.state(result.round)
         )
-        vectors = [(masked.reveal.cid, masked.file) for masked in files]
+        vectors = [(held.reveal.cid, held.file) for held in work.holding.files.values()]
         vectors += [(seen.current.base_model()[0], self._base(seen)), (result.global_cid, model)]
         if self._retention is not None:
             self._retention.keep(vectors)
@@ -371,7 +380,7 @@ class PrivateAggregator:
         try:
             post(self._relay)
         except RelayFailed as error:
-            _log.warning("relay failed", aggregator=self.address, reason=str(error))
+            self._hearing.note_failure(error)
             return False
         work.posted.note(message, seen.timestamp)
         return True
@@ -381,19 +390,7 @@ class PrivateAggregator:
             return Step(action)
         return Step(wait=at(seen.timestamp + 1))
 
-    def _listen(self, round_number: int) -> None:
-        """Read what the relay has of the others, once in a step."""
-        if self._relay is None:
-            return
-        try:
-            self._heard = (round_number, tuple(self._relay.words(round_number)))
-        except RelayFailed as error:
-            _log.warning("relay failed", aggregator=self.address, reason=str(error))
 
-    def _relayed(self, round_number: int) -> Iterable[SignedWord]:
-        number, words = self._heard
-        return words if number == round_number else ()
-
-    def _announced(self, round_number: int) -> Iterable[SignedWord]:
-        found = (SignedWord.from_bytes(message) for message in self._index.announced)
-        return [word for word in found if word is not None and word.round == round_number]
+def _announced_at(seen: PrivateObservation) -> int:
+    """When an aggregator no longer relies on the relay to tell the others, in the chain's time."""
+    return share(seen.claims.claim_end, seen.current.attest_end, 1 - _CLAIM_SHARE)

@@ -29,7 +29,8 @@ class SeatKeys:
 
     After ``renewal`` rounds it makes another one. A key is erased when the rounds that it served,
     and the one after them, are over. A vault without a key is one that was lost: its new key serves
-    later rounds only.
+    later rounds only. So does that of an older copy, which knows nothing of the seat's last claim.
+    Two processes of one seat, each with a vault, replace each other's key: each says so.
     """
 
     def __init__(self, context: Context, vault: Vault, renewal: int) -> None:
@@ -39,26 +40,46 @@ class SeatKeys:
         self._renewal = renewal
         self._erased_in = 0
         self._failed_in = -1
+        # The registered key that is not in the vault, when that was said.
+        self._foreign: bytes | None = None
 
     def keep(self, seen: PrivateObservation, index: PrivateRoundIndex) -> str | None:
         """Make, register or erase what is due; the name of what was sent, if anything."""
         if not seen.aggregator.stake:
             return None
         number, newest = seen.current.round, self._vault.newest
-        if newest is None:
+        registered = index.registered_key(self._sender.address)
+        older = index.last_claim(self._sender.address) > self._vault.last_claim
+        if newest is None or older:
+            what = "no record" if newest is None else "an older copy of the record"
             _log.error(
-                "alert: no record of this seat; takes no part until a later round has its new key",
+                f"alert: {what} of this seat; takes no part until a later round has its new key",
                 aggregator=self._sender.address,
             )
+            self._vault.serve_after(number)
+            newest, self._foreign = None, registered
         if newest is None or number >= self._vault.made_after + self._renewal:
             newest = self._vault.make_key(number)
-        registered = index.registered_key(self._sender.address)
         if registered is None:
             return None
         if registered == newest:
+            self._foreign = None
             self._erase(number, registered, index)
             return None
+        self._warn_of_another(registered)
         return self._register(number, newest)
+
+    def _warn_of_another(self, registered: bytes) -> None:
+        """Say that another process, with a vault of its own, registered a key for this seat."""
+        if registered in self._vault or registered == self._foreign:
+            return
+        self._foreign = registered
+        _log.error(
+            "alert: the registered key of this seat is not in this record; registers its own. Stop "
+            "the other process of this account, if there is one",
+            aggregator=self._sender.address,
+            registered=registered.hex(),
+        )
 
     def _register(self, number: int, key: bytes) -> str | None:
         """Register a key. Without coin the older one stays in use, and the round goes on."""

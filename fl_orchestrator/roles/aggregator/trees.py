@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from fl_orchestrator.model.chunk_tree import ChunkTree
+from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.dispute_proof import read_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout
@@ -21,10 +21,10 @@ class Trees:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._most = max(1, _MAX_LEAVES >> layout.depth)
-        self._trees: OrderedDict[bytes, ChunkTree] = OrderedDict()
+        self._most = max(1, _MAX_LEAVES >> layout.state_depth)
+        self._trees: OrderedDict[bytes, Tree] = OrderedDict()
 
-    def of(self, file: VectorFile) -> ChunkTree:
+    def of(self, file: VectorFile) -> Tree:
         """The tree of a file. Raises RootMismatch when the file was damaged on this disk."""
         tree = self._trees.get(file.root)
         if tree is None:

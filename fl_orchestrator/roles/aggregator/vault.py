@@ -41,6 +41,7 @@ _SCHEMA: Final = """
         PRIMARY KEY (base_root, party)
     );
     CREATE TABLE IF NOT EXISTS misdealers (party TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS claims (round INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS seat (
         chain_id INTEGER NOT NULL, federation TEXT NOT NULL, account TEXT NOT NULL
     );
@@ -110,8 +111,7 @@ class Vault:
             with self._translated_errors(), self._database:
                 self._database.execute("BEGIN IMMEDIATE")
                 self._database.execute("INSERT INTO seat VALUES (?, ?, ?)", seat)
-                # What this seat has confirmed in the rounds until now is not known.
-                self._database.execute("UPDATE keys SET after = MAX(after, ?)", (opened,))
+                self._serve_after(opened)
         elif bound != [seat]:
             raise KeyStoreError(
                 f"{self._path} is of another federation or account: {bound[0][2]} in "
@@ -119,6 +119,19 @@ class Vault:
                 "Give the file of this one with --encryption, or make one with "
                 "`flo keys new --encryption`.",
             )
+
+    def serve_after(self, round_number: int) -> None:
+        """Let no key here serve rounds until this one: what the seat confirmed there is not known.
+
+        The file is new then, or an older copy, which the chain shows by a later claim of the seat.
+        """
+        with self._translated_errors(), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._serve_after(round_number)
+
+    def _serve_after(self, round_number: int) -> None:
+        self._database.execute("UPDATE keys SET after = MAX(after, ?)", (round_number,))
+        self._database.execute("INSERT OR IGNORE INTO claims VALUES (?)", (round_number,))
 
     # ------------------------------------------------------------------ keys
 
@@ -128,6 +141,10 @@ class Vault:
         return next(
             (row[0] for row in self._rows("SELECT public FROM keys ORDER BY rowid DESC")), None
         )
+
+    def __contains__(self, public: bytes) -> bool:
+        """Whether the secret of a public key is here."""
+        return public in self._secrets
 
     def make_key(self, after: int) -> bytes:
         """Make a key for rounds later than ``after``; return its public key."""
@@ -157,6 +174,15 @@ class Vault:
         return len(old)
 
     # ------------------------------------------------------------------ locks
+
+    @property
+    def last_claim(self) -> int:
+        """The last round for which a claim was recorded; 0 if none was."""
+        return int(self._rows("SELECT COALESCE(MAX(round), 0) FROM claims")[0][0])
+
+    def note_claim(self, round_number: int) -> None:
+        """Record that the seat claims in a round, before anybody can see the claim."""
+        self._write("INSERT OR IGNORE INTO claims VALUES (?)", round_number)
 
     def list_of(self, base_root: bytes) -> frozenset[tuple[str, int]] | None:
         """The members of the first lock on a base root that was confirmed or released here."""

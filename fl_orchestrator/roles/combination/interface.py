@@ -65,7 +65,9 @@ class Combination(Protocol):
         ...
 
     def challenge(self, evidence: Evidence, coordinate: int, models: Sequence[ChunkProof]) -> Call:
-        """The challenge of a coordinate; ``models`` prove its chunk of base and claimed model.
+        """The challenge of a coordinate; ``models`` prove its chunk of the claimed model.
+
+        Before, they prove the chunks of the base that it depends on: see `Layout.base_chunks`.
 
         Raises RootMismatch if a file was damaged on this disk.
         """

@@ -17,6 +17,7 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.event_types import MaskedReveal, RevealedUpdate
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.chunk_root import read_masked
 from fl_orchestrator.model.dispute_proof import ChunkProof, prove_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import MASKED_CHUNK_VALUES
@@ -24,7 +25,6 @@ from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
     VectorKind,
     max_file_bytes,
-    read_masked,
     seal_bytes_of,
 )
 from fl_orchestrator.model.words import WORD_BYTES, hash_words
@@ -69,12 +69,12 @@ class MaskedCombination:
 
         def root_of(file: BinaryIO) -> bytes:
             sealed = seal_bytes_of(file, self._layout, MAX_SEAL_BYTES)
-            tree, seal = read_masked(file, self._layout, meta, sealed)
-            return _parted(tree.root, seal, size, reveal.root)[0]
+            values_root, seal = read_masked(file, self._layout, meta, sealed)
+            return _parted(values_root, seal, size, reveal.root)[0]
 
         limit = max_file_bytes(self._layout, VectorKind.MASKED, MAX_SEAL_BYTES)
         return self._vectors.fetch_checked(
-            self._store, reveal.cid, reveal.root, meta, limit, root_of, stop
+            self._store, reveal.cid, reveal.root, meta, limit, root_of, stop, seeks=True
         )
 
     def combine(self, result: Any, base: VectorFile, updates: Updates) -> Combined:
@@ -94,8 +94,9 @@ class MaskedCombination:
         opening, seeds, _ = self._opening(evidence.result)
         proofs = [proof.packed() for proof in models]
         # The updates end where the padding begins.
-        if coordinate < self._federation.private_params().parameters:
-            index = coordinate // MASKED_CHUNK_VALUES
+        place = self._layout.step_coordinate(coordinate)
+        if place < self._federation.private_params().parameters:
+            index = place // MASKED_CHUNK_VALUES
             leaves = [self._leaf(file, opening.size, index) for file, _ in evidence.updates]
             proofs = [*leaves, *proofs]
         return self._federation.challenge_private(

@@ -45,7 +45,7 @@ class PlainCombination:
         return Combined(self._vectors.aggregate(base, weighted, meta))
 
     def challenge(self, evidence: Evidence, coordinate: int, models: Sequence[ChunkProof]) -> Call:
-        index = coordinate // CHUNK_VALUES
+        index = self._layout.step_coordinate(coordinate) // CHUNK_VALUES
         chunks = [prove(self._layout, file, index) for file, _ in evidence.updates]
         proofs = b"".join(proof.packed() for proof in (*chunks, *models))
         return self._federation.challenge(

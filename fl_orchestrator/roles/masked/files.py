@@ -10,16 +10,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.aggregation.rules import apply_steps
 from fl_orchestrator.chain.event_types import MaskedReveal
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.model.chunk_root import read_masked
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
-    VectorKind,
     VectorMeta,
     VectorReader,
     max_file_bytes,
-    read_masked,
     seal_bytes_of,
     write_vector,
 )
@@ -73,7 +71,6 @@ class MaskedFiles:
     def __init__(self, vectors: VectorCache, manifest: Manifest, origin: Origin) -> None:
         self._vectors = vectors
         self._layout = manifest.layout
-        self._fraction_bits = manifest.update_fraction_bits
         self._origin = origin
 
     def fetch(
@@ -92,9 +89,9 @@ class MaskedFiles:
         meta = self._origin.masked(seen.number)
 
         def root_of(file: BinaryIO) -> bytes:
-            tree, seal = read_masked(file, self._layout, meta, size)
+            values_root, seal = read_masked(file, self._layout, meta, size)
             parsed = parse_seal(seen.context, reveal.commit, seal)
-            return masked_root(tree.root, parsed.digest())
+            return masked_root(values_root, parsed.digest())
 
         limit = max_file_bytes(self._layout, meta.kind, size)
         return self._vectors.fetch_checked(
@@ -156,16 +153,13 @@ class MaskedFiles:
 
             def blocks(file: VectorFile) -> Iterator[NDArray[Any]]:
                 stream = files.enter_context(file.path.open("rb"))
-                size = 0
-                if file.meta.kind is VectorKind.MASKED:
-                    size = seal_bytes_of(stream, self._layout, MAX_SEAL_BYTES)
+                size = seal_bytes_of(stream, self._layout, MAX_SEAL_BYTES)
                 return VectorReader(stream, self._layout, file.meta, seal_bytes=size).blocks()
 
             masked = [blocks(file) for file, _ in updates]
             totals = sums(masked, masks, self._layout.parameters)
             step = watch(steps(totals, weight, step_limit))
-            state = apply_steps(blocks(base), step, self._fraction_bits)
-            return self._vectors.write(meta, state)
+            return self._vectors.apply(base, step, meta)
 
     @staticmethod
     def opening(seen: MaskedRound, included: int) -> Opening:

@@ -6,6 +6,7 @@ opened. Endpoints that stand in for each other do not help against that; two tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,8 @@ _log = structlog.get_logger(__name__)
 
 # So many endpoints must show the same.
 _ENOUGH: Final = 2
+# An endpoint may be some blocks behind. After so many attempts somebody has to look.
+_ATTEMPTS: Final = 6
 
 
 class EndpointsDisagree(ChainError):
@@ -72,11 +75,13 @@ class Witnesses:
         self._witnesses = [_Witness(open_, account, deployed_at) for open_ in endpoints]
         self._agreed: dict[str, object] = {}
         self._said = False
+        self._disagreed: Counter[str] = Counter()
 
     def require(self, what: str, shown: object, ask: Callable[[Seen], object]) -> None:
         """Raise EndpointsDisagree unless two endpoints give the answer ``shown`` to ``ask``.
 
-        ``what`` names it in errors; the last agreement on it is remembered.
+        ``what`` names it in errors; the last agreement on it is remembered. A disagreement that
+        stays is logged as an alert once.
         """
         if len(self._witnesses) < _ENOUGH:
             if self._witnesses and not self._said:
@@ -93,7 +98,11 @@ class Witnesses:
                 _log.warning("endpoint not heard", number=number, reason=error.message)
             if agreeing >= _ENOUGH:
                 self._agreed[what] = shown
+                del self._disagreed[what]
                 return
+        self._disagreed[what] += 1
+        if self._disagreed[what] == _ATTEMPTS:
+            _log.error("alert: RPC endpoints disagree, so nothing is done", what=what)
         raise EndpointsDisagree(
             f"Only {agreeing} of {len(self._witnesses)} RPC endpoints show {what} as the one in "
             "use does.",

@@ -17,16 +17,17 @@ from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation
-from fl_orchestrator.errors import ContentError, InputError, VerificationError
+from fl_orchestrator.errors import ContentError, InputError, TrainingError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
-from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.last_error import keep_error
+from fl_orchestrator.roles.party.measurements import Measurements
 from fl_orchestrator.roles.party.rehearsal import evaluation
-from fl_orchestrator.training.loading import TrainerFailed
-from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
+from fl_orchestrator.roles.party.site import SiteTrainer
+from fl_orchestrator.training.site.local_tensors import model_specs
+from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 from fl_orchestrator.training.weights_file import save_weights
 
 _log = structlog.get_logger(__name__)
@@ -130,7 +131,7 @@ class Adopter(HistoryHook):
         self._account = context.address
         self._store = context.store
         self._manifest = context.manifest
-        self._trainer = trainer
+        self._site = SiteTrainer(context, trainer)
         self._home = context.home
         self._current = current
         self._bounds = tuple(bounds)
@@ -140,6 +141,7 @@ class Adopter(HistoryHook):
         self._history = HistoryFollower(context.federation, context.home / CURSOR, from_head=True)
         self._step = Step()
         self._done: ModelView | None = None
+        self._measurements = Measurements(context.home)
 
     def has_evaluated(self, head: ModelView) -> bool:
         """Whether this head is the last one that was evaluated."""
@@ -169,6 +171,7 @@ class Adopter(HistoryHook):
     def on_revoked(self, model: ModelView) -> None:
         """Have the model below evaluated again, unless another one is accepted already."""
         self._done = None
+        self._measurements.revoked(model.round)
         used = in_use(self._home)
         if used is not None and used.get("root") == "0x" + model.root.hex():
             _log.error("alert: the global model in use was revoked", round=model.round)
@@ -177,6 +180,7 @@ class Adopter(HistoryHook):
         """Evaluate a model, decide on its use, and report it."""
         weights = self._fetch(model)
         found = self._evaluate(model, weights, again)
+        self._measurements.evaluated(model.round, found.metrics, found.faults)
         if model.height > 0:
             self._decide(found, weights)
         self._done = model
@@ -186,14 +190,15 @@ class Adopter(HistoryHook):
     def _fetch(self, model: ModelView) -> list[FloatArray]:
         meta = self._origin.state(model.round)
         file = self._vectors.fetch(self._store, model.cid, model.root, meta)
-        return float_view(self._manifest.layout, self._vectors.load(file))
+        return self._vectors.weights(file)
 
     def _evaluate(
         self, model: ModelView, weights: list[FloatArray], again: bool = False
     ) -> Evaluation:
         try:
-            metrics, _ = evaluation(self._trainer, self._manifest, weights)
-        except TrainerFailed as error:
+            trainer = self._site.at(model.round, model.height)
+            metrics, _ = evaluation(trainer, self._manifest, weights, model.round)
+        except TrainingError as error:
             return Evaluation(model, {}, (keep_error(self._home, error),), again)
         broken = [bound.broken_by(metrics) for bound in self._bounds]
         if not math.isfinite(metrics.get("loss", 0.0)):
@@ -212,8 +217,8 @@ class Adopter(HistoryHook):
                 in_use=str(self._current) if self._current.exists() else None,
             )
         else:
-            tensors = [WeightSpec(t.name, t.shape) for t in self._manifest.tensors]
-            save_weights(self._current, weights, tensors)
+            # With the tensors of the site that the model was evaluated with.
+            save_weights(self._current, self._site.whole(weights), model_specs(self._manifest))
             record["current"] = {**found.to_json(), "file": str(self._current)}
             _log.info(
                 "took the new global model into use", round=found.model.round, metrics=found.metrics

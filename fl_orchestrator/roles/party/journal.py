@@ -21,6 +21,10 @@ from fl_orchestrator.roles.vectors import Origin
 
 _PREIMAGE: Final = "commitment.json"
 _UPDATE: Final = "update.safetensors"
+#: The name of an entry begins with this, and ends with its round.
+ENTRY: Final = "round-"
+#: In an entry whose trainer keeps something at the site: its state after the update's training.
+STATE: Final = "state.safetensors"
 _MAX_PREIMAGE_BYTES: Final = 4096
 
 _T = TypeVar("_T")
@@ -49,7 +53,7 @@ class OpenCommitment:
 
 
 class EntryFolder:
-    """A directory with one entry per round: a small JSON file and an update's file."""
+    """A directory with one entry per round: a small JSON file, an update, perhaps a state."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
@@ -60,15 +64,22 @@ class EntryFolder:
         """The update's file in the entry of a round."""
         return self._entry(round_number) / _UPDATE
 
-    def save(self, round_number: int, values: Mapping[str, Any], file: Path) -> Path:
-        """Move the update's file in, and write the values beside it; durable on return."""
+    def save(
+        self, round_number: int, values: Mapping[str, Any], file: Path, state: bytes | None
+    ) -> Path:
+        """Move the update's file in, and write the values and the state beside it.
+
+        The entry has all of them or does not exist; durable on return.
+        """
         entry = self._entry(round_number)
         temporary = entry.with_name(f".{entry.name}.new")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(mode=0o700)
         shutil.move(file, temporary / _UPDATE)
         (temporary / self._name).write_text(to_json(values, indent=2) + "\n")
-        for path in (temporary / _UPDATE, temporary / self._name, temporary):
+        if state is not None:
+            (temporary / STATE).write_bytes(state)
+        for path in (*sorted(temporary.iterdir(), reverse=True), temporary):
             sync(path)
         shutil.rmtree(entry, ignore_errors=True)
         temporary.rename(entry)
@@ -95,15 +106,15 @@ class EntryFolder:
 
     def forget_before(self, round_number: int) -> None:
         """Delete the entries of earlier rounds, for which no reveal can be due any more."""
-        for entry in self._directory.glob("round-*"):
-            number = entry.name.removeprefix("round-")
+        for entry in self._directory.glob(f"{ENTRY}*"):
+            number = entry.name.removeprefix(ENTRY)
             if number.isdecimal() and int(number) < round_number:
                 shutil.rmtree(entry, ignore_errors=True)
-        for interrupted in self._directory.glob(".round-*.new"):
+        for interrupted in self._directory.glob(f".{ENTRY}*.new"):
             shutil.rmtree(interrupted, ignore_errors=True)
 
     def _entry(self, round_number: int) -> Path:
-        return self._directory / f"round-{round_number}"
+        return self._directory / f"{ENTRY}{round_number}"
 
 
 class Journal:
@@ -113,8 +124,10 @@ class Journal:
         self._folder = EntryFolder(directory, _PREIMAGE)
         self._origin = origin
 
-    def save(self, round_number: int, update: Update, file: Path) -> OpenCommitment:
-        """Move the update's file in and write the preimage beside it; durable on return."""
+    def save(
+        self, round_number: int, update: Update, file: Path, state: bytes | None = None
+    ) -> OpenCommitment:
+        """Move the update's file in, and write preimage and state beside it; durable on return."""
         digest = self._commitment(round_number, update)
         preimage = {
             "commitment": digest.hex(),
@@ -124,7 +137,7 @@ class Journal:
             "cid": str(update.cid),
             "salt": update.salt.hex(),
         }
-        path = self._folder.save(round_number, preimage, file)
+        path = self._folder.save(round_number, preimage, file, state)
         return OpenCommitment(round_number, digest, update, path)
 
     def load(self, round_number: int) -> OpenCommitment | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
 import structlog
 
 from fl_orchestrator.chain.contract.private import NO_MASK_KEY, PrivateFederation
@@ -38,7 +39,7 @@ from fl_orchestrator.roles.masked.rounds import MaskedRounds
 from fl_orchestrator.roles.masked.witnesses import Seen, Witnesses
 from fl_orchestrator.roles.party.journal import EntryFolder
 from fl_orchestrator.roles.party.readers import Readers
-from fl_orchestrator.roles.party.submission import Message, MustSitOut
+from fl_orchestrator.roles.party.submission import Blocks, Message, MustSitOut
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
 
 _log = structlog.get_logger(__name__)
@@ -122,13 +123,16 @@ class MaskedSubmission:
 
         return self._journal.load(round_number, read)
 
-    def prepare(self, round_number: int, vector: Any, weight: int) -> MaskedEntry:
+    def prepare(
+        self, round_number: int, blocks: Blocks, weight: int, state: bytes | None = None
+    ) -> MaskedEntry:
         if self._noise is not None:
-            vector = within_norm(vector, self._noise.norm(self._bits))
-        file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
+            vector = np.concatenate(list(blocks))
+            blocks = in_blocks(within_norm(vector, self._noise.norm(self._bits)))
+        file = self._vectors.write(self._origin.update(round_number), blocks)
         z = self._draw(round_number)
         values = {"party": self._signer.address, "weight": weight, "z": z.hex()}
-        path = self._journal.save(round_number, values, file.path)
+        path = self._journal.save(round_number, values, file.path, state)
         return MaskedEntry(round_number, weight, z, path)
 
     def permit(self, seen: Observation, weight: int | None) -> None:

@@ -19,10 +19,8 @@ from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import TrainingError
 from fl_orchestrator.model.fixed_point import (
-    EncodedUpdate,
-    encode_update,
-    float_view,
-    saturated_tensors,
+    UpdateEncoder,
+    UpdateEncoding,
     update_weight,
 )
 from fl_orchestrator.roles.attempt import attempt
@@ -32,8 +30,11 @@ from fl_orchestrator.roles.numbers import Finding, SaturationAlert, update_findi
 from fl_orchestrator.roles.party.decision import PartyDecision, decide
 from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.masked import MaskedSubmission
+from fl_orchestrator.roles.party.rehearsal import training_config
+from fl_orchestrator.roles.party.site import SiteTrainer
 from fl_orchestrator.roles.party.stake_alert import StakeAlert
 from fl_orchestrator.roles.party.submission import (
+    Blocks,
     Entry,
     Message,
     MustSitOut,
@@ -83,12 +84,13 @@ class PartySettings:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """The last request to the relay, and its deadline in the chain's time."""
+    """The last request to the relay, its deadline in the chain's time, and what it shall send."""
 
     round: int
     duty: PartyDecision
     until: int
     failed: bool = False
+    call: Call | None = None
 
 
 _NOTHING_POSTED: Final = _Posted(0, PartyDecision.NOTHING, 0)
@@ -114,7 +116,7 @@ class Party:
         self._store = context.store
         self._manifest = context.manifest
         self.submission = _submission(context, settings)
-        self._trainer = trainer
+        self._site = SiteTrainer(context, trainer)
         self._settings = settings
         self._relay = context.relay
         self._retention = context.retention
@@ -214,18 +216,22 @@ class Party:
         """Train from the head's model; the update and its preimage are on disk on return."""
         round_number = seen.current.round
         # A reorg may make the last round current again, before its reveal.
+        self._site.keep_states(seen, round_number - 1)
         self.submission.forget_before(round_number - 1)
         self._vectors.forget_rounds_before(seen.current.base)
         base = self._vectors.fetch(
             self._store, *seen.current.base_model(), self._origin.state(seen.current.base)
         )
-        state = self._vectors.load(base)
-        layout = self._manifest.layout
-        self._saturation.look(seen.current.base, saturated_tensors(layout, state))
-        weights, samples, metrics = self._trainer.fit(
-            float_view(layout, state), self._training_config(round_number)
+        self._saturation.look(seen.current.base, self._vectors.saturated_tensors(base))
+        # The base is read again for the update: in memory are the weights of the trainer alone.
+        weights, samples, metrics, kept = self._site.train(
+            seen, self._vectors.weights(base), self._training_config(round_number)
         )
-        encoded = encode_update(layout, self._manifest.update_fraction_bits, weights, state)
+        layout, bits = self._manifest.layout, self._manifest.update_fraction_bits
+        encoder = UpdateEncoder(layout, bits, weights)
+        self.submission.permit(seen, update_weight(self._manifest, samples))
+        entry = self.prepare(round_number, self._vectors.encoded(base, encoder), samples, kept)
+        encoded = encoder.encoding()
         self._note(round_number, encoded, samples)
         _log.info(
             "trained",
@@ -234,10 +240,9 @@ class Party:
             clipped=encoded.clipped,
             metrics=metrics,
         )
-        self.submission.permit(seen, update_weight(self._manifest, samples))
-        return self.prepare(round_number, encoded.vector, samples)
+        return entry
 
-    def _note(self, round_number: int, encoded: EncodedUpdate, samples: int) -> None:
+    def _note(self, round_number: int, encoded: UpdateEncoding, samples: int) -> None:
         """Log what is wrong with an update, but not again in every round."""
         self.clipped, self._sat_out = encoded.clipped, 0
         self._monitor.sat_out(0)
@@ -255,14 +260,15 @@ class Party:
         self._found = found
 
     def _training_config(self, round_number: int) -> dict[str, Any]:
-        training = self._manifest.training.model_dump(by_alias=True)
         seed = training_seed(self._settings.run_seed, self.address, round_number)
-        return {**training, "seed": seed}
+        return training_config(self._manifest, seed, round_number)
 
-    def prepare(self, round_number: int, vector: Any, samples: int) -> Entry:
+    def prepare(
+        self, round_number: int, blocks: Blocks, samples: int, state: bytes | None = None
+    ) -> Entry:
         """Write an encoded update and its preimage to the journal, before anything is sent."""
         weight = update_weight(self._manifest, samples)
-        entry: Entry = self.submission.prepare(round_number, vector, weight)
+        entry: Entry = self.submission.prepare(round_number, blocks, weight, state)
         return entry
 
     def _come_back(self, seen: Observation) -> Step:
@@ -282,8 +288,12 @@ class Party:
         """Store, then reveal. Only from now on may the bytes leave this party's directory."""
         if not self._is_settled(seen):
             return Step(wait=at(seen.timestamp + 1))
-        provide = not self._waits(seen, PartyDecision.REVEAL)
-        reveal = self.submission.reveal(seen, entry, provide)
+        reveal = self.submission.reveal(seen, entry, False)
+        if self._posted.call not in (None, reveal.call):
+            # A reorg has changed the commits, which the reveal of a masked update names.
+            self._posted, self._uploaded_in = _NOTHING_POSTED, 0
+        if not self._waits(seen, PartyDecision.REVEAL):
+            reveal = self.submission.reveal(seen, entry, True)
         return self._deliver(seen, PartyDecision.REVEAL, seen.current.reveal_end, reveal)
 
     def _is_settled(self, seen: Observation) -> bool:
@@ -298,11 +308,7 @@ class Party:
     # ------------------------------------------------------------------ by the relay, or directly
 
     def _deliver(
-        self,
-        seen: Observation,
-        duty: PartyDecision,
-        phase_end: int,
-        message: Message,
+        self, seen: Observation, duty: PartyDecision, phase_end: int, message: Message
     ) -> Step:
         """Use the relay first; send directly if it fails, or has not sent the message in time.
 
@@ -332,7 +338,7 @@ class Party:
         # The keeper's time starts only after the upload.
         now = seen.timestamp + int(time.monotonic() - began)
         until = now + max(1, int((phase_end - now) * RELAY_SHARE))
-        self._posted = _Posted(seen.current.round, duty, until)
+        self._posted = _Posted(seen.current.round, duty, until, call=message.call)
         return Step(f"post {duty.name.lower()}", _RELAYED | at(until))
 
     def _retry(self, seen: Observation, duty: PartyDecision, phase_end: int) -> Step:

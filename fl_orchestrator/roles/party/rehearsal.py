@@ -20,6 +20,7 @@ from fl_orchestrator.model.fixed_point import (
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import VectorKind, VectorMeta, in_blocks, write_vector
 from fl_orchestrator.roles.numbers import Finding, update_findings
+from fl_orchestrator.training.site.state import restore, state_of
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 #: The origin of an update that belongs to no federation.
@@ -76,6 +77,7 @@ def rehearse(
 ) -> Rehearsal:
     """Write to ``file`` the update that a training from the global ``state`` would publish.
 
+    The trainer is in its state after that training; for ``before`` it has the state of a new one.
     Raises WeightsError and NotFiniteError where there is no update to make of it, and what the
     trainer raises.
     """
@@ -87,13 +89,16 @@ def rehearse(
         stream.seek(0)
         cid = cid_of(stream)
     moved = float_view(layout, next_state(state, encoded.vector, bits))
+    kept = state_of(trainer)
+    restore(trainer, {})
     before, rows = evaluation(trainer, manifest, base)
+    restore(trainer, kept)
     after, _ = evaluation(trainer, manifest, moved)
     return Rehearsal(
         training=training,
         weight=update_weight(manifest, training.samples),
         clipped=encoded.clipped,
-        findings=update_findings(manifest, encoded, training.samples),
+        findings=update_findings(manifest, encoded.encoding, training.samples),
         largest=tuple(
             float(np.abs(new.astype(np.float64) - old).max(initial=0))
             for new, old in zip(training.weights, base, strict=True)
@@ -108,14 +113,15 @@ def rehearse(
     )
 
 
-def training_config(manifest: Manifest, seed: int) -> dict[str, Any]:
-    """The config of `fit` and `evaluate`."""
-    return {**manifest.training.model_dump(by_alias=True), "seed": seed}
+def training_config(manifest: Manifest, seed: int, round_number: int = 1) -> dict[str, Any]:
+    """The config of `fit` and `evaluate`; a rehearsal is one of the first round."""
+    training = manifest.training.model_dump(by_alias=True, exclude_none=True)
+    return {**training, "seed": seed, "round": round_number}
 
 
 def evaluation(
-    trainer: Trainer, manifest: Manifest, weights: list[FloatArray]
+    trainer: Trainer, manifest: Manifest, weights: list[FloatArray], round_number: int = 1
 ) -> tuple[Metrics, int]:
     """The loss and metrics of weights, by their names, and on how many rows; nothing on none."""
-    loss, rows, metrics = trainer.evaluate(weights, training_config(manifest, 0))
+    loss, rows, metrics = trainer.evaluate(weights, training_config(manifest, 0, round_number))
     return ({"loss": loss, **metrics} if rows else {}), rows

@@ -20,6 +20,7 @@ from fl_orchestrator.files import OWNER_ONLY, read_regular, write_whole
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.privacy.accounting import epsilon_of
 from fl_orchestrator.training.dp_sgd import Mechanism
+from fl_orchestrator.training.site.state import SiteState, restore, state_of
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 #: In a party's directory, once it has trained with a budget.
@@ -226,6 +227,16 @@ class SpendingTrainer:
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[float, int, Metrics]:
         return self._trainer.evaluate(weights, config)
+
+    def initial_weights(self) -> Mapping[str, FloatArray] | None:
+        method = getattr(self._trainer, "initial_weights", None)
+        return None if method is None else method()
+
+    def site_state(self) -> SiteState:
+        return state_of(self._trainer)
+
+    def restore_site_state(self, state: SiteState) -> None:
+        restore(self._trainer, state)
 
 
 def summary(home: Path) -> dict[str, object]:

@@ -6,18 +6,23 @@ federation whose updates everybody may read (docs/protocol.md, section 5.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fl_orchestrator.chain.contract.federation import NO_COMMITMENT, Call
 from fl_orchestrator.chain.types import CommitView, Observation, Phase, Update
 from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.errors import FloError
-from fl_orchestrator.model.vector_file import in_blocks
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
+
+#: An update as flat blocks, in order.
+Blocks = Iterable[NDArray[np.int16]]
 
 
 class MustSitOut(FloError):
@@ -56,8 +61,13 @@ class Submission(Protocol[_E]):
         """What is kept of a round, if anything. Raises DamagedJournal."""
         ...
 
-    def prepare(self, round_number: int, vector: Any, weight: int) -> _E:
-        """Keep an update (int16, flat) and its weight; durable on return."""
+    def prepare(
+        self, round_number: int, blocks: Blocks, weight: int, state: bytes | None = None
+    ) -> _E:
+        """Keep an update (flat blocks), its weight, and what the site keeps after its training.
+
+        All of it is durable on return, or nothing is kept.
+        """
         ...
 
     def permit(self, seen: Observation, weight: int | None) -> None:
@@ -105,12 +115,14 @@ class PlainSubmission:
     def entry(self, round_number: int) -> OpenCommitment | None:
         return self.journal.load(round_number)
 
-    def prepare(self, round_number: int, vector: Any, weight: int) -> OpenCommitment:
-        file = self._vectors.write(self._origin.update(round_number), in_blocks(vector))
+    def prepare(
+        self, round_number: int, blocks: Blocks, weight: int, state: bytes | None = None
+    ) -> OpenCommitment:
+        file = self._vectors.write(self._origin.update(round_number), blocks)
         with file.path.open("rb") as stream:
             cid = cid_of(stream)
         update = Update(self._signer.address, weight, file.root, cid, self._salt(round_number))
-        return self.journal.save(round_number, update, file.path)
+        return self.journal.save(round_number, update, file.path, state)
 
     def permit(self, seen: Observation, weight: int | None) -> None:
         """Everybody may: what others do with the update is public, and so is the update."""

@@ -20,7 +20,7 @@ from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.sending.fees import highest, market_fees
 from fl_orchestrator.chain.types import Observation, Window
 from fl_orchestrator.errors import ChainError
-from fl_orchestrator.model.chunk_tree import ChunkTree
+from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import (
     Answer,
@@ -105,7 +105,7 @@ class Descents:
         seen: Observation,
         window: Window,
         result: Result,
-        right: ChunkTree,
+        right: Tree,
         wake_ats: list[int],
     ) -> Call | ChunkProof | None:
         """The next call of the descent in an accepted, canonical round, down to the wrong chunk.
@@ -144,7 +144,7 @@ class Descents:
             number = made.previous
         return answers[::-1]
 
-    def _begin(self, seen: Observation, window: Window, result: Result, right: ChunkTree) -> Call:
+    def _begin(self, seen: Observation, window: Window, result: Result, right: Tree) -> Call:
         number = result.round
         if seen.timestamp >= window.window_end:
             raise TooLate(f"No demand can be made in round {number} any more.")
@@ -160,7 +160,7 @@ class Descents:
             [*itertools.islice(self._stale_descents(seen, number), _MAX_CLOSED)],
         )
 
-    def _affordable(self, result: Result, right: ChunkTree) -> int:
+    def _affordable(self, result: Result, right: Tree) -> int:
         """What one demand may cost, in wei."""
         web3 = self._federation.web3
         gas = _DEMAND_GAS * (2 + right.depth // 6) + _REGISTER_GAS

@@ -27,10 +27,10 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.sending.send import Sender
-from fl_orchestrator.chain.signing.keys import LocalSigner, load_keystore, save_keystore
+from fl_orchestrator.chain.signing.keys import LocalSigner, Signer, load_keystore, save_keystore
 from fl_orchestrator.chain.types import Role, StakeView
 from fl_orchestrator.content.by_url import open_store
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import ChainError, InputError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.manifest import Manifest
@@ -43,7 +43,8 @@ from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.trainer import FloatArray
 from fl_orchestrator.units import ETHER
 
-_COIN: Final = 1_000 * ETHER
+#: What each account gets on a chain of its own.
+COIN: Final = 1_000 * ETHER
 _PLAN: Final = "plan.json"
 _VAULT: Final = "private/vault.sqlite"
 _PASSWORD: Final = "password"  # noqa: S105 - a file's name
@@ -125,6 +126,14 @@ class Model:
     trainer: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """An account of an existing chain that gives each member so much, in wei."""
+
+    signer: Signer
+    amount: int
+
+
 class LocalFederation:
     """The federation in a directory, which is created if it does not exist.
 
@@ -173,16 +182,14 @@ class LocalFederation:
         model: Model,
         terms: Terms,
         private: PrivateTerms | None = None,
+        payer: Payer | None = None,
     ) -> Federation:
-        """Set all balances, deploy the contracts, admit and register all members.
+        """Give all members coin, deploy the contracts, admit and register all members.
 
-        With ``private`` terms the federation is a private one.
-
-        Only for Anvil, which can set balances. Raises what Sender and the store raise.
+        With ``private`` terms the federation is a private one. Without a ``payer`` the chain must
+        be Anvil, which can set balances. Raises what Sender and the store raise.
         """
-        for member in (self.owner, *self.members()):
-            if web3.eth.get_balance(Web3.to_checksum_address(member.address)) < _COIN // 2:
-                _set_balance(web3, member.address, _COIN)
+        self._fund(web3, payer)
         genesis = publish(open_store(store_url), model.manifest, model.weights)
         params = federation_params(model.manifest, genesis, terms)
         own = None if private is None else private_params(model.manifest, params, private)
@@ -202,6 +209,20 @@ class LocalFederation:
                     call = self._registration(chain, member, role, stake)
                     Sender(web3, member.signer, reverts).send(call)
         return chain
+
+    def _fund(self, web3: Web3, payer: Payer | None) -> None:
+        amount = COIN if payer is None else payer.amount
+        accounts = [Web3.to_checksum_address(m.address) for m in (self.owner, *self.members())]
+        poor = [account for account in accounts if web3.eth.get_balance(account) < amount // 2]
+        if payer is None:
+            for account in poor:
+                web3.provider.make_request(RPCEndpoint("anvil_setBalance"), [account, hex(amount)])
+        elif poor:
+            sender = Sender(web3, payer.signer, RevertDecoder.of_artifact(Federation.ARTIFACT))
+            calls = [Call(account, b"", amount, "fund") for account in poor]
+            for outcome in sender.send_together(calls):
+                if isinstance(outcome, ChainError):
+                    raise outcome
 
     def _registration(self, chain: Federation, member: Member, role: Role, stake: int) -> Call:
         if role is Role.PARTY or not isinstance(chain, PrivateFederation):
@@ -261,10 +282,6 @@ def _packed(rows: Rows) -> bytes:
 def _view(chain: Federation, member: Member, role: Role) -> StakeView:
     seen = chain.observe(member.address)
     return seen.party if role is Role.PARTY else seen.aggregator
-
-
-def _set_balance(web3: Web3, address: str, wei: int) -> None:
-    web3.provider.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(wei)])
 
 
 def _claim(directory: Path, plan: Plan) -> None:

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fl_orchestrator.chain.contract.events import RoundIndex
+from fl_orchestrator.chain.contract.events import READ_AGAIN, MissingEvents, RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation, Phase
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import ContentError, VerificationError
-from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.service.local.federation import Member
 from fl_orchestrator.training.trainer import FloatArray
-
-ENDED = (Phase.IDLE, Phase.ACCEPTED, Phase.VOID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class RunMonitor:
         evaluate: Callable[[list[FloatArray]], tuple[float, float]],
     ) -> None:
         self._chain = chain
-        self._store = store
+        self.store = store
         self._manifest = manifest
         self._origin = Origin(chain.chain_id, chain.address)
         self._vectors = VectorCache(directory, manifest)
@@ -87,12 +84,12 @@ class RunMonitor:
         }
         try:
             meta = self._origin.state(model.round)
-            file = self._vectors.fetch(self._store, model.cid, model.root, meta)
+            file = self._vectors.fetch(self.store, model.cid, model.root, meta)
         except (ContentError, VerificationError):
             if model == seen.head:
                 raise
             return measured
-        weights = float_view(self._manifest.layout, self._vectors.load(file))
+        weights = self._vectors.weights(file)
         measured["loss"], measured["accuracy"] = self._evaluate(weights)
         self._vectors.forget_rounds_before(model.round)
         return measured
@@ -119,11 +116,24 @@ class RoundReporter(HistoryHook):
         self._follower = follower
         self._monitor = monitor
         self._show = show
+        self._lacking_since: int | None = None
 
     def look(self, seen: Observation) -> None:
-        """Show new rounds. Raises what the store and the chain raise."""
+        """Show new rounds. Raises what the store and the chain raise.
+
+        A node may show a block before the block's events. A round whose events are missing is shown
+        later, unless they are missing for as long as they are read again.
+        """
         self._seen = seen
-        self._follower.deliver(self, seen)
+        try:
+            self._follower.deliver(self, seen)
+        except MissingEvents:
+            if self._lacking_since is None:
+                self._lacking_since = seen.block_number
+            if seen.block_number >= self._lacking_since + READ_AGAIN - 1:
+                raise
+        else:
+            self._lacking_since = None
 
     def on_accepted(self, model: ModelView) -> None:
         found = {**_named(model), **self._monitor.measure(model, self._seen), "revoked": False}
