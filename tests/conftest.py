@@ -1,5 +1,6 @@
 """What all tests share: the checkout, the data sets, and that CI allows no skip."""
 
+import importlib.util
 import os
 import signal
 from collections.abc import Generator
@@ -9,6 +10,12 @@ import pytest
 import structlog
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+# `make test-torch` and `make test-flower` run these tests, each in an environment of its own.
+_ELSEWHERE = {"torch": "pytorch", "flwr": "flower"}
+collect_ignore = [
+    folder for package, folder in _ELSEWHERE.items() if not importlib.util.find_spec(package)
+]
 
 
 def pytest_configure() -> None:

@@ -3,11 +3,12 @@
     PYTHONPATH=tests python -m assurance.differential --coordinates 100000
 
 It uses the code that a dispute uses: contracts/libraries (ModelRule, ChunkTree) on one side, and
-fl_orchestrator.aggregation.rules with its kernels on the other. Solidity runs on Anvil, with many
+fl_orchestrator.aggregation with its kernels on the other. Solidity runs on Anvil, with many
 coordinates in a call. 100,000 coordinates use every trimBps once. Exits 1 on any difference.
 """
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,20 +24,28 @@ from numpy.typing import NDArray
 from sha3 import keccak_256
 
 from assurance.records import CHECKOUT
-from fl_orchestrator.aggregation.rules import next_global, rule_for
+from fl_orchestrator.aggregation.clipping import clipped
+from fl_orchestrator.aggregation.rules import rule_for
 from fl_orchestrator.chain.deployment.compile import Project
+from fl_orchestrator.model.fixed_point import next_state, next_with_momentum
+from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
-from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
-from fl_orchestrator.model.rules import TRIM, RuleKind
+from fl_orchestrator.model.protocol import BPS, CHUNK_NORM_LIMIT, MAX_UPDATES, MAX_WEIGHT
+from fl_orchestrator.model.rules import LEARNING_RATE, MOMENTUM, TRIM, RuleKind
 
 HARNESS: Final = Path("tests", "assurance", "RuleHarness.sol")
+#: The step, the state and the momentum.
+NUMBERS: Final = 3
 #: The numbers of coordinates in an aggregation, and of aggregations in a call.
 COORDINATES: Final = 8
-CALL: Final = 64
+CALL: Final = 16
 #: The order of the rules. The trimmed mean, which has a parameter, comes more often.
 TURNS: Final = tuple(kind for kind in RuleKind for _ in range(4 if kind.parameters else 3))
 INT16: Final = np.iinfo(np.int16)
 INT32: Final = np.iinfo(np.int32)
+#: Of one whole chunk.
+LAYOUT: Final = Layout.of([("w", [CHUNK_VALUES], 0)])
+NOTHING: Final = np.zeros(0, np.int32)
 
 Integers = NDArray[np.int64]
 Evaluate = Callable[[list["Aggregation"]], Integers]
@@ -44,53 +53,111 @@ Evaluate = Callable[[list["Aggregation"]], Integers]
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """Updates (M x coordinates, int16) with their weights, the base (int32), and the rule."""
+    """A chunk of each update (M x 256, int16), weights, the base and its momentum, and the rule.
+
+    Base and momentum are int32, one for each coordinate, which are those from ``first`` on.
+    """
 
     rule: RuleSpec
     fraction_bits: int
     weights: list[int]
     updates: NDArray[np.int16]
     base: NDArray[np.int32]
+    momentum: NDArray[np.int32]
+    first: int
+
+    @property
+    def clipped(self) -> NDArray[np.int16]:
+        """The values of the updates at the coordinates, after clipping."""
+        limit = self.rule.chunk_norm_limit or 0
+        rows = [next(clipped([row], LAYOUT, limit)) for row in self.updates]
+        return np.stack(rows)[:, self.first : self.first + COORDINATES]
 
     def in_python(self) -> Integers:
-        """The rule's step and the next state of each coordinate, alternating."""
-        rule, updates = rule_for(self.rule), [[row] for row in self.updates]
+        """The rule's step, the next state and the next momentum, coordinate by coordinate."""
+        rule, updates = rule_for(self.rule), [[row] for row in self.clipped.copy()]
         (step,) = rule.aggregate(updates, self.weights)
-        (state,) = next_global(rule, [self.base], updates, self.weights, self.fraction_bits)
-        return np.stack([step.astype(np.int64), state.astype(np.int64)], axis=1).reshape(-1)
+        server, moved = self.rule.server, np.zeros(step.size, np.int32)
+        if server.has_momentum:
+            state, moved = next_with_momentum(
+                self.base, self.momentum, step, self.fraction_bits, server
+            )
+        else:
+            state = next_state(self.base, step, self.fraction_bits, server)
+        found = [values.astype(np.int64) for values in (step, state, moved)]
+        return np.stack(found, axis=1).reshape(-1)
 
-    def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
+    def encoded(self) -> tuple[int, int, int, int, int, int, int, list[int], bytes, bytes, bytes]:
         """The arguments of the harness."""
         return (
             int(self.rule.kind),
             self.rule.trim_bps,
             self.fraction_bits,
+            self.rule.server.learning_rate_bps,
+            self.rule.server.momentum_bps,
+            self.rule.chunk_norm_limit or 0,
+            self.first,
             self.weights,
-            self.updates.T.astype("<i2").tobytes(),
+            self.updates.astype("<i2").tobytes(),
             self.base.astype("<i4").tobytes(),
+            self.momentum.astype("<i4").tobytes(),
         )
 
 
 def aggregations(count: int, seed: int) -> Iterator[Aggregation]:
     """Yield random aggregations, of all rules in turns.
 
-    Each rule is used with all numbers of updates, and the trimmed mean with every trimBps.
+    Each rule is used with all numbers of updates, and the trimmed mean with every trimBps. Half of
+    the aggregations have a server learning rate of their own, half of them momentum, and half of
+    them a limit to clip chunks by.
     """
     rng = np.random.default_rng(seed)
     trims = rng.permutation(TRIM.most + 1)
     for i in range(count):
         turn, place = divmod(i, len(TURNS))
-        rule = RuleSpec.of(TURNS[place])
+        rule = RuleSpec.of(TURNS[place], **_server(rng))
         if rule.kind is RuleKind.TRIMMED_MEAN:
             trimmed = turn * TURNS.count(rule.kind) + place - TURNS.index(rule.kind)
-            rule = RuleSpec.of(rule.kind, trim_bps=int(trims[trimmed % len(trims)]))
+            rule = rule.model_copy(update={"trim_bps": int(trims[trimmed % len(trims)])})
         weights = _weights(rng, (turn * 7 + place * 13) % MAX_UPDATES + 1)
         columns = [_values(rng, weights) for _ in range(COORDINATES)]
-        updates = np.stack(columns, axis=1).astype(np.int16)
+        first = int(rng.integers(CHUNK_VALUES - COORDINATES + 1))
+        updates = _chunks(rng, np.stack(columns, axis=1).astype(np.int16), first)
+        rule = rule.model_copy(update={"chunk_norm_limit": _norm_limit(rng, updates)})
         bits = int(rng.integers(STATE_FRACTION_BITS + 1))
-        (step,) = rule_for(rule).aggregate([[row] for row in updates], weights.tolist())
+        case = Aggregation(rule, bits, weights.tolist(), updates, NOTHING, NOTHING, first)
+        (step,) = rule_for(rule).aggregate([[row] for row in case.clipped.copy()], case.weights)
         base = _base(rng, step.astype(np.int64) << STATE_FRACTION_BITS - bits)
-        yield Aggregation(rule, bits, weights.tolist(), updates, base)
+        momentum = _base(rng, step.astype(np.int64) << STATE_FRACTION_BITS - bits)
+        yield dataclasses.replace(case, base=base, momentum=momentum)
+
+
+def _chunks(rng: np.random.Generator, values: NDArray[np.int16], first: int) -> NDArray[np.int16]:
+    """Whole chunks around these values: of zeros, or of values of any size."""
+    shifts = rng.integers(17, size=(len(values), 1))
+    around = rng.integers(INT16.min, INT16.max + 1, (len(values), CHUNK_VALUES)) >> shifts
+    chunks = around.astype(np.int16)
+    chunks[:, first : first + COORDINATES] = values
+    return chunks
+
+
+def _norm_limit(rng: np.random.Generator, chunks: NDArray[np.int16]) -> int | None:
+    """No limit, any limit, or one at the norm of a chunk or beside it."""
+    norm = np.linalg.norm(chunks[rng.integers(len(chunks))].astype(np.float64))
+    limits = [
+        int(rng.integers(1, CHUNK_NORM_LIMIT)),
+        int(2.0 ** rng.uniform(0, 19)),
+        int(norm) + int(rng.integers(-1, 3)),
+    ]
+    limit = rng.choice([0, 0, 0, *limits])
+    return None if limit == 0 else int(np.clip(limit, 1, CHUNK_NORM_LIMIT - 1))
+
+
+def _server(rng: np.random.Generator) -> dict[str, int]:
+    """What a server does with a step: nothing, even shares, or any number of basis points."""
+    rate = rng.choice([BPS, BPS, BPS // 2, int(rng.integers(1, LEARNING_RATE.most + 1))])
+    momentum = rng.choice([0, 0, BPS // 2, int(rng.integers(1, MOMENTUM.most + 1))])
+    return {LEARNING_RATE.field: int(rate), MOMENTUM.field: int(momentum)}
 
 
 def _weights(rng: np.random.Generator, updates: int) -> Integers:
@@ -171,7 +238,8 @@ def harness_code(replaced: dict[str, tuple[str, str]] | None = None) -> str:
 @contextmanager
 def in_solidity(code: str) -> Iterator[Evaluate]:
     """Start an Anvil; yield a function that evaluates aggregations with the harness on it."""
-    signature = "(uint8,uint256,uint256,uint256[],bytes,bytes)[]"
+    numbers = ",".join(["uint256"] * 6)
+    signature = f"(uint8,{numbers},uint256[],bytes,bytes,bytes)[]"
     selector = keccak_256(f"evaluate({signature})".encode()).digest()[:4]
     to = "0x" + "11" * 20
     with (
@@ -198,14 +266,15 @@ def differences(evaluate: Evaluate, cases: list[Aggregation]) -> list[str]:
         solidity = evaluate(batch)
         if solidity.shape != python.shape:
             raise ValueError(f"The harness gives {solidity.shape}, Python {python.shape} numbers.")
-        for at in np.unique(np.flatnonzero(solidity != python) // 2):
+        for at in np.unique(np.flatnonzero(solidity != python) // NUMBERS):
             case, column = batch[at // COORDINATES], at % COORDINATES
-            got = [tuple(side[2 * at : 2 * at + 2].tolist()) for side in (solidity, python)]
+            got = [tuple(side[NUMBERS * at :][:NUMBERS].tolist()) for side in (solidity, python)]
             found.append(
-                f"{case.rule.kind.label}, trimBps {case.rule.trim_bps}, e {case.fraction_bits}:"
-                f" values {case.updates[:, column].tolist()}, weights {case.weights},"
-                f" base {case.base[column]}:"
-                f" step and state are {got[0]} in Solidity, {got[1]} in Python"
+                f"{case.rule}, e {case.fraction_bits}:"
+                f" values {case.updates[:, case.first + column].tolist()}, after clipping"
+                f" {case.clipped[:, column].tolist()}, weights {case.weights},"
+                f" base {case.base[column]}, momentum {case.momentum[column]}:"
+                f" step, state and momentum are {got[0]} in Solidity, {got[1]} in Python"
             )
     return found
 
@@ -225,7 +294,8 @@ def main(arguments: list[str]) -> int:
         f"{COORDINATES * len(cases)} coordinates, {len(found)} differences:"
         f" {len({len(case.weights) for case in cases})} numbers of updates,"
         f" {len({case.fraction_bits for case in cases})} values of e,"
-        f" {len({case.rule.trim_bps for case in cases})} of trimBps"
+        f" {len({case.rule.trim_bps for case in cases})} of trimBps,"
+        f" {sum(case.rule.chunk_norm_limit is not None for case in cases)} with clipping"
     )
     return 1 if found else 0
 

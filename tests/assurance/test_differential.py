@@ -32,10 +32,17 @@ def test_solidity_and_python_agree_on_4000_coordinates() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
+        ("momentum * int256(momentumBps), BPS)", "momentum, BPS) * int256(momentumBps)"),
         ("2 * sum + int256(count)", "2 * sum + int256(count) - 1"),
-        ("next > type(int32).max", "next > type(int32).max + int256(1)"),
+        ("value > type(int32).max", "value > type(int32).max + int256(1)"),
+        ("Rounding.Ceil", "Rounding.Floor"),
     ],
-    ids=["halves are rounded down", "a limit is off by one"],
+    ids=[
+        "the momentum is rounded too early",
+        "halves are rounded down",
+        "a limit is off by one",
+        "the norm is rounded down",
+    ],
 )
 def test_a_fault_is_found(right: str, wrong: str) -> None:
     with in_solidity(harness_code({MODEL_RULE: (right, wrong)})) as evaluate:
@@ -45,7 +52,7 @@ def test_a_fault_is_found(right: str, wrong: str) -> None:
 class OfTheNextRule(Aggregation):
     """An aggregation by a rule that exists only in Solidity's enum."""
 
-    def encoded(self) -> tuple[int, int, int, list[int], bytes, bytes]:
+    def encoded(self) -> tuple[int, int, int, int, int, int, int, list[int], bytes, bytes, bytes]:
         return (len(RuleKind), *super().encoded()[1:])
 
 
@@ -53,7 +60,13 @@ def test_a_rule_without_a_line_reverts_and_is_never_computed_as_another() -> Non
     code = harness_code({INTERFACE: ("    TrimmedMean\n", "    TrimmedMean,\n    MidRange\n")})
     known = next(aggregations(1, seed=1))
     unknown = OfTheNextRule(
-        known.rule, known.fraction_bits, known.weights, known.updates, known.base
+        known.rule,
+        known.fraction_bits,
+        known.weights,
+        known.updates,
+        known.base,
+        known.momentum,
+        known.first,
     )
     error = keccak_256(b"UnknownRule(uint8)").hexdigest()[:8] + f"{len(RuleKind):064x}"
     with in_solidity(code) as evaluate:

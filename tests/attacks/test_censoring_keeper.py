@@ -21,8 +21,10 @@ def test_whoever_is_not_heard_by_the_relay_sends_by_itself(build: Build) -> None
     seen = federation.run_round(federation.everybody(relay))
     assert seen.current.phase is Phase.ACCEPTED
     assert federation.included() == {0, 1, 2}
-    dropped = {"commit": 3, "update": 3, "reveal": 3, "attestation": 1}
-    assert Counter(relay.dropped) == dropped
+    dropped = Counter(relay.dropped)
+    # A result is posted again and again: a reorg might have undone what the relay sent.
+    assert dropped.pop("attestation") > 1
+    assert dropped == {"commit": 3, "update": 3, "reveal": 3}
     sent = Counter(receipt.label for receipt in federation.receipts)
     assert (sent["commit"], sent["reveal"], sent["attest"]) == (3, 3, 1)
 

@@ -6,6 +6,7 @@ The chain, the contract and the roles are the real ones, in this process. It is 
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -18,8 +19,10 @@ _PARTIES = 50
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seats", type=int, nargs="+", default=[4, 7])
     silence()
-    for seats in (4, 7):
+    for seats in parser.parse_args().seats:
         for absent in (False, True):
             began = time.process_time()
             with tempfile.TemporaryDirectory(prefix="flo-fifty-") as scratch:

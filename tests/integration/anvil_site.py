@@ -113,7 +113,10 @@ class Site:
         return open_federation(web3, deployment.address)
 
     def observe(self, name: str = "owner") -> Observation:
-        return self.federation.observe(self.address(name))
+        return self.observe_of(self.address(name))
+
+    def observe_of(self, address: str) -> Observation:
+        return self.federation.observe(address)
 
     def open_round(self) -> Observation:
         """Open the next round with its two transactions; return the owner's observation."""

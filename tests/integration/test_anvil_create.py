@@ -34,8 +34,8 @@ def deployed(site: Site) -> Site:
 
 
 def sent_by(site: Site, name: str) -> int:
-    """How many transactions an account has sent."""
-    return int(site.node.rpc("eth_getTransactionCount", site.address(name), "latest"), 16)
+    """How many transactions an account has sent; Anvil mines them a moment later."""
+    return int(site.node.rpc("eth_getTransactionCount", site.address(name), "pending"), 16)
 
 
 def test_deploying_twice_deploys_once(site: Site) -> None:

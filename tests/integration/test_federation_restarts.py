@@ -28,13 +28,14 @@ def mortal_party(
     federation: SmallFederation, number: int, points: CrashPoints, relayed: bool
 ) -> base.Worker:
     shutil.rmtree(federation.home("parties", number) / "vectors", ignore_errors=True)
+    trainer = federation.trainers[number]
+    trainer.fit = points.around("training", trainer.fit)  # type: ignore[method-assign]
     party = federation.party(
         number,
         relay=MortalRelay(federation.mailbox, points) if relayed else None,
         store=MortalStore(federation.directory / "store", points),
         sender=MortalSender(federation.sender(federation.parties[number]), points),
     )
-    party._trainer.fit = points.around("training", party._trainer.fit)  # type: ignore[method-assign]
     submission = cast(PlainSubmission, party.submission)
     submission.journal.save = points.around("journal", submission.journal.save)  # type: ignore[method-assign]
     return party

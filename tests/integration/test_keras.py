@@ -148,7 +148,8 @@ def test_the_given_weights_are_not_changed(model: KerasModel) -> None:
 
 def test_parties_of_any_size_share_one_traced_graph(model: KerasModel) -> None:
     KerasTrainer(model, rows(20)).fit(model.initial_weights, CONFIG)
-    ((train, _),) = model._graphs.values()
+    traced_graphs: Any = model._graphs._steps
+    ((train, _),) = traced_graphs.values()
     traced = train.experimental_get_tracing_count()
     for count in (8, 9, 57):
         KerasTrainer(model, rows(count)).fit(model.initial_weights, {**CONFIG, "batchSize": 5})
@@ -314,6 +315,18 @@ def test_a_keras_file_and_a_safetensors_file_say_the_same(
     save_safetensors(tmp_path / "m.safetensors", model.initial_weights, model.tensors)
     loaded = [load_weights(tmp_path / name, model.tensors) for name in ("m.keras", "m.safetensors")]
     assert digest(loaded[0]) == digest(loaded[1]) == digest(model.initial_weights)
+
+
+def test_a_keras_file_of_a_model_with_integers_of_its_own_is_read(tmp_path: Path) -> None:
+    layer = keras.layers.Normalization()
+    layer.adapt(rows(20).x)
+    half = keras.layers.Dense(1, dtype="bfloat16")
+    model = keras.Sequential([keras.Input((6,)), layer, half])
+    model.compile("sgd", "mse")
+    trainer = KerasModel(model)
+    save_keras(tmp_path / "m.keras", trainer, trainer.initial_weights)
+    loaded = load_weights(tmp_path / "m.keras", trainer.tensors)
+    assert digest(loaded) == digest(trainer.initial_weights)
 
 
 def test_a_keras_file_of_another_model_is_refused(model: KerasModel, tmp_path: Path) -> None:

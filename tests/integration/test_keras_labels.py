@@ -174,15 +174,3 @@ def test_rows_that_are_too_narrow_for_the_model_are_refused() -> None:
     model = KerasModel(network())
     with pytest.raises(UnsupportedModel, match="3 values each; the model's inputs take 4"):
         KerasTrainer(model, Rows(X[:, :3], CLASSES)).fit(model.initial_weights, CONFIG)
-
-
-def test_a_model_of_two_outputs_is_refused() -> None:
-    def build() -> Any:
-        entry = keras.Input((4,))
-        heads = [keras.layers.Dense(1, name=name)(entry) for name in ("a", "b")]
-        model = keras.Model(entry, heads, name="model")
-        model.compile("sgd", ["mse", "mse"])
-        return model
-
-    with pytest.raises(UnsupportedModel, match="has 2 outputs"):
-        KerasModel(build)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.dp_sgd import CannotProtect, PrivateTrainer, Protection, seeded
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
-from fl_orchestrator.training.trainer import Settings
+from fl_orchestrator.training.sklearn import SklearnTrainer
 
 load_tensorflow()
 import keras  # noqa: E402 - TensorFlow's threads are set first
@@ -50,7 +51,6 @@ def norm(gradient: list[Any]) -> float:
 
 def test_gradients_of_rows_equal_training_on_each_row_alone(model: KerasModel) -> None:
     data, start = rows(7), model.initial_weights
-    settings = Settings.from_config(CONFIG)
     alone = []
     for number in range(7):
         one = KerasTrainer(model, data.take(np.array([number])))
@@ -58,7 +58,7 @@ def test_gradients_of_rows_equal_training_on_each_row_alone(model: KerasModel) -
         alone.append([(a.astype(np.float64) - b) / 0.05 for a, b in zip(start, moved, strict=True)])
     lengths = [norm(gradient) for gradient in alone]
     clip = float(np.median(lengths))  # some rows are clipped, and some are not
-    with KerasTrainer(model, data).descent(start, settings) as descent:
+    with KerasTrainer(model, data).descent(start, CONFIG) as descent:
         for bound in (clip, 1e6):
             expected = [
                 sum(
@@ -75,11 +75,24 @@ def test_gradients_of_rows_equal_training_on_each_row_alone(model: KerasModel) -
             assert norm(single) <= 0.01 * (1 + 1e-5)
 
 
+def test_the_clipped_sum_of_scikit_learn_is_that_of_the_same_model_here() -> None:
+    linear = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1, "sigmoid", name="dense")])
+    linear.compile("sgd", "binary_crossentropy")
+    data, draw, chosen = rows(40), np.random.default_rng(5), np.arange(0, 40, 3)
+    kernel, bias = (draw.normal(size=size).astype(np.float32) for size in ((6, 1), 1))
+    sklearn = SklearnTrainer(LogisticRegression(), data.x, data.y)
+    with sklearn.descent([np.ascontiguousarray(kernel.T), bias], CONFIG) as descent:
+        coef, intercept = descent.clipped_sum(chosen, 0.6)
+    with KerasTrainer(linear, data).descent([kernel, bias], CONFIG) as descent:
+        of_kernel, of_bias = descent.clipped_sum(chosen, 0.6)
+    np.testing.assert_allclose(coef.T, of_kernel, atol=1e-5)
+    np.testing.assert_allclose(intercept, of_bias, atol=1e-5)
+
+
 def test_a_row_that_is_not_finite_counts_as_zero(model: KerasModel) -> None:
     data = rows(3)
     data.x[1, 0] = np.nan
-    settings = Settings.from_config(CONFIG)
-    with KerasTrainer(model, data).descent(model.initial_weights, settings) as descent:
+    with KerasTrainer(model, data).descent(model.initial_weights, CONFIG) as descent:
         both = descent.clipped_sum(np.array([0, 1, 2]), 1.0)
         without = descent.clipped_sum(np.array([0, 2]), 1.0)
     for one, other in zip(both, without, strict=True):

@@ -178,6 +178,7 @@ def test_a_hospital_without_coin_and_a_clinic_that_is_picky_take_part(site: Site
     assert done["post commit"] == done["post reveal"] == 1
     assert "commit" not in done
     assert_in_use(site, hospital)
+    assert_measured(hospital, clinic)
     assert "alert: the new global model is not taken into use" in refusing.err
     assert "below 1.1" in refusing.err
     assert not list(site.directory.glob("home/*/*/current.*"))[1:]
@@ -200,6 +201,15 @@ def assert_in_use(site: Site, hospital: Path) -> None:
     assert found.keys() == head.keys()
     assert all(found[name].tobytes() == head[name].tobytes() for name in head)
     assert balance_of(site.federation.web3, site.address("hospital")) == 0
+
+
+def assert_measured(hospital: Path, clinic: Path) -> None:
+    """Both know how well the models did on their rows, and why one was refused."""
+    first, last = flo(*party(hospital, "history", "--json")).succeeded().json["rounds"]
+    assert (first["round"], last["round"], last["rows"], last["refused"]) == (0, 1, 24, [])
+    assert last["global_model"]["loss"] < first["global_model"]["loss"]
+    (refused,) = flo(*party(clinic, "history", "--json")).succeeded().json["rounds"][-1]["refused"]
+    assert "below 1.1" in refused
 
 
 def assert_rewards(site: Site, clinic: Path) -> None:

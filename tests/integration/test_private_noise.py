@@ -69,7 +69,9 @@ def test_an_update_that_weighs_more_than_the_noise_is_for_is_not_claimed(
     parties = [federation.party(i) for i in range(5)]
     cheat = parties[4].submission
     honest = cheat.prepare
-    monkeypatch.setattr(cheat, "prepare", lambda number, vector, _: honest(number, vector, 200))
+    monkeypatch.setattr(
+        cheat, "prepare", lambda number, vector, _weight, state: honest(number, vector, 200, state)
+    )
     roles: list[base.Worker] = [*parties, *(federation.private_aggregator(i) for i in range(4))]
     seen = federation.run_round(roles)
     assert (seen.current.phase, seen.head.round) == (Phase.ACCEPTED, 1)

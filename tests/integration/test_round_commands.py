@@ -23,8 +23,10 @@ from support.federation import SmallFederation, small_manifest
 from support.flo import Finished, flo
 from support.gateway import gateway, giving, serving
 
+import fl_orchestrator
 from fl_orchestrator.chain.nodes import connect
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.manifest import TensorSpec
 
 Flo = Callable[..., Finished]
@@ -330,6 +332,48 @@ def test_a_trainer_without_a_keras_model_makes_no_keras_file(
     on(history)(*get, tmp_path / "none.py").refused(2, "none.py does not exist")
 
 
+def test_a_model_of_any_round_is_evaluated_on_the_sites_own_data(
+    history: SmallFederation, on: Callable[[SmallFederation], Flo], tmp_path: Path
+) -> None:
+    trainer = tmp_path / "mine.py"
+    trainer.write_text(
+        "class Mine:\n"
+        "    def fit(self, weights, config): ...\n"
+        "    def evaluate(self, weights, config):\n"
+        "        return float(weights[0].mean()), 7, {'round': config['round']}\n"
+        "class Other(Mine):\n"
+        "    def initial_weights(self): return {'other': [1.0]}\n"
+        "class Empty(Mine):\n"
+        "    def evaluate(self, weights, config): raise NotImplementedError\n"
+    )
+    evaluate = ["model", "evaluate", "--trainer", f"{trainer}:Mine"]
+    first = on(history)(*evaluate, "--round", "0", "--json").succeeded().json
+    assert (first["round"], first["rows"], first["metrics"]) == (0, 7, {"loss": 0.25, "round": 0})
+    head = on(history)(*evaluate).succeeded().out
+    assert head.startswith("The model of round 3, root 0x")
+    assert "on 7 rows" in head
+    assert "loss" in head
+    on(history)(*evaluate, "--round", "2").refused(2, "Round 2 is void")
+    other = ["model", "evaluate", "--trainer", f"{trainer}:Other"]
+    on(history)(*other).refused(2, "The trainer's tensor other (1,)")
+    empty = ["model", "evaluate", "--trainer", f"{trainer}:Empty"]
+    assert "no validation rows" in on(history)(*empty).succeeded().out
+
+
+def test_a_federation_is_read_and_verified_from_python(history: SmallFederation) -> None:
+    federation = fl_orchestrator.Federation(history.federation, history.store)
+    assert federation.head().round == 3
+    assert [model.round for model in federation.models()] == [0, 1, 3]
+    names = [tensor.name for tensor in history.manifest.tensors]
+    assert list(federation.weights(0)) == names
+    assert all((array == 0.25).all() for array in federation.weights(0).values())
+    assert [result.round for result in federation.verify()] == [1, 3]
+    (last,) = federation.verify(3)
+    assert last.global_root == federation.head().root
+    with pytest.raises(FloError, match="Round 2 is void"):
+        federation.weights(2)
+
+
 def test_a_model_that_has_reached_the_end_of_its_range_is_shown_with_its_tensors(
     tmp_path: Path, on: Callable[[SmallFederation], Flo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,3 +396,43 @@ def test_a_model_that_has_reached_the_end_of_its_range_is_shown_with_its_tensors
     assert "The model was not looked into" in without.err
     monkeypatch.delenv("FLO_STORE")
     assert flo("round", "show", "--json").succeeded().json["saturated"] is None
+
+
+def test_a_report_has_every_round_and_the_lineage_of_the_head(
+    history: SmallFederation, on: Callable[[SmallFederation], Flo], tmp_path: Path
+) -> None:
+    flo = on(history)
+    found = flo("report", "--json").succeeded().json
+    assert [one["status"] for one in found["rounds"]] == ["final", "void", "accepted", "revoked"]
+    assert [(one["round"], one.get("recomputed")) for one in found["lineage"]] == [
+        (0, None),
+        (1, "equal"),
+        (3, "equal"),
+    ]
+    assert {"Demanded", "FraudProven", "RoundRevoked"} <= {d["name"] for d in found["disputes"]}
+    file = tmp_path / "report.html"
+    said = flo("report", "--out", file).succeeded().out
+    assert found["lineage_digest"] in said
+    page = file.read_text()
+    assert "All 2 models were computed again" in page
+    assert "4 opened" in page
+    assert found["federation"]["headRoot"] in page
+
+
+def test_a_report_without_a_store_checks_no_model_and_says_so(
+    history: SmallFederation,
+    on: Callable[[SmallFederation], Flo],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flo = on(history)
+    monkeypatch.delenv("FLO_STORE")
+    flo("report", "--out", tmp_path / "report.html").succeeded()
+    assert "2 could not be checked" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_a_sentence(
+    history: SmallFederation, on: Callable[[SmallFederation], Flo], tmp_path: Path
+) -> None:
+    done = on(history)("report", "--out", tmp_path / "missing" / "report.html")
+    done.refused(4, "report.html")

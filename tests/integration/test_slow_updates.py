@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.adversary import run_to_attest
+from support.adversary import PartialStore, run_to_attest
 from support.disputes import run_watchers, submit_updates, vector_federation, watcher
 from support.federation import Build, SmallFederation
 
@@ -17,6 +17,8 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.roles.aggregator import aggregator as module
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
+from fl_orchestrator.roles.party.party import Party
+from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.roles.updates import StillFetching, UpdateFetches, plain_updates
 from fl_orchestrator.roles.vectors import Origin, VectorFile
 
@@ -101,6 +103,103 @@ def test_what_comes_after_that_counts_if_the_round_is_still_open(build: Build) -
     # The other one has had all of them from the beginning.
     assert federation.aggregator(1).step().action == "attest"
     assert federation.included() == {0, 1, 2}
+
+
+def revealing(federation: SmallFederation) -> tuple[Party, Party]:
+    """Two parties of a round: one has revealed its update, and the other will."""
+    first, second, *others = (federation.party(i) for i in range(len(federation.parties)))
+    keeper = federation.keeper(1)
+    federation.run_to(Phase.REVEAL, [first, second, *others, keeper], 1)
+    while not federation.observe().current.reveals:
+        first.step()
+        federation.chain.mine()
+    assert federation.observe().current.reveals == 1
+    return first, second
+
+
+def test_a_large_update_is_fetched_while_others_are_still_to_be_revealed(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AHEAD_PARAMETERS", 1)
+    federation = build(parties=2, aggregators=1)
+    role = federation.aggregator(0)
+    _, second = revealing(federation)
+    assert role.step().action is None
+    (early,) = role._fetches._fetches.values()
+    assert early.done.wait(PATIENCE)
+    directory = federation.home("aggregators", 0) / "vectors"
+    assert len(list(directory.glob("update-1-*"))) == 1
+    # Nothing is started twice.
+    role.step()
+    assert list(role._fetches._fetches.values()) == [early]
+    federation.run_to(Phase.ATTEST, [second, federation.keeper(1)], 1)
+    assert role.step().action == "attest"
+    assert federation.included() == {0, 1}
+
+
+def test_an_aggregator_is_asked_at_each_large_update_that_is_revealed(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AHEAD_PARAMETERS", 1)
+    federation = build(parties=3, aggregators=1)
+    role, key = federation.aggregator(0), federation.aggregators[0]
+    schedule = Schedule(role)
+    schedule.ask(federation.observe(key))
+    _, second = revealing(federation)
+    for reveals in (1, 2):
+        seen = federation.observe(key)
+        assert (seen.current.reveals, schedule.is_due(seen)) == (reveals, True)
+        schedule.ask(seen)
+        assert len(role._fetches._fetches) == reveals
+        assert not schedule.is_due(federation.observe(key))
+        second.step()
+        federation.chain.mine()
+
+
+def test_updates_of_a_round_that_came_to_nothing_do_not_fill_the_disk(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AHEAD_PARAMETERS", 1)
+    federation = build(parties=2, aggregators=1)
+    role = federation.aggregator(0)
+    first, second = revealing(federation)
+    role.step()
+    directory = federation.home("aggregators", 0) / "vectors"
+    (early,) = role._fetches._fetches.values()
+    assert early.done.wait(PATIENCE)
+    assert len(list(directory.glob("update-1-*"))) == 1
+    federation.run_to(Phase.REVEAL, [first, second, federation.keeper(2)], 2)
+    assert federation.observe().head.round == 0
+    role.step()
+    assert not list(directory.glob("update-1-*"))
+
+
+def test_an_update_that_was_not_there_when_it_was_revealed_is_asked_for_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AHEAD_PARAMETERS", 1)
+    federation = build(parties=2, aggregators=1)
+    store = PartialStore(federation)
+    role = federation.aggregator(0, store=store)
+    _, second = revealing(federation)
+    (reveal,) = federation.federation.revealed_updates(0)
+    store.denied = {reveal.cid}
+    role.step()
+    (early,) = role._fetches._fetches.values()
+    assert early.done.wait(PATIENCE)
+    assert early.failed
+    federation.run_to(Phase.ATTEST, [second, federation.keeper(1)], 1)
+    store.denied = set()
+    assert role.step().action == "attest"
+    assert federation.included() == {0, 1}
+
+
+def test_a_small_update_is_fetched_when_all_are_revealed(build: Build) -> None:
+    federation = build(parties=2, aggregators=1)
+    role = federation.aggregator(0)
+    revealing(federation)
+    role.step()
+    assert not role._fetches._fetches
 
 
 def test_many_slow_updates_do_not_delay_one_that_is_not(build: Build) -> None:

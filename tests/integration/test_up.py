@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import signal
 import stat
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.flo import Finished, finish, flo, start_flo
+from integration.anvil_node import anvil_node
+from support.flo import PASSWORD, Finished, finish, flo, start_flo
 from support.kubo_daemon import find_kubo
+from support.terminal import Terminal
 
+from fl_orchestrator.chain.signing.keys import load_keystore, save_keystore
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.service.local.programs import kubo
+from fl_orchestrator.units import ETHER
 
 SIZE = ("--parties", "3", "--aggregators", "2", "--store", "file", "--seed", "5")
 SECONDS = 240
@@ -43,45 +42,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": path, "COLUMNS": "120"}
 
 
-class Terminal:
-    """A process at a terminal, which shows what it wants to show to a person."""
-
-    def __init__(self, options: list[str], environment: dict[str, str]) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [Path(sys.executable).parent / "flo", *options],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**os.environ, "TERM": "xterm", **environment},
-        )
-        os.close(slave)
-        self.shown = ""
-
-    def read(self) -> Iterator[str]:
-        """What is new, until the process has ended."""
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            try:
-                data = os.read(self._master, 65536)
-            except OSError:  # how a terminal says that nobody is there any more
-                return
-            self.shown += data.decode(errors="replace")
-            yield self.shown
-        raise AssertionError(f"not finished within {SECONDS} s:\n{self.shown}")
-
-    def wait_for(self, *texts: str) -> None:
-        for shown in self.read():
-            if all(text in shown for text in texts):
-                return
-        raise AssertionError(f"{texts} were not shown:\n{self.shown}")
-
-    def finish(self) -> int:
-        for _ in self.read():
-            pass
-        return self.process.wait(30)
-
-
 def leftovers(directory: Path) -> list[str]:
     """Processes that work in a directory."""
     found = []
@@ -103,7 +63,7 @@ def test_a_federation_is_started_stopped_and_goes_on(
     options: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
     directory = tmp_path / "up"
-    terminal = Terminal(options, environment)
+    terminal = Terminal(options, environment, SECONDS)
     terminal.wait_for("Round 1 accepted", "party-2", "committed", "revealed", "signed")
     second = flo(*options)
     second.refused(6, "is in use by process", str(terminal.process.pid))
@@ -132,6 +92,31 @@ def check_files(directory: Path) -> None:
     for log in directory.glob("*/*.log"):
         assert "Traceback" not in log.read_text()
         assert password not in log.read_text()
+
+
+def test_on_an_existing_chain_one_account_pays_for_all(
+    checkout: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    key, password = tmp_path / "payer.json", tmp_path / "password"
+    password.write_text(PASSWORD)
+    save_keystore(key, bytes([7] * 32), PASSWORD, stretch=False)
+    payer = load_keystore(key, PASSWORD).address
+    with anvil_node(checkout, tmp_path / "anvil.log") as node:
+        node.give(payer, 500)
+        options = ["up", "--directory", str(tmp_path / "up"), *SIZE, "--dashboard", "none"]
+        paid = ["--rpc", node.url, "--key", str(key), "--password-file", str(password)]
+        found = run_one_round([*options, *paid], environment).json
+        assert [one["revoked"] for one in found["rounds"]] == [False]
+        # Three parties, two aggregators, a watcher, the keeper and the owner.
+        left = int(node.rpc("eth_getBalance", payer, "latest"), 16)
+        assert 339 * ETHER < left < 340 * ETHER
+    assert leftovers(tmp_path) == []
+
+
+def test_an_existing_chain_needs_a_payer(tmp_path: Path) -> None:
+    options = ["up", "--directory", tmp_path / "up", *SIZE, "--rpc", "http://127.0.0.1:1"]
+    flo(*options).refused(2, "--rpc and --key belong together")
+    assert not (tmp_path / "up").exists()
 
 
 def test_the_ipfs_node_of_a_federation_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

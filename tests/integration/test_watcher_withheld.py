@@ -35,7 +35,7 @@ from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.sending.send import Receipt, Sender
-from fl_orchestrator.model.chunk_tree import ChunkTree, chunk, tree_of
+from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.model.keccak import keccak256
@@ -108,7 +108,7 @@ class PaddedModel:
         return cls(Layout.of([("whole", [whole.size], 0)]), whole)
 
     @property
-    def tree(self) -> ChunkTree:
+    def tree(self) -> Tree:
         return tree_of(self.layout, self.vector)
 
 

@@ -27,7 +27,7 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.digests import Result, commitment
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec
-from fl_orchestrator.model.rules import RuleKind
+from fl_orchestrator.model.rules import RuleKind, ServerStep
 from fl_orchestrator.model.vector_file import in_blocks, write_vector
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
@@ -57,14 +57,24 @@ def off_by_one(position: int = 0, unit: int = 1) -> Lie:
 
 
 def vector_manifest(
-    parameters: int, rule: RuleKind = RuleKind.WEIGHTED_MEAN, *, packed: bool = False
+    parameters: int,
+    rule: RuleKind = RuleKind.WEIGHTED_MEAN,
+    *,
+    packed: bool = False,
+    server: ServerStep = ServerStep(),  # noqa: B008
+    norm_limit: int | None = None,
 ) -> Manifest:
     """A model of two tensors; the second one has seven values, so its chunk ends with padding."""
     shapes = (("body", (parameters - 7,)), ("tail", (7,)))
     return small_manifest(
         tensors=tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes),
         depth=Layout.of(((name, shape, 0) for name, shape in shapes), packed=packed).depth,
-        rule=RuleSpec.of(rule),
+        rule=RuleSpec.of(
+            rule,
+            server_learning_rate_bps=server.learning_rate_bps,
+            server_momentum_bps=server.momentum_bps,
+            **({} if norm_limit is None else {"chunk_norm_limit": norm_limit}),
+        ),
         layout_kind="packed" if packed else None,
     )
 
@@ -79,9 +89,13 @@ def vector_federation(
     aggregator_stake: int = 0,
     chain: Callable[[dict[str, int]], DevelopmentChain] = DevelopmentChain,
     packed: bool = False,
+    server: ServerStep = ServerStep(),  # noqa: B008
+    norm_limit: int | None = None,
     **terms: Any,
 ) -> SmallFederation:
-    manifest = vector_manifest(parameters, rule, packed=packed)
+    manifest = vector_manifest(
+        parameters, rule, packed=packed, server=server, norm_limit=norm_limit
+    )
     weights = [np.full(t.shape, 0.25, np.float32) for t in manifest.layout.tensors]
     return SmallFederation(
         directory,

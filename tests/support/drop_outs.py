@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from vectors.arithmetic import next_state, weighted_mean
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.keccak import keccak256
+from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import read_vector
 from fl_orchestrator.privacy.context import RoundContext
 from fl_orchestrator.privacy.dealing import Dealing
@@ -30,6 +32,45 @@ NEVER_THERE, COMMITS_ONLY, UNAVAILABLE, MISDEALS, MISDEALS_TO_ONE = range(5)
 # A seat that is always there: it gets the wrong share.
 FOOLED = 0
 WRONG = keccak256(b"wrong")
+
+
+def unequal_rows(party: int) -> Rows:
+    """A party's rows: 8 to 24 of them."""
+    rows, count = rows_of(party), 8 + party % 17
+    return Rows(rows.x[:count], rows.y[:count])
+
+
+def misdealt(kind: int, seal: Seal, index: int) -> Seal:
+    """What a party of a kind seals in the place of its right seal; ``index`` is that of its commit.
+
+    Nobody can see that MISDEALS is wrong before its seeds are opened.
+    """
+    if kind == MISDEALS:
+        hashes = list(seal.hashes)
+        hashes[index] = WRONG
+        return replace(seal, hashes=tuple(hashes))
+    if kind == MISDEALS_TO_ONE:
+        fooled, *others = seal.shares
+        assert FOOLED == 0
+        return replace(seal, shares=((WRONG, *fooled[1:]), *others))
+    return seal
+
+
+def averaged(
+    before: Sequence[int], updates: Sequence[tuple[list[int], int]], bits: int
+) -> list[int]:
+    """The next model by FedAvg in Python's integers, over updates with their weights."""
+    weights = [weight for _, weight in updates]
+    return [
+        next_state(value, weighted_mean([update[n] for update, _ in updates], weights), bits)
+        for n, value in enumerate(before)
+    ]
+
+
+def kept_update(path: Path, weight: int, layout: Layout) -> tuple[list[int], int]:
+    """The plain update that a party keeps in its journal, with its weight."""
+    with path.open("rb") as stream:
+        return read_vector(stream, layout)[1].tolist(), weight
 
 
 class DropOuts:
@@ -58,23 +99,13 @@ class DropOuts:
 
     @staticmethod
     def _trainer(number: int) -> NumpyLogistic:
-        rows, count = rows_of(number), 8 + number % 17
-        return NumpyLogistic(Rows(rows.x[:count], rows.y[:count]), CLASSES)
+        return NumpyLogistic(unequal_rows(number), CLASSES)
 
     def _sealed(self, context: RoundContext, dealing: Dealing) -> Seal:
         """What a party seals: two of them cheat."""
-        seal = make_seal(context, dealing)
         party = context.commits[dealing.index].party
-        addresses = [key.address for key in self.federation.parties]
-        if party == addresses[MISDEALS]:
-            hashes = list(seal.hashes)
-            hashes[dealing.index] = WRONG
-            return replace(seal, hashes=tuple(hashes))
-        if party == addresses[MISDEALS_TO_ONE]:
-            fooled, *others = seal.shares
-            assert FOOLED == 0
-            return replace(seal, shares=((WRONG, *fooled[1:]), *others))
-        return seal
+        kind = [key.address for key in self.federation.parties].index(party)
+        return misdealt(kind, make_seal(context, dealing), dealing.index)
 
     def play(self) -> None:
         """Play the round up to its result."""
@@ -102,18 +133,12 @@ class DropOuts:
     def _update(party: Party) -> tuple[list[int], int]:
         """The plain update that a party keeps, and its weight."""
         entry: Any = party.submission.entry(1)
-        with entry.path.open("rb") as stream:
-            return read_vector(stream, packed_manifest().layout)[1].tolist(), entry.weight
+        return kept_update(entry.path, entry.weight, packed_manifest().layout)
 
     def average(self) -> list[int]:
         """The next model by FedAvg in Python's integers, over the included."""
         included = [self.updates[number] for number in sorted(self.federation.included())]
-        weights = [weight for _, weight in included]
-        bits = self.federation.manifest.update_fraction_bits
-        return [
-            next_state(value, weighted_mean([update[n] for update, _ in included], weights), bits)
-            for n, value in enumerate(self.before)
-        ]
+        return averaged(self.before, included, self.federation.manifest.update_fraction_bits)
 
     def check(self, absent: bool) -> None:
         """The model is that of FedAvg over all who did not drop out."""

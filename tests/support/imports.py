@@ -54,11 +54,15 @@ def imports_of(modules: dict[str, Path]) -> list[Import]:
     """
     found = []
     for module, path in modules.items():
+        if module == "fl_orchestrator":
+            continue  # its names are loaded when they are first used
         folder = module if path.name == "__init__.py" else module.rpartition(".")[0]
         for node in ast.walk(ast.parse(path.read_text())):
             for names in _names(node, folder):
-                # A script imports the files beside it by their bare names.
-                candidates = [*names, *(f"{folder}.{name}" for name in names)]
+                # A script imports the files beside it by their bare names. In the package, a bare
+                # name is another package: training/torch/ imports PyTorch.
+                beside = [] if module.startswith("fl_orchestrator") else names
+                candidates = [*names, *(f"{folder}.{name}" for name in beside)]
                 imported = next((name for name in candidates if name in modules), None)
                 if imported is not None and isinstance(node, ast.Import | ast.ImportFrom):
                     found.append(Import(module, node.lineno, imported))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import PrivateObservation, PrivateParams, Role
-from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.by_url import open_store
+from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.setup import federation_params, publish
 from fl_orchestrator.service.local.children import Child, stop_all
+from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import initial_weights
 from support.federation import CLASSES, FEATURES, consortium, rows_of
 from support.flo import PASSWORD, flo, write_key
@@ -32,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.data import Rows
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic
 
@@ -45,15 +48,26 @@ _COIN = 100 * 10**18
 
 
 class PrivateProcesses:
-    """Key files, a store, and the commands of all members. ``rpc`` may have several URLs."""
+    """Key files, a store, and the commands of all members. ``rpc`` may have several URLs.
+
+    ``stores`` has the URL of a role's store where it is not the common directory.
+    """
 
     def __init__(
-        self, directory: Path, node: Any, parties: int, aggregators: int, rpc: str = ""
+        self,
+        directory: Path,
+        node: Any,
+        parties: int,
+        aggregators: int,
+        rpc: str = "",
+        stores: Mapping[str, str] | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         self.directory = directory
         self.node = node
         self.rpc = rpc or node.url
-        self.manifest = packed_manifest()
+        self._stores = dict(stores or {})
+        self.manifest = manifest or packed_manifest()
         self.password = directory / "password"
         self.password.write_text(PASSWORD + "\n")
         self.parties = [f"party {i}" for i in range(parties)]
@@ -62,7 +76,7 @@ class PrivateProcesses:
             name: write_key(
                 directory / f"{name}.json", hashlib.sha256(f"test key of {name}".encode()).digest()
             )
-            for name in ("owner", "keeper", *self.parties, *self.aggregators)
+            for name in ("owner", "keeper", "watcher", *self.parties, *self.aggregators)
         }
         for signer in self.signers.values():
             node.give(signer.address)
@@ -74,7 +88,7 @@ class PrivateProcesses:
             self._register()
 
     def _deployed(self, web3: Web3) -> PrivateFederation:
-        store = LocalStore(self.directory / "store")
+        store = open_store(self.store("keeper"))
         genesis = publish(store, self.manifest, initial_weights(FEATURES, CLASSES))
         periods = {"commit_period": PERIOD, "reveal_period": PERIOD, "attest_period": PERIOD}
         terms = consortium(len(self.parties), min_updates=3, **periods)
@@ -113,18 +127,25 @@ class PrivateProcesses:
 
     def working(self, name: str) -> list[str]:
         """With the store, and the relay if there is one."""
-        store = (self.directory / "store").as_uri()
         relay = ["--relay", self.relay] if self.relay else []
-        return [*self.options(name), "--store", store, *relay]
+        return [*self.options(name), "--store", self.store(name), *relay]
+
+    def store(self, name: str) -> str:
+        """The URL of a member's store."""
+        return self._stores.get(name.split()[0]) or (self.directory / "store").as_uri()
 
     def trainer(self, number: int) -> list[str]:
         """The option of a party's trainer, with its own rows."""
         directory = self.directory / f"data of party {number}"
         directory.mkdir(exist_ok=True)
-        rows = rows_of(number)
+        rows = self.rows(number)
         np.savez(directory / "data.npz", x=rows.x, y=rows.y)
         (directory / "trainer.py").write_text(_TRAINER)
         return ["--trainer", f"{directory}/trainer.py:make_trainer"]
+
+    def rows(self, number: int) -> Rows:
+        """What a party trains on."""
+        return rows_of(number)
 
     def home(self, name: str) -> Path:
         """The directory of an account in this federation."""
@@ -136,10 +157,16 @@ class PrivateProcesses:
     def start(self, name: str, *arguments: str) -> Child:
         """Start a member's process with these arguments, or as before without any."""
         if arguments:
-            command = [sys.executable, "-m", "fl_orchestrator", *arguments]
-            self.children[name] = Child(name, command, self.directory)
-        self.children[name].start()
+            self.run(name, "-m", "fl_orchestrator", *arguments)
+        else:
+            self.children[name].start()
         return self.children[name]
+
+    def run(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start a member's process with another program: a command of Python."""
+        words = [sys.executable, *command]
+        self.children[name] = Child(name, words, self.directory, environment)
+        self.children[name].start()
 
     def start_keeper(self, rounds: int) -> None:
         """Start the keeper with a relay, which later members use."""

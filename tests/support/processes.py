@@ -14,7 +14,7 @@ from web3 import Web3
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.nodes.connect import connect
-from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.chain.types import ENDED, Observation
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.roles.masked.terms import PrivateTerms
@@ -22,7 +22,6 @@ from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.service.local.federation import LocalFederation, Model, Plan
 from fl_orchestrator.service.local.programs import anvil
 from fl_orchestrator.service.local.supervisor import Supervisor
-from fl_orchestrator.service.local.view import ENDED
 from fl_orchestrator.simulation.options import Options, manifest_for
 from fl_orchestrator.simulation.simulation import Shape, Simulation
 from fl_orchestrator.training import datasets

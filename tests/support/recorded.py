@@ -34,7 +34,7 @@ def record_run(directory: Path, rounds: int = 2, parties: int = 2) -> list[Histo
     for _ in range(rounds):
         report = simulation.run_round()
         loss, _, metrics = evaluator.evaluate(simulation.head_weights(), {})
-        entries.append(report.entry(loss, metrics["accuracy"]))
+        entries.append(report.entry({"loss": loss, **metrics}))
         recorder.save()
         histories.append(_history(simulation, manifest, entries))
         histories[-1].save(directory)

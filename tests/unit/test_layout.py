@@ -20,11 +20,14 @@ LAYERS = (
     ("fl_orchestrator.cli.audit", "fl_orchestrator.cli.consortium", "fl_orchestrator.cli.trial"),
     ("fl_orchestrator.cli.roles",),
     ("fl_orchestrator.cli",),
-    ("fl_orchestrator.attacks",),
+    ("fl_orchestrator.dashboard.server",),
+    ("fl_orchestrator.dashboard",),
+    ("fl_orchestrator.members", "fl_orchestrator.attacks"),
     ("fl_orchestrator.simulation",),
     ("fl_orchestrator.relay",),
     ("fl_orchestrator.service.local",),
     ("fl_orchestrator.service",),
+    ("fl_orchestrator.tracking",),
     ("fl_orchestrator.audit",),
     (
         "fl_orchestrator.roles.aggregator",
@@ -89,6 +92,7 @@ def modules(checkout: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def imports(modules: dict[str, Path]) -> list[Import]:
+    """All imports, but for those of the public names: they are lazy, and stand for every room."""
     return imports_of(modules)
 
 

@@ -12,7 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-LOCKS = ("demo", "dev", "slither")
+import fl_orchestrator
+
+LOCKS = ("demo", "dev", "docs", "flower", "slither")
 
 
 def locked(checkout: Path, name: str) -> dict[str, set[str]]:
@@ -22,6 +24,13 @@ def locked(checkout: Path, name: str) -> dict[str, set[str]]:
     for package, version in re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE):
         versions.setdefault(package, set()).add(version)
     return versions
+
+
+def test_package_and_contracts_are_of_one_release(checkout: Path) -> None:
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    interface = (checkout / "contracts" / "interfaces" / "IFederation.sol").read_text()
+    found = re.findall(r'^string constant VERSION = "(.*)";$', interface, re.MULTILINE)
+    assert found == [project["version"]] == [fl_orchestrator.__version__]
 
 
 def required(checkout: Path, *extras: str) -> list[Requirement]:
@@ -53,7 +62,7 @@ def test_every_locked_package_has_its_hashes(checkout: Path, name: str) -> None:
     assert [p for p in packages if "--hash=sha256:" not in p] == []
 
 
-@pytest.mark.parametrize("extra", ["demo", "dev"])
+@pytest.mark.parametrize("extra", ["demo", "dev", "flower"])
 def test_a_lock_file_satisfies_pyproject_toml(checkout: Path, extra: str) -> None:
     versions = locked(checkout, extra)
     for requirement in required(checkout, extra):

@@ -91,3 +91,10 @@ def test_a_run_without_a_record_has_been_stopped_early(run: Path, tmp_path: Path
     (run / HISTORY).unlink()
     with pytest.raises(UnreadableRun, match="stopped before its first record"):
         check_recorded(run)
+
+
+def test_a_look_records_nothing_to_verify(tmp_path: Path) -> None:
+    start_run(tmp_path)
+    (tmp_path / "look.png").write_bytes(b"a picture")
+    with pytest.raises(UnreadableRun, match="keeps both stores and no history"):
+        check_recorded(tmp_path)

@@ -15,7 +15,10 @@ from fl_orchestrator.cli.main import app
 CHECKOUT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "examples/**/*.md", "examples/operation/*")
+    for pattern in (
+        *("*.md", "docs/*.md", "examples/**/*.md", "examples/operation/*"),
+        *("fl_orchestrator/**/*.md", "fl_orchestrator/**/*.service"),
+    )
     for path in CHECKOUT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )

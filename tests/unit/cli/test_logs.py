@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 import structlog
@@ -37,6 +37,17 @@ def test_json_lines_have_a_time_a_level_and_what_belongs_to_the_event(
         *("commit", 3),
     )
     assert line["timestamp"].endswith("Z")
+
+
+def test_errors_and_nothing_else_are_told_to_whoever_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: list[Mapping[str, object]] = []
+    log("info", "text", lambda entry: told.append(dict(entry)))
+    structlog.get_logger().warning("not this")
+    structlog.get_logger().error("this", round=3)
+    assert [(entry["event"], entry["round"]) for entry in told] == [("this", 3)]
+    assert "not this" in capsys.readouterr().err
 
 
 def test_a_traceback_in_json_shows_no_local_variable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import socket
 import threading
@@ -31,7 +32,10 @@ from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.relay import RelayFailed
 
 UPDATE = Update("0x" + "11" * 20, 1, b"\1" * 32, SOME_CID, b"\2" * 32)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+# The server closes each connection after its answer. Without this header, the next request could be
+# sent on a connection that is being closed.
+CLOSE = b"Connection: close\r\n"
+OK = b"HTTP/1.1 200 OK\r\n" + CLOSE + b"Content-Length: 2\r\n\r\n{}"
 
 
 class Relayed:
@@ -141,7 +145,9 @@ def test_a_defect_is_a_line_of_the_log_and_a_strangers_mistake_is_none(
             assert b"400" in stranger.recv(100)
         assert lines == []
         assert requests.get(url, timeout=10).status_code == 500
-    assert [(line["log_level"], line["event"]) for line in lines] == [("error", "relay failed")]
+    assert [(line["log_level"], line["event"]) for line in lines] == [
+        ("error", "HTTP service failed")
+    ]
     assert capfd.readouterr().err == ""
 
 
@@ -171,7 +177,6 @@ def answering(*answers: Callable[[socket.socket], None]) -> Iterator[str]:
                 with contextlib.suppress(OSError):
                     connection, _ = listener.accept()
                     with connection:
-                        connection.recv(1 << 16)
                         answer(connection)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -180,7 +185,16 @@ def answering(*answers: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def says(data: bytes) -> Callable[[socket.socket], None]:
-    return lambda connection: connection.sendall(data)
+    """Answer after the whole request: closing with unread bytes would reset the connection."""
+
+    def answer(connection: socket.socket) -> None:
+        with connection.makefile("rb") as request:
+            request.readline()
+            length = http.client.parse_headers(request)["Content-Length"]
+            request.read(int(length))
+        connection.sendall(data)
+
+    return answer
 
 
 def relay_at(url: str) -> HttpRelay:
@@ -211,7 +225,7 @@ def test_whatever_a_relay_answers_is_a_failure_in_one_sentence(answer: bytes, wo
 
 
 def test_what_may_pass_is_tried_again() -> None:
-    early = b"HTTP/1.1 425 Too Early\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"
+    early = b"HTTP/1.1 425 Too Early\r\n" + CLOSE + b"Retry-After: 1\r\nContent-Length: 2\r\n\r\n{}"
     paused: list[float] = []
     with answering(says(early), says(b""), says(OK)) as url:
         HttpRelay(url, sleep=paused.append).post_reveal(1, UPDATE)
@@ -260,7 +274,7 @@ def test_what_ran_out_of_time_is_not_begun_again(tmp_path: Path) -> None:
 
     with answering(says(OK), stall, stall) as url:
         with pytest.raises(RelayFailed, match="in time"):
-            relay_at(url).put_update(1, UPDATE, file, seconds=2)
+            relay_at(url).put_update(1, UPDATE, file, seconds=0.6)
         ended.set()
         time.sleep(0.3)
         with pytest.raises(RelayFailed, match="in time"):

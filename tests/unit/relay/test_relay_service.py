@@ -17,6 +17,7 @@ from web3.exceptions import Web3Exception
 from fl_orchestrator.chain.types import Phase, SignedCommit, Update
 from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.content.store import StoreUnavailable
 from fl_orchestrator.model.digests import result_digest
 from fl_orchestrator.model.vector_file import VectorMeta
 from fl_orchestrator.relay import screening
@@ -211,6 +212,15 @@ def test_an_update_is_uploaded_kept_and_given_to_others(
     served = client.get(f"/ipfs/{entry.update.cid}")
     assert served.content == content
     assert served.headers["x-content-type-options"] == "nosniff"
+    size = len(content)
+    rest = client.get(f"/ipfs/{entry.update.cid}", headers={"Range": "bytes=100-"})
+    assert (rest.status_code, rest.content) == (206, content[100:])
+    assert rest.headers["content-range"] == f"bytes 100-{size - 1}/{size}"
+    for whole in ("bytes=0-", "bytes=-5", "bytes=1-2", "lines=3-"):
+        again = client.get(f"/ipfs/{entry.update.cid}", headers={"Range": whole})
+        assert (again.status_code, again.content) == (200, content)
+    after = client.get(f"/ipfs/{entry.update.cid}", headers={"Range": f"bytes={size}-"})
+    refused(after, 416, "ends before this range")
     assert len(relay.uploads._retention) == 1
     # Once more, by whoever did not hear the answer.
     assert client.post("/v1/uploads", json=preimage(entry.update)).json()["stored"] is True
@@ -548,6 +558,28 @@ def test_what_cannot_be_fetched_takes_nobodys_place(
     with client_of(relay) as client:
         for _ in range(3):
             refused(client.get(f"/ipfs/{revealing.genesis.cid}"), 404, "does not have")
+
+
+def test_what_breaks_off_before_a_range_begins_is_closed(
+    revealing: SmallFederation, tmp_path: Path
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise StoreUnavailable("The store is down.")
+
+    class Breaking(LocalStore):
+        opened = 0
+
+        def get(self, cid: Cid, max_bytes: int) -> Any:
+            self.opened += 1
+            return broken if self.opened == 2 else super().get(cid, max_bytes)
+
+    broken = Broken()
+    store = Breaking(revealing.directory / "store")
+    with client_of(open_relay(revealing, tmp_path, store=store)) as client:
+        path = f"/ipfs/{revealing.genesis.cid}"
+        failed = client.get(path, headers={"Range": "bytes=10-"})
+    assert (failed.status_code, store.opened, broken.closed) == (503, 2, True)
 
 
 def test_the_status_says_which_federation_and_where_it_stands(

@@ -68,11 +68,22 @@ def test_every_rule_is_deployed_as_the_manifest_has_it(store: LocalStore, kind: 
     assert fetch_manifest(store, params) == manifest
 
 
+def test_a_norm_limit_is_deployed_as_the_manifest_has_it(store: LocalStore) -> None:
+    manifest = small_manifest(rule=RuleSpec.of(RuleKind.MEDIAN, chunk_norm_limit=2**19 - 1))
+    params = published(store, manifest)
+    assert params.chunk_norm_limit == 2**19 - 1
+    assert params.clip_norm == (2**19 - 1) / 2**manifest.update_fraction_bits
+    assert fetch_manifest(store, params) == manifest
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"rule": RuleKind.MEDIAN},
         {"trim_bps": 1},
+        {"server_learning_rate_bps": 9_999},
+        {"server_momentum_bps": 1},
+        {"chunk_norm_limit": 1},
         {"update_fraction_bits": 14},
         {"depth": 2},
         {"rule": RuleKind.TRIMMED_MEAN, "trim_bps": 1},

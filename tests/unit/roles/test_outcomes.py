@@ -81,7 +81,7 @@ def test_a_keeper_says_that_weights_are_at_their_most(tmp_path: Path) -> None:
     federation.open_round()
     for number in range(2):
         party = federation.party(number)
-        party.prepare(1, _some_vector(federation, number), 24 * 255)
+        party.prepare(1, [_some_vector(federation, number)], 24 * 255)
         assert party.step().action == "commit"
     federation.run_round(federation.everybody())
     with capture_logs() as logs:

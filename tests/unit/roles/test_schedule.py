@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from support.observations import committed, seen
 
 from fl_orchestrator.chain.types import Observation, Phase
-from fl_orchestrator.roles.base import ANY_TIME, NEVER, NEW_EVENTS, Step, Wait, at, in_phase
+from fl_orchestrator.roles.base import (
+    ANY_TIME,
+    NEVER,
+    NEW_EVENTS,
+    NEW_REVEALS,
+    Step,
+    Wait,
+    at,
+    in_phase,
+)
 from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.service.loop import Service
 from fl_orchestrator.service.stop import Stop
@@ -72,6 +81,15 @@ def test_who_has_no_part_in_a_round_is_asked_in_the_next_one_when_it_is_open() -
     assert not schedule.is_due(seen(Phase.REVEAL))
     assert not schedule.is_due(seen(Phase.SEEDING, current={"round": 6}))
     assert schedule.is_due(seen(current={"round": 6}))
+
+
+def test_who_waits_for_reveals_is_asked_at_each_of_them_and_at_no_phase() -> None:
+    schedule = asked(NEVER | NEW_REVEALS)
+    assert not schedule.is_due(seen(Phase.REVEAL))
+    assert schedule.is_due(seen(Phase.REVEAL, current={"reveals": 1}))
+    schedule.ask(seen(Phase.REVEAL, current={"reveals": 1}))
+    assert not schedule.is_due(seen(Phase.ATTEST, current={"reveals": 1}))
+    assert schedule.is_due(seen(Phase.REVEAL, current={"reveals": 3}))
 
 
 def test_who_waits_for_events_is_asked_after_some_blocks() -> None:

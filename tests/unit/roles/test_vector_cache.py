@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentCorrupt, ContentNotFound, ContentTooLarge
 from fl_orchestrator.errors import VerificationError
-from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.fixed_point import UpdateEncoder, encode_update, float_view
+from fl_orchestrator.model.keccak import hash_rows
+from fl_orchestrator.model.manifest import RuleSpec, TensorSpec
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.model.vector_file import (
     Defect,
@@ -29,7 +32,13 @@ from fl_orchestrator.model.vector_file import (
     max_file_bytes,
     write_vector,
 )
-from fl_orchestrator.roles.vectors import Origin, RootMismatch, VectorCache
+from fl_orchestrator.roles.vectors import (
+    FetchStopped,
+    MovingGenesis,
+    Origin,
+    RootMismatch,
+    VectorCache,
+)
 
 MANIFEST = small_manifest()
 LAYOUT = MANIFEST.layout
@@ -181,6 +190,31 @@ def test_a_malformed_file_is_refused_for_what_it_is(
     assert names(tmp_path / "cache") == []
 
 
+@pytest.mark.parametrize("name", ["truncated", "pickle", "no json", "other round"])
+def test_a_store_that_changes_bytes_does_not_make_their_author_malformed(
+    cache: VectorCache, store: LocalStore, tmp_path: Path, name: str
+) -> None:
+    # An aggregator leaves malformed updates out for good, and asks for the others again.
+    data, root = file_of()
+    cid = store.put(io.BytesIO(data))
+    place = store.locate(cid)
+    assert place is not None
+    place.write_bytes(hostile_files()[name][0])
+    with pytest.raises(ContentCorrupt):
+        cache.fetch(store, cid, root, META)
+    assert names(tmp_path / "cache") == []
+
+
+def test_what_nobody_waits_for_any_more_is_not_read_on(
+    cache: VectorCache, store: LocalStore, tmp_path: Path
+) -> None:
+    data, root = file_of()
+    cid = store.put(io.BytesIO(data))
+    with pytest.raises(FetchStopped):
+        cache.fetch(store, cid, root, META, stop=lambda: True)
+    assert names(tmp_path / "cache") == []
+
+
 @settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
@@ -238,6 +272,13 @@ def test_files_of_earlier_rounds_are_forgotten(cache: VectorCache, tmp_path: Pat
     assert [f.path.exists() for f in (*files, update)] == [False, True, True, True]
 
 
+def test_of_a_void_round_the_updates_are_forgotten_and_models_kept(cache: VectorCache) -> None:
+    state = cache.write(ORIGIN.state(3), [np.zeros(LAYOUT.parameters, np.int32)])
+    updates = [cache.write(ORIGIN.update(n), in_blocks(VECTOR)) for n in (2, 3, 4)]
+    cache.forget_rounds_before(1, range(3, 4))
+    assert [f.path.exists() for f in (state, *updates)] == [True, True, False, True]
+
+
 def test_what_a_crash_left_is_removed_with_the_earlier_rounds(
     cache: VectorCache, store: LocalStore, tmp_path: Path
 ) -> None:
@@ -265,3 +306,48 @@ def test_an_interrupted_write_leaves_nothing(cache: VectorCache, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         cache.write(META, blocks())
     assert names(tmp_path / "cache") == []
+
+
+def test_a_partys_update_is_made_without_a_copy_of_the_model_or_the_update(tmp_path: Path) -> None:
+    manifest = small_manifest(tensors=(TensorSpec(name="w", shape=(1_000_000,)),), depth=12)
+    cache = VectorCache(tmp_path, manifest)
+    state = np.random.default_rng(0).integers(-(2**30), 2**30, 1_000_000, np.int32)
+    base = cache.write(ORIGIN.state(2), in_blocks(state))
+    moved = [weight + np.float32(0.01) for weight in float_view(manifest.layout, state)]
+    bits = manifest.update_fraction_bits
+    wanted = encode_update(manifest.layout, bits, moved, state)
+    hash_rows(np.zeros((1, 64), np.uint8), total=1 << 20)  # loads the compiled code
+    tracemalloc.start()
+    weights = cache.weights(base)
+    peak_of_weights = tracemalloc.get_traced_memory()[1]
+    del weights
+    tracemalloc.reset_peak()
+    encoder = UpdateEncoder(manifest.layout, bits, moved)
+    update = cache.write(ORIGIN.update(3), cache.encoded(base, encoder))
+    peak_of_update = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The weights are 4 MB, the state another 4 MB, and the update 2 MB.
+    assert peak_of_weights < 6_000_000
+    assert peak_of_update < 2_000_000
+    assert np.array_equal(cache.load(update), wanted.vector)
+    assert encoder.encoding() == wanted.encoding
+
+
+def test_the_first_model_may_not_move_already(tmp_path: Path) -> None:
+    momentum = small_manifest(rule=RuleSpec(server_momentum_bps=9000))
+    layout, genesis = momentum.layout, VectorMeta.genesis()
+    assert layout.halves == 2
+    cache = VectorCache(tmp_path, momentum)
+    state = np.arange(2 * layout.parameters, dtype=np.int32)
+    state[layout.parameters :] = 0
+    still = cache.write(genesis, [state])
+    for found, wanted in zip(cache.weights(still), float_view(layout, state), strict=True):
+        assert np.array_equal(found, wanted)
+    state[-1] = 1
+    moving = cache.write(genesis, [state])
+    for read in (cache.weights, cache.load):
+        with pytest.raises(MovingGenesis):
+            read(moving)
+    # A later model has a momentum.
+    later = cache.write(ORIGIN.state(3), [state])
+    assert np.array_equal(cache.weights(later)[0], cache.weights(still)[0])

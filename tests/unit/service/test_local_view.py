@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from support.federation import CLASSES, FEATURES, small_manifest
 from support.observations import seen
 
-from fl_orchestrator.chain.contract.events import AcceptedRound
+from fl_orchestrator.chain.contract.events import READ_AGAIN, AcceptedRound, MissingEvents
 from fl_orchestrator.chain.contract.history import HistoryFollower
 from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.content.local import LocalStore
@@ -37,6 +38,7 @@ class Chain:
         self.store = LocalStore(directory / "store")
         self._elsewhere = LocalStore(directory / "elsewhere")
         self.history: list[ModelView] = []
+        self.block = 100
         self._round = -1
         self.accept()
 
@@ -56,7 +58,7 @@ class Chain:
         return self.history[height]
 
     def look(self) -> Observation:
-        return seen(head=self.history[-1])
+        return replace(seen(head=self.history[-1]), block_number=self.block)
 
 
 class Up:
@@ -78,7 +80,14 @@ class Up:
             lambda w: (w[0][0, 0], 0.5),
         )
         accepted = AcceptedRound(SimpleNamespace(included=INCLUDED), [])  # type: ignore[arg-type]
-        monitor._rounds = SimpleNamespace(accepted=lambda *_: accepted)  # type: ignore[assignment]
+        self.events: AcceptedRound | None = accepted
+
+        def events(*_: int) -> AcceptedRound:
+            if self.events is None:
+                raise MissingEvents("The node has no events of this round.")
+            return self.events
+
+        monitor._rounds = SimpleNamespace(accepted=events)  # type: ignore[assignment]
         follower = HistoryFollower(chain, self.directory / "cursor.json")
         self.reporter = RoundReporter(follower, monitor, self._show)
 
@@ -145,3 +154,22 @@ def test_the_head_is_asked_for_again_until_it_is_there(up: Up) -> None:
     up.chain.store = up.chain._elsewhere
     up.start()
     assert up.look() == ["+1"]
+
+
+def test_a_round_whose_events_come_later_than_its_block_is_shown_then(up: Up) -> None:
+    up.chain.accept()
+    events, up.events = up.events, None
+    assert up.look() == []
+    up.chain.block += READ_AGAIN - 2
+    assert up.look() == []
+    up.events = events
+    assert up.look() == ["+1"]
+
+
+def test_events_that_stay_away_are_an_error(up: Up) -> None:
+    up.chain.accept()
+    up.events = None
+    assert up.look() == []
+    up.chain.block += READ_AGAIN - 1
+    with pytest.raises(MissingEvents):
+        up.look()

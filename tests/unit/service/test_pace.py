@@ -7,7 +7,7 @@ import random
 from support.observations import seen
 
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.roles.base import ANY_TIME, NEW_EVENTS, Step, Wait, at, in_phase
+from fl_orchestrator.roles.base import ANY_TIME, NEW_EVENTS, NEW_REVEALS, Step, Wait, at, in_phase
 from fl_orchestrator.service.pace import LOOK_EVERY, Pace, ProcessSchedule
 
 BLOCK_SECONDS = 4.0
@@ -73,6 +73,7 @@ def test_two_processes_do_not_come_back_at_once() -> None:
 def test_what_a_block_may_bring_is_looked_for_in_each_block() -> None:
     assert rests_for(ANY_TIME) == BLOCK_SECONDS
     assert rests_for(in_phase(Phase.REVEAL) | NEW_EVENTS) == BLOCK_SECONDS
+    assert rests_for(NEW_REVEALS) == BLOCK_SECONDS
 
 
 def test_what_only_takes_blocks_or_time_is_not_looked_for_before() -> None:

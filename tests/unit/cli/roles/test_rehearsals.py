@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def create(*options: str, trainer: str = "mine.py") -> Finished:
 
 def check(*options: str, trainer: str = "mine.py") -> Finished:
     return flo("party", "check", "--trainer", trainer, "--manifest", "manifest.json", *options)
+
+
+@pytest.mark.parametrize("mu", ["0.05", "0"])
+def test_fedprox_is_in_the_manifest_if_it_is_asked_for(mu: str) -> None:
+    create("--proximal-mu", mu)
+    written = json.loads(Path("manifest.json").read_text())["training"]
+    assert written.get("proximalMu", 0) == float(mu)
+    assert ("proximalMu" in written) == (mu != "0")
+    assert (read_manifest(Path("manifest.json")).training.proximal_mu or 0) == float(mu)
+
+
+def test_a_mu_below_zero_is_refused() -> None:
+    create("--proximal-mu", "-1").refused(2, "proximal_mu", "greater than 0")
 
 
 def test_a_manifest_and_the_first_weights_come_of_a_rehearsal() -> None:
@@ -307,3 +321,23 @@ def test_privacy_that_cannot_be_had_is_refused_in_a_sentence(
     assert done.code == 2
     assert said in " ".join(done.err.split())
     assert "Traceback" not in done.err
+
+
+def test_create_writes_the_labels_that_a_trainer_names() -> None:
+    Path("labels.py").write_text(
+        TRAINER.replace("def make_trainer", "def plain")
+        + """
+def make_trainer():
+    from sklearn.linear_model import SGDClassifier
+    from fl_orchestrator.training.sklearn import SklearnTrainer
+    return SklearnTrainer(SGDClassifier(loss="log_loss", random_state=0), x, y)
+"""
+    )
+    create(trainer="labels.py").succeeded()
+    assert read_manifest(Path("manifest.json")).training.classes == ("0", "1")
+    check(trainer="labels.py").succeeded()
+
+
+def test_create_without_labels_leaves_them_out() -> None:
+    create().succeeded()
+    assert "classes" not in json.loads(Path("manifest.json").read_bytes())["training"]

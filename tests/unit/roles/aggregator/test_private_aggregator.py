@@ -15,10 +15,13 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.nodes.connect import RpcUnavailable
 from fl_orchestrator.chain.sending.send import Sender, SendPolicy
-from fl_orchestrator.chain.types import Phase, PrivateObservation
+from fl_orchestrator.chain.types import Phase, PrivateObservation, SignedClaim
 from fl_orchestrator.roles import base
 from fl_orchestrator.roles.aggregator.private import PrivateAggregator
 from fl_orchestrator.roles.aggregator.vault import Vault
+from fl_orchestrator.roles.masked.relay import PrivateMailbox
+from fl_orchestrator.roles.masked.words import SignedWord
+from fl_orchestrator.roles.relay import RelayFailed
 
 
 @pytest.fixture
@@ -102,6 +105,33 @@ def test_a_seat_that_lost_its_record_confirms_nothing_until_a_later_round(
     assert key_in(private, 1) != key_in(private, 2) == vault.newest
 
 
+def test_two_processes_of_one_seat_say_that_they_replace_each_others_key(
+    private: SmallPrivateFederation, tmp_path: Path
+) -> None:
+    vaults = [
+        vault_of(private),
+        Vault(tmp_path / "other" / "vault.sqlite", "secret", stretch=False),
+    ]
+    vaults[1].make_key(0)
+    roles = [aggregator(private, vault) for vault in vaults]
+    private.open_round()
+
+    def said(role: PrivateAggregator) -> list[str]:
+        with capture_logs() as logs:
+            for _ in range(3):
+                role.step()
+        return [log["event"] for log in logs if log["event"].startswith("alert")]
+
+    assert said(roles[0]) == []
+    # The newcomer finds the first one's key; then each finds the other's, once each time.
+    for role in (roles[1], roles[0], roles[1]):
+        (alert,) = said(role)
+        assert "the registered key of this seat is not in this record" in alert
+    index = PrivateRoundIndex(private.contract, private.deployment.block)
+    index.search_to(private.observe().block_number)
+    assert index.registered_key(roles[1].address) == vaults[1].newest
+
+
 def test_a_seat_confirms_what_two_endpoints_show(private: SmallPrivateFederation) -> None:
     def same() -> Federation:
         return PrivateFederation(private.chain.web3, private.federation.address)
@@ -152,6 +182,50 @@ def test_a_lock_of_updates_that_nobody_revealed_is_the_lie_of_one_endpoint(
     # A third one outvotes it.
     outvoted = dataclasses.replace(context, endpoints=(liar, true, true))
     assert private.run_round([PrivateAggregator(outvoted, vault)], 1).head.round == 1
+
+
+def test_an_update_is_fetched_when_it_is_revealed_and_claimed_at_once(
+    private: SmallPrivateFederation,
+) -> None:
+    sites, (seat, keeper) = parties(private), (private.private_aggregator(0), private.keeper(1))
+    private.run_to(Phase.REVEAL, [*sites, keeper], 1)
+    for site in sites[:2]:
+        assert site.step().action == "reveal"
+        seat.step()
+    assert sites[2].step().action == "reveal"
+    began = private.seen().timestamp
+    seen = private.run_to(Phase.ATTEST, [seat, keeper], 1)
+    assert private.seen().claims.locked == 0b111
+    # What is not there is asked for again after a tenth of this time.
+    assert seen.timestamp < began + private.private.claim_period // 20
+
+
+class Down(PrivateMailbox):
+    """A relay that takes claims and nothing later, or nothing at all."""
+
+    def __init__(self, *, takes_claims: bool) -> None:
+        super().__init__()
+        self.takes_claims = takes_claims
+
+    def post(self, round_number: int, message: object) -> None:
+        if not (self.takes_claims and isinstance(message, SignedClaim)):
+            raise RelayFailed("The relay does not answer.")
+        super().post(round_number, message)
+
+    def words(self, round_number: int) -> list[SignedWord]:
+        raise RelayFailed("The relay does not answer.")
+
+
+@pytest.mark.parametrize("takes_claims", [False, True])
+def test_a_relay_that_fails_delays_no_lock(
+    private: SmallPrivateFederation, takes_claims: bool
+) -> None:
+    private.mailbox = relay = Down(takes_claims=takes_claims)
+    seat, keeper = private.private_aggregator(0, relay), private.keeper(1)
+    began = private.run_to(Phase.CLAIM, [*parties(private), keeper], 1).timestamp
+    seen = private.run_to(Phase.ACCEPTED, [seat, keeper], 1)
+    assert seen.head.round == 1
+    assert seen.timestamp < began + private.private.claim_period // 4
 
 
 @pytest.mark.parametrize("phase", [Phase.CLAIM, Phase.ATTEST])

@@ -82,6 +82,21 @@ def test_two_of_three_are_enough(private: SmallPrivateFederation) -> None:
         witnesses(private, dead, same(private)).require("it", 0, lambda _seen: 0)
 
 
+def test_a_disagreement_that_stays_is_an_alert_once(private: SmallPrivateFederation) -> None:
+    found = witnesses(private, same(private), same(private))
+
+    def alerts(attempts: int, shown: int) -> int:
+        with capture_logs() as lines:
+            for _ in range(attempts):
+                with pytest.raises(EndpointsDisagree):
+                    found.require("the seats", shown, lambda _seen: 2)
+        return sum(line["event"].startswith("alert: RPC endpoints") for line in lines)
+
+    assert [alerts(5, 1), alerts(1, 1), alerts(20, 1)] == [0, 1, 0]
+    found.require("the seats", 2, lambda _seen: 2)
+    assert [alerts(5, 1), alerts(1, 1)] == [0, 1]
+
+
 def party_with(private: SmallPrivateFederation, number: int, *endpoints: Open) -> Party:
     context = private.context(private.parties[number], private.home("parties", number))
     context = dataclasses.replace(context, endpoints=endpoints)

@@ -31,7 +31,7 @@ from fl_orchestrator.roles.party.adoption import (
     last_evaluated,
 )
 from fl_orchestrator.roles.vectors import Origin
-from fl_orchestrator.training.loading import CheckedTrainer
+from fl_orchestrator.training.checked import CheckedTrainer
 from fl_orchestrator.training.numpy_logistic import NumpyLogistic, tensors
 from fl_orchestrator.training.weights_file import load_weights
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fl_orchestrator.roles.party.last_error import FILE, keep_error
-from fl_orchestrator.training.loading import TrainerFailed
+from fl_orchestrator.training.failures import TrainerFailed
 
 
 def failure(text: str = "Smith, 1954\ud800") -> TrainerFailed:

@@ -49,7 +49,7 @@ def test_what_was_prepared_before_is_not_committed_when_trust_has_ended(
     private: SmallPrivateFederation,
 ) -> None:
     vector = np.zeros(private.manifest.layout.parameters, np.int16)
-    private.party(2).submission.prepare(1, vector, 1)
+    private.party(2).submission.prepare(1, [vector], 1)
     with pytest.raises(MustSitOut, match="does not trust"):
         private.party(2, trusted=accounts(private, 0)).step()
     assert private.party(2, trusted=accounts(private, 0, 1)).step().action == "commit"

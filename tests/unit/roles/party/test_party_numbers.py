@@ -104,7 +104,7 @@ def test_the_share_of_clipped_values_decides_how_bad_it_is() -> None:
     def found(kernel: float) -> list[tuple[bool, str]]:
         trained = [np.full((4, 2), 0.1, np.float32), np.full(2, 0.1, np.float32)]
         trained[0][0, 0] = kernel
-        encoded = encode_update(manifest.layout, 15, trained, state)
+        encoded = encode_update(manifest.layout, 15, trained, state).encoding
         return [(f.serious, f.message) for f in update_findings(manifest, encoded, 24)]
 
     assert found(0.5) == []
