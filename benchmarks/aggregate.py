@@ -50,7 +50,7 @@ from fl_orchestrator.model.vector_file import (
 
 FLOWER: Final = "1.41.0"
 TENSORS: Final = 25
-# The rules that Flower also has, by their names in _flower_worker.py.
+# The rules that Flower also has, by their names in _flower/aggregation.py.
 RULES: Final[dict[str, Rule]] = {
     "mean": WeightedMean(),
     "median": Median(),
@@ -104,7 +104,7 @@ class Flower:
     """Flower's aggregation functions, in a separate process and environment."""
 
     def __init__(self, updates: int, parameters: int) -> None:
-        script = Path(__file__).with_name("_flower_worker.py")
+        script = Path(__file__).parent / "_flower" / "aggregation.py"
         sizes = [str(updates), str(TENSORS), str(parameters // TENSORS)]
         self._process = subprocess.Popen(
             [flower_python(), script, *sizes],
@@ -133,15 +133,15 @@ class Flower:
         return line
 
 
-def flower_python() -> Path:
+def flower_python(version: str = FLOWER) -> Path:
     """Return the interpreter of Flower's environment, created once, outside the checkout."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "fl-orchestrator" / "flower-1.41"
+    home = cache / "fl-orchestrator" / f"flower-{version.rpartition('.')[0]}"
     python = home / "bin" / "python"
-    probe = f"import flwr; assert flwr.__version__ == {FLOWER!r}"
+    probe = f"import flwr; assert flwr.__version__ == {version!r}"
     if not python.exists() or subprocess.run([python, "-c", probe]).returncode:
         venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", f"flwr=={FLOWER}"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", f"flwr=={version}"], check=True)
     return python
 
 

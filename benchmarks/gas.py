@@ -45,6 +45,7 @@ from rich.progress import track
 from rich.table import Table
 
 from fl_orchestrator.chain.types import Role
+from fl_orchestrator.model.rules import ServerStep
 
 # These rounds of the main federation, and the last one, are direct; all others are relayed.
 FIRST, SECOND, STEADY = 1, 2, 3
@@ -52,6 +53,8 @@ RELAYED: Final = 4
 DEPTH: Final = 17
 DEEP: Final = 19
 MANY_UPDATES: Final = 100
+# Below the norm of random values, so that every chunk is scaled down.
+NORM_LIMIT: Final = 100_000
 # The most parties that a private federation has, and how many of them drop out after the commit.
 MANY_MASKED: Final = 88
 DROPPED: Final = 10
@@ -63,8 +66,12 @@ GAS_GOALS: Final = {
     "challenge_10_private": 600_000,
     "challenge_100_private": 4_900_000,
     f"challenge_{PARTIES}": 550_000,
+    f"challenge_{PARTIES}_momentum": 650_000,
+    f"challenge_{PARTIES}_clipped": 650_000,
     f"challenge_{MANY_UPDATES}": 4_900_000,
+    f"challenge_{MANY_UPDATES}_clipped": 4_900_000,
     f"challenge_{MANY_UPDATES}_depth_{DEEP}": 16_700_000,
+    f"challenge_{MANY_UPDATES}_depth_{DEEP}_clipped": 16_700_000,
 }
 # The largest transaction that nodes accept: 4 slots of 32 KiB.
 MAX_TRANSACTION_BYTES: Final = 131_072
@@ -173,14 +180,31 @@ def disputes() -> list[Row]:
         for parties, depth in ((PARTIES, DEPTH), (MANY_UPDATES, DEPTH), (MANY_UPDATES, DEEP))
     )
     registration, challenge = few.challenge()
+    moving = Disputed(PARTIES, DEPTH, server=ServerStep(momentum_bps=9_000)).challenge()[1]
+    clipping = {
+        (parties, depth): Disputed(parties, depth, norm_limit=NORM_LIMIT).challenge()[1]
+        for parties, depth in ((PARTIES, DEPTH), (MANY_UPDATES, DEPTH), (MANY_UPDATES, DEEP))
+    }
     demands, answers = zip(*Disputed(PARTIES, DEPTH).descend(), strict=True)
     words = f"challenge, {MANY_UPDATES} updates"
     key = f"challenge_{MANY_UPDATES}"
     return [
         Row("register_challenge", "registerChallenge", registration),
         Row(f"challenge_{PARTIES}", f"challenge, {PARTIES} updates", challenge),
+        Row(f"challenge_{PARTIES}_momentum", f"challenge, {PARTIES} updates, momentum", moving),
+        Row(
+            f"challenge_{PARTIES}_clipped",
+            f"challenge, {PARTIES} updates, clipped",
+            clipping[PARTIES, DEPTH],
+        ),
         Row(key, words, many.challenge()[1]),
+        Row(f"{key}_clipped", f"{words}, clipped", clipping[MANY_UPDATES, DEPTH]),
         Row(f"{key}_depth_{DEEP}", f"{words}, depth {DEEP}", deep.challenge()[1]),
+        Row(
+            f"{key}_depth_{DEEP}_clipped",
+            f"{words}, depth {DEEP}, clipped",
+            clipping[MANY_UPDATES, DEEP],
+        ),
         Row("slash_signer", "slashSigner", Cost.median(few.slash())),
         Row("demand", "demand, the first of a round", demands[0]),
         Row("descend", "descend", demands[1]),

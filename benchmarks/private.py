@@ -1,6 +1,7 @@
 """The cost of a private round for a party, an aggregator, and whoever recomputes the sum.
 
     python benchmarks/private.py [--json] [--runs 5] [--parameters N] [--parties 10] [--seats 4]
+                                 [--flower]
 
 All times are CPU seconds of all threads together, the median of several runs, without compilation.
 They are those of the pure functions, in memory, without files, chain and training. A party derives
@@ -8,6 +9,8 @@ its secrets, seals them, masks its update and computes its root. An aggregator c
 all masked updates, opens and checks its shares, and writes its release. Unmasking reads the release
 files of all seats, checks the seeds, and goes through all values to the step of the round; it is
 also measured with two parties that dropped out after their commits, whose masks are opened instead.
+
+--flower also runs a round of Flower's SecAgg+ on the same updates, in an environment of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import argparse
 import json
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -48,6 +53,7 @@ from fl_orchestrator.privacy.unmask import steps, sums
 ROUND: Final = 3
 STEP_LIMIT: Final = 32_767
 DROPPED: Final = 2
+FLOWER: Final = "1.42.0"
 # key, label, goal
 GOALS: Final = (
     ("party_cpu_s", "a party's masked update, CPU seconds", 0.3),
@@ -188,6 +194,17 @@ def measure(parties: int, seats: int, parameters: int, runs: int) -> dict[str, A
     }
 
 
+def flower_round(parties: int, parameters: int) -> dict[str, float]:
+    """What a round of Flower's SecAgg+ costs."""
+    from aggregate import flower_python
+
+    script = Path(__file__).with_name("_secagg_worker.py")
+    command = [str(flower_python(FLOWER)), str(script), str(parties), str(parameters)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, float] = json.loads(output)
+    return {f"flower_{name}": value for name, value in found.items()}
+
+
 def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
     """Print the figures and goals."""
     console = Console()
@@ -202,6 +219,8 @@ def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
     console.print(f"unmasking with two dropped: {figures['unmask_two_dropped_cpu_s']:.2f} CPU s")
     seal, release, sets = figures["seal_bytes"], figures["release_bytes"], figures["sets"]
     console.print(f"{sets} sets; a seal has {seal:,} bytes, a seat's release {release:,}")
+    for name in sorted(figure for figure in figures if figure.startswith("flower_")):
+        console.print(f"{name}: {figures[name]:.2f}")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -212,10 +231,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--parameters", type=int, default=1_000_000)
     parser.add_argument("--parties", type=int, default=10)
     parser.add_argument("--seats", type=int, default=4)
+    parser.add_argument("--flower", action="store_true", help="also a round of Flower's SecAgg+")
     options = parser.parse_args(arguments)
     if options.parties < DROPPED + 1:
         parser.error(f"--parties has to be at least {DROPPED + 1}")
     figures = measure(options.parties, options.seats, options.parameters, options.runs)
+    if options.flower:
+        figures |= flower_round(options.parties, options.parameters)
     if options.json:
         print(json.dumps(figures, indent=2))
     else:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict  # type: ignore[import-not-found]
-from flwr.server.strategy.aggregate import (  # type: ignore[import-not-found]
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.server.strategy.aggregate import (
     aggregate,
     aggregate_median,
     aggregate_trimmed_avg,
 )
-from flwr.serverapp.strategy.strategy_utils import (  # type: ignore[import-not-found]
+from flwr.serverapp.strategy.strategy_utils import (
     aggregate_arrayrecords,
 )
 
