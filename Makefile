@@ -12,9 +12,13 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 SLITHER := .tools/slither
 HALMOS := .tools/halmos
+TORCH := .tools/torch
+FLOWER := .tools/flower
+DOCS := .tools/docs
 NODE_MODULES := node_modules/.package-lock.json
-# Processes of the Python tests; each may load TensorFlow (600 MB).
-JOBS := 2
+# Processes of the Python tests: more than two cores, since many wait for chains. Each may load
+# TensorFlow, and then has up to 1.6 GB.
+JOBS := 3
 # --python is needed: otherwise uv uses the active environment, if there is one.
 INSTALL := UV_LINK_MODE=copy $(UV) pip install --quiet --python
 
@@ -24,7 +28,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test lint forge-test slither pytest assure symbolic kubo geth chaos bench contracts lock clean
+.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kafka promtool chaos bench docs contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +36,7 @@ help: ## Show what can be made
 demo: .venv/.demo ## Train a model among ten parties on a chain in this process (Python only)
 	@$(BIN)/flo demo $(ARGS)
 
-test: lint forge-test slither pytest ## Run every check and every test (Python, Node and Go)
+test: lint contracts-test pytest ## Run every check and every test (Python, Node, Go and Java)
 
 lint: .venv/.dev $(NODE_MODULES) ## Check format, style and types
 	@echo "Checking format, style and types ..."
@@ -40,6 +44,11 @@ lint: .venv/.dev $(NODE_MODULES) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@scripts/forge fmt --check
+
+# Both compile all contracts on one core each, for minutes.
+contracts-test: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
+	@$(MAKE) slither & slither=$$!; failed=0; \
+		$(MAKE) forge-test || failed=1; wait $$slither || failed=1; exit $$failed
 
 forge-test: .venv/.dev $(NODE_MODULES)
 	@echo "Testing the contracts ..."
@@ -55,9 +64,19 @@ slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=legacy FOUNDRY_OUT=.tools/slither-out \
 		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
-pytest: .venv/.dev $(NODE_MODULES) kubo geth
+pytest: .venv/.dev $(NODE_MODULES) kubo geth kafka promtool
 	@echo "Testing the Python ..."
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# PyTorch's wheels for Linux carry CUDA; so it has an environment of its own, which also sees the
+# packages of the other one.
+test-torch: $(TORCH)/.installed ## Run the tests that need PyTorch (4 GB on Linux)
+	@echo "Testing with PyTorch ..."
+	@$(TORCH)/bin/python -m pytest tests/pytorch $(ARGS)
+
+test-flower: $(FLOWER)/.installed ## Test Flower apps as parties, in an environment of its own (Python only)
+	@echo "Testing Flower apps ..."
+	@$(FLOWER)/bin/pytest -q tests/flower $(ARGS)
 
 ASSURE := PYTHONPATH=tests $(BIN)/python -m assurance
 
@@ -91,14 +110,28 @@ kubo:
 geth:
 	@scripts/build_geth.sh >/dev/null
 
+kafka:
+	@scripts/build_kafka.sh >/dev/null
+
+promtool:
+	@scripts/build_promtool.sh >/dev/null
+
 chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation of processes in some 150 ways (over an hour)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m chaos --private $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m chaos.twenty
 	@PYTHONPATH=tests $(BIN)/python -m chaos.fifty
+	@PYTHONPATH=tests $(BIN)/python -m chaos.ten_private
 
 bench: .venv/.dev ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+docs: .venv/.dev $(DOCS)/.installed ## Build the documentation as a site, in build/site
+	@echo "Building the documentation ..."
+	@$(BIN)/python scripts/docs_site.py prepare build/docs
+	@# Not with --quiet, which hides warnings from the strict mode too.
+	@$(call concisely,NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build)
+	@$(BIN)/python scripts/docs_site.py check build/site
 
 contracts: .venv/.dev $(NODE_MODULES) ## Compile the contracts into the package
 	@$(BIN)/flo contracts build
@@ -111,8 +144,12 @@ lock: .venv/.uv ## Choose new versions of all Python packages
 	@echo "Choosing package versions ..."
 	@$(LOCK) pyproject.toml --extra dev -o requirements/dev.lock
 	@$(LOCK) pyproject.toml --extra demo -c requirements/dev.lock -o requirements/demo.lock
+	@$(LOCK) requirements/torch.in -c requirements/dev.lock --overrides requirements/torch.overrides \
+		-o requirements/torch.lock
 	@$(LOCK) requirements/slither.in -o requirements/slither.lock
 	@$(LOCK) requirements/halmos.in -o requirements/halmos.lock
+	@$(LOCK) requirements/docs.in -o requirements/docs.lock
+	@$(LOCK) pyproject.toml requirements/flower.in --extra demo --extra flower -o requirements/flower.lock
 
 clean: ## Remove everything that was set up or built
 	@rm -rf .venv .tools node_modules out cache build dist .pytest_cache .mypy_cache .ruff_cache
@@ -153,4 +190,25 @@ $(HALMOS)/.installed: .venv/.uv requirements/halmos.lock
 	@echo "Installing halmos ..."
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(HALMOS)
 	@$(INSTALL) $(HALMOS)/bin/python --require-hashes -r requirements/halmos.lock
+	@touch $@
+
+$(DOCS)/.installed: .venv/.uv requirements/docs.lock
+	@echo "Installing what builds the documentation ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(DOCS)
+	@$(INSTALL) $(DOCS)/bin/python --require-hashes -r requirements/docs.lock
+	@touch $@
+
+$(TORCH)/.installed: .venv/.dev requirements/torch.lock
+	@echo "Installing PyTorch ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(TORCH)
+	@$(INSTALL) $(TORCH)/bin/python --no-deps --require-hashes -r requirements/torch.lock
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		>"$$($(TORCH)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dev.pth"
+	@touch $@
+
+$(FLOWER)/.installed: .venv/.uv requirements/flower.lock pyproject.toml
+	@echo "Installing Flower, with what its tests need (about 2 GB with TensorFlow, once) ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(FLOWER)
+	@$(INSTALL) $(FLOWER)/bin/python --require-hashes -r requirements/flower.lock
+	@$(INSTALL) $(FLOWER)/bin/python --no-deps -e .
 	@touch $@
