@@ -68,6 +68,21 @@ def test_a_block_is_read_once_for_all_accounts(
     assert count == 2
 
 
+@pytest.mark.parametrize(
+    ("bloom", "may"),
+    [(b"\0" * 256, True), (b"\xff" * 256, True), (b"\x01" + b"\0" * 255, False), (None, True)],
+)
+def test_only_a_filter_with_other_bits_says_that_a_block_has_no_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bloom: bytes | None, may: bool
+) -> None:
+    federation = SmallFederation(tmp_path, 1).federation
+    block = {**federation.web3.eth.get_block("latest"), "logsBloom": bloom}
+    monkeypatch.setattr(federation, "_block", lambda _: block)
+    place = federation.place("latest")
+    assert place is not None
+    assert place.has_events is may
+
+
 def test_an_event_that_names_an_account_is_watched() -> None:
     """All but those that change nothing of what an observation says of the account."""
     others = {
