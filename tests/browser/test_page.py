@@ -192,4 +192,5 @@ def test_a_private_round_shows_its_claims_and_its_lock(open_page: Open, tmp_path
         page.get_by_role("link", name="Overview").click()
         expect(page.locator(".phases")).to_contain_text("Claim")
         expect(page.locator("#facts")).to_contain_text("masked")
+        expect(page.locator("#facts")).to_contain_text("weighted-mean")
         page.close()

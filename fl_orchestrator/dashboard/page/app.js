@@ -25,6 +25,7 @@ function bar(state) {
     fact("Block", value(chain.block, number(chain.block), "Block"), h("span", { class: old || error ? "age bad" : "age", title: old ? "Older than three block periods" : "Age of the last block" }, ` ${duration(age)} old`)),
     fact("Head", h("a", { href: head.round ? `#/round/${head.round}` : "#/" }, head.round ? `round ${head.round}` : "genesis"), " ", value(head.root, short(head.root), "Root")),
     fact("Updates", federation.private ? "masked" : "readable"),
+    fact("Rule", federation.rule, federation.clip_norm ? h("span", { class: "soft", title: "The largest norm of a chunk of 256 values" }, `, norm ≤ ${federation.clip_norm}`) : null),
   );
 }
 
