@@ -83,7 +83,12 @@ class CountingStore(LocalStore):
         return super().get(cid, max_bytes)
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
-        cid = super().put(stream, pin=pin)
+        return self._counted(super().put(stream, pin=pin))
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        return self._counted(super().put_file(path, pin=pin))
+
+    def _counted(self, cid: Cid) -> Cid:
         place = self.locate(cid)
         with self._lock:
             self.stored += 0 if place is None else place.stat().st_size

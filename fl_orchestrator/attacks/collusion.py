@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -47,6 +48,10 @@ class SecretStore(LocalStore):
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:  # noqa: ARG002
         return cid_of(stream)
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        with path.open("rb") as stream:
+            return self.put(stream, pin=pin)
 
 
 @dataclass(frozen=True, slots=True)

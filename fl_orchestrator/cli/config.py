@@ -30,7 +30,7 @@ ROLES: Final = ("party", "aggregator", "watcher", "keeper")
 #: not one of them: a party's relay is the URL it posts to, a keeper's the address it listens on.
 SHARED: Final = (
     *("rpc", "chain-id", "federation", "deployments", "store", "gateways", "key", "password-file"),
-    *("home", "confirmations", "daily-cap", "daily-deposit", "max-fee"),
+    *("home", "cache", "confirmations", "daily-cap", "daily-deposit", "max-fee"),
     *("metrics", "log-format", "log-level"),
 )
 

@@ -35,6 +35,9 @@ key = "key.json"
 
 # Private files: updates that are committed but not revealed yet, the models, the lock.
 home = "home"
+# If several roles run on this machine, they may share a directory on the same file system, so that
+# each model and update is on its disk once.
+#cache = "../cache"
 # Models and updates: a directory (file:///absolute/path, or file: and a path that is relative to
 # this file), or an IPFS node, kubo+http://127.0.0.1:5001.
 store = "file:store"

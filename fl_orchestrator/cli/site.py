@@ -86,6 +86,10 @@ StoreOption = Annotated[
 HomeOption = Annotated[
     Path, shared("--home", "Private files of this role; keep them until a round ends.")
 ]
+CacheOption = Annotated[
+    Path | None,
+    shared("--cache", "What this machine's roles share, to have each file once on its disk."),
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, but send and spend nothing.")
 ]
@@ -257,12 +261,18 @@ class Payer(Holder):
 class Site(Payer):
     """The options of a command that also reads or writes models and updates."""
 
+    cache: CacheOption = None
     store: StoreOption = ""
     gateways: GatewaysOption = ""
     relay: RelayOption = ""
 
     def open_store(self) -> ContentStore:
         return open_content(self.store, self.gateways, self.relay)
+
+    def shared_files(self, chain: Federation) -> Path | None:
+        from fl_orchestrator.members import connection
+
+        return connection.shared_files(expanded(self.cache), chain) if self.cache else None
 
     def open_relay(self) -> Relay | None:
         from fl_orchestrator.members.connection import open_relay

@@ -6,6 +6,7 @@ waste a limited amount of time, but it cannot change content.
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
@@ -108,6 +109,13 @@ class StoreWithGateways:
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         return self._store.put(stream, pin=pin)
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        return self._store.put_file(path, pin=pin)
+
+    def link(self, cid: Cid, path: Path) -> bool:
+        """Link what the store itself has, as it has all that was opened with ``get``."""
+        return self._store.link(cid, path)
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         """Open the content as a verified stream; see ContentStore.get."""

@@ -28,6 +28,7 @@ from fl_orchestrator.content.download import (
 from fl_orchestrator.content.store import (
     MAX_FILE_BYTES,
     ContentNotFound,
+    ContentStore,
     HashingReader,
     StoreFull,
     StoreUnavailable,
@@ -121,8 +122,7 @@ class _PacedReader:
     """What is uploaded: each MiB of it has its time, and so has the answer after its end."""
 
     def __init__(self, reader: HashingReader, deadline: Deadline, seconds: float) -> None:
-        self._reader = reader
-        self._deadline = deadline
+        self._reader, self._deadline = reader, deadline
         self._seconds = seconds
         self._since = 0
 
@@ -140,7 +140,7 @@ class _PacedReader:
         return piece
 
 
-class KuboStore:
+class KuboStore(ContentStore):
     """A ContentStore in the IPFS node (Kubo, tested with 0.39) at the given host and port.
 
     Where a proxy is in front of it, its API may be below a ``path``; ``user`` and ``password``, or

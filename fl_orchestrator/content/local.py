@@ -7,6 +7,8 @@
 A file moves between the three by rename, which is atomic. So the store needs no lock and no index:
 a crash leaves at worst a file in ``incoming``. Garbage collection never looks into ``pinned``, so
 there is no race with a pin. Only validated CIDs and random hexadecimal numbers become file names.
+Files are read-only, because a role's directory may have other names of them (hard links): what is
+put again is a new file in the place of the old one.
 
 Other users may write to a shared directory. So the store follows no link in it, to a folder or to a
 file, opens only regular files, and deletes only files whose names the store itself could have
@@ -26,10 +28,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from fl_orchestrator.content.cid import Cid, CidError
+from fl_orchestrator.content.shared import link_own
 from fl_orchestrator.content.store import (
     BUFFER_BYTES,
     MAX_FILE_BYTES,
     ContentNotFound,
+    ContentStore,
     HashingReader,
     StoreFull,
     StoreUnavailable,
@@ -50,7 +54,7 @@ _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
-class ReadOnlyStore:
+class ReadOnlyStore(ContentStore):
     """Reads the content of a store's directory; creates, changes and deletes nothing.
 
     It is a ContentStore whose ``put``, ``pin`` and ``unpin`` raise StoreUnavailable.
@@ -77,6 +81,14 @@ class ReadOnlyStore:
                 if _is_file(descriptor, str(cid)):
                     return self._directory / folder / str(cid)
         return None
+
+    def link(self, cid: Cid, path: Path) -> bool:
+        """Make ``path`` a name of the stored file; see ContentStore.link."""
+        for folder in _PLACES:
+            with suppress(OSError), self._folder(folder) as descriptor:
+                if link_own(str(cid), path, folder=descriptor):
+                    return True
+        return False
 
     def has(self, cid: Cid) -> bool:
         """Say whether the store has the content; see ContentStore.has."""
@@ -165,20 +177,47 @@ class LocalStore(ReadOnlyStore):
         name = uuid.uuid4().hex
         with self._opened(_INCOMING) as incoming:
             with self._translated_errors():
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                descriptor = os.open(name, flags, 0o666, dir_fd=incoming)
+                descriptor = _create(incoming, name)
             try:
                 with io.FileIO(descriptor, "wb") as file:
                     cid = self._copy(stream, file)
-                with self._translated_errors():
-                    # Replace even an existing file: it may be damaged.
-                    kept = pin or self._holds(_PINNED, cid)
-                    self._move(incoming, name, _PINNED if kept else _UNPINNED, str(cid))
+                self._move_in(incoming, name, cid, pin)
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=incoming)
         self.collect_garbage()
         return cid
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        """Store a file by a link if that can be made, else a copy; see ContentStore.put_file.
+
+        The file becomes read-only, and as readable for others as the store's own files.
+        """
+        with open_regular(path) as source:
+            name = uuid.uuid4().hex
+            with self._opened(_INCOMING) as incoming:
+                try:
+                    if _link_in(source, path, incoming, name):
+                        cid = self._cid_of(source)
+                        self._move_in(incoming, name, cid, pin)
+                        self.collect_garbage()
+                        return cid
+                finally:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=incoming)
+            return self.put(io.BufferedReader(source), pin=pin)
+
+    def _cid_of(self, source: io.FileIO) -> Cid:
+        reader = HashingReader(io.BufferedReader(source), self._max_file_bytes)
+        while reader.read(_COPY_BYTES):
+            pass
+        return reader.cid()
+
+    def _move_in(self, incoming: int, name: str, cid: Cid, pin: bool) -> None:
+        with self._translated_errors():
+            # Replace even an existing file: it may be damaged.
+            kept = pin or self._holds(_PINNED, cid)
+            self._move(incoming, name, _PINNED if kept else _UNPINNED, str(cid))
 
     def pin(self, cid: Cid) -> None:
         """Keep the content; see ContentStore.pin."""
@@ -199,6 +238,10 @@ class LocalStore(ReadOnlyStore):
         ):
             # The grace period starts now: set the time before the garbage collector sees the file.
             os.utime(str(cid), dir_fd=pinned, follow_symlinks=False)
+            # A rename does nothing where both names are of one file, which was put twice.
+            with suppress(FileNotFoundError), self._folder(_UNPINNED) as unpinned:
+                if _inode(unpinned, str(cid)) == _inode(pinned, str(cid)):
+                    os.unlink(str(cid), dir_fd=unpinned)
             self._move(pinned, str(cid), _UNPINNED, str(cid))
         self.collect_garbage()
 
@@ -261,6 +304,41 @@ def _is_older(folder: int, name: str, limit: float) -> bool:
     """Whether it is a regular file that was last changed before ``limit`` (Unix time)."""
     seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
     return stat.S_ISREG(seen.st_mode) and seen.st_mtime <= limit
+
+
+def _create(folder: int, name: str) -> int:
+    """Create a file that nobody can write to but through the descriptor returned."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.open(name, flags, 0o444, dir_fd=folder)
+
+
+def _link_in(source: io.FileIO, path: Path, folder: int, name: str) -> bool:
+    """Make a name in a folder for an open file, if this user may and its ``path`` is still its.
+
+    The file then is like one that was created there now.
+    """
+    try:
+        # What the process's umask leaves of the rights shows in a new file.
+        os.close(_create(folder, name))
+        mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+        os.unlink(name, dir_fd=folder)
+        os.fchmod(source.fileno(), mode)
+        # Before the link: an old file in this folder is one that a crash has left.
+        os.utime(source.fileno())
+        os.fsync(source.fileno())
+        os.link(path, name, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        # Another user's file, another file system, no room: a copy shows what cannot be mended.
+        return False
+    if _inode(folder, name) == os.fstat(source.fileno())[1:3]:
+        return True
+    os.unlink(name, dir_fd=folder)
+    return False
+
+
+def _inode(folder: int, name: str) -> tuple[int, int]:
+    """What identifies a file, by whichever name. Raises OSError."""
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)[1:3]
 
 
 def _is_file(folder: int, name: str) -> bool:

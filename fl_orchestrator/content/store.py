@@ -5,6 +5,7 @@ not change it: a reader of ``verified`` gets the bytes that have the CID, or an 
 """
 
 import io
+from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from fl_orchestrator.content.cid import Cid, CidHasher
@@ -48,6 +49,21 @@ class ContentStore(Protocol):
         Raises ContentTooLarge, StoreFull or StoreUnavailable; then the store keeps nothing of it.
         """
         ...
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        """Store a file that nobody writes to any more; see ``put``.
+
+        A store in a directory of the same file system makes it its own by a hard link.
+        """
+        with path.open("rb") as stream:
+            return self.put(stream, pin=pin)
+
+    def link(self, cid: Cid, path: Path) -> bool:  # noqa: ARG002
+        """Make ``path``, which does not exist, a name of the store's own file, if it has one.
+
+        Says whether it is one now. Its content is not checked, and nobody may write to it.
+        """
+        return False
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         """Open the content as a stream, which the caller closes (it is a context manager).

@@ -32,6 +32,8 @@ class Connection:
             signer with ``#`` and the account; or an encrypted key file.
         password: What returns the password of the key file, when it is needed.
         home: Private files of the account are in a directory below it, as with the command line.
+        cache: A directory for models and updates that all roles of this machine name, so that each
+            file is there once; on the file system of ``home``. None without it.
         gateways: HTTP gateways, for content that the store does not have.
         relay: The URL of a keeper's relay, which pays for gas and is a gateway.
         deployed_at_block: The block of the contract's deployment: saves the search of those before.
@@ -47,6 +49,7 @@ class Connection:
     key: Signer | str | Path
     password: Callable[[], str] | None = None
     home: str | Path = "~/.flo"
+    cache: str | Path = ""
     gateways: Sequence[str] = ()
     relay: str = ""
     chain_id: int | None = None
@@ -86,6 +89,9 @@ class Connection:
 
     def role_home(self, chain: Federation, address: str) -> Path:
         return role_home(Path(self.home).expanduser(), chain, address)
+
+    def shared_files(self, chain: Federation) -> Path | None:
+        return shared_files(Path(self.cache).expanduser(), chain) if self.cache else None
 
     def deployed_at(self, _chain: Federation) -> int:
         return self.deployed_at_block
@@ -173,4 +179,13 @@ def _over_http(url: str) -> str:
 
 def role_home(home: Path, federation: Federation, address: str) -> Path:
     """The directory of one account in one federation."""
-    return home / f"{federation.chain_id}-{federation.address.lower()}" / address.lower()
+    return _of_federation(home, federation) / address.lower()
+
+
+def shared_files(cache: Path, federation: Federation) -> Path:
+    """The directory of what the roles of a machine have in common in one federation."""
+    return _of_federation(cache, federation)
+
+
+def _of_federation(directory: Path, federation: Federation) -> Path:
+    return directory / f"{federation.chain_id}-{federation.address.lower()}"

@@ -26,7 +26,8 @@ _NO_MONITOR: Final = NoMonitor()
 class ReadContext:
     """The context for reading and checking a federation's models.
 
-    ``home`` is a directory that no other process writes to. ``deployed_at`` is the first block of
+    ``home`` is a directory that no other process writes to. ``cache`` is one that the roles of this
+    machine have in common for this federation's files. ``deployed_at`` is the first block of
     the search for the federation's events. Metrics are reported to ``monitor``. With a
     ``retention`` the store keeps what was used, as long as a dispute may need it.
     """
@@ -38,6 +39,7 @@ class ReadContext:
     deployed_at: int = 0
     retention: Retention | None = None
     monitor: Monitor = _NO_MONITOR
+    cache: Path | None = None
 
     @property
     def origin(self) -> Origin:
@@ -51,7 +53,7 @@ class ReadContext:
 
     def vectors(self) -> VectorCache:
         """The cache of vectors on this disk; creates its directory."""
-        return VectorCache(self.home / "vectors", self.manifest)
+        return VectorCache(self.home / "vectors", self.manifest, self.cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

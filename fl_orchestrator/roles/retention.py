@@ -86,8 +86,7 @@ class Retention:
                 with contextlib.suppress(ContentNotFound):
                     self._store.pin(cid)
                     continue
-            with file.path.open("rb") as stream:
-                self._store.put(stream)
+            self._store.put_file(file.path)
 
     def release(self, seen: Observation) -> None:
         """Unpin what is no longer needed. Safe to call at any time; it acts once per final round.

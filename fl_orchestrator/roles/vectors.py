@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import re
-import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from fl_orchestrator.aggregation.clipping import clipped
@@ -25,8 +27,11 @@ from fl_orchestrator.aggregation.rules import (
     rule_for,
 )
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.content.kept import FetchStopped, Kept
+from fl_orchestrator.content.shared import SharedFiles, make_read_only
+from fl_orchestrator.content.store import BUFFER_BYTES, ContentStore, verified
 from fl_orchestrator.errors import ContentError, FloError, TrainingError, VerificationError
+from fl_orchestrator.files import OWNER_ONLY
 from fl_orchestrator.model.chunk_root import read_root
 from fl_orchestrator.model.fixed_point import UpdateEncoder, float_view_of, saturated_in
 from fl_orchestrator.model.manifest import Manifest
@@ -40,13 +45,11 @@ from fl_orchestrator.model.vector_file import (
     write_vector,
 )
 
+_log = structlog.get_logger(__name__)
+
 _KEPT_NAME: Final = re.compile(r"([a-z]+)-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
+_SHARED_NAME: Final = re.compile(r"[a-z]+-\d+-[0-9a-f]{64}\.[a-z]+", re.ASCII)
 _TEMPORARY: Final = "new-"
-_COPY_BYTES: Final = 1 << 18
-
-
-class FetchStopped(ContentError):
-    """Nobody waits for this file any more."""
 
 
 class RootMismatch(VerificationError):
@@ -103,42 +106,43 @@ def _require_rest(meta: VectorMeta, momentum: Iterable[NDArray[Any]]) -> None:
         )
 
 
-class _Kept:
-    """A stream of which every byte that is read is written to a file, too."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is fetched: see `VectorCache.fetch_checked`."""
 
-    def __init__(
-        self, source: BinaryIO, file: BinaryIO, stop: Callable[[], bool], name: str
-    ) -> None:
-        self._source = source
-        self._file = file
-        self._stop = stop
-        self._name = name
-        self._reads = True  # no read has failed
+    cid: Cid
+    root: bytes
+    meta: VectorMeta
+    limit: int
+    root_of: Callable[[BinaryIO], bytes]
+    stop: Callable[[], bool]
+    seeks: bool
 
-    def read(self, size: int, /) -> bytes:
-        """Raises FetchStopped, and what the source raises."""
-        self._reads = False
-        data = self._source.read(size)
-        self._file.write(data)
-        if self._stop():
-            raise FetchStopped(f"{self._name} is not needed any more.")
-        self._reads = True
-        return data
+    def check(self, source: BinaryIO, file: BinaryIO | None, path: Path) -> None:
+        """Read a verified source to its end; keep it in the file at ``path``, or it is that file.
 
-    def checked(self, root_of: Callable[[BinaryIO], bytes]) -> bytes | FloError:
-        """The root of what is read, or why it has none. Raises what ``read`` raises."""
-        try:
-            return root_of(cast("BinaryIO", self))
-        except FloError as error:
-            if not self._reads:
-                raise
-            # The author is to blame only if these are its bytes, which their end will show.
-            return error
+        Raises VectorFileError, RootMismatch, FetchStopped, and what the source raises.
+        """
+        name = f"The {self.meta.kind} {self.cid}"
+        kept = Kept(source, file, self.stop, name)
+        found = None if self.seeks else kept.checked(self.root_of)
+        kept.read_on()
+        if found is None:
+            if file is not None:
+                file.flush()
+            with _reader(path) as again:
+                found = self.root_of(again)
+        if isinstance(found, FloError):
+            raise found
+        if found != self.root:
+            raise RootMismatch(
+                f"{name} of round {self.meta.round} does not have its root on-chain.",
+                "Its author committed to other numbers than it published.",
+            )
 
-    def read_on(self) -> None:
-        """Read the rest: only at its end the source has checked the CID."""
-        while self.read(_COPY_BYTES):
-            pass
+
+def _reader(path: Path) -> io.BufferedReader:
+    return io.BufferedReader(path.open("rb", buffering=0), BUFFER_BYTES)
 
 
 class VectorCache:
@@ -147,11 +151,15 @@ class VectorCache:
     What is in it has been checked, before or after a restart of the process, and is not hashed
     again: only this role writes to its directory. What the disk damages is found where it would be
     shown to others (`require_root`), and a model that is wrong by it is not that of the others.
+
+    A file may be a link to that of a store on this disk, or to one in ``shared``, a directory that
+    the roles of this machine have in common. It was checked when it was linked, like a copy.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, shared: Path | None = None) -> None:
         self._directory = directory
         self._manifest = manifest
+        self._shared = None if shared is None else SharedFiles(shared, _SHARED_NAME)
         # Temporary files that some thread is writing.
         self._underway: set[str] = set()
         self._lock = threading.Lock()
@@ -197,23 +205,50 @@ class VectorCache:
         """
         if held := self.held(root, meta):
             return held
-        with self._temporary() as (temporary, file):
-            with store.get(cid, limit) as source:
-                kept = _Kept(source, file, stop, f"The {meta.kind} {cid}")
-                found = None if seeks else kept.checked(root_of)
-                kept.read_on()
-            if seeks:
-                file.seek(0)
-                found = root_of(file)
-            if isinstance(found, FloError):
-                raise found
-            if found != root:
-                raise RootMismatch(
-                    f"The {meta.kind} {cid} of round {meta.round} does not have its root on-chain.",
-                    "Its author committed to other numbers than it published.",
-                )
-            self._keep(temporary, file, self._path(meta, root))
-        return VectorFile(self._path(meta, root), meta, root)
+        wanted = _Wanted(cid, root, meta, limit, root_of, stop, seeks)
+        path = self._path(meta, root)
+        if not self._take_shared(wanted, path):
+            self._get(store, wanted, path)
+            self.share(VectorFile(path, meta, root))
+        return VectorFile(path, meta, root)
+
+    def _take_shared(self, wanted: _Wanted, path: Path) -> bool:
+        """Take the file from those that this machine's roles share, if it is there and right."""
+        with self._new_name() as linked:
+            if self._shared is None or not self._shared.take(path.name, linked):
+                return False
+            try:
+                with verified(_reader(linked), wanted.cid, wanted.limit) as source:
+                    wanted.check(source, None, linked)
+            except FetchStopped:
+                raise
+            except (ContentError, VerificationError) as error:
+                # Whoever published it did not damage it: it is fetched again.
+                _log.warning("a shared file is damaged", file=path.name, reason=str(error))
+                return False
+            linked.replace(path)
+        return True
+
+    def _get(self, store: ContentStore, wanted: _Wanted, path: Path) -> None:
+        """Get the file from the store: by a link to a file of it on this disk, or by its bytes."""
+        with store.get(wanted.cid, wanted.limit) as source, self._new_name() as linked:
+            if store.link(wanted.cid, linked):
+                with verified(_reader(linked), wanted.cid, wanted.limit) as there:
+                    wanted.check(there, None, linked)
+                linked.replace(path)
+                return
+            with self._temporary() as (temporary, file):
+                wanted.check(source, file, temporary)
+                self._keep(temporary, file, path)
+
+    def share(self, file: VectorFile) -> None:
+        """Let this machine's other roles take a file that was checked, and that all may read."""
+        self.share_as(self._path(file.meta, file.root).name, file.path)
+
+    def share_as(self, name: str, path: Path) -> None:
+        """Make this file and those of the same name and bytes in other roles' homes one."""
+        if self._shared is not None:
+            self._shared.give(name, path)
 
     def held(self, root: bytes, meta: VectorMeta) -> VectorFile | None:
         """The vector if it is in the cache."""
@@ -231,7 +266,11 @@ class VectorCache:
         with self._temporary() as (temporary, file):
             root = write(file)
             self._keep(temporary, file, self._path(meta, root))
-        return VectorFile(self._path(meta, root), meta, root)
+        made = VectorFile(self._path(meta, root), meta, root)
+        if meta.kind is VectorKind.GLOBAL:
+            # A party's update is its own until it is revealed.
+            self.share(made)
+        return made
 
     def load(self, file: VectorFile) -> NDArray[Any]:
         """The flat vector in memory: int32 of a global state, int16 of an update.
@@ -325,27 +364,36 @@ class VectorCache:
                     left = number < round_number or unused
                 if left:
                     path.unlink(missing_ok=True)
+        if self._shared is not None:
+            self._shared.forget_unused()
 
     def _path(self, meta: VectorMeta, root: bytes) -> Path:
         return self._directory / f"{meta.kind}-{meta.round}-{root.hex()}.safetensors"
 
     @contextlib.contextmanager
-    def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
+    def _new_name(self) -> Iterator[Path]:
+        """A path for a moment, at which there is no file."""
+        path = self._directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
         with self._lock:
-            descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=_TEMPORARY)
-            path = Path(name)
             self._underway.add(path.name)
         try:
-            with os.fdopen(descriptor, "w+b") as file:
-                yield path, file
+            yield path
         finally:
             path.unlink(missing_ok=True)
             with self._lock:
                 self._underway.discard(path.name)
 
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
+        with self._new_name() as path:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, OWNER_ONLY), "w+b") as file:
+                yield path, file
+
     @staticmethod
     def _keep(temporary: Path, file: BinaryIO, path: Path) -> None:
-        """Atomically rename a complete temporary file to ``path``."""
+        """Atomically rename a complete temporary file to ``path``; nobody writes to it any more."""
         file.flush()
         os.fsync(file.fileno())
+        make_read_only(temporary)
         temporary.replace(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from fl_orchestrator.content.cid import Cid
@@ -24,6 +25,18 @@ class MeteredStore:
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         counted = io.BufferedReader(_Counted(stream, self.wrote), BUFFER_BYTES)
         return self.store.put(cast("BinaryIO", counted), pin=pin)
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        cid = self.store.put_file(path, pin=pin)
+        self.wrote(path.stat().st_size)
+        return cid
+
+    def link(self, cid: Cid, path: Path) -> bool:
+        """A link is made to be read: so its bytes are counted here."""
+        linked = self.store.link(cid, path)
+        if linked:
+            self.read(path.stat().st_size)
+        return linked
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         source = self.store.get(cid, max_bytes)

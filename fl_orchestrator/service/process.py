@@ -51,6 +51,10 @@ class Site(Protocol):
 
     def role_home(self, chain: Federation, address: str) -> Path: ...
 
+    def shared_files(self, chain: Federation) -> Path | None:
+        """A directory for files that the roles of this machine have in common, if there is one."""
+        ...
+
     def deployed_at(self, chain: Federation) -> int: ...
 
 
@@ -62,6 +66,7 @@ class Process:
     sender: Sender
     open_store: Callable[[], ContentStore]
     home: Path
+    cache: Path | None
     deployed_at: int
     metrics: Metrics
     trackers: Trackers
@@ -116,6 +121,7 @@ class Process:
             sender,
             functools.cache(store),
             home,
+            site.shared_files(chain),
             begin,
             metrics,
             trackers,
@@ -149,6 +155,7 @@ class Process:
             store=self.store,
             manifest=manifest,
             home=self.home,
+            cache=self.cache,
             deployed_at=self.deployed_at,
             relay=relay,
             retention=retention,

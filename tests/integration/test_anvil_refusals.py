@@ -12,7 +12,7 @@ import pytest
 from integration.anvil_node import AnvilNode, anvil_node
 from integration.anvil_site import Site
 from safetensors.numpy import load_file, save_file
-from support.disk import disk_with_room_for
+from support.disk import disk_with_room_for, overwrite
 from support.flo import PASSWORD, Finished, finish, flo, start_flo
 from support.rpc import rpc_endpoint
 
@@ -225,7 +225,7 @@ def test_a_model_that_the_store_has_not_or_has_damaged_is_refused(
     get += ["--store", f"file://{tmp_path}/store"]
     content = bytearray(place.read_bytes())
     content[-1] ^= 1
-    place.write_bytes(content)
+    overwrite(place, content)
     flo(*get).refused(4, f"The store's bytes for {head.cid} do not have that CID")
     place.unlink()
     flo(*get).refused(4, str(head.cid), "is not in the store")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from eth_utils.abi import function_signature_to_4byte_selector
+from support.disk import overwrite
 from support.federation import small_manifest
 from support.recorded import record_run
 
@@ -81,7 +82,7 @@ def refusal(directory: Path, tmp_path: Path) -> str:
 def flip(path: Path, byte: int, bit: int = 0) -> None:
     data = bytearray(path.read_bytes())
     data[byte] ^= 1 << bit
-    path.write_bytes(data)
+    overwrite(path, data)
 
 
 def stored(run: Path, cid: str) -> Path:

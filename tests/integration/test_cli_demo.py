@@ -17,7 +17,7 @@ from integration.anvil_node import anvil_node
 from integration.anvil_site import Site
 from pydantic_core import from_json
 from safetensors.numpy import load_file
-from support.disk import disk_with_room_for
+from support.disk import disk_with_room_for, overwrite
 from support.flo import Finished, finish, flo, start_flo
 
 from fl_orchestrator.content.cid import Cid
@@ -203,7 +203,7 @@ def flip(path: Path, position: int, bit: int = 0) -> None:
     """Change one bit of a file."""
     content = bytearray(path.read_bytes())
     content[position] ^= 1 << bit
-    path.write_bytes(content)
+    overwrite(path, content)
 
 
 def model_of_round_1(directory: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.model.fixed_point import encode_update, float_view, sample_weight
 from fl_orchestrator.model.vector_file import VectorKind, read_vector
+from fl_orchestrator.roles.party.adoption import Adopter
 from fl_orchestrator.roles.party.party import PartySettings
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.roles.vectors import Origin
@@ -160,6 +162,11 @@ class WatchedStore(LocalStore):
         self.puts.append((self._federation.observe().current.phase, cid))
         return cid
 
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        cid = super().put_file(path, pin=pin)
+        self.puts.append((self._federation.observe().current.phase, cid))
+        return cid
+
 
 @pytest.mark.parametrize("relayed", [False, True], ids=["direct", "relayed"])
 def test_an_updates_bytes_are_stored_only_after_the_commit_phase(
@@ -196,3 +203,44 @@ def test_the_salt_of_a_real_party_is_not_to_be_guessed() -> None:
     settings = PartySettings(run_seed=0)
     assert len({settings.salt(1) for _ in range(10)}) == 10
     assert len(settings.salt(1)) == 32
+
+
+# Disk
+
+
+@pytest.mark.parametrize("local", [True, False], ids=["a store of this disk", "a store elsewhere"])
+def test_each_file_of_a_round_is_once_on_the_disk_of_a_machines_roles(
+    build: Build, local: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = build(parties=3, aggregators=3)
+    federation.cache = federation.directory / "cache"
+    if not local:
+        monkeypatch.setattr(federation.store, "link", lambda cid, path: False)
+        monkeypatch.setattr(
+            federation.store, "put_file", lambda path, **_: federation.store.put(path.open("rb"))
+        )
+    roles = federation.everybody()
+    adopters = [
+        Adopter(
+            federation.context(key, home := federation.home("parties", number)),
+            federation.trainers[number],
+            home / "current.safetensors",
+        )
+        for number, key in enumerate(federation.parties)
+    ]
+    for number in (1, 2):
+        assert federation.run_round(roles, number).current.phase is Phase.ACCEPTED
+        for adopter in adopters:
+            adopter.step()
+    assert federation.open_round().current.round == 3
+    for role in roles:
+        role.step()
+    store = federation.directory / "store"
+    files = list(federation.directory.rglob("*.safetensors"))
+    here = {path.stat().st_ino: path.stat().st_size for path in files}
+    once = {hashlib.sha256(path.read_bytes()).digest(): path.stat().st_size for path in files}
+    # Updates that are not revealed yet are among them.
+    assert sum(here.values()) == sum(once.values())
+    assert len(once) >= 3 * 3 + 2
+    stored = {path.stat().st_ino for path in store.rglob("b*")}
+    assert bool(stored & here.keys()) is local

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.disk import overwrite
 from support.disputes import off_by_one
 from support.private_disputes import open_seeds
 from support.private_federation import SmallPrivateFederation, packed_manifest
@@ -112,7 +113,7 @@ def test_one_wrong_unit_is_found_with_its_coordinate(
 def flip(path: Path, byte: int) -> None:
     data = bytearray(path.read_bytes())
     data[byte] ^= 4
-    path.write_bytes(data)
+    overwrite(path, data)
 
 
 def seal_of(path: Path) -> int:
@@ -142,7 +143,7 @@ def test_a_changed_byte_of_a_seal_is_found(run: Path, tmp_path: Path) -> None:
 def test_a_masked_update_of_another_length_is_named(run: Path, tmp_path: Path, change: int) -> None:
     file = masked_file(run)
     data = file.read_bytes()
-    file.write_bytes(data[:change] if change < 0 else data + bytes(change))
+    overwrite(file, data[:change] if change < 0 else data + bytes(change))
     assert "the file's header is wrong, no coordinate" in refusal(run, tmp_path)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic_core import from_json
+from support.disk import overwrite
 from support.flo import flo, start_flo
 
 from fl_orchestrator.content.cid import Cid
@@ -80,7 +81,7 @@ def test_a_private_demo_is_verified_and_one_changed_bit_is_named(
         if b'"kind":"masked"' in content and b'"round":"2"' in content:
             start = 8 + int.from_bytes(content[:8], "little")
             content[start] ^= 1
-            path.write_bytes(content)
+            overwrite(path, content)
             break
     flo("verify", copy).refused(1, "Round 2: ")
     history = copy / "history.json"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from support.disk import overwrite
 from support.disputes import flood, stakes, submit_updates, vector_federation
 from support.federation import SmallFederation
 
@@ -133,7 +134,7 @@ def test_a_chunk_that_was_damaged_on_this_disk_is_not_shown(tmp_path: Path) -> N
     (file,) = (federation.home("aggregators", 0) / "vectors").glob("global-1-*")
     content = bytearray(file.read_bytes())
     content[-2000] ^= 1
-    file.write_bytes(content)
+    overwrite(file, content)
     federation.send(federation.outsider, contract.demand(1, 0, 1, 2 * bond))
     with capture_logs() as logs:
         assert role.step().action is None

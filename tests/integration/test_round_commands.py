@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.disk import overwrite
 from support.disputes import (
     accept_a_lie,
     off_by_one,
@@ -232,8 +233,11 @@ def test_an_update_that_cannot_be_had_is_named(
     place = federation.store.locate(update.cid)
     assert place is not None
     content = place.read_bytes()
-    for damage in (lambda: place.write_bytes(content[:-1] + b"\xff"), place.unlink):
-        damage()
+    for damaged in (True, False):
+        if damaged:
+            overwrite(place, content[:-1] + b"\xff")
+        else:
+            place.unlink()
         flo("model", "verify").refused(1, "Round 1 cannot be computed again", str(update.cid))
     # A gateway that returns other bytes changes nothing; one that has the content does.
     elsewhere = LocalStore(tmp_path / "elsewhere")

@@ -92,6 +92,18 @@ def check_files(directory: Path) -> None:
     for log in directory.glob("*/*.log"):
         assert "Traceback" not in log.read_text()
         assert password not in log.read_text()
+    # Between all members and the store, each file is on the disk once.
+    vectors = list(directory.rglob("*.safetensors"))
+    different = {path.read_bytes() for path in vectors}
+    assert len(vectors) > 2 * len(different)
+    assert bytes_of(vectors) <= 2 * sum(map(len, different))
+    stored = [path for path in (directory / "store").rglob("b*") if path.is_file()]
+    assert bytes_of([*vectors, *stored]) < bytes_of(vectors) + bytes_of(stored)
+
+
+def bytes_of(files: list[Path]) -> int:
+    """The bytes of some files, those with several names counted once."""
+    return sum({path.stat().st_ino: path.stat().st_size for path in files}.values())
 
 
 def test_on_an_existing_chain_one_account_pays_for_all(

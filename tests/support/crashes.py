@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from fl_orchestrator.chain.contract.federation import Call
@@ -66,6 +67,12 @@ class MortalStore(LocalStore):
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         self._points.at("before put")
         cid = super().put(stream, pin=pin)
+        self._points.at("after put")
+        return cid
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        self._points.at("before put")
+        cid = super().put_file(path, pin=pin)
         self._points.at("after put")
         return cid
 

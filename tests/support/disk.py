@@ -1,10 +1,11 @@
-"""Simulates a full disk by a limit on the file size."""
+"""Does to files what a disk may do: it is full, or gives other bytes than were written."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -16,3 +17,15 @@ def disk_with_room_for(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def overwrite(path: Path, content: bytes | bytearray) -> None:
+    """Put other bytes into a file, by whichever name, also where nobody may write to it."""
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def bytes_on_disk(*directories: Path) -> int:
+    """The bytes of all files below some directories, those with several names counted once."""
+    seen = [p.lstat() for d in directories for p in d.rglob("*") if p.is_file()]
+    return sum({(s.st_dev, s.st_ino): s.st_size for s in seen}.values())

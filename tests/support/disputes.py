@@ -184,6 +184,10 @@ class SilentStore(LocalStore):
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         return cid_of(stream)
 
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        with path.open("rb") as stream:
+            return cid_of(stream)
+
 
 def liar(
     federation: SmallFederation,

@@ -127,6 +127,8 @@ class SmallFederation:
         self.terms = terms or consortium(parties)
         self.manifest = manifest or small_manifest()
         self.store = LocalStore(directory / "store")
+        #: What the roles share; they look when they are made.
+        self.cache: Path | None = None
         self.mailbox = self._new_mailbox()
         self.trainers = trainers(parties)
         self.owner, self.keeper_key, self.outsider = map(signer, ("owner", "keeper", "outsider"))
@@ -207,6 +209,7 @@ class SmallFederation:
             relay=relay,
             retention=retention,
             monitor=monitor or NoMonitor(),
+            cache=self.cache,
         )
 
     def party(

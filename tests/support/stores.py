@@ -18,3 +18,6 @@ class Withheld(LocalStore):
 
     def put(self, stream: BinaryIO, *, pin: bool = True) -> Cid:
         return self._elsewhere.put(stream, pin=pin)
+
+    def put_file(self, path: Path, *, pin: bool = True) -> Cid:
+        return self._elsewhere.put_file(path, pin=pin)

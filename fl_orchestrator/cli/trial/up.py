@@ -249,6 +249,7 @@ def _world(
     """Run the chain and the store, with the federation on it."""
     from fl_orchestrator.chain.nodes.connect import connect
     from fl_orchestrator.content.by_url import open_store
+    from fl_orchestrator.members.connection import shared_files
     from fl_orchestrator.service.local.programs import anvil, kubo
     from fl_orchestrator.service.local.view import RunMonitor
 
@@ -267,11 +268,8 @@ def _world(
         chain = local.deploy(web3, store_url, model, *terms, payer)
         local.write_sites(chain, rpc, [store_url], model)
         store = open_store(store_url)
-        yield (
-            rpc,
-            chain,
-            RunMonitor(chain, store, model.manifest, local.directory / "models", evaluate),
-        )
+        models, shared = local.directory / "models", shared_files(local.cache, chain)
+        yield rpc, chain, RunMonitor(chain, store, model.manifest, models, evaluate, shared)
 
 
 def _run(

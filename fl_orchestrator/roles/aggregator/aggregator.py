@@ -311,8 +311,7 @@ class Aggregator:
         file = self._vectors.fetch(
             self._store, result.global_cid, result.global_root, self._origin.state(result.round)
         )
-        with file.path.open("rb") as stream:
-            self._store.put(stream)
+        self._store.put_file(file.path)
         if self._retention is not None:
             self._retention.keep([*self._inputs(seen, work, result), (result.global_cid, file)])
         signature = self._federation.sign_result(self._sender.signer, result)

@@ -314,8 +314,7 @@ class PrivateAggregator:
             self._origin.state(current.round),
         )
         self._saturation.look(current.round, self._vectors.saturated_tensors(file))
-        with file.path.open("rb") as stream:
-            cid = self._store.put(stream)
+        cid = self._store.put_file(file.path)
         return PrivateResult(
             current.round,
             current.updates_hash,

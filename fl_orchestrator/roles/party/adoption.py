@@ -219,6 +219,9 @@ class Adopter(HistoryHook):
         else:
             # With the tensors of the site that the model was evaluated with.
             save_weights(self._current, self._site.whole(weights), model_specs(self._manifest))
+            # Sites without tensors of their own have the same file.
+            name = f"current-{found.model.round}-{found.model.root.hex()}{self._current.suffix}"
+            self._vectors.share_as(name, self._current)
             record["current"] = {**found.to_json(), "file": str(self._current)}
             _log.info(
                 "took the new global model into use", round=found.model.round, metrics=found.metrics

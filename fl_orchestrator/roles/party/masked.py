@@ -179,8 +179,7 @@ class MaskedSubmission:
         if provide:
             if self._retention is not None:
                 self._retention.note([(masked.cid, self._origin.masked(entry.round))])
-            with masked.path.open("rb") as stream:
-                self._store.put(stream)
+            self._store.put_file(masked.path)
 
         def post(relay: Relay) -> None:
             update = self._signed(entry, masked)

@@ -20,6 +20,7 @@ from fl_orchestrator.errors import FloError
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
+from fl_orchestrator.roles.vectors import VectorFile
 
 #: An update as flat blocks, in order.
 Blocks = Iterable[NDArray[np.int16]]
@@ -164,10 +165,11 @@ class PlainSubmission:
     def _provide(self, entry: OpenCommitment) -> None:
         if self._retention is not None:
             self._retention.note([(entry.update.cid, self._origin.update(entry.round))])
-        with entry.path.open("rb") as stream:
-            stored = self._store.put(stream)
+        stored = self._store.put_file(entry.path)
         if stored != entry.update.cid:
             raise DamagedJournal(
                 f"The update {entry.path} is not the one that was committed to.",
                 "Restore it from a backup: an update that nobody can get does not count.",
             )
+        meta = self._origin.update(entry.round)
+        self._vectors.share(VectorFile(entry.path, meta, entry.update.root))

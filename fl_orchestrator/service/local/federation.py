@@ -163,6 +163,11 @@ class LocalFederation:
         yield from (*self.watchers, *self.aggregators, *self.parties, self.keeper)
 
     @property
+    def cache(self) -> Path:
+        """What all members share."""
+        return self.directory / "cache"
+
+    @property
     def deployments(self) -> Path:
         return self.directory / "deployments"
 
@@ -260,6 +265,7 @@ class LocalFederation:
                 "key": "key.json",
                 "password-file": str(self.directory / _PASSWORD),
                 "home": "home",
+                "cache": str(self.cache),
             }
             section, files = "", dict[str, bytes]()
             if member.role == "aggregator" and self.plan.private:

@@ -37,12 +37,14 @@ class RunMonitor:
         manifest: Manifest,
         directory: Path,
         evaluate: Callable[[list[FloatArray]], tuple[float, float]],
+        shared: Path | None = None,
     ) -> None:
+        """``shared``: what the roles of this machine have in common."""
         self._chain = chain
         self.store = store
         self._manifest = manifest
         self._origin = Origin(chain.chain_id, chain.address)
-        self._vectors = VectorCache(directory, manifest)
+        self._vectors = VectorCache(directory, manifest, shared)
         self._evaluate = evaluate
         self._rounds = RoundIndex(chain, 0)
 

@@ -13,11 +13,12 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.disk import overwrite
 
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore, ReadOnlyStore
@@ -126,7 +127,7 @@ def damage(store_directory: Path, cid: Cid, change: Callable[[bytearray], None])
     path = store_directory / "pinned" / str(cid)
     content = bytearray(path.read_bytes())
     change(content)
-    path.write_bytes(content)
+    overwrite(path, content)
 
 
 def read_in_pieces(stream: io.BufferedReader, size: int, into: bytearray) -> None:
@@ -166,7 +167,7 @@ def test_a_file_of_another_length_is_found(
     if length == len(content):
         return
     cid = put(store, content)
-    (tmp_path / "store" / "pinned" / str(cid)).write_bytes((content + bytes(4 << 20))[:length])
+    overwrite((tmp_path / "store" / "pinned" / str(cid)), (content + bytes(4 << 20))[:length])
     with pytest.raises(ContentCorrupt):
         read(store, cid)
 
@@ -653,3 +654,96 @@ def test_a_read_only_store_that_is_not_there_is_not_made(tmp_path: Path) -> None
     with pytest.raises(ContentNotFound):
         nothing.get(cid_of(io.BytesIO(CONTENT)), 100)
     assert not (tmp_path / "nowhere").exists()
+
+
+# Files that are put and got by links
+
+
+def names_of(directory: Path) -> int:
+    """How many names the one file in a directory has."""
+    (file,) = [path for path in directory.iterdir() if path.is_file()]
+    return file.stat().st_nlink
+
+
+@pytest.mark.parametrize("pin", [True, False])
+def test_a_file_on_the_same_file_system_is_put_without_a_copy(
+    store: LocalStore, tmp_path: Path, pin: bool
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(CONTENT)
+    assert store.put_file(file, pin=pin) == cid_of(io.BytesIO(CONTENT))
+    assert read(store, cid_of(io.BytesIO(CONTENT))) == CONTENT
+    assert names_of(tmp_path / "store" / ("pinned" if pin else "unpinned")) == 2
+
+
+def test_an_old_file_that_is_put_unpinned_has_its_grace_period(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store", grace_seconds=100)
+    file = tmp_path / "file"
+    file.write_bytes(CONTENT)
+    os.utime(file, (0, 0))
+    assert store.has(store.put_file(file, pin=False))
+
+
+def test_where_no_link_can_be_made_a_file_is_copied(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_file_system(*_: object, **_more: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    file = tmp_path / "file"
+    file.write_bytes(CONTENT)
+    monkeypatch.setattr(os, "link", other_file_system)
+    assert read(store, store.put_file(file)) == CONTENT
+    assert names_of(tmp_path / "store" / "pinned") == 1
+    assert not list((tmp_path / "store" / "incoming").iterdir())
+
+
+def test_a_file_that_was_replaced_while_it_was_put_is_not_mistaken(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, real = tmp_path / "file", os.link
+    file.write_bytes(CONTENT)
+
+    def replaced_before(source: Path, *names: str, **more: Any) -> None:
+        (tmp_path / "other").write_bytes(b"other bytes")
+        (tmp_path / "other").replace(source)
+        real(source, *names, **more)
+
+    monkeypatch.setattr(os, "link", replaced_before)
+    assert store.put_file(file) == cid_of(io.BytesIO(CONTENT))
+    assert read(store, cid_of(io.BytesIO(CONTENT))) == CONTENT
+
+
+def test_a_linked_file_over_the_stores_limit_is_refused(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store", max_file_bytes=1000)
+    file = tmp_path / "file"
+    file.write_bytes(bytes(1001))
+    with pytest.raises(ContentTooLarge):
+        store.put_file(file)
+    assert files(tmp_path / "store") == set()
+
+
+def test_putting_a_file_again_heals_a_damaged_one(store: LocalStore, tmp_path: Path) -> None:
+    cid = put(store, CONTENT)
+    damage(tmp_path / "store", cid, lambda content: content.reverse())
+    file = tmp_path / "file"
+    file.write_bytes(CONTENT)
+    store.put_file(file)
+    assert read(store, cid) == CONTENT
+
+
+def test_a_file_that_was_put_twice_can_be_unpinned_and_pinned(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    file = tmp_path / "file"
+    file.write_bytes(CONTENT)
+    cid = store.put_file(file, pin=False)
+    assert store.put_file(file) == cid
+    store.unpin(cid)
+    assert [p.parent.name for p in (tmp_path / "store").rglob(str(cid))] == ["unpinned"]
+    store.pin(cid)
+    assert [p.parent.name for p in (tmp_path / "store").rglob(str(cid))] == ["pinned"]
+
+
+def test_a_content_that_is_not_there_is_not_linked(store: LocalStore, tmp_path: Path) -> None:
+    assert not store.link(cid_of(io.BytesIO(CONTENT)), tmp_path / "here")
+    assert not (tmp_path / "here").exists()

@@ -16,6 +16,7 @@ import pytest
 import requests
 from fastapi import FastAPI
 from structlog.testing import capture_logs
+from support.disk import overwrite
 from support.federation import SmallFederation
 from support.observations import SOME_CID
 from support.relays import drain, entry_of, open_relay
@@ -155,7 +156,7 @@ def test_a_download_that_breaks_off_is_told_without_a_traceback(relayed: Relayed
     cid = relayed.store.put(io.BytesIO(bytes(10_000)))
     file = relayed.store.locate(cid)
     assert file is not None
-    file.write_bytes(bytes(9_999) + b"x")
+    overwrite(file, bytes(9_999) + b"x")
     with capture_logs() as lines, relayed.running():
         for _ in range(DOWNLOADS_PER_CLIENT + 1):
             with pytest.raises(requests.exceptions.ChunkedEncodingError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.disk import overwrite
 from support.federation import consortium, small_manifest
 from support.private_federation import SmallPrivateFederation
 
@@ -111,7 +112,7 @@ def test_a_manifest_that_was_changed_in_the_store_is_refused(store: LocalStore) 
     params = published(store)
     place = store.locate(manifest_cid(MANIFEST.digest))
     assert place is not None
-    place.write_bytes(MANIFEST.to_bytes().replace(b"0.1", b"0.2"))
+    overwrite(place, MANIFEST.to_bytes().replace(b"0.1", b"0.2"))
     with pytest.raises(ContentCorrupt):
         fetch_manifest(store, params)
 

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.disk import overwrite
 from support.federation import small_manifest
 
 from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.kept import FetchStopped
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentCorrupt, ContentNotFound, ContentTooLarge
 from fl_orchestrator.errors import VerificationError
@@ -33,7 +35,6 @@ from fl_orchestrator.model.vector_file import (
     write_vector,
 )
 from fl_orchestrator.roles.vectors import (
-    FetchStopped,
     MovingGenesis,
     Origin,
     RootMismatch,
@@ -113,7 +114,7 @@ def test_content_that_was_changed_in_the_store_is_refused(
     cid = store.put(io.BytesIO(data))
     place = store.locate(cid)
     assert place is not None
-    place.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    overwrite(place, data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(ContentCorrupt):
         cache.fetch(store, cid, root, META)
     assert names(tmp_path / "cache") == []
@@ -199,7 +200,7 @@ def test_a_store_that_changes_bytes_does_not_make_their_author_malformed(
     cid = store.put(io.BytesIO(data))
     place = store.locate(cid)
     assert place is not None
-    place.write_bytes(hostile_files()[name][0])
+    overwrite(place, hostile_files()[name][0])
     with pytest.raises(ContentCorrupt):
         cache.fetch(store, cid, root, META)
     assert names(tmp_path / "cache") == []
@@ -258,6 +259,7 @@ def test_the_manifests_rule_is_applied_to_the_files(tmp_path: Path, rule: RuleKi
 def test_an_update_that_is_truncated_on_this_disk_is_not_aggregated(cache: VectorCache) -> None:
     base = cache.write(ORIGIN.state(2), [np.zeros(LAYOUT.parameters, np.int32)])
     update = cache.write(META, in_blocks(VECTOR))
+    update.path.chmod(0o600)
     os.truncate(update.path, update.path.stat().st_size - 2)
     with pytest.raises(VectorFileError):
         cache.aggregate(base, [(update, 1)], ORIGIN.state(3))
@@ -287,7 +289,7 @@ def test_what_a_crash_left_is_removed_with_the_earlier_rounds(
 
     class Killing(LocalStore):
         def get(self, cid: Cid, max_bytes: int) -> Any:
-            os.link(next((tmp_path / "cache").glob("new-*")), tmp_path / "cache" / "new-left")
+            (tmp_path / "cache" / "new-left").touch()
             raise Killed
 
     data, root = file_of()
