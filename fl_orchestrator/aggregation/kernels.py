@@ -15,6 +15,8 @@ Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Network = NDArray[np.int64]
 
+#: Updates that `add_weighted` takes.
+AT_ONCE: Final = 10
 _SHIFT: Final = 48
 # Columns sorted at a time: ten rows of this length fit the L1 cache, a hundred the L2 cache.
 _TILE: Final = 1024
@@ -23,17 +25,32 @@ _BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
 _SUMS: Final = types.int32[::1]
 
 
-@compiled(types.void(_SUMS, *[_BLOCK] * 4, *[types.int32] * 4))
+@compiled(types.void(_SUMS, types.int32[::1], *[_BLOCK] * AT_ONCE))
 def add_weighted(
-    sums: Int32, q0: Int16, q1: Int16, q2: Int16, q3: Int16, w0: int, w1: int, w2: int, w3: int
+    sums: Int32,
+    w: Int32,
+    q0: Int16,
+    q1: Int16,
+    q2: Int16,
+    q3: Int16,
+    q4: Int16,
+    q5: Int16,
+    q6: Int16,
+    q7: Int16,
+    q8: Int16,
+    q9: Int16,
 ) -> None:
-    """Add w0 q0 + w1 q1 + w2 q2 + w3 q3 to the sums. int32 suffices: 100 * 255 * 2^15 < 2^30.
+    """Add w[0] q0 + ... + w[9] q9 to the sums. int32 suffices: 100 * 255 * 2^15 < 2^30.
 
-    It takes four updates per pass, because to load and store the sums costs more than to add.
+    It takes ten updates per pass, because to load and store the sums costs more than to add.
     """
+    w0, w1, w2, w3, w4 = w[0], w[1], w[2], w[3], w[4]
+    w5, w6, w7, w8, w9 = w[5], w[6], w[7], w[8], w[9]
     for i in range(sums.size):
-        low = w0 * np.int32(q0[i]) + w1 * np.int32(q1[i])
-        sums[i] += low + w2 * np.int32(q2[i]) + w3 * np.int32(q3[i])
+        low = w0 * np.int32(q0[i]) + w1 * np.int32(q1[i]) + w2 * np.int32(q2[i])
+        low += w3 * np.int32(q3[i]) + w4 * np.int32(q4[i])
+        high = w5 * np.int32(q5[i]) + w6 * np.int32(q6[i]) + w7 * np.int32(q7[i])
+        sums[i] += low + high + w8 * np.int32(q8[i]) + w9 * np.int32(q9[i])
 
 
 @compiled(types.void(_SUMS, types.int16[:, ::1], types.int64[:, ::1], types.int64, types.int64))

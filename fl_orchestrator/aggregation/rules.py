@@ -44,14 +44,14 @@ class WeightedMean:
         from fl_orchestrator.aggregation import kernels
 
         _check(updates, weights)
-        total = sum(weights)
+        total, step = sum(weights), kernels.AT_ONCE
+        padded = np.array([*weights, *[0] * step], np.int32)
         for blocks in _in_step(updates, [np.int16] * len(updates)):
             sums = np.zeros(blocks[0].size, np.int32)
-            for k in range(0, len(blocks), 4):
+            for k in range(0, len(blocks), step):
                 # After the last update, fill up with any block; its weight is 0.
-                q = (*blocks[k : k + 4], *blocks[:1] * 3)
-                w = (*weights[k : k + 4], 0, 0, 0)
-                kernels.add_weighted(sums, q[0], q[1], q[2], q[3], w[0], w[1], w[2], w[3])
+                q = (*blocks[k : k + step], *blocks[:1] * step)[:step]
+                kernels.add_weighted(sums, padded[k : k + step], *q)
             yield kernels.rounded_mean(sums, total)
 
 
