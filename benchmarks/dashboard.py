@@ -53,7 +53,7 @@ def measure(rounds: int, parties: int) -> dict[str, Any]:
         url, address = node.stdout.readline().split()
         federation = open_federation(connect(url), address)
         path = Path(directory) / "index.sqlite"
-        found = _build(Index(federation, path), federation.web3.eth.block_number)
+        found = _build(Index(federation, path), federation.node.block_number)
         found["file_mib"] = round(path.stat().st_size / 2**20, 1)
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         if chromium is not None:

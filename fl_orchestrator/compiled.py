@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
-import structlog
 
-_log = structlog.get_logger(__name__)
+from fl_orchestrator.log import get_logger
+
+_log = get_logger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

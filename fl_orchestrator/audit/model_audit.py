@@ -50,7 +50,7 @@ class ModelAudit:
 
         Raises MissingEvents, and InconsistentEvents when the node contradicts itself.
         """
-        last_block = self._federation.web3.eth.block_number
+        last_block = self._federation.node.block_number
         result = self._index.accepted(model.round, last_block).result
         digest = self._federation.digest_of(result)
         same = (result.global_root, result.global_cid) == (model.root, model.cid)

@@ -1,4 +1,7 @@
-"""Converts between dataclasses and the tuples of the contract ABI."""
+"""Converts between dataclasses and the tuples of the contract ABI; names of its functions.
+
+eth_utils has the same, but to import it takes as long as all else that a look at the chain needs.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ import functools
 from collections.abc import Hashable
 from typing import Any, Final, TypeVar, get_type_hints
 
-from eth_utils.address import to_checksum_address
-
 from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.model.keccak import keccak256
+from fl_orchestrator.model.protocol import ADDRESS
 
 T = TypeVar("T")
 
@@ -35,6 +38,34 @@ COMMIT_TYPES: Final = {
 }
 
 
+@functools.lru_cache(1 << 12)
+def checksummed(address: str) -> str:
+    """An address with its checksum (EIP-55). Raises ValueError for other text."""
+    if not ADDRESS.fullmatch(address):
+        raise ValueError(f"{address!r} is not an address")
+    digits = address[2:].lower()
+    pairs = zip(digits, keccak256(digits.encode("ascii")).hex(), strict=False)
+    return "0x" + "".join(digit.upper() if shown >= "8" else digit for digit, shown in pairs)
+
+
+def type_of(item: Any) -> str:
+    """The type of an input or output of an ABI, with the types of a struct's fields in brackets."""
+    kind: str = item["type"]
+    if not kind.startswith("tuple"):
+        return kind
+    fields = ",".join(type_of(field) for field in item["components"])
+    return f"({fields}){kind.removeprefix('tuple')}"
+
+
+def signature_hash(item: Any) -> bytes:
+    """keccak256 of the signature of a function, an error or an event of an ABI.
+
+    The first four bytes are the selector of a function or an error; all are an event's topic.
+    """
+    inputs = ",".join(type_of(given) for given in item["inputs"])
+    return keccak256(f"{item['name']}({inputs})".encode("ascii"))
+
+
 @functools.cache
 def _hints(cls: Hashable) -> dict[str, Any]:
     return get_type_hints(cls)
@@ -54,9 +85,9 @@ def from_abi(cls: type[T], values: Any) -> T:
         if kind == Cid | None:
             value = from_abi(Cid, value) if any(value[0]) else None
         elif kind == str | None:
-            value = to_checksum_address(value) if int(value, 16) else None
+            value = checksummed(value) if int(value, 16) else None
         elif kind is str:
-            value = to_checksum_address(value)
+            value = checksummed(value)
         elif dataclasses.is_dataclass(kind):
             value = from_abi(kind, value)  # type: ignore[arg-type]
         elif isinstance(kind, type) and issubclass(kind, enum.Enum):

@@ -26,7 +26,7 @@ class Command(TyperCommand):
         _write_parameters(self, ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
-        # Imported here, because help ends before this line and does not need structlog.
+        # Imported here, because help ends before this line.
         from fl_orchestrator.cli.logs import configure
 
         configure(ctx.find_root().params.get("debug", False))

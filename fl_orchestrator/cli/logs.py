@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TextIO, cast
 
-import structlog
-
+from fl_orchestrator import log as loggers
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.printable import printable, printable_lines, printable_value
@@ -51,8 +51,10 @@ def _taking(instead: Take) -> Callable[[Any, str, dict[str, Any]], dict[str, Any
     def take(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         if method in _PRINTED:
             return event
+        from structlog import DropEvent
+
         instead(event)
-        raise structlog.DropEvent
+        raise DropEvent
 
     return take
 
@@ -79,7 +81,8 @@ class _Printable(logging.Formatter):
 
 def configure(debug: bool) -> None:
     """Log warnings and errors; with ``debug`` all levels. Logs never go to stdout."""
-    log("debug" if debug else "warning", "text")
+    _log_of_libraries()
+    loggers.configure_when_used(functools.partial(log, "debug" if debug else "warning", "text"))
 
 
 Take = Callable[[Mapping[str, Any]], None]
@@ -95,6 +98,9 @@ def log(level: str, kind: str, on_error: Take | None = None, instead: Take | Non
     for name, value, known in (("level", level, _LEVELS), ("format", kind, _FORMATS)):
         if value not in known:
             raise BadLogging(f"There is no log {name} {value!r}.", f"Use {', '.join(known)}.")
+    import structlog
+
+    loggers.forget()
     # Tracebacks without local variables, because a variable may hold a key or a password.
     render: list[Any] = [
         structlog.processors.format_exc_info,
@@ -118,6 +124,10 @@ def log(level: str, kind: str, on_error: Take | None = None, instead: Take | Non
         ),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Tolerant(sys.stderr))),
     )
+    _log_of_libraries()
+
+
+def _log_of_libraries() -> None:
     if not logging.root.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
@@ -126,4 +136,7 @@ def log(level: str, kind: str, on_error: Take | None = None, instead: Take | Non
 
 def silence() -> None:
     """Log only critical errors."""
+    import structlog
+
+    loggers.forget()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

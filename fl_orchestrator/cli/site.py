@@ -23,9 +23,8 @@ from fl_orchestrator.model.protocol import ADDRESS
 from fl_orchestrator.printable import printable
 
 if TYPE_CHECKING:
-    from web3 import Web3
-
     from fl_orchestrator.chain.contract.federation import Federation
+    from fl_orchestrator.chain.nodes.node import Node
     from fl_orchestrator.chain.sending.send import Receipt, Sender
     from fl_orchestrator.chain.signing.keys import Signer
     from fl_orchestrator.content.store import ContentStore
@@ -181,7 +180,7 @@ class Endpoint:
     federation: FederationOption = None
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT
 
-    def connect(self) -> Web3:
+    def connect(self) -> Node:
         from fl_orchestrator.chain.nodes.connect import connect
 
         return connect(self.rpc, self.chain_id)
@@ -336,29 +335,29 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
     return connection.open_signer(key, lambda: read_password(password_file, prompt))
 
 
-def open_federation(web3: Web3, address: str | None, deployments: Path) -> Federation:
+def open_federation(node: Node, address: str | None, deployments: Path) -> Federation:
     """The federation at an address, or the one of this chain that was recorded last.
 
     It is a `PrivateFederation` if its contract is one.
     """
     from fl_orchestrator.chain.contract import private
-    from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
+    from fl_orchestrator.chain.deployment.record import DeploymentRecord
 
     if address is None:
-        record = DeploymentRecord(deployments, web3.eth.chain_id)
+        record = DeploymentRecord(deployments, node.chain_id)
         found = [d.address for d in record.load().values() if d.contract in _KINDS]
         if not found:
             raise NoRecordedFederation(
-                f"{record.path} records no federation on chain {web3.eth.chain_id}.",
+                f"{record.path} records no federation on chain {node.chain_id}.",
                 "Name one with --federation, or create one with `flo federation create`.",
             )
         address = found[-1]
-    return private.open_federation(web3, parse_address(address))
+    return private.open_federation(node, parse_address(address))
 
 
 def deployed_at(chain: Federation, deployments: Path) -> int:
     """The block of the recorded deployment, or 0: a federation has no events before it."""
-    from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
+    from fl_orchestrator.chain.deployment.record import DeploymentRecord
 
     recorded = DeploymentRecord(deployments, chain.chain_id).load().values()
     blocks = [d.block for d in recorded if d.address.lower() == chain.address.lower()]
@@ -367,11 +366,11 @@ def deployed_at(chain: Federation, deployments: Path) -> int:
 
 def parse_address(text: str) -> str:
     """An account's or a contract's address with its checksum (EIP-55). Raises InputError."""
-    from web3 import Web3
+    from fl_orchestrator.chain.abi import checksummed
 
     if not ADDRESS.fullmatch(text):
         raise InputError(f"{text!r} is not an address.", "It has 0x and 40 hexadecimal digits.")
-    address = Web3.to_checksum_address(text)
+    address = checksummed(text)
     digits = text[2:]
     if digits not in (address[2:], digits.lower(), digits.upper()):
         raise InputError(

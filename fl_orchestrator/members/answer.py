@@ -12,9 +12,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from eth_utils.address import to_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from fl_orchestrator.chain.abi import checksummed
 from fl_orchestrator.chain.signing.keys import Signer
 from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Signature
@@ -69,7 +69,7 @@ def _member_name(text: str) -> str:
 def _address(text: str) -> str:
     if not ADDRESS.fullmatch(text):
         raise ValueError("expected 0x and 40 hexadecimal digits")
-    return str(to_checksum_address(text))
+    return checksummed(text)
 
 
 MemberName = Annotated[str, AfterValidator(_member_name)]

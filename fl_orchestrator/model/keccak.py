@@ -3,17 +3,21 @@
 Many hashes are computed by compiled code, 64 at a time, at eight times the speed of a call for
 each. To load numba takes one or two seconds and 100 MB, so a process that hashes little and does
 not aggregate does without it, with the same results. The compiled code runs without Python's lock,
-so that threads on several cores gain.
+so that threads on several cores gain. What hashes only short messages does without NumPy too.
 """
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
 import sha3
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HASH_BYTES: Final = 32
 STREAM_VALUES: Final = 8  # numbers of a stream in one hash
@@ -24,7 +28,7 @@ _MANY: Final = 1 << 16
 _SOME: Final = 16
 _NUMBA: Final = "fl_orchestrator.compiled"
 
-Bytes = NDArray[np.uint8]
+Bytes: TypeAlias = "NDArray[np.uint8]"
 
 
 def keccak256(data: bytes | bytearray | memoryview) -> bytes:
@@ -39,6 +43,8 @@ def hash_rows(rows: Bytes, out: Bytes | None = None, *, total: int | None = None
     ``out``, a C-contiguous array of that shape, receives the hashes if it is given. ``total`` is
     the number of rows in all calls together, if the caller makes more of them.
     """
+    import numpy as np
+
     count, length = rows.shape
     if out is None:
         out = np.empty((count, HASH_BYTES), np.uint8)
@@ -66,6 +72,8 @@ def hash_pairs(nodes: Bytes, out: Bytes | None = None, *, total: int | None = No
 
 def stream(seed: bytes, count: int, first: int = 0) -> NDArray[np.uint32]:
     """Return the numbers ``first`` to ``first + count - 1`` of a seed's stream: see add_streams."""
+    import numpy as np
+
     values = np.zeros(count, np.uint32)
     add_streams(values, [seed], first=first)
     return values
@@ -88,6 +96,8 @@ def add_streams(
     makes more of them. Raises ValueError for a seed of another length, a negative ``first``, and
     values that are not a flat, contiguous uint32 array. Source: docs/protocol.md, section 12.
     """
+    import numpy as np
+
     seeds = [*added, *subtracted]
     if any(len(seed) != HASH_BYTES for seed in seeds):
         raise ValueError("a seed has 32 bytes")
@@ -112,6 +122,8 @@ def add_streams(
 
 
 def _stream_of_calls(seed: bytes, count: int, first: int) -> NDArray[np.uint32]:
+    import numpy as np
+
     block, skipped = divmod(first, STREAM_VALUES)
     last = -(-(first + count) // STREAM_VALUES)
     hashes = (keccak256(seed + n.to_bytes(32, "big")) for n in range(block, last))

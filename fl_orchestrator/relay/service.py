@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
@@ -41,6 +40,7 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.content.cid import Cid, CidError
 from fl_orchestrator.content.store import ContentNotFound, ContentStore
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.manifest import MAX_MANIFEST_BYTES, Manifest
 from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
 from fl_orchestrator.relay.box import StoredMailbox
@@ -54,7 +54,7 @@ from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.retention import Retention
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _BODY_SECONDS: Final = 10.0
 _DOWNLOAD_SECONDS: Final = 3600.0

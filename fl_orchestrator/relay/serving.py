@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from fl_orchestrator.errors import ChainError, InputError
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _CONNECTIONS: Final = 256
 _IDLE_SECONDS: Final = 10

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import structlog
 from anyio.to_thread import run_sync
 
 from fl_orchestrator.content.cid import Cid, CidHasher
 from fl_orchestrator.content.store import ContentStore, StoreFull
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.relay.screening import Refused, Upload, patiently
 from fl_orchestrator.roles.retention import Retention
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: The space, in bytes, for uploads that may still be needed in disputes.
 MAX_STORED_BYTES: Final = 100 << 30

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def attempt(sender: Sender, call: Call, not_now: Collection[ContractError]) -> bool:

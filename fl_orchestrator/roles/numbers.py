@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.fixed_point import UpdateEncoding
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.protocol import MAX_WEIGHT
 from fl_orchestrator.roles.monitor import Monitor
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: The fractions of clipped values, of an update or of one tensor, from which there is a warning,
 #: and from which the update no longer represents the training.

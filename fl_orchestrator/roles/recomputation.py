@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.contract import Call
@@ -23,6 +22,7 @@ from fl_orchestrator.content.cid import RAW, Cid, cid_of
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.digests import ZERO_HASH, Result
 from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate
@@ -44,7 +44,7 @@ from fl_orchestrator.roles.vectors import (
     require_root,
 )
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _NO_CID: Final = Cid(ZERO_HASH, RAW)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.federation import Federation
@@ -18,10 +17,11 @@ from fl_orchestrator.content.store import ContentNotFound, ContentStore
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.vector_file import VectorKind, VectorMeta
 from fl_orchestrator.roles.vectors import VectorFile
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: A margin with which nothing is ever unpinned: an archive.
 FOREVER: Final = 2**63

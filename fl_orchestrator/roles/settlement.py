@@ -9,6 +9,7 @@ from typing import Final
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex, signers_of
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.reverts import RequestRefused
 from fl_orchestrator.chain.event_types import Demanded, FraudProven
 from fl_orchestrator.chain.types import Observation
 
@@ -64,10 +65,12 @@ class Slashes:
     def _begin(self, fraud: FraudProven) -> int:
         if fraud.challenger == self._address or fraud.digest in self._taken_over:
             return 0
-        with self._federation.reverts.translated():
-            block = self._federation.web3.eth.get_block(fraud.block_number)
-            proven_at = int(block["timestamp"])
-        return proven_at + int(self._challenge_period * _OTHERS_SHARE)
+        block = self._federation.block(fraud.block_number)
+        if block is None:
+            raise RequestRefused(
+                f"The node has no block {fraud.block_number}.", "Use another RPC endpoint."
+            )
+        return block[1] + int(self._challenge_period * _OTHERS_SHARE)
 
     def _slashable(self, fraud: FraudProven) -> Iterator[int]:
         """The seats of the signers that are not slashed yet and have something to lose."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
 from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.contract.federation import Federation, NoFederation
@@ -25,6 +24,7 @@ from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.content.store import StoreFull
 from fl_orchestrator.errors import ChainError, ContentError, FloError, VerificationError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.hooks import HookFailed
 from fl_orchestrator.roles.party.journal import DamagedJournal
@@ -33,7 +33,7 @@ from fl_orchestrator.service.metrics import Metrics
 from fl_orchestrator.service.pace import Pace, ProcessSchedule
 from fl_orchestrator.service.stop import Stop
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Errors to retry: they end when a node, a store or a peer is available again. The errors of
 #: `requests` are OSErrors.

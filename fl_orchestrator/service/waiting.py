@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-import structlog
 from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.contract.federation import NoContractYet, NoFederation
 from fl_orchestrator.chain.nodes.connect import WrongChain
 from fl_orchestrator.errors import ChainError, ContentError, FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.manifest import ManifestError
 from fl_orchestrator.service.stop import Stop
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # Requests' errors are OSErrors. A manifest that is malformed stays so: its hash is on the chain.
 _PASSING: Final = (ChainError, ContentError, OSError, Web3Exception)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import structlog
 
+from fl_orchestrator import log
 from fl_orchestrator.audit.history import RoundEntry
 from fl_orchestrator.chain.contract.history import HistoryHook
 from fl_orchestrator.errors import InputError
@@ -177,6 +178,7 @@ def simulate(
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Log warnings and errors only, and to stderr, unless the program has configured structlog."""
+    log.prepare()
     if structlog.is_configured():
         yield
         return

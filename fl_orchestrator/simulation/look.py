@@ -171,14 +171,14 @@ class _Run:
         """The party's file in the store, read as an update as well as it can be."""
         simulation, federation = self._simulation, self._simulation.federation
         party = simulation.accounts.parties[0].address
-        simulation.rounds.search_to(federation.web3.eth.block_number)
+        simulation.rounds.search_to(federation.node.block_number)
         reveal = next(r for r in simulation.rounds.updates(1) if r.party == party)
         origin = Origin(federation.chain_id, federation.address)
         store: ContentStore = simulation.store
         with store.get(reveal.cid, _MOST_BYTES) as stream:
             if isinstance(federation, PrivateFederation):
                 index = PrivateRoundIndex(federation, 0)
-                index.search_to(federation.web3.eth.block_number)
+                index.search_to(federation.node.block_number)
                 seen = MaskedRounds(federation, index).read(1, federation.params().genesis_root)
                 size = seal_bytes(seen.context)
                 reader = VectorReader(stream, self._layout, origin.masked(1), seal_bytes=size)

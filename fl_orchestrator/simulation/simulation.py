@@ -20,7 +20,8 @@ from fl_orchestrator.audit.history import RoundEntry
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
-from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.deployment.migrate import migrate
+from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
 from fl_orchestrator.chain.sending.send import Receipt, Sender

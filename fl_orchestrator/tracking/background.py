@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import structlog
 from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.tracking.event import Event, Kind, federation_id, reported
 from fl_orchestrator.tracking.position import Position, load_position, save_position
 from fl_orchestrator.tracking.source import Batch, EventSource
 from fl_orchestrator.tracking.tracker import Tracker, TrackerEnded
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _T = TypeVar("_T")
 
 _RETRY_SECONDS: Final = (1.0, 60.0)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import pydantic
-import structlog
 
 from fl_orchestrator.files import read_regular, write_whole
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.tracking.event import Event, Kind
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Events of this many blocks are remembered; a deeper reorganisation cannot be told exactly.
 KEPT_BLOCKS: Final = 256

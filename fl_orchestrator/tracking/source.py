@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.events import READ_AGAIN
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.logs import LoggedEvent, json_value
 from fl_orchestrator.chain.contract.rounds import read_rounds
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.keccak import HASH_BYTES
 from fl_orchestrator.tracking.event import Event, Kind, federation_id
 from fl_orchestrator.tracking.position import Checkpoint, Delivered, Position
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _MOST_BLOCKS: Final = 2_000
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.training.dp_sgd import CannotProtect, PrivateTrainer, Protection
 from fl_orchestrator.training.failures import BadTrainerFile, TrainerFailed, users_code
 from fl_orchestrator.training.site.state import SiteState
@@ -22,7 +22,7 @@ from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, Weigh
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 HINT: Final = "docs/operating-a-party.md shows what a trainer is; examples/ has two."
 _DEBUG_HINT: Final = "Run `flo --debug …` for the traceback."

@@ -18,7 +18,7 @@ from web3 import Web3
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import open_federation
-from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
+from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Observation

@@ -15,6 +15,7 @@ from support.federation import SmallFederation, small_manifest
 from support.flo import flo
 
 from fl_orchestrator.chain.nodes import connect
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.manifest import TensorSpec as Tensor
 from fl_orchestrator.model.manifest import read_manifest
@@ -185,7 +186,7 @@ def test_a_federations_model_is_fetched_into_the_layers_of_a_trainer(
     )
     start = [np.full(shape, 0.25, np.float32) for shape in shapes.values()]
     federation = SmallFederation(tmp_path / "federation", manifest=manifest, weights=start)
-    monkeypatch.setattr(connect, "connect", lambda *_: federation.chain.web3)
+    monkeypatch.setattr(connect, "connect", lambda *_: Node(federation.chain.web3))
     trainer, file = tmp_path / "mine.py", tmp_path / "model.keras"
     trainer.write_text(TRAINER)
     got = flo(

@@ -10,6 +10,7 @@ import pytest
 from support.disputes import accept_a_lie, run_watchers, submit_updates, vector_federation, watcher
 from support.federation import SmallFederation
 
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.cli.site import NoRecordedFederation, deployed_at, open_federation
@@ -122,9 +123,9 @@ def test_a_federation_whose_record_is_lost_is_found_by_its_address(tmp_path: Pat
     federation = SmallFederation(tmp_path, parties=2)
     lose(tmp_path / "deployments")
     found = open_federation(
-        federation.chain.web3, federation.federation.address, tmp_path / "deployments"
+        Node(federation.chain.web3), federation.federation.address, tmp_path / "deployments"
     )
     assert found.params() == federation.params
     assert deployed_at(found, tmp_path / "deployments") == 0
     with pytest.raises(NoRecordedFederation, match="--federation"):
-        open_federation(federation.chain.web3, None, tmp_path / "deployments")
+        open_federation(Node(federation.chain.web3), None, tmp_path / "deployments")

@@ -26,6 +26,7 @@ from support.gateway import gateway, giving, serving
 
 import fl_orchestrator
 from fl_orchestrator.chain.nodes import connect
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.manifest import TensorSpec
@@ -39,7 +40,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[SmallFederation], Flo]:
 
     def on(federation: SmallFederation) -> Flo:
         web3 = federation.chain.web3
-        monkeypatch.setattr(connect, "connect", lambda *_: web3)
+        monkeypatch.setattr(connect, "connect", lambda *_: Node(web3))
         store = f"file://{federation.directory}/store"
         monkeypatch.setenv("FLO_STORE", store)
         monkeypatch.setenv("FLO_DEPLOYMENTS", str(federation.directory / "deployments"))

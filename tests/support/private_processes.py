@@ -15,7 +15,8 @@ from web3 import Web3
 
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
-from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.deployment.migrate import migrate
+from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import PrivateObservation, PrivateParams, Role
@@ -82,7 +83,7 @@ class PrivateProcesses:
             node.give(signer.address)
         self.relay = ""
         self.children: dict[str, Child] = {}
-        web3: Web3 = connect(node.url)
+        web3: Web3 = connect(node.url).web3
         with node.mining_at_once():
             self.chain = self._deployed(web3)
             self._register()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
-from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.deployment.migrate import migrate
+from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
@@ -84,7 +85,7 @@ class Consortium:
             attest_period=PERIOD_SECONDS,
         )
         genesis = publish(self.store, self.manifest, initial_weights(FEATURES, CLASSES))
-        web3 = connect(urls)
+        web3 = connect(urls).web3
         owner = Sender(web3, self.owner, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(self.directory / "deployments", web3.eth.chain_id)
         self.deployment = migrate(owner, federation_params(self.manifest, genesis, terms), record)[

@@ -55,7 +55,7 @@ LAYERS = (
         "fl_orchestrator.json_text",
         "fl_orchestrator.printable",
     ),
-    ("fl_orchestrator.units",),
+    ("fl_orchestrator.log", "fl_orchestrator.units"),
     ("fl_orchestrator.errors",),
     ("fl_orchestrator",),
 )

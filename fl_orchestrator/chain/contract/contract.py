@@ -5,32 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
-
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
-from eth_typing import ChecksumAddress
-from eth_utils.abi import (
-    function_abi_to_4byte_selector,
-    get_abi_input_types,
-    get_abi_output_types,
-)
-from hexbytes import HexBytes
-from web3 import Web3
-from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
-from web3.types import RPCEndpoint
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from fl_orchestrator.artifacts import Artifact
-from fl_orchestrator.chain.abi import from_abi
+from fl_orchestrator.chain.abi import checksummed, from_abi, signature_hash, type_of
 from fl_orchestrator.chain.contract.logs import LoggedEvent, LogSearch, UntrueEvents, number_of
 from fl_orchestrator.chain.contract.lookout import ACCOUNT_OF, NEW_ROUND, Place
 from fl_orchestrator.chain.contract.reverts import RequestRefused, RevertDecoder
-from fl_orchestrator.chain.nodes.endpoints import (
-    AnswerTooLarge,
-    FailoverProvider,
-    SearchTooWide,
-)
+from fl_orchestrator.chain.contract.words import Undecodable, encoded, words_of
+from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge, SearchTooWide
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.model.keccak import keccak256
+
+if TYPE_CHECKING:
+    from eth_typing import ChecksumAddress
+    from web3 import Web3
 
 _T = TypeVar("_T")
 
@@ -63,34 +52,42 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Function:
-    """A function's selector, and the types that it takes and returns."""
+    """A function's selector, the types that it takes, and what decodes what it returns."""
 
     selector: bytes
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    returned: Callable[[bytes], tuple[Any, ...]]
 
     @classmethod
     def of(cls, item: Any) -> _Function:
         return cls(
-            bytes(function_abi_to_4byte_selector(item)),
-            tuple(get_abi_input_types(item)),
-            tuple(get_abi_output_types(item)),
+            signature_hash(item)[:4],
+            tuple(type_of(given) for given in item["inputs"]),
+            words_of(item["outputs"]),
         )
+
+    def call_data(self, arguments: Sequence[Any]) -> bytes:
+        return self.selector + encoded(self.inputs, arguments)
 
 
 class Contract:
     """The contract at an address, by the ABI of its artifact. It sends nothing by itself."""
 
-    def __init__(self, web3: Web3, address: str, artifact: Artifact) -> None:
-        self.web3 = web3
-        self.address = Web3.to_checksum_address(address)
-        self.chain_id = web3.eth.chain_id
+    def __init__(self, chain: Node | Web3, address: str, artifact: Artifact) -> None:
+        self.node = Node.of(chain)
+        self.address = cast("ChecksumAddress", checksummed(address))
+        self.chain_id = self.node.chain_id
         self.reverts = RevertDecoder.of_artifact(artifact.name)
-        self._contract = web3.eth.contract(address=self.address, abi=artifact.abi)
+        self._event_abis = {item["name"]: item for item in artifact.abi if item["type"] == "event"}
         self._functions = {
             item["name"]: _Function.of(item) for item in artifact.abi if item["type"] == "function"
         }
         self._span = WIDEST_SPAN
+
+    @property
+    def web3(self) -> Web3:
+        """The chain, for what sends."""
+        return self.node.web3
 
     def _read(self, function: str, *arguments: Any) -> Any:
         """Call a view function and return its value, or a tuple of several.
@@ -99,13 +96,12 @@ class Contract:
         of its time here. Raises ContractReverted and RequestRefused.
         """
         called = self._functions[function]
-        data = called.selector + encode(called.inputs, arguments)
+        data = called.call_data(arguments)
         with self.reverts.translated():
-            # Give a sender: without one, web3 first requests the development chain's accounts.
-            answer = self.web3.eth.call({"from": self.address, "to": self.address, "data": data})
+            answer = self.node.call(self.address, data)
         try:
-            values = decode(called.outputs, bytes(answer))
-        except DecodingError as error:
+            values = called.returned(answer)
+        except Undecodable as error:
             raise _no_answer(function) from error
         return values[0] if len(values) == 1 else values
 
@@ -153,11 +149,13 @@ class Contract:
         by_hash = isinstance(block, bytes)
         name = "0x" + block.hex() if isinstance(block, bytes) else block
         method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
-        found = self._raw(method, hex(name) if isinstance(name, int) else name, False)
+        found = self.node.raw(method, hex(name) if isinstance(name, int) else name, False)
         if found is not NotImplemented:
             return found
+        from web3.exceptions import BlockNotFound
+
         try:
-            return self.web3.eth.get_block(cast(Any, HexBytes(block) if by_hash else block))
+            return self.web3.eth.get_block(cast(Any, block))
         except BlockNotFound:
             return None
 
@@ -184,11 +182,10 @@ class Contract:
         build: Callable[[Any], Any] = _as_it_is,
     ) -> list[Any]:
         """All events of these names, in the order of the chain; see ``_events``."""
-        events = {name: self._contract.events[name] for name in names}
-        wanted = LogSearch(self.address, events, round_number)
+        wanted = LogSearch(self.address, [self._event_abis[n] for n in names], round_number)
 
         def search(start: int, end: int) -> Iterable[Any]:
-            return wanted.decoded(self._logs(wanted.filter(start, end)), start, end, build)
+            return wanted.decoded(self.node.logs(wanted.filter(start, end)), start, end, build)
 
         return self.believed(lambda: self._searched(search, first, last))
 
@@ -201,7 +198,7 @@ class Contract:
                 checks[log["event"]](log)
             return LoggedEvent.of(log)
 
-        return self._events_of(self._event_names, first, last, None, build)
+        return self._events_of([*self._event_abis], first, last, None, build)
 
     def events_in(self, place: Place) -> list[LoggedEvent]:
         """The events of `Lookout` in one block. Raises UntrueEvents."""
@@ -209,7 +206,7 @@ class Contract:
 
         def read() -> list[LoggedEvent]:
             with self.reverts.translated():
-                logs = self._logs(wanted.filter_of_block(place.hash))
+                logs = self.node.logs(wanted.filter_of_block(place.hash))
                 found = wanted.decoded(logs, place.number, place.number, LoggedEvent.of)
             if any(event.block_hash != place.hash for event in found):
                 raise UntrueEvents(f"a log is not of the block {place.hash.hex()}")
@@ -219,64 +216,54 @@ class Contract:
 
     @functools.cached_property
     def _of_accounts(self) -> LogSearch:
-        known = set(self._event_names) & {NEW_ROUND, *ACCOUNT_OF}
-        return LogSearch(self.address, {name: self._contract.events[name] for name in known})
+        known = self._event_abis.keys() & {NEW_ROUND, *ACCOUNT_OF}
+        return LogSearch(self.address, [self._event_abis[name] for name in known])
 
     def event_places(self, first: int, last: int) -> set[tuple[int, int]]:
         """The block and the log index of each event in a range of blocks, but not what it says."""
-        events = {name: self._contract.events[name] for name in self._event_names}
-        wanted = LogSearch(self.address, events)
+        wanted = LogSearch(self.address, self._event_abis.values())
 
         def search(start: int, end: int) -> Iterable[Any]:
-            return wanted.places(self._logs(wanted.filter(start, end)))
+            return wanted.places(self.node.logs(wanted.filter(start, end)))
 
         return set(self.believed(lambda: self._searched(search, first, last)))
-
-    @property
-    def _event_names(self) -> list[str]:
-        return [item["name"] for item in self._contract.abi if item["type"] == "event"]
 
     def _builders(self) -> dict[str, Callable[[Any], Any]]:
         """What converts an event, by its name; it raises UntrueEvents where that cannot be."""
         return {}
 
-    def _logs(self, wanted: Any) -> Any:
-        """The logs of a filter, as the node or as web3 has them: web3's take most of the time."""
-        blocks = {name: hex(wanted[name]) for name in ("fromBlock", "toBlock") if name in wanted}
-        found = self._raw("eth_getLogs", {**wanted, **blocks})
-        return self.web3.eth.get_logs(wanted) if found is NotImplemented else found
-
     def paid(self, transaction: bytes) -> tuple[int, int] | None:
         """The gas that a transaction has used, and the fee in wei; None if it is not mined."""
         with self.reverts.translated():
-            try:
-                found = self._raw("eth_getTransactionReceipt", "0x" + transaction.hex())
-                if found is NotImplemented:
-                    found = self.web3.eth.get_transaction_receipt(HexBytes(transaction))
-            except TransactionNotFound:
-                return None
+            found = self._receipt(transaction)
             if found is None:
                 return None
             gas = number_of(found["gasUsed"])
             return gas, gas * number_of(found.get("effectiveGasPrice") or 0)
 
-    def _raw(self, method: str, *arguments: Any) -> Any:
-        """The result of a request as a node has it; NotImplemented if it has to go through web3."""
-        request = getattr(self.web3.provider, "raw_request", None)
-        return NotImplemented if request is None else request(RPCEndpoint(method), arguments)
+    def _receipt(self, transaction: bytes) -> Any:
+        found = self.node.raw("eth_getTransactionReceipt", "0x" + transaction.hex())
+        if found is not NotImplemented:
+            return found
+        from web3.exceptions import TransactionNotFound
+
+        try:
+            return self.web3.eth.get_transaction_receipt(cast(Any, transaction))
+        except TransactionNotFound:
+            return None
 
     def believed(self, read: Callable[[], _T]) -> _T:
         """Return the value of ``read``; retry with another endpoint after UntrueEvents.
 
         Raises UntrueEvents when every endpoint reports untrue events.
         """
-        provider = self.web3.provider
-        others = provider.others if isinstance(provider, FailoverProvider) else 0
-        for _ in range(others):
-            try:
-                return read()
-            except UntrueEvents as error:
-                cast(FailoverProvider, provider).distrust(error.message)
+        endpoints = self.node.endpoints
+        if endpoints is not None:
+            for _ in range(endpoints.others):
+                try:
+                    return read()
+                except UntrueEvents as error:
+                    endpoints.distrust(error.message)
         return read()
 
     def _searched(
@@ -286,12 +273,12 @@ class Contract:
         found: list[Any] = []
         span = self._span
         with self.reverts.translated():
-            end = self.web3.eth.block_number if last is None else last
+            end = self.node.block_number if last is None else last
             while first <= end:
                 stop = min(end, first + span - 1)
                 try:
                     found.extend([*search(first, stop)])
-                except (Web3RPCError, AnswerTooLarge, SearchTooWide):
+                except (RequestRefused, AnswerTooLarge, SearchTooWide):
                     if stop == first:
                         self._span = WIDEST_SPAN
                         raise
@@ -305,8 +292,7 @@ class Contract:
 
     def _call(self, function: str, *arguments: Any, value: int = 0, more_gas: int = 0) -> Call:
         called = self._functions[function]
-        data = called.selector + encode(called.inputs, arguments)
-        return Call(self.address, data, value, function, more_gas=more_gas)
+        return Call(self.address, called.call_data(arguments), value, function, more_gas=more_gas)
 
 
 def _bytes(value: Any) -> bytes:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.types import ModelView
@@ -16,8 +15,9 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _VERSION: Final = 1
 # Enough for 8,192 models of up to 200 bytes each.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
-
-import structlog
-from pydantic.alias_generators import to_snake
-from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.contract import Call, Contract
@@ -24,15 +21,20 @@ from fl_orchestrator.chain.event_types import (
 )
 from fl_orchestrator.chain.types import Demand, Fraud, Role, Window
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # What comes of a pending block that is not one.
 _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 _Event = TypeVar("_Event", bound=Any)
-_snake = functools.cache(to_snake)
+
+
+@functools.cache
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 class Disputes(Contract):
@@ -68,6 +70,8 @@ class Disputes(Contract):
 
         Many nodes show none, and what a node shows nobody has to send: this can only save gas.
         """
+        from web3.exceptions import Web3Exception
+
         selector = self._functions["answer"].selector
         try:
             with self.reverts.translated():

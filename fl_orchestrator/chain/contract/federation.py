@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final
-
-from web3 import Web3
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.abi import COMMIT_TYPES, RESULT_TYPES, from_abi, to_abi, values_of
+from fl_orchestrator.chain.abi import (
+    COMMIT_TYPES,
+    RESULT_TYPES,
+    checksummed,
+    from_abi,
+    to_abi,
+    values_of,
+)
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import Disputes, typed
 from fl_orchestrator.chain.contract.logs import UntrueEvents
@@ -29,7 +34,7 @@ from fl_orchestrator.chain.event_types import (
     common_events,
     counted,
 )
-from fl_orchestrator.chain.signing.keys import Signer
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.types import (
     Attestation,
     ModelView,
@@ -44,6 +49,11 @@ from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
+
+if TYPE_CHECKING:
+    from web3 import Web3
+
+    from fl_orchestrator.chain.signing.keys import Signer
 
 __all__ = [
     "NO_COMMITMENT",
@@ -94,10 +104,10 @@ class Federation(Disputes):
     _params: Params | None = None
     _lookout: Lookout | None = None
 
-    def __init__(self, web3: Web3, address: str) -> None:
+    def __init__(self, chain: Node | Web3, address: str) -> None:
         artifact = load_artifact(self.ARTIFACT)
-        super().__init__(web3, address, artifact)
-        code = bytes(web3.eth.get_code(self.address))
+        super().__init__(chain, address, artifact)
+        code = self.node.code(self.address)
         if not code:
             raise NoContractYet(
                 f"There is no federation of this version at {self.address} on chain "
@@ -122,12 +132,12 @@ class Federation(Disputes):
         disputes.
         """
         artifact = load_artifact(name)
-        code = bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
+        code = self.node.code(checksummed("0x" + address.hex()))
         links_only_itself = artifact.libraries_of(code).items() <= {name: address}.items()
         if not artifact.runs_as(code) or not links_only_itself:
             raise NoFederation(
                 f"The federation at {self.address} is linked to another {name} than this version's,"
-                f" at {Web3.to_checksum_address(address)}: it could decide disputes wrongly.",
+                f" at {checksummed('0x' + address.hex())}: it could decide disputes wrongly.",
                 "Do not use it.",
             )
 

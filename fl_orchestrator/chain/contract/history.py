@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Protocol
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.cursor import Change, Cursor, load_cursor, save_cursor
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.types import ModelView, Observation
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # The number of new heights that are read before the first of them is reported.
 _BATCH: Final = 256

@@ -4,13 +4,11 @@ emitted."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from eth_abi.exceptions import DecodingError
-from web3.exceptions import Web3Exception
-
+from fl_orchestrator.chain.abi import signature_hash
 from fl_orchestrator.chain.contract.words import words_of
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ChainError, ContentError
@@ -19,8 +17,6 @@ T = TypeVar("T")
 
 _UNREADABLE: Final = (
     ContentError,
-    DecodingError,
-    Web3Exception,
     AttributeError,
     LookupError,
     OverflowError,
@@ -90,7 +86,7 @@ class _Decoder:
         self._plain = words_of(plain)
 
     def arguments(self, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
-        """The event's arguments by name. Raises DecodingError and ValueError."""
+        """The event's arguments by name. Raises ValueError."""
         found: dict[str, Any] = {}
         for (name, decode), topic in zip(self._indexed, topics, strict=True):
             (found[name],) = decode(topic)
@@ -124,18 +120,19 @@ def _bytes(value: Any) -> bytes:
 class LogSearch:
     """The filter of one ``eth_getLogs`` search, and the decoder of its response.
 
-    ``events`` are web3's, by their names. A ``round_number`` limits the search to that round.
+    ``events`` are of the contract's ABI. A ``round_number`` limits the search to that round.
     """
 
     def __init__(
-        self, address: str, events: Mapping[str, Any], round_number: int | None = None
+        self, address: str, events: Iterable[Any], round_number: int | None = None
     ) -> None:
+        events = list(events)
         self._address = address
-        self._events = {bytes.fromhex(e.topic[2:]): _Decoder(e.abi) for e in events.values()}
+        self._events = {signature_hash(event): _Decoder(event) for event in events}
         self._round = round_number
         topics: list[Any] = [["0x" + topic.hex() for topic in self._events]]
         if round_number is not None:
-            (place,) = {_round_topic(event.abi) for event in events.values()}
+            (place,) = {_round_topic(event) for event in events}
             topics += [None] * (place - 1) + ["0x" + round_number.to_bytes(32, "big").hex()]
         self._topics = topics
 

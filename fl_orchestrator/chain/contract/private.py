@@ -6,12 +6,10 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol, cast
-
-from web3 import Web3
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.abi import from_abi, to_abi, values_of
+from fl_orchestrator.chain.abi import checksummed, from_abi, to_abi, values_of
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import typed
 from fl_orchestrator.chain.contract.federation import OF_ROUNDS, Federation
@@ -26,7 +24,7 @@ from fl_orchestrator.chain.event_types import (
     common_events,
     counted,
 )
-from fl_orchestrator.chain.signing.keys import Signer
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.types import (
     ClaimView,
     MaskedUpdate,
@@ -43,6 +41,11 @@ from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.private_digests import PrivateResult, private_result
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 from fl_orchestrator.model.words import typed_digest
+
+if TYPE_CHECKING:
+    from web3 import Web3
+
+    from fl_orchestrator.chain.signing.keys import Signer
 
 #: What a party that is marked absent commits to in order to be waited for again.
 NO_MASK_KEY: Final = bytes(32)
@@ -239,11 +242,12 @@ class PrivateFederation(Federation):
         return self._call("challengeSeed", _nested(result), *given)
 
 
-def open_federation(web3: Web3, address: str) -> Federation:
+def open_federation(chain: Node | Web3, address: str) -> Federation:
     """The federation at an address, private or not. Raises NoFederation."""
-    code = bytes(web3.eth.get_code(Web3.to_checksum_address(address)))
+    node = Node.of(chain)
+    code = node.code(checksummed(address))
     private = load_artifact(PrivateFederation.ARTIFACT).runs_as(code)
-    return (PrivateFederation if private else Federation)(web3, address)
+    return (PrivateFederation if private else Federation)(node, address)
 
 
 def _revealed(log: Any) -> MaskedReveal:

@@ -5,34 +5,29 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from eth_abi.abi import decode as decode_abi
-from eth_abi.exceptions import DecodingError
-from eth_utils.abi import (
-    abi_to_signature,
-    function_abi_to_4byte_selector,
-    function_signature_to_4byte_selector,
-)
-from web3.exceptions import ContractLogicError, MismatchedABI, Web3Exception
-
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.abi import signature_hash
 from fl_orchestrator.chain.contract.contract_errors import ContractError
+from fl_orchestrator.chain.contract.words import Undecodable, words_of
+from fl_orchestrator.chain.nodes.refusal import RequestRefused
 from fl_orchestrator.chain.types import Phase
-from fl_orchestrator.errors import ChainError
+from fl_orchestrator.errors import ChainError, FloError
 from fl_orchestrator.transport.http import shown_text
 from fl_orchestrator.units import ETHER, ether
 
 # Names of arguments in the contracts that are amounts, or times. Others are shown unchanged.
 _AMOUNTS: Final = frozenset({"amount", "bond", "minimum", "paid", "sent"})
+# The code of JSON-RPC with which Geth and others report a revert.
+_REVERTED: Final = 3
 # The last second that has a date with four digits.
 _LAST_DATE: Final = 253_402_300_799
 _TIMES: Final = frozenset({"deadline", "end", "unbondAt"})
 
 
-class RequestRefused(ChainError):
-    """The node responded with an error, or with something other than what was requested."""
+__all__ = ["ContractReverted", "RequestRefused", "RevertDecoder", "revert_data"]
 
 
 class ContractReverted(ChainError):
@@ -108,13 +103,9 @@ class RevertDecoder:
     """Decodes revert data by the custom errors of an artifact's ABI."""
 
     def __init__(self, abi: list[dict[str, Any]]) -> None:
-        self._errors = {
-            bytes(function_signature_to_4byte_selector(abi_to_signature(item))): item  # type: ignore[arg-type]
-            for item in abi
-            if item["type"] == "error"
-        }
+        self._errors = {signature_hash(item)[:4]: item for item in abi if item["type"] == "error"}
         self._functions = {
-            bytes(function_abi_to_4byte_selector(item)): str(item["name"])  # type: ignore[arg-type]
+            signature_hash(item)[:4]: str(item["name"])
             for item in abi
             if item["type"] == "function"
         }
@@ -140,10 +131,9 @@ class RevertDecoder:
         unknown = ContractReverted(data)
         if item is None:
             return unknown
-        types = [argument["type"] for argument in item["inputs"]]
         try:
-            arguments = tuple(decode_abi(types, data[4:]))
-        except DecodingError:
+            arguments = words_of(item["inputs"])(data[4:])
+        except Undecodable:
             return unknown
         error = ContractError[item["name"]]
         reason = self.error(arguments[0]) if error is ContractError.NothingAccepted else None
@@ -160,41 +150,55 @@ class RevertDecoder:
         """
         try:
             yield
-        except ContractLogicError as error:
-            raise self.decode(revert_data(error), called_with) from error
-        except MismatchedABI:
-            # The arguments were wrong: nothing was sent to the node.
+        except RequestRefused as refused:
+            data = _reverted(refused.error)
+            if data is None:
+                raise
+            raise self.decode(data, called_with) from refused
+        except FloError:
             raise
-        except Web3Exception as error:
-            raise RequestRefused(
-                f"The node refused a request: {_node_message(error)}.",
-                "Run the command again, or use another RPC endpoint.",
-            ) from error
-        except (DecodingError, LookupError, TypeError, ValueError) as error:
-            raise RequestRefused(
+        except Exception as error:
+            found = self._translation(error, called_with)
+            if found is None:
+                raise
+            raise found from error
+
+    def _translation(self, error: Exception, called_with: bytes) -> ChainError | None:
+        """What an error of a library means; None if it is of the caller's own."""
+        from eth_abi.exceptions import DecodingError
+        from web3.exceptions import ContractLogicError, MismatchedABI, Web3Exception
+
+        if isinstance(error, ContractLogicError):
+            return self.decode(revert_data(error.data), called_with)
+        if isinstance(error, MismatchedABI):
+            return None  # The arguments were wrong: nothing was sent to the node.
+        if isinstance(error, Web3Exception):
+            response = getattr(error, "rpc_response", None) or {}
+            return RequestRefused.of(response.get("error") or error)
+        if isinstance(error, (DecodingError, LookupError, TypeError, ValueError)):
+            return RequestRefused(
                 "The node's response is not what the request asked for.",
                 "Use another RPC endpoint.",
-            ) from error
+            )
+        return None
 
     def selector(self, error: ContractError) -> bytes:
         """The selector of an error; for tests and for reading skip events."""
         return next(s for s, item in self._errors.items() if item["name"] == error.name)
 
 
-def revert_data(error: Exception) -> bytes:
-    """The raw revert data that a provider attached to an exception; empty when there is none."""
-    data = getattr(error, "data", None)
+def _reverted(error: Mapping[str, Any]) -> bytes | None:
+    """The revert data of an error of JSON-RPC; None if the error is another one."""
+    data = revert_data(error.get("data"))
+    said = str(error.get("message")).lower()
+    return data if data or error.get("code") == _REVERTED or "revert" in said else None
+
+
+def revert_data(data: Any) -> bytes:
+    """The revert data in an error's ``data``, wherever a node puts them; empty without any."""
     if isinstance(data, dict):
         data = data.get("data")
     if isinstance(data, str) and data.startswith("0x"):
         with contextlib.suppress(ValueError):
             return bytes.fromhex(data[2:])
     return data if isinstance(data, bytes) else b""
-
-
-def _node_message(error: Web3Exception) -> str:
-    """The node's own message, without what web3 adds to it."""
-    response = getattr(error, "rpc_response", None) or {}
-    refusal = response.get("error")
-    message = refusal.get("message") if isinstance(refusal, dict) else None
-    return shown_text(str(message or error))

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.reverts import RequestRefused
 from fl_orchestrator.chain.event_types import (
     Answered,
     Claimed,
@@ -174,8 +175,10 @@ def _outcome(
 
 
 def _time_of(federation: Federation, block_number: int) -> int:
-    with federation.reverts.translated():
-        return int(federation.web3.eth.get_block(block_number)["timestamp"])
+    block = federation.block(block_number)
+    if block is None:
+        raise RequestRefused(f"The node has no block {block_number}.", "Use another RPC endpoint.")
+    return block[1]
 
 
 def model_of(federation: Federation, from_block: int, number: int) -> ModelView:

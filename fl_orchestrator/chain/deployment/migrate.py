@@ -12,16 +12,14 @@ import importlib.util
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from web3 import Web3
 from web3.types import Nonce
 from web3.utils.address import get_create_address
@@ -30,11 +28,10 @@ import fl_orchestrator
 from fl_orchestrator.artifacts import Artifact, load_artifact
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.deployment.record import Deployment, DeploymentRecord
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params, PrivateParams
-from fl_orchestrator.errors import ChainError, InputError, ToolchainError
-from fl_orchestrator.files import write_whole
-from fl_orchestrator.json_text import to_json
+from fl_orchestrator.errors import ChainError, ToolchainError
 
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
 
@@ -43,62 +40,8 @@ class DeploymentMismatch(ChainError):
     """The code on the chain differs from the record, or from this version of the package."""
 
 
-class DamagedRecord(InputError):
-    """The file is not a deployment record of this program."""
-
-
-class UnwritableRecord(InputError):
-    """The directory of the deployment records cannot be written."""
-
-
 class DeploymentPending(ChainError):
     """A deployment was sent but is not mined yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """The contract that a migration deployed. ``block`` is 0 until the deployment is known to be
-    mined."""
-
-    migration: str
-    contract: str
-    address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
-    block: Annotated[int, Field(ge=0)]
-    code_hash: str
-
-
-_RECORD: Final = TypeAdapter(list[Deployment], config=ConfigDict(strict=True))
-
-
-class DeploymentRecord:
-    """The deployments on one chain: the file ``<directory>/<chain id>.json``."""
-
-    def __init__(self, directory: Path, chain_id: int) -> None:
-        self.path = directory / f"{chain_id}.json"
-
-    def load(self) -> dict[str, Deployment]:
-        """The deployments by migration. Raises DamagedRecord."""
-        try:
-            deployments = _RECORD.validate_json(self.path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValidationError) as error:
-            raise DamagedRecord(
-                f"{self.path} is not a deployment record.", "Restore or delete it."
-            ) from error
-        return {deployment.migration: deployment for deployment in deployments}
-
-    def save(self, deployment: Deployment) -> None:
-        """Add a deployment, or replace that of the same migration. Raises UnwritableRecord."""
-        deployments = {**self.load(), deployment.migration: deployment}
-        items = [asdict(d) for d in deployments.values()]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, to_json(items, indent=2) + "\n")
-        except OSError as error:
-            raise UnwritableRecord(
-                f"{self.path} cannot be written: {error.strerror}.", "Check --deployments."
-            ) from error
 
 
 def migrate(

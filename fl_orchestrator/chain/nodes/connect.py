@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-from web3 import Web3
-from web3.middleware import ExtraDataToPOAMiddleware
-
-from fl_orchestrator.chain.nodes.endpoints import FailoverProvider, RpcUnavailable, WrongChain
+from fl_orchestrator.chain.nodes.endpoints import Endpoints, RpcUnavailable, WrongChain
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.transport.http import shown_url
 
 __all__ = ["RpcUnavailable", "WrongChain", "connect"]
 
 
-def connect(rpc: str | Sequence[str], expected_chain_id: int | None = None) -> Web3:
+def connect(rpc: str | Sequence[str], expected_chain_id: int | None = None) -> Node:
     """Connect to a chain by the http(s) URLs of its endpoints: one, or several with commas.
 
     The first endpoint that responds is used until it fails, then the next one of the same chain.
@@ -30,11 +27,7 @@ def connect(rpc: str | Sequence[str], expected_chain_id: int | None = None) -> W
             raise InputError(
                 f"{shown} is not an http(s) URL.", "Example: --rpc http://127.0.0.1:8545"
             )
-    # web3 warns at every transaction if the node lacks this method; the user need not act on it.
-    warnings.filterwarnings("ignore", "There was an issue with the method eth_max", UserWarning)
-    web3 = Web3(FailoverProvider(urls, expected_chain_id))
-    # On chains with proof of authority, extraData is longer than web3 accepts by default.
-    web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    node = Node(Endpoints(urls, expected_chain_id))
     # Check the connection and the chain id now, so that errors appear at the start.
-    _ = web3.eth.chain_id
-    return web3
+    _ = node.chain_id
+    return node

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
-import structlog
 from pydantic_core import from_json
-from web3.exceptions import Web3RPCError
-from web3.providers import JSONBaseProvider
-from web3.types import RPCEndpoint, RPCError, RPCResponse
 
+from fl_orchestrator.chain.nodes.refusal import RequestRefused
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.transport.http import Session, TooMuch, post, shown_text, shown_url
 
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from web3.types import RPCError, RPCResponse
+
+_log = get_logger(__name__)
 
 _TIMEOUT_SECONDS: Final = 20.0
 # Limits of the retries over all endpoints: the number of passes, and the time after which no new
@@ -49,7 +51,7 @@ _PRUNED: Final = 4444
 # JSON-RPC 2.0, section 5.1.
 _INTERNAL_ERROR: Final = -32603
 
-_CHAIN_ID: Final = RPCEndpoint("eth_chainId")
+_CHAIN_ID: Final = "eth_chainId"
 _GET_LOGS: Final = "eth_getLogs"
 _WEI: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 # No chain counts further than 2^64, and no gas costs 2^128 wei. With more, a product of two such
@@ -192,7 +194,7 @@ class _Endpoint:
             )
 
 
-class FailoverProvider(JSONBaseProvider):
+class Endpoints:
     """Uses the endpoint that worked last, and fails over to the others in turn.
 
     An endpoint's chain id is checked before its first use, and again after it has failed. Sending
@@ -200,7 +202,6 @@ class FailoverProvider(JSONBaseProvider):
     """
 
     def __init__(self, urls: Sequence[str], expected_chain_id: int | None = None) -> None:
-        super().__init__()
         self._endpoints = [_Endpoint(url) for url in urls]
         self._chain_id = expected_chain_id
         self._working = 0
@@ -208,13 +209,12 @@ class FailoverProvider(JSONBaseProvider):
     def __str__(self) -> str:
         return f"RPC {', '.join(endpoint.shown for endpoint in self._endpoints)}"
 
-    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """Return the response of the first endpoint that gives one.
+    def answer(self, method: str, body: bytes) -> RPCResponse:
+        """Return the response to a request of the first endpoint that gives one.
 
         Raises RpcUnavailable when none does, and WrongChain when all that respond serve another
         chain.
         """
-        body = self.encode_rpc_request(method, params)
         give_up_at = time.monotonic() + _TIMEOUT_SECONDS
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -227,11 +227,11 @@ class FailoverProvider(JSONBaseProvider):
             time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
-    def raw_request(self, method: RPCEndpoint, params: Any) -> Any:
-        """The result as the node has it. Raises Web3RPCError, and what make_request raises."""
-        answer = self.make_request(method, list(params))
+    def raw_request(self, method: str, params: Sequence[Any]) -> Any:
+        """The result as the node has it. Raises RequestRefused, and what `answer` raises."""
+        answer = self.answer(method, _body(method, params))
         if answer.get("error") is not None:
-            raise Web3RPCError(str(answer["error"]), rpc_response=answer)
+            raise RequestRefused.of(answer["error"])
         return answer["result"]
 
     @property
@@ -273,7 +273,7 @@ class FailoverProvider(JSONBaseProvider):
         return {"jsonrpc": "2.0", "id": 1, "result": hex(self._chain_id or 0)}
 
     def _require_chain(self, endpoint: _Endpoint) -> None:
-        answer = endpoint.ask(_CHAIN_ID, self.encode_rpc_request(_CHAIN_ID, []))
+        answer = endpoint.ask(_CHAIN_ID, _body(_CHAIN_ID, []))
         chain_id = int(answer["result"], 16) if "result" in answer else 0
         if not chain_id:
             raise RpcUnavailable(
@@ -286,6 +286,11 @@ class FailoverProvider(JSONBaseProvider):
                 f"{endpoint.shown} serves chain {chain_id}, not {self._chain_id}.", "Check --rpc."
             )
         endpoint.trusted = True
+
+
+def _body(method: str, params: Sequence[Any]) -> bytes:
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return to_json(request).encode("ascii")
 
 
 def _summary(failures: Sequence[ChainError]) -> ChainError:
@@ -321,7 +326,7 @@ def _parsed(content: bytes) -> RPCResponse | None:
         return None
     if not isinstance(error.get("code"), int):
         error["code"] = _INTERNAL_ERROR
-    response["error"] = cast(RPCError, error)
+    response["error"] = cast("RPCError", error)
     return response
 
 

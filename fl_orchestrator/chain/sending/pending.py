@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3 import Web3
@@ -23,8 +22,9 @@ from fl_orchestrator.chain.sending.fees import Fees, at_least, bumped, fees_of, 
 from fl_orchestrator.chain.signing.keys import Signer
 from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # Nodes behind a load balancer are not always at the same block. So a nonce counts as taken, or as
 # missing, only after it has looked so for this long.

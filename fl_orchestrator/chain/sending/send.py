@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
 from web3 import Web3
 from web3.types import TxParams, TxReceipt
 
@@ -31,6 +30,7 @@ from fl_orchestrator.chain.sending.pending import (
 )
 from fl_orchestrator.chain.signing.keys import Signer
 from fl_orchestrator.errors import ChainError
+from fl_orchestrator.log import get_logger
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -43,7 +43,7 @@ __all__ = [
     "TransactionFailed",
 ]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 DEFAULT_POLICY: Final = SendPolicy()
 

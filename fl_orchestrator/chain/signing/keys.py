@@ -6,17 +6,19 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_utils.address import is_hex_address, to_checksum_address
 from pydantic_core import from_json
 
+from fl_orchestrator.chain.abi import checksummed
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import KeyStoreError
 from fl_orchestrator.files import decoded
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.model.protocol import ADDRESS
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 MAX_KEYSTORE_BYTES: Final = 65_536
 
@@ -55,6 +57,8 @@ class LocalSigner:
     @classmethod
     def from_secret(cls, secret: bytes) -> LocalSigner:
         """A signer with this 32-byte private key; only for development chains with public keys."""
+        from eth_account import Account
+
         return cls(Account.from_key(secret))
 
     @property
@@ -81,6 +85,8 @@ def load_keystore(path: Path, password: str) -> LocalSigner:
 
     Raises KeyStoreError when the file is missing or malformed, or the password is wrong.
     """
+    from eth_account import Account
+
     keystore = _read_keystore(path)
     try:
         signer = LocalSigner(Account.from_key(Account.decrypt(keystore, password)))
@@ -109,12 +115,13 @@ def keystore_address(path: Path) -> str:
         # Wallets that leave the address out of the file put it into the file's name.
         named = _ADDRESS_AT_END.search(path.name)
         address = named and named[1]
-    if not isinstance(address, str) or not is_hex_address(address):
+    digits = address.lower().removeprefix("0x") if isinstance(address, str) else ""
+    if not ADDRESS.fullmatch(f"0x{digits}"):
         raise KeyStoreError(
             f"The keystore file {path} does not say whose key it has.",
             'Add "address" to it, or end the file\'s name with the address.',
         )
-    return str(to_checksum_address(address))
+    return checksummed(f"0x{digits}")
 
 
 def _read_keystore(path: Path) -> dict[str, Any]:
@@ -146,6 +153,8 @@ def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = T
     password of 128 bits or more does not need it. Raises KeyStoreError when the file exists or
     cannot be written.
     """
+    from eth_account import Account
+
     if os.path.lexists(path):
         raise _exists(path)
     try:

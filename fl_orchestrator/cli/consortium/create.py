@@ -48,7 +48,7 @@ from fl_orchestrator.units import parse_ether
 if TYPE_CHECKING:
     from web3 import Web3
 
-    from fl_orchestrator.chain.deployment.migrate import DeploymentRecord
+    from fl_orchestrator.chain.deployment.record import DeploymentRecord
     from fl_orchestrator.chain.sending.send import Sender
     from fl_orchestrator.chain.types import Params, PrivateParams
     from fl_orchestrator.content.store import ContentStore
@@ -181,7 +181,8 @@ def create(
     """
     with interruptible("Run the same command again; it deploys nothing twice."):
         from fl_orchestrator.chain.contract.reverts import RevertDecoder
-        from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+        from fl_orchestrator.chain.deployment.migrate import migrate
+        from fl_orchestrator.chain.deployment.record import DeploymentRecord
         from fl_orchestrator.chain.nodes.connect import connect
         from fl_orchestrator.chain.sending.send import Sender
         from fl_orchestrator.roles.masked.terms import for_private
@@ -220,7 +221,7 @@ def create(
         described, initial = _model(
             dataset, manifest, weights, rule, ruled, clip_norm, seed, private
         )
-        web3 = connect(rpc, chain_id)
+        web3 = connect(rpc, chain_id).web3
         signer = open_signer(key, password_file)
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(deployments, web3.eth.chain_id)

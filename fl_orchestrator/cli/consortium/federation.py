@@ -129,7 +129,7 @@ def _seats(site: Endpoint, chain: PrivateFederation) -> dict[str, object]:
     from fl_orchestrator.roles.masked.terms import readers_alone
 
     index = PrivateRoundIndex(chain, deployed_at(chain, site.deployments))
-    index.search_to(chain.web3.eth.block_number)
+    index.search_to(chain.node.block_number)
     seats = index.present_seats()
     alone = readers_alone([seat.stake for seat in seats], chain.private_params().secrecy)
     return {

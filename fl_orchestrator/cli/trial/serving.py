@@ -77,7 +77,7 @@ def serving_demo(
     from fl_orchestrator.service.stop import stop_on_signals
 
     with serving_trial(
-        lambda: open_federation(chain.web3, chain.address),
+        lambda: open_federation(chain.node, chain.address),
         lambda: store,
         "0",
         lambda _chain: RunMeasures(directory, chain.address),

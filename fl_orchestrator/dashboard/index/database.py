@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import filelock
-import structlog
 
 from fl_orchestrator.errors import ContentError
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Another version of the tables, or of what is written into them.
 VERSION: Final = 2

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract import WIDEST_SPAN
 from fl_orchestrator.chain.contract.events import KEPT_SEARCHES, READ_AGAIN
 from fl_orchestrator.chain.contract.federation import Federation
@@ -24,8 +22,9 @@ from fl_orchestrator.dashboard.index.draw import drawn_parties
 from fl_orchestrator.dashboard.index.records import kept
 from fl_orchestrator.dashboard.index.summary import sum_up
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # The blocks of one search follow the number of their events, which bounds the memory.
 _FIRST_SPAN: Final = 256

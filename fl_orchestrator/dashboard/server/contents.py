@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.types import Observation
@@ -15,11 +13,12 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.dashboard.index import queries
 from fl_orchestrator.dashboard.index.index import Index
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.printable import printable
 from fl_orchestrator.roles.manifests import manifest_cid, manifest_of
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _PAUSE_SECONDS: Final = 5.0
 _MOST_PURPOSE: Final = 500

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-import structlog
 from requests import RequestException
 from web3 import Web3
 from web3.exceptions import Web3Exception
@@ -24,9 +23,10 @@ from fl_orchestrator.dashboard.server.contents import ContentWatch
 from fl_orchestrator.dashboard.server.measures import Measures
 from fl_orchestrator.dashboard.server.state import moment, moment_json
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.printable import printable
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _SEARCHES_AT_ONCE: Final = 4
 _READ_LATER_AT_ONCE: Final = 32

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from requests import RequestException
 from web3.exceptions import Web3Exception
 
@@ -18,11 +17,12 @@ from fl_orchestrator.audit.model_audit import IncorrectModel
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
 from fl_orchestrator.printable import printable
 from fl_orchestrator.service.metered import MeteredStore
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: How many may wait.
 MOST_WAITING: Final = 8

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any, Final
 
 import requests
-import structlog
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.relay.kafka.frames import (
     ANSWERS,
     PART_BYTES,
@@ -34,7 +34,7 @@ from fl_orchestrator.relay.kafka.frames import (
 )
 from fl_orchestrator.tracking.kafka_address import client_settings
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _FORWARD_SECONDS: Final = 600.0
 _OLDEST_SECONDS: Final = 600

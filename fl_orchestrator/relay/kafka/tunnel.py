@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-import structlog
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from fl_orchestrator.errors import ContentError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.relay.kafka.frames import (
     ANSWERS,
     PART_BYTES,
@@ -32,7 +32,7 @@ from fl_orchestrator.relay.kafka.frames import (
 )
 from fl_orchestrator.tracking.kafka_address import client_settings, kafka_address
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _START_SECONDS: Final = 20.0
 _ANSWER_SECONDS: Final = 120.0

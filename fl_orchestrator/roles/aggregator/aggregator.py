@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
 from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.model.vector_file import VectorFileError
@@ -32,7 +31,7 @@ from fl_orchestrator.roles.updates import (
 )
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # In the second half of the attest phase, results that others proposed are considered too.
 _OWN_RESULT_SHARE: Final = 0.5

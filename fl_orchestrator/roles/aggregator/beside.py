@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import structlog
-
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.aggregator.responder import Responder
 from fl_orchestrator.roles.base import NEVER, Step
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class BesideAnswers:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.masked.relay import PrivateRelay
 from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.relay import RelayFailed
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Hearing:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.event_types import MaskedReveal, RevealedUpdate
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.vector_file import VectorFileError
 from fl_orchestrator.privacy.seal import Seal, SealError, right_shares
 from fl_orchestrator.roles.masked.files import MaskedFile, MaskedFiles
@@ -18,7 +17,7 @@ from fl_orchestrator.roles.masked.rounds import MaskedRound, Members
 from fl_orchestrator.roles.updates import StillFetching, UpdateFetches
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _MALFORMED: Final = (VectorFileError, RootMismatch, SealError)
 

@@ -6,10 +6,9 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import structlog
-
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.store import ContentStore
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.private_digests import Confirmed, Release
 from fl_orchestrator.privacy.release import (
     ReleasedPieces,
@@ -25,7 +24,7 @@ from fl_orchestrator.roles.masked.files import MaskedFiles
 from fl_orchestrator.roles.masked.rounds import MaskedRound, Members
 from fl_orchestrator.roles.masked.words import Words
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.types import Phase, PrivateObservation, SignedClaim
 from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.private_digests import Confirmed, Held, PrivateResult, Release
 from fl_orchestrator.privacy.opening import seeds_hash
 from fl_orchestrator.roles.aggregator.beside import BesideAnswers
@@ -40,7 +39,7 @@ from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
 from fl_orchestrator.roles.updates import FETCH_SECONDS, RETRY_SHARE
 from fl_orchestrator.roles.vectors import VectorFile
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # A claim waits for missing updates for this share of its phase.
 _CLAIM_SHARE: Final = 0.5

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.updates import Fetch
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # A step of the aggregator waits for so long for new files: other duties wait too.
 _WAIT_SECONDS: Final = 2.0

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex
@@ -28,6 +26,7 @@ from fl_orchestrator.chain.sending.batches import ANSWER_GAS
 from fl_orchestrator.chain.sending.send import Flight, Receipt
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.errors import ChainError, ContentError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.dispute_proof import nodes_below, path_above
 from fl_orchestrator.roles.aggregator.trees import Trees
 from fl_orchestrator.roles.aggregator.turns import Turns
@@ -36,7 +35,7 @@ from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.settlement import Bonds
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _RETRY_SECONDS: Final = 30
 # The size of a batch: after it, the chain is observed again, and other work gets its turn.

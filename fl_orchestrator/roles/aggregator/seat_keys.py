@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-import structlog
-
 from fl_orchestrator.chain.contract.events import MissingEvents
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
@@ -13,10 +11,11 @@ from fl_orchestrator.chain.sending.budget import BudgetExceeded
 from fl_orchestrator.chain.sending.fees import FeeTooHigh
 from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import PrivateObservation
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.aggregator.vault import Vault
 from fl_orchestrator.roles.context import Context
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: After so many rounds a seat makes a new key, unless it is told otherwise.
 RENEWAL_ROUNDS: Final = 50

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 from web3 import Web3
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.types import Observation, Phase
+from fl_orchestrator.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Longer than the time between two blocks of the chains in use.
 IDLE_SECONDS: Final = 20.0

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Call, Federation
@@ -24,6 +22,7 @@ from fl_orchestrator.chain.sending.batches import (
 )
 from fl_orchestrator.chain.sending.send import Sender, TransactionFailed
 from fl_orchestrator.chain.types import Observation, Phase, SignedCommit, Update
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.protocol import MAX_UPDATES
 from fl_orchestrator.roles.base import ANY_TIME, Step, at
 from fl_orchestrator.roles.keeper.attendance import Attendance
@@ -33,7 +32,7 @@ from fl_orchestrator.roles.keeper.shares import Shares
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.relay import RELAY_SHARE, Mailbox, SignedResult
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # The contract accepts no more in a round.
 MAX_BATCH: Final = MAX_UPDATES

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import structlog
-
 from fl_orchestrator.chain.contract.events import AcceptedRound, RoundIndex
 from fl_orchestrator.chain.types import Observation, included_indices
 from fl_orchestrator.errors import ChainError, VerificationError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.monitor import Monitor
 from fl_orchestrator.roles.numbers import weights_finding
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Outcomes:

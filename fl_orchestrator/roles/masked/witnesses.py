@@ -11,16 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.types import PrivateObservation
 from fl_orchestrator.errors import ChainError, FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.masked.rounds import MaskedRounds
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # So many endpoints must show the same.
 _ENOUGH: Final = 2

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
@@ -20,6 +19,7 @@ from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.errors import ContentError, InputError, TrainingError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.base import Step
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.last_error import keep_error
@@ -30,7 +30,7 @@ from fl_orchestrator.training.site.local_tensors import model_specs
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 from fl_orchestrator.training.weights_file import save_weights
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 RECORD: Final = "models.json"
 #: The file with the position up to which the history was evaluated.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
-import structlog
 
 from fl_orchestrator.chain.contract.private import NO_MASK_KEY, PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
@@ -25,6 +24,7 @@ from fl_orchestrator.chain.types import (
     SignedMaskedCommit,
 )
 from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.private_digests import PrivateCommit, PrivateReveal
 from fl_orchestrator.model.vector_file import VectorReader, in_blocks
 from fl_orchestrator.privacy.dealing import deal
@@ -42,7 +42,7 @@ from fl_orchestrator.roles.party.readers import Readers
 from fl_orchestrator.roles.party.submission import Blocks, Message, MustSitOut
 from fl_orchestrator.roles.relay import RELAY_SHARE, Relay
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _MASKS: Final = "masks.json"
 _NO_SIGNATURE: Final = bytes(32)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from pydantic_core import from_json
 
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import NOT_FINITE, to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.training.trainer import Metrics
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 FILE: Final = "measurements.jsonl"
 #: Above this size the older half of the file is dropped: thousands of rounds.

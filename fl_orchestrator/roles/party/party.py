@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.private import PrivateFederation
@@ -18,6 +16,7 @@ from fl_orchestrator.chain.sending.fees import FeeTooHigh
 from fl_orchestrator.chain.sending.send import InsufficientFunds
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.fixed_point import (
     UpdateEncoder,
     UpdateEncoding,
@@ -44,7 +43,7 @@ from fl_orchestrator.roles.party.submission import (
 from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
 from fl_orchestrator.training.trainer import Trainer, training_seed
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # A failed relay is asked again after this fraction of the rest of a phase.
 _RETRY_SHARE: Final = 0.05

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.units import ether
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _TOO_SMALL: Final = "stop this process, add some with `flo party deposit`, and start it again"
 _REQUESTED: Final = "wait until it is paid, with `flo party withdraw`, and register again"

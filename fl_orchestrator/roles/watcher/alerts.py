@@ -7,20 +7,19 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.events import signers_of
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import included_indices
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.recomputation import ExpectedModel, UnavailableBase
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, TooLate
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class AlertKind(StrEnum):

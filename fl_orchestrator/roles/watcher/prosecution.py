@@ -6,8 +6,6 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import RoundIndex
@@ -17,6 +15,7 @@ from fl_orchestrator.chain.contract.private import SEED_COORDINATES
 from fl_orchestrator.chain.types import Observation, Window
 from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.files import write_whole
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result, challenge_hash
 from fl_orchestrator.model.dispute_proof import ChunkProof, wrong_coordinate_of_chunk
 from fl_orchestrator.model.keccak import keccak256
@@ -25,7 +24,7 @@ from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
 from fl_orchestrator.roles.watcher.descent import Descents, TooLate
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _SECRET_BYTES: Final = 32
 

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
 from fl_orchestrator.chain.contract.logs import UntrueEvents
@@ -20,6 +18,7 @@ from fl_orchestrator.chain.sending.fees import FeeTooHigh
 from fl_orchestrator.chain.sending.send import InsufficientFunds, Receipt
 from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.errors import FloError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import NEW_EVENTS, Step, at
 from fl_orchestrator.roles.context import Context
@@ -41,7 +40,7 @@ from fl_orchestrator.roles.watcher.prosecution import (
     kept_secret,
 )
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 # A step waits so long for updates that are being fetched, and so do demands that become overdue.
 _FETCH_SECONDS: Final = 5.0

@@ -25,7 +25,8 @@ from web3.types import RPCEndpoint
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
-from fl_orchestrator.chain.deployment.migrate import DeploymentRecord, migrate
+from fl_orchestrator.chain.deployment.migrate import migrate
+from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner, Signer, load_keystore, save_keystore
 from fl_orchestrator.chain.types import Role, StakeView

@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.service.local.children import Child, ChildFailed, stop_all
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _RESTART_SECONDS: Final = 2.0
 _MAX_RESTARTS: Final = 5

@@ -6,12 +6,12 @@ import re
 from typing import Any, Final
 
 import numpy as np
-import structlog
 
 from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec, check_weights
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _NUMBER: Final = re.compile(r"_\d+$")
 # Wrappers name their copies after the layer that they wrap.

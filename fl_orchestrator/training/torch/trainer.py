@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import structlog
 
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.training.dp_sgd import CannotProtect
 from fl_orchestrator.training.torch.gradients import TorchDescent, require_rows_apart
 from fl_orchestrator.training.torch.library import UnsupportedModule, load_torch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader, Dataset
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Train a module in place, by a config; return the number of rows and metrics.
 Train = Callable[["torch.nn.Module", dict[str, Any]], tuple[int, Metrics]]

@@ -36,7 +36,7 @@ from fl_orchestrator.chain.nodes.connect import connect
 """
 
 
-def test_the_package_runs_an_evm_in_one_module(checkout: Path) -> None:
+def test_only_the_development_chain_runs_an_evm(checkout: Path) -> None:
     importers = set()
     for module, path in modules_of(checkout).items():
         for node in ast.walk(ast.parse(path.read_text())):
@@ -45,7 +45,7 @@ def test_the_package_runs_an_evm_in_one_module(checkout: Path) -> None:
                 names = [node.module or ""]
             if {name.partition(".")[0] for name in names} & set(EVM):
                 importers.add(module)
-    assert importers == {DEVELOPMENT_CHAIN}
+    assert importers == {DEVELOPMENT_CHAIN, "fl_orchestrator.chain.nodes.in_process"}
 
 
 def test_only_what_simulates_or_replays_a_chain_can_load_an_evm(checkout: Path) -> None:

@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
-from eth_utils.abi import collapse_if_tuple
+from eth_abi.exceptions import DecodingError, EncodingError
+from eth_utils.abi import abi_to_signature, collapse_if_tuple
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_orchestrator.artifacts import load_artifact
-from fl_orchestrator.chain.contract.words import words_of
+from fl_orchestrator.chain.abi import checksummed, signature_hash, type_of
+from fl_orchestrator.chain.contract.words import Undecodable, encoded, words_of
 
-EVENTS: list[Any] = [
-    item
-    for name in ("Federation", "PrivateFederation")
-    for item in load_artifact(name).abi
-    if item["type"] == "event"
+ITEMS: list[Any] = [
+    item for name in ("Federation", "PrivateFederation") for item in load_artifact(name).abi
 ]
+EVENTS: list[Any] = [item for item in ITEMS if item["type"] == "event"]
+FUNCTIONS: list[Any] = [item for item in ITEMS if item["type"] == "function"]
+ADDRESS = "0xFB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"  # of EIP-55's own examples
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event["name"])
@@ -53,10 +56,61 @@ def test_a_word_is_read_and_one_with_more_than_its_type_is_refused(kind: str, va
         )
 
 
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function["name"])
+@given(data=st.binary(max_size=480))
+def test_any_answer_of_a_function_gives_what_eth_abi_gives(function: Any, data: bytes) -> None:
+    outputs = function["outputs"]
+    assert _outcome(lambda: _lowered(words_of(outputs)(data))) == _outcome(
+        lambda: decode([type_of(item) for item in outputs], data)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "values"),
+    [
+        ((), ()),
+        (("address",), (ADDRESS,)),
+        (("uint8", "uint256"), (255, 1 << 255)),
+        (("bytes32", "uint32"), (b"x" * 32, 7)),
+        (("bytes4",), (b"abcd",)),
+        (("(uint64,bytes32)", "uint8[]"), ((1, b"y" * 32), [1, 2])),
+        (("bytes", "bool"), (b"abc", True)),
+    ],
+)
+def test_arguments_are_encoded_as_eth_abi_encodes_them(kinds: Any, values: Any) -> None:
+    assert encoded(kinds, values) == encode(kinds, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("uint8", 256), ("uint32", -1), ("bytes32", b"x" * 33), ("address", "0x1g")]
+)
+def test_an_argument_that_its_type_cannot_hold_is_refused(kind: str, value: Any) -> None:
+    with pytest.raises((EncodingError, ValueError)):
+        encoded([kind], [value])
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.get("name", item["type"]))
+def test_signatures_are_those_of_eth_utils(item: Any) -> None:
+    if item["type"] in ("function", "event", "error"):
+        assert signature_hash(item) == keccak(text=abi_to_signature(item))
+
+
+@given(address=st.binary(min_size=20, max_size=20))
+def test_addresses_get_the_checksum_of_eth_utils(address: bytes) -> None:
+    assert checksummed("0x" + address.hex()) == to_checksum_address(address)
+    assert checksummed("0x" + address.hex().upper()) == to_checksum_address(address)
+
+
+def test_what_is_no_address_gets_no_checksum() -> None:
+    for text in ("", ADDRESS[:-1], ADDRESS[2:], f"{ADDRESS}0"):
+        with pytest.raises(ValueError, match="is not an address"):
+            checksummed(text)
+
+
 def _outcome(action: Any) -> Any:
     try:
         return action()
-    except DecodingError:
+    except (DecodingError, Undecodable):
         return "refused"
 
 

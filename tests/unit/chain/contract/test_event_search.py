@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from support.rpc import rpc_endpoint
 from web3 import Web3
-from web3.exceptions import Web3RPCError
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract import contract
@@ -19,6 +18,7 @@ from fl_orchestrator.chain.event_types import RoundRevoked
 from fl_orchestrator.chain.nodes import endpoints
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge, RpcUnavailable
+from fl_orchestrator.chain.nodes.node import Node
 
 ADDRESS = "0x" + "11" * 20
 HEAD = 20_000_000
@@ -31,7 +31,7 @@ class Searched(Contract):
         super().__init__(Web3(), ADDRESS, load_artifact("Federation"))
         self.limit = limit
         self.asked: list[tuple[int, int]] = []
-        self.error = error or Web3RPCError("range too wide")
+        self.error = error or RequestRefused.of({"message": "range too wide"})
 
     def search(self, first: int, last: int) -> list[int]:
         def once(start: int, end: int) -> list[int]:
@@ -107,8 +107,8 @@ def test_nothing_is_searched_where_there_are_no_blocks() -> None:
 class Bare(Federation):
     """Without the check that there is a federation."""
 
-    def __init__(self, web3: Web3) -> None:
-        Contract.__init__(self, web3, ADDRESS, load_artifact("Federation"))
+    def __init__(self, chain: Node) -> None:
+        Contract.__init__(self, chain, ADDRESS, load_artifact("Federation"))
 
 
 def search_answered_with(logs: Any) -> None:

@@ -18,6 +18,7 @@ from fl_orchestrator.chain.contract.contract import Contract
 from fl_orchestrator.chain.nodes import endpoints
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.nodes.endpoints import HistoryPruned, RpcUnavailable, SearchTooWide
+from fl_orchestrator.chain.nodes.node import Node
 
 ADDRESS: Final = "0x" + "11" * 20
 JSON: Final = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -32005, "message": "no"}})
@@ -28,8 +29,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "_FIRST_PAUSE_SECONDS", 0.001)
 
 
-def search(web3: Web3) -> list[Any]:
-    contract = Contract(web3, ADDRESS, load_artifact("Federation"))
+def search(chain: Node) -> list[Any]:
+    contract = Contract(chain, ADDRESS, load_artifact("Federation"))
     return contract._events("RoundAccepted", 0, None, None)
 
 
@@ -91,14 +92,14 @@ USED_UP: Final = {
 
 def left_for_another(refusal: Any) -> None:
     with provider(every=always(refusal)) as empty, provider() as other:
-        web3 = connect([empty.url, other.url])
-        assert web3.eth.block_number == HEAD
-        assert search(web3) == []
+        chain = connect([empty.url, other.url])
+        assert chain.block_number == HEAD
+        assert search(chain) == []
         assert empty.asked["eth_blockNumber"] == 1
     with provider(every=always(refusal)) as empty:
-        web3 = connect(empty.url)
+        chain = connect(empty.url)
         with pytest.raises(RpcUnavailable, match=r"127\.0\.0\.1"):
-            _ = web3.eth.block_number
+            _ = chain.block_number
         # After pauses it is asked again: it may have a share once more.
         assert empty.asked["eth_blockNumber"] == endpoints._ATTEMPTS
 
@@ -106,7 +107,7 @@ def left_for_another(refusal: Any) -> None:
 def test_what_a_contract_reverts_with_is_no_limit_of_the_account() -> None:
     words = "execution reverted: quota of the pool exceeded"
     with provider(eth_call=always(error(3, words))) as node, provider() as other:
-        web3 = connect([node.url, other.url])
+        web3 = connect([node.url, other.url]).web3
         with pytest.raises(ContractLogicError, match="quota of the pool"):
             web3.eth.call({"to": Web3.to_checksum_address(ADDRESS)})
         assert other.asked["eth_call"] == 0

@@ -1,12 +1,12 @@
 """A revert becomes the contract's own error, with its arguments and a sentence for a person."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from eth_abi.abi import encode
 from eth_utils.abi import function_abi_to_4byte_selector
-from web3.exceptions import ContractCustomError, ContractLogicError, MismatchedABI, Web3RPCError
+from web3.exceptions import ContractCustomError, MismatchedABI, Web3RPCError
 
 from fl_orchestrator import artifacts
 from fl_orchestrator.artifacts import load_artifact
@@ -26,6 +26,9 @@ ABIS = [load_artifact(name).abi for name in ARTIFACTS]
 
 def data_of(name: str, types: tuple[str, ...] = (), arguments: tuple[Any, ...] = ()) -> bytes:
     return DECODER.selector(ContractError[name]) + encode(types, arguments)
+
+
+SEED_PENDING: Final = "0x" + data_of("SeedPending", ("uint256",), (9,)).hex()
 
 
 def test_a_named_error_is_shown_with_a_sentence() -> None:
@@ -175,16 +178,39 @@ def test_a_sentence_for_one_function_belongs_to_a_function_of_the_contract() -> 
     ],
 )
 def test_revert_data_is_found_wherever_nodes_put_it(data: Any, expected: bytes) -> None:
-    assert revert_data(ContractLogicError("reverted", data=data)) == expected
+    assert revert_data(data) == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 3, "message": "execution reverted: custom error", "data": SEED_PENDING},
+        {"code": -32000, "message": "VM Exception", "data": {"data": SEED_PENDING}},
+        {"code": -32015, "message": "VM execution error", "data": SEED_PENDING},
+    ],
+)
+def test_a_revert_in_a_nodes_answer_becomes_the_contracts_error(error: dict[str, Any]) -> None:
+    wanted = pytest.raises(ContractReverted, match=r"SeedPending\(seed block 9\)")
+    with wanted, DECODER.translated():
+        raise RequestRefused.of(error)
+
+
+def test_a_revert_that_a_node_only_tells_of_is_one_without_data() -> None:
+    with pytest.raises(ContractReverted, match="Reverted"), DECODER.translated():
+        raise RequestRefused.of({"code": -32000, "message": "execution reverted"})
+
+
+def test_another_refusal_in_a_nodes_answer_stays_one() -> None:
+    with pytest.raises(RequestRefused, match="request: header not found"), DECODER.translated():
+        raise RequestRefused.of({"code": -32000, "message": "header not found"})
 
 
 def test_a_revert_on_the_way_becomes_the_contracts_error() -> None:
-    hexadecimal = "0x" + data_of("SeedPending", ("uint256",), (9,)).hex()
     with (
         pytest.raises(ContractReverted, match=r"SeedPending\(seed block 9\)"),
         DECODER.translated(),
     ):
-        raise ContractCustomError(hexadecimal, data=hexadecimal)
+        raise ContractCustomError(SEED_PENDING, data=SEED_PENDING)
 
 
 def test_the_refusal_of_a_node_is_shown_in_its_words() -> None:

@@ -16,16 +16,18 @@ from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.chain.deployment import migrate as module
 from fl_orchestrator.chain.deployment.migrate import (
-    DamagedRecord,
-    Deployment,
     DeploymentMismatch,
     DeploymentPending,
-    DeploymentRecord,
-    UnwritableRecord,
     gas_to_migrate,
     is_deployed_here,
     migrate,
     migration_files,
+)
+from fl_orchestrator.chain.deployment.record import (
+    DamagedRecord,
+    Deployment,
+    DeploymentRecord,
+    UnwritableRecord,
 )
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Receipt, Sender, SendPolicy, TransactionFailed
