@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from _kubo_worker import peak_bytes
+from _workers.kubo import peak_bytes
 from rich.console import Console
 from rich.table import Table
 
@@ -149,7 +149,7 @@ def offer(store_url: str, model: Manifest, updates: int, directory: Path) -> dic
 def fetch(task: dict[str, Any], store_url: str) -> dict[str, float]:
     """Run a task in another process; return its figures."""
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("_kubo_worker.py")],
+        [sys.executable, Path(__file__).parent / "_workers" / "kubo.py"],
         input=json.dumps({**task, "store": store_url}),
         stdout=subprocess.PIPE,
         text=True,

@@ -198,7 +198,7 @@ def flower_round(parties: int, parameters: int) -> dict[str, float]:
     """What a round of Flower's SecAgg+ costs."""
     from aggregate import flower_python
 
-    script = Path(__file__).with_name("_secagg_worker.py")
+    script = Path(__file__).parent / "_workers" / "secagg.py"
     command = [str(flower_python(FLOWER)), str(script), str(parties), str(parameters)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, float] = json.loads(output)

@@ -287,7 +287,8 @@ class Script:
     def _logs(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         first, last = int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)
         low, high = bisect.bisect_left(self.numbers, first), bisect.bisect(self.numbers, last)
-        return [log for number in self.numbers[low:high] for log in self.blocks[number]]
+        logs = (log for number in self.numbers[low:high] for log in self.blocks[number])
+        return [log for log in logs if _has_topics(log, wanted.get("topics") or [])]
 
     def _receipt(self, hash_: str) -> dict[str, Any] | None:
         found = self.receipts.get(hash_)
@@ -328,6 +329,8 @@ class Script:
                 return to_abi(self.history[int.from_bytes(data, "big")])
             case "heldUntil":
                 return 0
+            case "window":
+                return True, 0, 0, 0, 0
         raise ValueError(name)
 
     def _observation(self) -> Observation:
@@ -356,3 +359,12 @@ def _linked(artifact: Artifact) -> bytes:
         for hole in holes:
             code[hole.start : hole.start + hole.length] = bytes.fromhex(LIBRARY[2:])
     return bytes(code)
+
+
+def _has_topics(log: dict[str, Any], wanted: list[Any]) -> bool:
+    """Whether a log has these topics: each is one, a list of several, or None for any."""
+    for place, topics in enumerate(wanted):
+        allowed = [topics] if isinstance(topics, str) else topics
+        if allowed and (place >= len(log["topics"]) or log["topics"][place] not in allowed):
+            return False
+    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import typer
@@ -24,6 +25,9 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _sparing_pydantic(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         # Imported here, because help ends before this line.
@@ -42,11 +46,7 @@ class Group(TyperGroup):
             formatter.write_dl(list(self.summaries()))
 
     def get_params(self, ctx: Any) -> list[Any]:
-        parameters = super().get_params(ctx)
-        for parameter in parameters:
-            if "process_value" not in vars(parameter):
-                _leave_absent(parameter)
-        return parameters
+        return _sparing_pydantic(super().get_params(ctx))
 
     def summaries(self) -> Iterator[tuple[str, str]]:
         for name, command in self.commands.items():
@@ -99,14 +99,30 @@ def _group() -> None:
     pass
 
 
-def _leave_absent(parameter: Any) -> None:
-    """Prevent Typer from importing pydantic to convert an option that is not given."""
+def _sparing_pydantic(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if "process_value" not in vars(parameter):
+            _spare_pydantic(parameter)
+    return parameters
+
+
+def _spare_pydantic(parameter: Any) -> None:
+    """Prevent Typer from importing pydantic for a text, a path, a default, or for no value.
+
+    It takes as long as all else that Typer does, to leave such values as they are.
+    """
     process = parameter.process_value
+    kind = parameter.type_descriptor.annotation
+    single = not parameter.multiple and parameter.nargs == 1
 
     def process_given(ctx: Any, value: Any) -> Any:
-        if value is not None or parameter.required or parameter.multiple:
+        if single and kind in (str, Path) and isinstance(value, (str, Path)):
+            value = kind(value)
+        elif type(value) is kind and value == parameter.default:
+            pass
+        elif value is not None or parameter.required or parameter.multiple:
             return process(ctx, value)
-        return None if parameter.callback is None else parameter.callback(ctx, parameter, None)
+        return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
 
     parameter.process_value = process_given
 

@@ -212,12 +212,14 @@ class Account(Endpoint):
         """The address ``named_one``, or that of the key, which is read without its password."""
         if named_one:
             return parse_address(named_one)
-        from fl_orchestrator.chain.signing.keys import keystore_address
-        from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
-
         key = named("key", self.key)
-        url = signer_url(key)
-        return RemoteSigner(url).address if url else keystore_address(key)
+        if url := signer_url(key):
+            from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+
+            return RemoteSigner(url).address
+        from fl_orchestrator.chain.signing.keys import keystore_address
+
+        return keystore_address(key)
 
     def role_home(self, chain: Federation, address: str) -> Path:
         return role_home(self.home, chain, address)

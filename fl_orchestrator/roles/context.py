@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
-from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.roles.monitor import Monitor, NoMonitor
 from fl_orchestrator.roles.relay import Relay
 from fl_orchestrator.roles.retention import Retention
 from fl_orchestrator.roles.vectors import Origin, VectorCache
+
+if TYPE_CHECKING:
+    from fl_orchestrator.chain.sending.send import Sender
 
 _NO_MONITOR: Final = NoMonitor()
 

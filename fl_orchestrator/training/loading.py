@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from fl_orchestrator import log
 from fl_orchestrator.training.checked import HINT, CheckedTrainer, shown
 from fl_orchestrator.training.failures import BadTrainerFile, users_code
 from fl_orchestrator.training.flower import flower_trainer
@@ -109,6 +110,7 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
+    log.prepare()  # A user's file may log by structlog itself.
     with users_code(f"{path} cannot be loaded", path, None):
         try:
             module_spec.loader.exec_module(module)

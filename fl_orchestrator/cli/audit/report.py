@@ -56,12 +56,15 @@ def report(
 
 
 def _gathered(site: Reader) -> Report:
-    from fl_orchestrator.audit.federation import Federation
     from fl_orchestrator.dashboard.report.gather import gather
 
     chain = site.open_federation()
     block = deployed_at(chain, site.deployments)
-    auditor = Federation(chain, site.open_store(), block) if site.store else None
+    auditor = None
+    if site.store:
+        from fl_orchestrator.audit.federation import Federation
+
+        auditor = Federation(chain, site.open_store(), block)
     with (
         tempfile.TemporaryDirectory(prefix="flo-report-") as directory,
         err.status("Reading the chain …") as status,

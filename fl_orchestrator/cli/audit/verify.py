@@ -45,7 +45,6 @@ def verify(
     Example: flo verify flo-demo
     """
     with interruptible("Nothing was changed; run it again."):
-        from fl_orchestrator.audit.auditor import Audit
         from fl_orchestrator.audit.run_directory import check_recorded
 
         started = time.monotonic()
@@ -53,6 +52,8 @@ def verify(
         check_recorded(directory)
         with tempfile.TemporaryDirectory(prefix="flo-verify-") as workspace:
             with console.status("Replaying the recorded transactions on a new chain …"):
+                from fl_orchestrator.audit.auditor import Audit
+
                 audit = Audit(directory, Path(workspace))
             rounds = 0
             for checked in audit.rounds():

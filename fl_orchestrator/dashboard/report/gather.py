@@ -7,13 +7,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import rfc8785
 
 from fl_orchestrator import __version__
-from fl_orchestrator.audit.federation import Federation as Auditor
-from fl_orchestrator.audit.model_audit import IncorrectModel
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.types import ModelView
@@ -25,6 +23,9 @@ from fl_orchestrator.dashboard.index.records import Record
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.masked.terms import at_a_glance
+
+if TYPE_CHECKING:
+    from fl_orchestrator.audit.federation import Federation as Auditor
 
 #: What became of the recomputation of a model.
 EQUAL: Final = "equal"
@@ -244,6 +245,8 @@ def _recompute(lineage: list[dict[str, Any]], auditor: Auditor | None, progress:
         entry |= {"recomputed": UNCHECKED, "reason": "no store was given"}
     if auditor is None:
         return
+    from fl_orchestrator.audit.model_audit import IncorrectModel
+
     by_root = {(entry["height"], entry["root"]): entry for entry in lineage}
     for done, (model, error) in enumerate(auditor.outcomes(), start=1):
         progress(done, total)

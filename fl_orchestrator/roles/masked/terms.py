@@ -8,11 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fl_orchestrator.chain.types import Params, PrivateParams
 from fl_orchestrator.errors import InputError
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.protocol import (
     PRIVATE_UPDATES_LIMIT,
     PRIVATE_UPDATES_MINIMUM,
@@ -20,7 +19,10 @@ from fl_orchestrator.model.protocol import (
 )
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.privacy.sets import MAX_SEATS, cannot_read
-from fl_orchestrator.roles.setup import Terms
+
+if TYPE_CHECKING:
+    from fl_orchestrator.model.manifest import Manifest
+    from fl_orchestrator.roles.setup import Terms
 
 _MAX_PERIOD: Final = 2**31
 _SECRECIES: Final = (1, 2)

@@ -10,14 +10,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import from_json
 
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import NOT_FINITE, to_json
 from fl_orchestrator.log import get_logger
-from fl_orchestrator.training.trainer import Metrics
+
+if TYPE_CHECKING:
+    from fl_orchestrator.training.trainer import Metrics
 
 _log = get_logger(__name__)
 

@@ -158,7 +158,7 @@ def test_without_a_new_block_nothing_is_asked(
     source = source_from(federation, new_position(federation))
     read(federation, source)
     number = federation.observe().block_number
-    monkeypatch.setattr(federation.federation, "web3", None)
+    monkeypatch.setattr(federation.federation, "node", None)
     assert source.read(number) is None
 
 

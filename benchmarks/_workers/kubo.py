@@ -1,6 +1,6 @@
 """Fetches updates from a store and aggregates them, as an aggregator does; prints time and memory.
 
-    python benchmarks/_kubo_worker.py < task.json
+    python benchmarks/_workers/kubo.py < task.json
 
 It is a separate process, so that its peak memory is that of this work alone.
 """
