@@ -6,8 +6,10 @@ All output goes through this module, which escapes control characters in text fr
 from __future__ import annotations
 
 import contextlib
+import datetime
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+_DAY_SECONDS: Final = 86_400
 
 
 class _Screen:
@@ -123,10 +128,35 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar, which each call of the yielded function advances by one."""
+    """Show a progress bar, and when it will end; each call of the yielded function advances it.
+
+    Nothing is shown in a pipe.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    columns = (
+        *(SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn()),
+        TextColumn("{task.fields[end]}"),
+    )
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task(what, total=total, end="")
+        start, done = time.time(), 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, advance=1, end=end_in_words(start, time.time(), done, total))
+
+        yield advance
+
+
+def end_in_words(start: float, now: float, done: int, total: int) -> str:
+    """When work that began at ``start`` will end, if the rest takes as long as what is done.
+
+    All times are in seconds since 1970; the words have the local time.
+    """
+    left = (now - start) * max(0, total - done) / done
+    end = datetime.datetime.fromtimestamp(now + left)  # noqa: DTZ006 (a person's own clock)
+    day = f"{end:%Y-%m-%d} " if left >= _DAY_SECONDS else ""
+    return f"{duration(left)} left, until {day}{end:%H:%M}"

@@ -16,6 +16,7 @@ from integration.anvil_site import Site, Weights
 from safetensors.numpy import load_file
 from support.flo import finish, flo, start_flo
 from support.kubo_daemon import find_kubo, kubo_daemon
+from support.terminal import Terminal
 
 from fl_orchestrator.chain.types import Phase
 
@@ -119,6 +120,11 @@ def test_two_parties_and_an_aggregator_make_the_model_that_anyone_can_recompute(
     assert flo(*verify).succeeded().out == (
         f"round    1    2 updates  root {attested['head_root']}  recomputed and equal\n"
     )
+    terminal = Terminal(verify, {"COLUMNS": "100"}, 60)
+    assert terminal.finish() == 0
+    for words in ("recomputing", "0/1", "recomputed and equal"):
+        assert words in terminal.shown
+    assert flo(*verify, "--json").succeeded().json["equal"] is True
     assert_rewards_come_with_finality(site)
 
 

@@ -12,6 +12,8 @@ from fl_orchestrator.cli.console import (
     interruptible,
     print_json,
     print_pairs,
+    progress,
+    quiet_if,
     safe,
     say,
     short,
@@ -119,13 +121,16 @@ def verify(
         nothing_yet = round_number is None and federation.head().height == 0
         everything = all_rounds or nothing_yet
         model = None if everything else _model_to_check(federation, round_number)
+        total = federation.head().height if everything else 1
         checked = []
-        for found in federation.checks(model):
-            checked.append(found)
-            if not json_output:
-                root = short("0x" + found.global_root.hex())
-                updates = f"{found.included.bit_count():>3} updates"
-                say(f"round {found.round:>4}  {updates}  root {root}  recomputed and equal")
+        with progress(quiet_if(json_output), "recomputing", total) as advance:
+            for found in federation.checks(model):
+                checked.append(found)
+                advance()
+                if not json_output:
+                    root = short("0x" + found.global_root.hex())
+                    updates = f"{found.included.bit_count():>3} updates"
+                    say(f"round {found.round:>4}  {updates}  root {root}  recomputed and equal")
     if json_output:
         print_json(
             {

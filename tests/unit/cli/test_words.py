@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import io
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from web3 import Web3
 
-from fl_orchestrator.cli.console import duration, ether, short
+from fl_orchestrator.cli.console import duration, end_in_words, ether, progress, short
 from fl_orchestrator.cli.site import parse_address
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.units import parse_ether
@@ -110,3 +113,36 @@ def test_a_hash_is_whole_in_a_pipe_and_short_on_a_terminal(monkeypatch: pytest.M
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     assert short(root) == "0xababab…ababab"
     assert short("weighted-mean") == "weighted-mean"
+
+
+NOON = datetime.datetime(2026, 6, 1, 12, 0).timestamp()  # noqa: DTZ001 (a person's own clock)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "total", "words"),
+    [
+        (60, 1, 3, "2 min left, until 12:03"),
+        (60, 3, 3, "0 s left, until 12:01"),
+        (30, 30, 100, "70 s left, until 12:01"),
+        (86_400, 1, 3, "2 d left, until 2026-06-04 12:00"),
+    ],
+)
+def test_the_end_of_what_takes_long_is_told(
+    seconds: int, done: int, total: int, words: str
+) -> None:
+    assert end_in_words(NOON, NOON + seconds, done, total) == words
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_alone(is_terminal: bool) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=is_terminal, width=100)
+    with progress(console, "recomputing", 2) as advance:
+        advance()
+        console.print("round 1")
+        advance()
+    if not is_terminal:
+        assert shown.getvalue() == "round 1\n"
+        return
+    for words in ("recomputing", "2/2", "0 s left, until "):
+        assert words in shown.getvalue()
