@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from eth_hash.auto import keccak
+from eth_hash.backends import pysha3
 from eth_utils.address import to_canonical_address
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractLogicError
@@ -146,6 +148,13 @@ class _Provider(EthereumTesterProvider):
             return self._answers.answer(method, params)
 
 
+def _hash_fast() -> None:
+    """Let py-evm hash with the package that the models' trees use; its default takes ten times as
+    long for a short text, and a block has thousands of them."""
+    fast: Any = pysha3.backend
+    keccak.hasher, keccak.preimage = fast.keccak256, fast.preimage
+
+
 class DevelopmentChain:
     """A deterministic chain in this process. ``balances`` are in wei, by address.
 
@@ -153,6 +162,7 @@ class DevelopmentChain:
     """
 
     def __init__(self, balances: Mapping[str, int], genesis_time: int = GENESIS_TIME) -> None:
+        _hash_fast()
         self.balances = dict(balances)
         self.genesis_time = genesis_time
         state = {

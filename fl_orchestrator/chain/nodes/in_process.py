@@ -13,6 +13,8 @@ from eth.exceptions import BlockNotFound, HeaderNotFound
 from eth_utils.address import to_canonical_address
 
 _LATEST: Final = "latest"
+# The logs of so many blocks are kept.
+_MOST_KNOWN: Final = 256
 
 
 class Answers:
@@ -20,6 +22,7 @@ class Answers:
 
     def __init__(self, chain: Any) -> None:
         self._chain = chain
+        self._known: dict[bytes, list[tuple[Any, dict[str, Any]]]] = {}
         self._methods: dict[str, Callable[..., Any]] = {
             "eth_getBlockByHash": self._block_by_hash,
             "eth_getBlockByNumber": self._block_by_number,
@@ -68,17 +71,43 @@ class Answers:
 
     # ------------------------------------------------------------------ events
 
-    def _logs(self, wanted: dict[str, Any]) -> Any:
-        """The logs of one block; a range of blocks is searched through web3."""
-        if "blockHash" not in wanted:
-            return NotImplemented
-        header = self._header(wanted["blockHash"])
-        if header is None:
-            raise ValueError(f"no block has the hash {wanted['blockHash']}")
+    def _logs(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        """The logs of one block, or of a range up to the latest block."""
         topics = [_alternatives(topic) for topic in wanted["topics"]]
-        return [*self._logs_of(header, to_canonical_address(wanted["address"]), topics)]
+        address = to_canonical_address(wanted["address"])
+        return [
+            found
+            for header in self._headers(wanted)
+            for log, found in self._all_logs(header)
+            if log.address == address and _match(topics, log.topics)
+        ]
 
-    def _logs_of(self, header: Any, address: bytes, topics: list[Any]) -> Iterator[dict[str, Any]]:
+    def _headers(self, wanted: dict[str, Any]) -> Iterator[Any]:
+        """The headers of the blocks that are searched, without those that have no logs."""
+        if "blockHash" in wanted:
+            header = self._header(wanted["blockHash"])
+            if header is None:
+                raise ValueError(f"no block has the hash {wanted['blockHash']}")
+            yield header
+            return
+        head = self._chain.get_canonical_head()
+        last = min(int(wanted["toBlock"], 16), head.block_number)
+        for number in range(int(wanted["fromBlock"], 16), last + 1):
+            header = self._chain.get_canonical_block_header_by_number(number)
+            if header.bloom:
+                yield header
+
+    def _all_logs(self, header: Any) -> list[tuple[Any, dict[str, Any]]]:
+        """The logs of a block, as py-evm and as a node has them; many roles ask for them."""
+        known = self._known.pop(header.hash, None)
+        if known is None:
+            known = [*self._logs_of(header)]
+            if len(self._known) == _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+        self._known[header.hash] = known  # the last one that was used
+        return known
+
+    def _logs_of(self, header: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
         block = self._chain.get_block_by_header(header)
         receipts = block.get_receipts(self._chain.chaindb)
         position = 0
@@ -92,8 +121,7 @@ class Answers:
                 "transactionIndex": hex(index),
             }
             for log in receipt.logs:
-                if log.address == address and _match(topics, log.topics):
-                    yield {**place, "logIndex": hex(position), **_log(log)}
+                yield log, {**place, "logIndex": hex(position), **_log(log)}
                 position += 1
 
 

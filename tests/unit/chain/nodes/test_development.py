@@ -1,10 +1,11 @@
 """The development chain is a function of its genesis and of what was sent to it."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.federation import signer
+from support.federation import SmallFederation, signer
 from support.reorg import Fork
 from web3 import Web3
 from web3.exceptions import ContractLogicError
@@ -163,3 +164,41 @@ def test_blocks_are_answered_as_web3_has_them_and_not_after_a_reorg_removed_them
     chain.mine(7)
     assert asked("eth_getBlockByHash", removed["hash"]) is None
     assert asked("eth_getBlockByNumber", removed["number"])["hash"] != removed["hash"]
+
+
+def test_a_search_for_events_is_answered_as_web3_answers_it(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path, 1, 1)
+    chain, seen = federation.chain, federation.federation
+    provider: Any = chain.web3.provider
+    head = chain.web3.eth.block_number
+
+    def found(first: int, last: int, topics: list[Any]) -> list[Any]:
+        wanted = {"address": seen.address, "topics": topics}
+        places = {"fromBlock": hex(first), "toBlock": hex(last)}
+        return [
+            (log["blockNumber"], log["logIndex"], log["topics"], log["data"], log["blockHash"])
+            for log in provider.raw_request("eth_getLogs", [{**wanted, **places}])
+        ]
+
+    def known(first: int, last: int, topics: list[Any]) -> list[Any]:
+        wanted = {"address": seen.address, "topics": topics, "fromBlock": first, "toBlock": last}
+        return [
+            (
+                hex(log["blockNumber"]),
+                hex(log["logIndex"]),
+                [topic.to_0x_hex() for topic in log["topics"]],
+                log["data"].to_0x_hex(),
+                log["blockHash"].to_0x_hex(),
+            )
+            for log in chain.web3.eth.get_logs(wanted)  # type: ignore[arg-type]
+        ]
+
+    everything = found(0, head, [])
+    assert len(everything) >= 4
+    assert everything == known(0, head, [])
+    assert found(0, head + 100, []) == everything  # what is not there yet has no events
+    one = everything[-1][2][0]
+    assert 0 < len(found(0, head, [[one]])) < len(everything)
+    assert found(0, head, [[one]]) == known(0, head, [[one]])
+    assert found(head, head, []) == known(head, head, [])
+    assert found(2, 1, []) == []
