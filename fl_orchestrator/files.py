@@ -9,11 +9,15 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
 #: The mode of a file that only its owner may read.
 OWNER_ONLY: Final = 0o600
+
+# Whether what this thread writes must survive a power failure.
+_lasts: ContextVar[bool] = ContextVar("lasts", default=True)
 
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would block until another process writes to it.
@@ -100,15 +104,37 @@ def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor)
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        flush(file.fileno())
     temporary.replace(path)
     sync(path.parent)
 
 
 def sync(path: Path) -> None:
     """Flush a file's content, or a directory's entries, to disk (fsync). Raises OSError."""
+    if not _lasts.get():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush(descriptor: int) -> None:
+    """Flush an open file or directory to disk (fsync), as `sync` does. Raises OSError."""
+    if _lasts.get():
+        os.fsync(descriptor)
+
+
+@contextmanager
+def may_be_lost() -> Iterator[None]:
+    """Inside the block this thread's `sync` and `flush` do nothing.
+
+    Only for what a power failure may undo because all of it is then made again: the files of the
+    roles in a simulation, of which nobody outside the process has seen anything.
+    """
+    token = _lasts.set(False)
+    try:
+        yield
+    finally:
+        _lasts.reset(token)

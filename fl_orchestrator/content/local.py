@@ -40,7 +40,7 @@ from fl_orchestrator.content.store import (
     too_large,
     verified,
 )
-from fl_orchestrator.files import open_folder, open_regular
+from fl_orchestrator.files import flush, open_folder, open_regular
 
 GRACE_SECONDS: Final = 3600.0
 
@@ -260,7 +260,7 @@ class LocalStore(ReadOnlyStore):
             with self._translated_errors():
                 _write_all(file, data)
         with self._translated_errors():
-            os.fsync(file.fileno())
+            flush(file.fileno())
         return reader.cid()
 
     @contextmanager
@@ -275,7 +275,7 @@ class LocalStore(ReadOnlyStore):
         """Move a file from one folder to another. Raises OSError."""
         with self._folder(folder) as target:
             os.replace(name, new_name, src_dir_fd=source, dst_dir_fd=target)
-            os.fsync(target)
+            flush(target)
 
     def _remove_older(self, name: str) -> int:
         limit = time.time() - self._grace_seconds

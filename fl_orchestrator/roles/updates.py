@@ -4,10 +4,12 @@ which of the sets of them that aggregators propose are worth computing.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from fl_orchestrator.chain.contract.federation import Attestation
@@ -145,7 +147,8 @@ class Fetch(Generic[T]):
         self._found: T | None = None
         self._error: BaseException | None = None
         # A daemon: a process that is to end does not wait for a slow server.
-        threading.Thread(target=self._run, args=(work,), name="fetch", daemon=True).start()
+        run = partial(contextvars.copy_context().run, self._run, work)
+        threading.Thread(target=run, name="fetch", daemon=True).start()
 
     def _run(self, work: Callable[[Fetch[T]], T]) -> None:
         try:

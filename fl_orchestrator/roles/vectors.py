@@ -31,7 +31,7 @@ from fl_orchestrator.content.kept import FetchStopped, Kept
 from fl_orchestrator.content.shared import SharedFiles, make_read_only
 from fl_orchestrator.content.store import BUFFER_BYTES, ContentStore, verified
 from fl_orchestrator.errors import ContentError, FloError, TrainingError, VerificationError
-from fl_orchestrator.files import OWNER_ONLY
+from fl_orchestrator.files import OWNER_ONLY, flush
 from fl_orchestrator.model.chunk_root import read_root
 from fl_orchestrator.model.fixed_point import UpdateEncoder, float_view_of, saturated_in
 from fl_orchestrator.model.manifest import Manifest
@@ -394,6 +394,6 @@ class VectorCache:
     def _keep(temporary: Path, file: BinaryIO, path: Path) -> None:
         """Atomically rename a complete temporary file to ``path``; nobody writes to it any more."""
         file.flush()
-        os.fsync(file.fileno())
+        flush(file.fileno())
         make_read_only(temporary)
         temporary.replace(path)

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,9 @@ from fl_orchestrator.chain.sending.batches import ADMISSION_GAS, batches
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import ModelView, Observation, Phase, Role, RoundView
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.files import may_be_lost
 from fl_orchestrator.model.digests import drawn
 from fl_orchestrator.model.fixed_point import float_view
 from fl_orchestrator.model.manifest import Manifest
@@ -40,12 +43,11 @@ from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.masked.terms import PrivateTerms
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.relay import Mailbox, Relay
-from fl_orchestrator.roles.schedule import Schedule
 from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.accounts import Accounts, salts
-from fl_orchestrator.simulation.driver import run_until
+from fl_orchestrator.simulation.driver import Cast, run_until
 from fl_orchestrator.simulation.kinds import Kind, Plain, Private
 from fl_orchestrator.training.trainer import Metrics, Trainer
 from fl_orchestrator.units import ETHER
@@ -195,10 +197,10 @@ class Simulation:
         self._hooks: list[tuple[HistoryFollower, HistoryHook]] = []
         self._heads = _Heads()
         self.follow(self._heads)
-        # In the order in which they act.
-        self._schedules: dict[str, Schedule] = {}
-        for number, signer in enumerate(self.accounts.parties):
-            self.replace(signer.address, self.party(number))
+        parties = self.accounts.parties
+        self._numbers = {signer.address: number for number, signer in enumerate(parties)}
+        make = {account: partial(self.party, number) for account, number in self._numbers.items()}
+        self._cast = Cast(make, self._is_drawn)
         for number, signer in enumerate(self.accounts.aggregators):
             self.replace(signer.address, self.aggregator(number))
         for number, signer in enumerate(self.accounts.watchers):
@@ -217,7 +219,7 @@ class Simulation:
 
     def replace(self, account: str, role: base.Worker | None) -> None:
         """Let this role act for an account from now on, or no role if it is None."""
-        self._schedules[account] = Schedule(role or _Nobody())
+        self._cast.replace(account, role or _Nobody())
 
     def follow(self, hook: HistoryHook) -> None:
         """Call a hook for each round that is accepted or revoked, from the first round on.
@@ -234,7 +236,8 @@ class Simulation:
                 follower.deliver(hook, seen)
             return done(seen)
 
-        return run_until(self.chain, self.observe, self._schedules.values(), reported)
+        with may_be_lost():
+            return run_until(self.chain, self.observe, self._cast.acting, reported)
 
     def run_round(self) -> RoundReport:
         """Open the next round and run it to its end, accepted or void."""
@@ -260,7 +263,7 @@ class Simulation:
         return RoundReport(
             current.round,
             accepted,
-            self._drawn(current),
+            len(self._cast.drawn(current)),
             current.commits,
             included,
             self._clipped(),
@@ -280,8 +283,11 @@ class Simulation:
     def head_weights(self) -> list[NDArray[np.float32]]:
         """The float view of the head's model, read from the store and checked."""
         head = self.federation.head()
+        return self._weights(head.cid, head.root, head.round)
+
+    def _weights(self, cid: Cid, root: bytes, made_in: int) -> list[NDArray[np.float32]]:
         origin = Origin(self.federation.chain_id, self.federation.address)
-        file = self._vectors.fetch(self.store, head.cid, head.root, origin.state(head.round))
+        file = self._vectors.fetch(self.store, cid, root, origin.state(made_in))
         return float_view(self.manifest.layout, self._vectors.load(file))
 
     def sender(self, signer: LocalSigner) -> Sender:
@@ -355,17 +361,15 @@ class Simulation:
         return self._mailbox if self.shape.relay else None
 
     def _clipped(self) -> float:
-        roles = [schedule.worker for schedule in self._schedules.values()]
+        roles = self._cast.workers()
         return max((role.clipped for role in roles if isinstance(role, Party)), default=0.0)
 
-    def _drawn(self, current: RoundView) -> int:
-        terms, stakes = self.shape.terms, self._stakes
+    def _is_drawn(self, current: RoundView, address: str) -> bool:
+        terms = self.shape.terms
         if not terms.open_admission and terms.max_parties <= terms.participants:
-            return len(stakes)
-        return sum(
-            drawn(current.seed, address, stake, current.party_stake, terms.participants)
-            for address, stake in stakes.items()
-        )
+            return True
+        stake = self._stakes[address]
+        return drawn(current.seed, address, stake, current.party_stake, terms.participants)
 
 
 def _aggregator(number: int) -> str:

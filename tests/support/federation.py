@@ -304,7 +304,8 @@ class SmallFederation:
 
     def run(self, roles: Iterable[base.Worker], done: Callable[[Observation], bool]) -> Observation:
         """Step the roles in turns until `done`; advance time when none of them acts."""
-        return run_until(self.chain, self.observe, [Schedule(role) for role in roles], done)
+        schedules = [Schedule(role) for role in roles]
+        return run_until(self.chain, self.observe, lambda _: schedules, done)
 
     def run_to(self, phase: Phase, roles: Iterable[base.Worker], round_number: int) -> Observation:
         """Run until a round is in a phase."""

@@ -243,7 +243,8 @@ class Scripted:
 def in_a_simulation(*steps: Step) -> list[tuple[int, str | None]]:
     chain: Any = Chain()
     worker = Scripted(chain, *steps)
-    run_until(chain, chain.observe, [Schedule(worker)], lambda _: chain.now >= 2_900)
+    acting = [Schedule(worker)]
+    run_until(chain, chain.observe, lambda _: acting, lambda _: chain.now >= 2_900)
     return worker.asked
 
 
