@@ -4,6 +4,10 @@ Each module defines its own errors next to the code that raises them and derives
 the categories below, which fix the exit code of the command line.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class FloError(Exception):
     """An expected failure: one sentence on what was wrong, and one on what to do about it."""
@@ -22,6 +26,16 @@ class FloError(Exception):
     def for_log(self) -> str:
         """The text for a log. Subclasses may leave out what only the user at a terminal may see."""
         return str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, between processes: the arguments of a subclass are its own matter."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[FloError], arguments: tuple[Any, ...], state: dict[str, Any]) -> FloError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class VerificationError(FloError):

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import structlog
-
-from fl_orchestrator import log
 from fl_orchestrator.audit.history import RoundEntry
 from fl_orchestrator.chain.contract.history import HistoryHook
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.manifest import RuleSpec
 from fl_orchestrator.model.rules import rule_named
-from fl_orchestrator.simulation.own import Asked, OwnRun, made_trainers
+from fl_orchestrator.simulation.own import Asked, OwnRun
+from fl_orchestrator.simulation.parallel.crew import crew_of
+from fl_orchestrator.simulation.parallel.quiet import quiet
+from fl_orchestrator.simulation.parallel.remote import RemoteTrainer
 from fl_orchestrator.simulation.result import SimulationResult
 from fl_orchestrator.simulation.tracked import tracked
+from fl_orchestrator.simulation.trainers import (
+    MakeTrainer,
+    PartyTrainer,
+    made_trainers,
+    require_number,
+)
 from fl_orchestrator.tracking.by_name import openers_of
 from fl_orchestrator.tracking.tracker import Tracker
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
-#: Makes the trainer of a party: called with its number, from 0, and the number of parties.
-MakeTrainer = Callable[[int, int], Trainer]
 #: `Trainer.evaluate` as a function.
 EvaluateFunction = Callable[[list[FloatArray], dict[str, Any]], tuple[float, int, Metrics]]
 Stop = Callable[[Sequence[RoundEntry]], bool]
@@ -99,6 +103,8 @@ def simulate(
     trackers: Sequence[Tracker | str] = (),
     stop: Stop | None = None,
     progress: bool | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
 ) -> SimulationResult:
     """Train one model across parties that share no data, with the real contracts and roles.
 
@@ -128,6 +134,10 @@ def simulate(
             "tensorboard:runs" (docs/tracking.md).
         stop: Called after each round with all rounds; ends the run if it is true (`NoProgress`).
         progress: Show a progress bar on stderr; default: on a terminal.
+        workers: In how many processes the parties train at the same time. The trainers, or the
+            function that makes them, must be picklable. The same bits for any number.
+        executor: Train on this executor instead, for example on several machines. What a trainer
+            keeps between rounds travels with each task (docs/python-api.md).
 
     Raises:
         InputError: arguments, trainers or directory that cannot be used; nothing was changed.
@@ -151,13 +161,19 @@ def simulate(
         fraction_bits=fraction_bits,
     )
     openers = openers_of(trackers)
-    made = made_trainers(trainers, parties)
-    asked.require_possible(len(made))
+    count = require_number(trainers, parties)
+    asked.require_possible(count)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
+        crew = stack.enter_context(crew_of(trainers, count, workers, executor))
+        made: Sequence[PartyTrainer] = (
+            made_trainers(trainers, count)
+            if crew is None
+            else [RemoteTrainer(crew, number) for number in range(count)]
+        )
         temporary = tempfile.TemporaryDirectory(prefix="flo-simulate-") if not directory else None
         place = Path(temporary.name if temporary else directory or "")
-        run = OwnRun(place, made, asked, weights, evaluate, resumable=temporary is None)
+        run = OwnRun(place, made, asked, weights, evaluate, resumable=temporary is None, crew=crew)
         if run.is_complete:
             return SimulationResult.load(place)
         advance = stack.enter_context(_progress(rounds, progress))
@@ -173,23 +189,6 @@ def simulate(
                 break
         run.finish()
     return SimulationResult.load(place, temporary)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Log warnings and errors only, and to stderr, unless the program has configured structlog."""
-    log.prepare()
-    if structlog.is_configured():
-        yield
-        return
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    try:
-        yield
-    finally:
-        structlog.reset_defaults()
 
 
 @contextlib.contextmanager

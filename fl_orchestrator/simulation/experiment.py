@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 from fl_orchestrator.audit.history import KERAS, Comparison, History, RoundEntry
 from fl_orchestrator.audit.run_directory import start_run
 from fl_orchestrator.simulation.options import Options, manifest_for
+from fl_orchestrator.simulation.parallel.crew import crew_of
+from fl_orchestrator.simulation.parallel.remote import Ahead, RemoteTrainer
 from fl_orchestrator.simulation.run import Labels, Run, require_possible, shape_of
 from fl_orchestrator.simulation.simulation import RoundReport, Shape
 from fl_orchestrator.training import datasets
@@ -35,14 +38,34 @@ class RewardShare:
     credit: int
 
 
-class Experiment:
+class TaskTrainers:
+    """Makes the trainers of a task's parties in another process, where they share one model."""
+
+    def __init__(self, options: Options, partition: str) -> None:
+        self._options = options
+        self._partition = partition
+        self._loaded: tuple[KerasModel, PartitionedData] | None = None
+
+    def __call__(self, number: int, parties: int) -> KerasTrainer:
+        if self._loaded is None:
+            dataset, seed = self._options.dataset, self._options.seed
+            task, data = task_named(dataset), datasets.load(dataset)
+            rows = partition_dataset(task, data, self._partition, parties, seed)
+            self._loaded = task.keras_model(seed), rows
+        model, rows = self._loaded
+        return KerasTrainer(model, rows.parties[number])
+
+
+class Experiment(contextlib.AbstractContextManager["Experiment"]):
     """One run in ``directory``, whose files form a readable record after every round.
 
     Creating it loads the data, builds the model, deploys the contracts and registers all accounts.
     An earlier run in the directory is deleted only after the options and the data were checked.
+    With more than one of ``workers``, the parties of a round train in so many processes, which end
+    with the block that it is used in.
     """
 
-    def __init__(self, options: Options, directory: Path) -> None:
+    def __init__(self, options: Options, directory: Path, workers: int = 1) -> None:
         self.options = options
         self.directory = directory
         self.task: Task = task_named(options.dataset)
@@ -58,17 +81,25 @@ class Experiment:
         self._trainers = [KerasTrainer(self.model, rows) for rows in self.data.parties]
         self._evaluator = KerasTrainer(self.model, self.data.test)
         require_possible(self.manifest, shape)
+        made = TaskTrainers(options, self.partition)
+        self._stack = contextlib.ExitStack()
+        crew = self._stack.enter_context(crew_of(made, options.parties, workers, None))
+        remote = [RemoteTrainer(crew, n) for n in range(options.parties)] if crew else []
         start_run(directory)
         self._run = Run(
             directory,
             self.manifest,
             self.model.initial_weights,
-            self._trainers,
+            remote or self._trainers,
             shape,
             Labels(options.dataset, self.partition),
             self._measure,
+            Ahead(crew, remote) if crew else None,
         )
         self.simulation = self._run.simulation
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def run_round(self) -> RoundEntry:
         """Run the next round, evaluate the head's model on the test set, and record both."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ import numpy as np
 from fl_orchestrator.errors import FloError, TrainingError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.simulation.parallel.remote import RemoteTrainer, Training
+from fl_orchestrator.simulation.trainers import begun
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
 
 _KEY: Final = "key"
@@ -99,6 +102,18 @@ class SimulatedParty:
         self._trainer = trainer
         self._fits = fits
 
+    def begin(self, training: Training) -> bool:
+        """Train from now on in another process; False if there is nothing to train there."""
+        if not isinstance(self._trainer, RemoteTrainer):
+            return False
+        weights, config = training.weights, training.config
+        if self._fits is not None:
+            key = _key(weights, config)
+            if self._fits.load(self._number, int(config["round"]), key) is not None:
+                return False
+        self._trainer.begin(training)
+        return True
+
     def fit(
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[list[FloatArray], int, Metrics]:
@@ -118,10 +133,22 @@ class SimulatedParty:
         self, weights: list[FloatArray], config: dict[str, Any]
     ) -> tuple[float, int, Metrics]:
         """Evaluate. Raises PartyFailed."""
-        try:
-            return self._trainer.evaluate(weights, config)
-        except TrainingError as error:
-            raise self._failed(error.message, error.hint, config) from error
+        return self.evaluating(weights, config)()
+
+    def evaluating(
+        self, weights: list[FloatArray], config: dict[str, Any]
+    ) -> Callable[[], tuple[float, int, Metrics]]:
+        """Evaluate, in another process from now on; the result raises PartyFailed."""
+        found = begun(self._trainer, methodcaller("evaluate", weights, config))
+
+        def answer() -> tuple[float, int, Metrics]:
+            try:
+                result: tuple[float, int, Metrics] = found()
+            except TrainingError as error:
+                raise self._failed(error.message, error.hint, config) from error
+            return result
+
+        return answer
 
     def _train(
         self, weights: list[FloatArray], config: dict[str, Any], round_number: int

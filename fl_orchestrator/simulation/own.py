@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from fl_orchestrator.roles.party.origination import originate
 from fl_orchestrator.roles.party.rehearsal import training_config
 from fl_orchestrator.simulation.fits import Fits, SimulatedParty
 from fl_orchestrator.simulation.options import Options
+from fl_orchestrator.simulation.parallel.crew import Crew
+from fl_orchestrator.simulation.parallel.remote import Ahead
 from fl_orchestrator.simulation.run import (
     NOT_EVALUATED,
     Labels,
@@ -34,18 +37,15 @@ from fl_orchestrator.simulation.run import (
     shape_of,
 )
 from fl_orchestrator.simulation.simulation import RoundReport, Shape, Simulation
+from fl_orchestrator.simulation.trainers import BadTrainers, PartyTrainer, begun
 from fl_orchestrator.training.checked import CheckedTrainer, checked_trainer
-from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
+from fl_orchestrator.training.trainer import FloatArray, Metrics, WeightSpec
 
 _MAX_CLIPPED: Final = 0.001
 # So many parties train once before the first round, so that the scales fit more than one of them.
 _TRIALS: Final = 4
 _MAX_SPEC_BYTES: Final = 64 << 20
 _OWN_LOSS: Final = "own"
-
-
-class BadTrainers(InputError):
-    """The trainers cannot be simulated together."""
 
 
 class AnotherRun(InputError):
@@ -95,9 +95,9 @@ class Asked:
             private=self.private,
         )
 
-    def described(self, trainer: CheckedTrainer) -> dict[str, Any]:
+    def described(self, trainer: PartyTrainer) -> dict[str, Any]:
         """The fields of the manifest that nobody has to measure."""
-        compiled = _compiled(trainer)
+        compiled = trainer.compiled()
         return {
             "name": self.name,
             "purpose": "",
@@ -125,43 +125,22 @@ class Asked:
         return {**asdict(self), "rule": self.rule.model_dump(mode="json")}
 
 
-def made_trainers(
-    trainers: Sequence[Trainer] | Callable[[int, int], Trainer], parties: int | None
-) -> list[CheckedTrainer]:
-    """The trainer of each party. Raises BadTrainers, and TrainerFailed."""
-    if callable(trainers):
-        if parties is None or parties < 1:
-            raise BadTrainers("A function makes the trainers.", "Say how many: parties=10.")
-        made = [trainers(number, parties) for number in range(parties)]
-    else:
-        made = list(trainers)
-        if parties is not None and parties != len(made):
-            raise BadTrainers(
-                f"There are {len(made)} trainers for {parties} parties.", "Leave parties out."
-            )
-    if not made:
-        raise BadTrainers("There are no trainers.", "Give one for each party.")
-    for number, trainer in enumerate(made):
-        if missing := [m for m in ("fit", "evaluate") if not callable(getattr(trainer, m, None))]:
-            raise BadTrainers(
-                f"The trainer of party {number} has no {' and no '.join(missing)}.",
-                "docs/python-api.md shows what a trainer is.",
-            )
-    return [checked_trainer(trainer) for trainer in made]
-
-
 class OwnRun:
-    """The run of ``trainers`` in a directory: a new one, or one that was stopped."""
+    """The run of ``trainers`` in a directory: a new one, or one that was stopped.
+
+    With a ``crew`` the trainers are those of it.
+    """
 
     def __init__(
         self,
         directory: Path,
-        trainers: Sequence[CheckedTrainer],
+        trainers: Sequence[PartyTrainer],
         asked: Asked,
         weights: Mapping[str, FloatArray] | None,
         evaluate: Any,
         *,
         resumable: bool,
+        crew: Crew | None = None,
     ) -> None:
         self._directory = directory
         self._trainers = trainers
@@ -173,6 +152,7 @@ class OwnRun:
         self._initial = _initial(trainers[0], weights)
         self._fits = Fits(directory / FITS) if resumable else None
         self._parties = [SimulatedParty(i, one, self._fits) for i, one in enumerate(trainers)]
+        self._ahead = None if crew is None else Ahead(crew, self._parties)
         _require_one_model(trainers, self._initial)
         check_run_directory(directory)
         self._spec = {
@@ -216,6 +196,7 @@ class OwnRun:
             shape,
             Labels(self._asked.name, OWN_DATA),
             self._measure,
+            self._ahead,
         )
         for hook in hooks:
             self._run.simulation.follow(hook)
@@ -284,9 +265,11 @@ class OwnRun:
     def _evaluated(self, weights: list[FloatArray], config: dict[str, Any]) -> Metrics:
         if self._evaluate is None:
             return NOT_EVALUATED
-        by_parties = self._evaluate == "parties"
-        trainers: Sequence[Trainer] = self._parties if by_parties else [self._evaluate]
-        results = [trainer.evaluate(weights, config) for trainer in trainers]
+        if self._evaluate == "parties":
+            begun = [party.evaluating(weights, config) for party in self._parties]
+            results = [answer() for answer in begun]
+        else:
+            results = [self._evaluate.evaluate(weights, config)]
         total = sum(rows for _, rows, _ in results)
         if total == 0:
             return NOT_EVALUATED
@@ -322,7 +305,7 @@ def _evaluation_by(evaluate: Any) -> CheckedTrainer:
 
 
 def _initial(
-    trainer: CheckedTrainer, weights: Mapping[str, FloatArray] | None
+    trainer: PartyTrainer, weights: Mapping[str, FloatArray] | None
 ) -> dict[str, FloatArray]:
     found = trainer.initial_weights() if weights is None else dict(weights)
     if not found:
@@ -344,13 +327,12 @@ def _initial(
     return arrays
 
 
-def _require_one_model(
-    trainers: Sequence[CheckedTrainer], initial: Mapping[str, FloatArray]
-) -> None:
+def _require_one_model(trainers: Sequence[PartyTrainer], initial: Mapping[str, FloatArray]) -> None:
     tensors = [WeightSpec(name, array.shape) for name, array in initial.items()]
-    for number, trainer in enumerate(trainers):
+    question = methodcaller("require_model", tensors)
+    for number, answer in enumerate([begun(trainer, question) for trainer in trainers]):
         try:
-            trainer.require_model(tensors)
+            answer()
         except InputError as error:
             raise BadTrainers(f"Party {number}: {error.message}", error.hint) from error
 
@@ -361,18 +343,3 @@ def _digest(weights: Mapping[str, FloatArray]) -> str:
         digest.update(f"{name} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _compiled(trainer: CheckedTrainer) -> dict[str, Any]:
-    """How a Keras trainer's model was compiled, as far as it can be told by names."""
-    keras = trainer.keras_model
-    if keras is None:
-        return {}
-    from fl_orchestrator.training.keras.optimizers import canonical, inner, losses
-
-    library, optimizer = keras.tensorflow.keras, inner(keras.model.optimizer)
-    return {
-        "optimizer": canonical(optimizer, library.optimizers.get),
-        "loss": ",".join(losses(library, keras.model)),
-        "learning_rate": float(optimizer.learning_rate),
-    }

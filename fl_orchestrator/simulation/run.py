@@ -22,6 +22,7 @@ from fl_orchestrator.roles.masked.terms import (
     require_sum,
 )
 from fl_orchestrator.roles.setup import ANY_GENESIS, Terms, federation_params
+from fl_orchestrator.simulation.parallel.remote import Ahead
 from fl_orchestrator.simulation.simulation import RoundReport, Shape, Simulation
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
 from fl_orchestrator.training.weights_file import save_safetensors
@@ -50,12 +51,15 @@ class Run:
         shape: Shape,
         labels: Labels,
         evaluate: Evaluate,
+        ahead: Ahead | None = None,
     ) -> None:
+        """With ``ahead`` the trainers are in other processes, and train at the same time."""
         self.directory = directory
         self.manifest = manifest
         self.simulation = Simulation(directory, manifest, genesis, trainers, shape)
         self._labels = labels
         self._evaluate = evaluate
+        self._ahead = ahead
         self._recorder = Recorder(directory, self.simulation.chain)
         self._exports: dict[str, str] = {}
         self.entries: list[RoundEntry] = []
@@ -64,7 +68,10 @@ class Run:
 
     def run_round(self) -> RoundEntry:
         """Run the next round, evaluate the head's model, and record both."""
-        report = self.simulation.run_round()
+        self.simulation.open_round()
+        if self._ahead is not None:
+            self._ahead.begin(self.simulation.trainings())
+        report = self.simulation.finish_round()
         entry = report.entry(self._evaluate(report, self.simulation.head_weights()))
         self.entries.append(entry)
         self.save()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.masked.terms import PrivateTerms
 from fl_orchestrator.roles.party.party import Party, PartySettings
+from fl_orchestrator.roles.party.rehearsal import training_config
 from fl_orchestrator.roles.relay import Mailbox, Relay
 from fl_orchestrator.roles.setup import Terms, federation_params, publish
 from fl_orchestrator.roles.vectors import Origin, VectorCache
@@ -49,7 +50,8 @@ from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.accounts import Accounts, salts
 from fl_orchestrator.simulation.driver import Cast, run_until
 from fl_orchestrator.simulation.kinds import Kind, Plain, Private
-from fl_orchestrator.training.trainer import Metrics, Trainer
+from fl_orchestrator.simulation.parallel.remote import Training
+from fl_orchestrator.training.trainer import Metrics, Trainer, training_seed
 from fl_orchestrator.units import ETHER
 
 _BALANCE: Final = 1_000 * ETHER
@@ -250,6 +252,15 @@ class Simulation:
         return self.run_until(
             lambda o: (o.current.round, o.current.phase) == (self._last_round, Phase.COMMIT)
         )
+
+    def trainings(self) -> Iterator[Training]:
+        """What the parties that are drawn train in the open round, in their order."""
+        current = self.observe().current
+        weights = self._weights(*current.base_model(), current.base)
+        for address in self._cast.drawn(current):
+            seed = training_seed(self.shape.seed, address, current.round)
+            config = training_config(self.manifest, seed, current.round)
+            yield Training(self._numbers[address], weights, config)
 
     def finish_round(self) -> RoundReport:
         """Run the open round to its end."""

@@ -217,6 +217,26 @@ class CheckedTrainer:
         model: KerasModel | None = self._attribute("keras_model")
         return model
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the trainer says what it keeps at the site (`Stateful`). Raises TrainerFailed."""
+        names = ("site_state", "restore_site_state")
+        return all(callable(self._attribute(name)) for name in names)
+
+    def compiled(self) -> dict[str, Any]:
+        """How a Keras model was compiled, as far as names tell; of other trainers nothing."""
+        keras = self.keras_model
+        if keras is None:
+            return {}
+        from fl_orchestrator.training.keras.optimizers import canonical, inner, losses
+
+        library, optimizer = keras.tensorflow.keras, inner(keras.model.optimizer)
+        return {
+            "optimizer": canonical(optimizer, library.optimizers.get),
+            "loss": ",".join(losses(library, keras.model)),
+            "learning_rate": float(optimizer.learning_rate),
+        }
+
     # ------------------------------------------------------------------ what it does, and answers
 
     def _attribute(self, name: str) -> Any:

@@ -36,24 +36,40 @@ def load_trainer(spec: str) -> CheckedTrainer:
     return _made(*load_function(spec, DEFAULT_FUNCTION), ())
 
 
-def load_party_trainers(spec: str, parties: int) -> list[CheckedTrainer]:
-    """Load ``FILE.py:function``, and call the function with (number, parties) for each party.
+class PartyTrainers:
+    """Makes the trainers of all parties with ``FILE.py:function``, here or in another process.
 
-    Raises:
-        BadTrainerFile: as `load_trainer`, or the function does not take these two arguments.
-        TrainerFailed: the file or the function raises an error; the message has the line.
+    The file is loaded when it is first used in a process.
     """
-    function, name, path = load_function(spec, DEFAULT_PARTY_FUNCTION)
-    try:
-        inspect.signature(function).bind(0, parties)
-    except TypeError:
-        raise BadTrainerFile(
-            f"{name} in {path} cannot be called with a party's number and the number of parties.",
-            f"Write def {name}(number, parties): each party needs rows of its own.",
-        ) from None
-    except ValueError:  # a function of an extension, which tells nobody what it takes
-        pass
-    return [_made(function, name, path, (number, parties)) for number in range(parties)]
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self._loaded: tuple[Callable[..., Any], str, Path] | None = None
+
+    def __call__(self, number: int, parties: int) -> CheckedTrainer:
+        """The trainer of a party.
+
+        Raises:
+            BadTrainerFile: as `load_trainer`, or the function does not take these two arguments.
+            TrainerFailed: the file or the function raises an error; the message has the line.
+        """
+        if self._loaded is None:
+            self._loaded = load_function(self.spec, DEFAULT_PARTY_FUNCTION)
+        function, name, path = self._loaded
+        try:
+            inspect.signature(function).bind(number, parties)
+        except TypeError:
+            raise BadTrainerFile(
+                f"{name} in {path} cannot be called with a party's number and the number of "
+                "parties.",
+                f"Write def {name}(number, parties): each party needs rows of its own.",
+            ) from None
+        except ValueError:  # a function of an extension, which tells nobody what it takes
+            pass
+        return _made(function, name, path, (number, parties))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PartyTrainers, (str(Path(self.spec).absolute()),)
 
 
 def load_function(

@@ -56,6 +56,18 @@ def test_the_shell_gives_the_bits_of_simulate_and_verifies(file: Path, tmp_path:
     assert shown["head_root"] in flo("verify", tmp_path / "run").succeeded().out
 
 
+def test_workers_load_the_file_themselves_and_give_the_same_bits(
+    file: Path, tmp_path: Path
+) -> None:
+    options = (*OPTIONS, *RATE, "--workers", 2, "--json")
+    done = flo("demo", "--trainer", file, *options, "--out", tmp_path / "run").succeeded()
+    result = simulate(Linear, parties=3, rounds=2, aggregators=1, epochs=5, learning_rate=0.3)
+    assert done.json["head_root"] == result.head_root
+    flo("demo", "--trainer", f"{file}:make_broken", *options, "--out", tmp_path / "other").refused(
+        5, "make_broken(0, 3) in", "IndexError"
+    )
+
+
 def test_people_see_each_round_and_a_run_that_was_stopped_goes_on(
     file: Path, tmp_path: Path
 ) -> None:

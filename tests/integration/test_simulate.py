@@ -14,7 +14,8 @@ from support.quadratic import SLOPES, Linear
 from fl_orchestrator import NoProgress, PartyFailed, RoundEntry, SimulationResult, simulate
 from fl_orchestrator.audit.history import BLOCKS, HISTORY
 from fl_orchestrator.errors import FloError, VerificationError
-from fl_orchestrator.simulation.own import AnotherRun, BadTrainers
+from fl_orchestrator.simulation.own import AnotherRun
+from fl_orchestrator.simulation.trainers import BadTrainers
 
 PARTIES = 3
 OPTIONS: dict[str, Any] = {"rounds": 3, "aggregators": 1, "learning_rate": 0.3, "epochs": 5}

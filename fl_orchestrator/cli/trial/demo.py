@@ -126,6 +126,14 @@ def demo(
             "patient, in a plain federation and in a private one, as a picture (look.png).",
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="In how many processes the parties train at the same time. The same bits for any "
+            "number. Without --trainer each of them loads TensorFlow.",
+        ),
+    ] = 1,
     serve: Annotated[
         bool,
         typer.Option(
@@ -178,6 +186,7 @@ def demo(
                 "clip_norm": clip_norm,
                 "seed": seed,
                 "trackers": track,
+                "workers": workers,
                 **{name: value for name, value in given.items() if value is not None},
             },
         )
@@ -213,9 +222,9 @@ def demo(
             seed=seed,
             private=private,
         )
-        experiment = Experiment(options, output)
+        experiment = Experiment(options, output, workers)
     run = experiment.simulation
-    with serving_demo(run.federation, run.store, output, console, serve):
+    with experiment, serving_demo(run.federation, run.store, output, console, serve):
         with interruptible(
             f"{output} contains the record of the rounds so far: `flo verify {output}` checks it. "
             "Running the demo again starts from the beginning."

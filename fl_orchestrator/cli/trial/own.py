@@ -24,12 +24,15 @@ from fl_orchestrator.cli.console import (
 from fl_orchestrator.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from fl_orchestrator.audit.history import RoundEntry
     from fl_orchestrator.model.manifest import RuleSpec
     from fl_orchestrator.simulation.result import SimulationResult
     from fl_orchestrator.training.checked import CheckedTrainer
+    from fl_orchestrator.training.loading import PartyTrainers
 
 _PARTIES: Final = 10
 # The columns of a terminal hold so many metrics beside the loss.
@@ -40,7 +43,7 @@ COMBINES: Final = frozenset(
     {
         *("trainer", "parties", "aggregators", "rounds", "rule", "trim", "participants", "seed"),
         *("server_learning_rate", "server_momentum", "clip_norm"),
-        *("output", "private", "json_output", "track", *OWN_OPTIONS),
+        *("output", "private", "json_output", "track", "workers", *OWN_OPTIONS),
     }
 )
 
@@ -99,16 +102,20 @@ class OwnTrainers:
     def run(self, directory: Path, console: Console) -> SimulationResult:
         """Raises what the trainers' files, `simulate` and the trainers raise."""
         from fl_orchestrator.simulation.api import simulate
-        from fl_orchestrator.training.loading import load_party_trainers, load_trainer
+        from fl_orchestrator.training.loading import PartyTrainers, load_trainer
 
         streams.divert()
+        parties = self.parties or _PARTIES
+        make = PartyTrainers(self.spec)
+        trainers: Sequence[CheckedTrainer] | PartyTrainers = make
         with err.status("Loading the trainers and their data …"):
-            trainers = load_party_trainers(self.spec, self.parties or _PARTIES)
+            if self.options["workers"] == 1:  # else the workers do, each its own
+                trainers = [make(number, parties) for number in range(parties)]
             evaluate: CheckedTrainer | Literal["parties"] = "parties"
             if self.evaluate is not None:
                 evaluate = load_trainer(self.evaluate)
         say(
-            f"{safe(self.spec)}: {len(trainers)} parties; rule {self.rule}; "
+            f"{safe(self.spec)}: {parties} parties; rule {self.rule}; "
             f"{self.options['aggregators']} aggregators; seed {self.options['seed']}."
             f"{' Private: only sums of updates can be read.' * self.options['private']}\n",
             console,
@@ -121,6 +128,7 @@ class OwnTrainers:
 
             return simulate(
                 trainers,
+                parties=parties,
                 rounds=self.rounds,
                 rule=self.rule,
                 evaluate=evaluate,
