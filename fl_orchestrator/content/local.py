@@ -325,7 +325,7 @@ def _link_in(source: io.FileIO, path: Path, folder: int, name: str) -> bool:
         os.fchmod(source.fileno(), mode)
         # Before the link: an old file in this folder is one that a crash has left.
         os.utime(source.fileno())
-        os.fsync(source.fileno())
+        flush(source.fileno())
         os.link(path, name, dst_dir_fd=folder, follow_symlinks=False)
     except OSError:
         # Another user's file, another file system, no room: a copy shows what cannot be mended.
