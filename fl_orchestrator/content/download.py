@@ -1,12 +1,17 @@
 """A file over HTTP as a raw stream: one request, resumed at its offset if the connection breaks.
 
+What a server sends in the coding of `transport.packing`, which only ``open_at`` can ask for, is
+unpacked on the way: offsets and limits are those of the file itself.
+
 Every wait has a timeout: for the connection, for the first byte, for each MiB, and for the whole
 file. Closing the stream closes the connection, so that the server stops sending.
 """
 
+from __future__ import annotations
+
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import requests
@@ -15,6 +20,7 @@ from fl_orchestrator.content.cid import READ_BYTES
 from fl_orchestrator.content.store import StoreUnavailable
 from fl_orchestrator.transport import http
 from fl_orchestrator.transport.deadline import Deadline
+from fl_orchestrator.transport.packing import CODING, BadPacking, Unpacker
 
 STALL_SECONDS: Final = 60.0
 #: The pause before each retry of an idempotent request.
@@ -100,6 +106,7 @@ class Download(io.RawIOBase):
         self._left_of_all = _MAX_SECONDS
         self._since_bytes = 0
         self._open: tuple[requests.Response, Deadline] | None = None
+        self._blocks: _Blocks | None = None
         self._timed(lambda: repeated(self._connect))
 
     def readable(self) -> bool:
@@ -140,10 +147,12 @@ class Download(io.RawIOBase):
     def _connect(self) -> tuple[requests.Response, Deadline]:
         deadline = Deadline(self._allowed())
         try:
-            self._open = self._open_at(deadline, self._offset), deadline
+            response = self._open_at(deadline, self._offset)
         except BaseException:
             deadline.close()
             raise
+        self._open = response, deadline
+        self._blocks = _Blocks() if is_packed(response) else None
         return self._open
 
     def _read(self, size: int) -> bytes:
@@ -154,7 +163,10 @@ class Download(io.RawIOBase):
         response, deadline = self._open or self._connect()
         deadline.restart(self._allowed())
         try:
-            data = http.read_some(response, deadline, size)
+            if self._blocks is None:
+                data = http.read_some(response, deadline, size)
+            else:
+                data = self._unpacked(self._blocks, response, deadline, size)
         except requests.Timeout:
             self._hang_up()
             raise StoreUnavailable(f"{self._what} has stalled.") from None
@@ -168,9 +180,55 @@ class Download(io.RawIOBase):
             )
         return data
 
+    def _unpacked(
+        self, blocks: _Blocks, response: requests.Response, deadline: Deadline, size: int
+    ) -> bytes:
+        try:
+            while not (data := blocks.take(size)):
+                piece = http.read_some(response, deadline, size)
+                if not piece:
+                    break
+                blocks.add(piece)
+        except BadPacking as error:
+            self._hang_up()
+            raise StoreUnavailable(f"{self._what} sent no packed file: {error.message}") from None
+        if not data and not blocks.is_whole:
+            self._hang_up()
+            raise DownloadInterrupted(f"{self._what} sent a part of a packed file.")
+        return data
+
     def _hang_up(self) -> None:
         if self._open is not None:
             response, deadline = self._open
             self._open = None
             response.close()
             deadline.close()
+
+
+def is_packed(response: requests.Response) -> bool:
+    """Whether the body of an answer is in the coding of files on their way."""
+    return response.headers.get("Content-Encoding", "").strip().lower() == CODING
+
+
+class _Blocks:
+    """Unpacks what arrives, and no more of it than is taken."""
+
+    def __init__(self) -> None:
+        self._unpacker = Unpacker()
+        self._coming: Iterator[bytes] = iter(())
+        self._rest = b""
+
+    def add(self, piece: bytes) -> None:
+        """Add what has arrived, when ``take`` has returned nothing."""
+        self._coming = self._unpacker.unpacked(piece)
+
+    def take(self, size: int) -> bytes:
+        """Up to ``size`` bytes of the file; none if more has to arrive. Raises BadPacking."""
+        if not self._rest:
+            self._rest = next(self._coming, b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    @property
+    def is_whole(self) -> bool:
+        return self._unpacker.is_whole

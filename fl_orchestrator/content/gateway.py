@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.content.download import send, stream
+from fl_orchestrator.content.download import is_packed, send, stream
 from fl_orchestrator.content.store import (
     ContentNotFound,
     ContentStore,
@@ -24,6 +24,7 @@ from fl_orchestrator.content.store import (
     verified,
 )
 from fl_orchestrator.errors import ContentError
+from fl_orchestrator.transport import packing
 from fl_orchestrator.transport.connections import Session
 from fl_orchestrator.transport.deadline import Deadline
 
@@ -66,7 +67,10 @@ class Gateway:
     def _open_at(
         self, deadline: Deadline, cid: Cid, offset: int, max_bytes: int
     ) -> requests.Response:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        # A range is one of the bytes as they are, so what goes on comes without the coding.
+        headers = (
+            {"Range": f"bytes={offset}-"} if offset else {"Accept-Encoding": packing.accepted()}
+        )
         url = f"{self._base}/ipfs/{cid}"
         response = send(self._what, self._session, deadline, "GET", url, headers=headers)
         try:
@@ -91,7 +95,11 @@ class Gateway:
         begins = response.headers.get("Content-Range", "")
         if offset and not begins.startswith(f"bytes {offset}-"):
             raise StoreUnavailable(f"{self._what} sent another range than the requested one.")
-        if promised.isdecimal() and offset + int(promised) > max_bytes:
+        if is_packed(response):
+            # Its limit holds where it is unpacked: how many bytes that gives is not said here.
+            if offset or not packing.is_available():
+                raise StoreUnavailable(f"{self._what} sent a coding that was not asked for.")
+        elif promised.isdecimal() and offset + int(promised) > max_bytes:
             raise too_large(cid, max_bytes)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import requests
+import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -31,9 +34,11 @@ from fl_orchestrator.relay.private_messages import ALL_FORMS, WordMessage
 from fl_orchestrator.roles.masked.relay import SignedPrivateResult
 from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.relay import RelayFailed, SignedResult
-from fl_orchestrator.transport import http
+from fl_orchestrator.transport import http, packing
 from fl_orchestrator.transport.connections import Session
 from fl_orchestrator.transport.deadline import Deadline
+
+_log = structlog.get_logger(__name__)
 
 #: The deadline of a message, in seconds, including all retries.
 MESSAGE_SECONDS: Final = 20.0
@@ -46,6 +51,8 @@ _MAX_WORDS_BYTES: Final = 1 << 20
 _MAX_SHOWN: Final = 200
 # The statuses for too early, too many requests and unavailable, after which a retry may succeed.
 _AGAIN: Final = frozenset({425, 429, 502, 503, 504})
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _Send = Callable[[Deadline], tuple[int, dict[str, Any]]]
 
@@ -80,7 +87,7 @@ class HttpRelay:
     def put_update(self, round_number: int, update: Update, file: Path, seconds: float) -> None:
         """Announce an update, and upload its bytes unless the relay has them."""
         with file.open("rb") as stream:
-            self._upload(round_number, update, update.cid, stream, seconds)
+            self._upload(round_number, update, update.cid, stream, seconds, file.parent)
 
     def post_reveal(self, round_number: int, update: Update) -> None:
         self._post("reveals", round_number, update)
@@ -133,17 +140,31 @@ class HttpRelay:
     # ------------------------------------------------------------------ requests
 
     def _upload(
-        self, round_number: int, message: object, cid: Cid, stream: BinaryIO, seconds: float
+        self,
+        round_number: int,
+        message: object,
+        cid: Cid,
+        stream: BinaryIO,
+        seconds: float,
+        directory: Path | None = None,
     ) -> None:
+        """Upload what the relay lacks; ``directory`` has room for a smaller form of it."""
         end = time.monotonic() + seconds
-        if self._post("uploads", round_number, message, end).get("stored") is True:
+        answer = self._post("uploads", round_number, message, end)
+        if answer.get("stored") is True:
             return
+        # A file, because a retry sends it again, and the way through Kafka needs its length.
+        with tempfile.TemporaryFile(dir=directory) as smaller:
+            packs = _takes_packed(answer) and _packed_into(smaller, stream)
+            body = smaller if packs else stream
+            coding = {"Content-Encoding": packing.CODING} if packs else {}
 
-        def put(deadline: Deadline) -> tuple[int, dict[str, Any]]:
-            stream.seek(0)
-            return self._send(deadline, "PUT", f"uploads/{cid}", "octet-stream", stream)
+            def put(deadline: Deadline) -> tuple[int, dict[str, Any]]:
+                body.seek(0)
+                path = f"uploads/{cid}"
+                return self._send(deadline, "PUT", path, "octet-stream", body, headers=coding)
 
-        self._ask(put, end)
+            self._ask(put, end)
 
     def _post(
         self, path: str, round_number: int, message: object, latest: float = math.inf
@@ -160,12 +181,11 @@ class HttpRelay:
         kind: str,
         body: bytes | BinaryIO,
         max_answer: int = _MAX_ANSWER_BYTES,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> tuple[int, dict[str, Any]]:
         """The status, and a short JSON object, or an empty one if the status needs no body."""
-        url, headers = f"{self.url}/v1/{path}", {"Content-Type": f"application/{kind}"}
-        with http.send(
-            self._session, deadline, method, url, data=body, headers=headers
-        ) as response:
+        url, sent = f"{self.url}/v1/{path}", {"Content-Type": f"application/{kind}", **headers}
+        with http.send(self._session, deadline, method, url, data=body, headers=sent) as response:
             try:
                 answer = from_json(http.read(response, deadline, max_answer))
             except (http.TooMuch, ValueError):
@@ -197,3 +217,27 @@ class HttpRelay:
             if status not in _AGAIN:
                 break
         raise RelayFailed(f"The relay {http.shown_url(self.url)} {failure}.")
+
+
+def _takes_packed(announced: Mapping[str, Any]) -> bool:
+    """Whether the relay's answer to an announcement offers the coding, and it can be made here."""
+    codings = announced.get("codings")
+    return isinstance(codings, list) and packing.CODING in codings and packing.is_available()
+
+
+def _packed_into(file: BinaryIO, stream: BinaryIO) -> bool:
+    """Write a stream's coding to a file; say whether it is there, and smaller."""
+
+    def pieces() -> Iterator[bytes]:
+        while piece := stream.read(packing.BLOCK_BYTES):
+            yield piece
+
+    try:
+        for piece in packing.packed(pieces()):
+            file.write(piece)
+        file.flush()
+    except OSError as error:
+        # Without room for it, the bytes are sent as they are.
+        _log.warning("an update is sent unpacked", reason=str(error))
+        return False
+    return file.tell() < stream.tell()

@@ -49,10 +49,11 @@ from fl_orchestrator.relay.private_messages import WordMessage
 from fl_orchestrator.relay.private_screening import PrivateScreening
 from fl_orchestrator.relay.screening import MessageKind, Refused, Screening, TooEarly
 from fl_orchestrator.relay.throttle import Throttle
-from fl_orchestrator.relay.uploads import Uploads, too_large
+from fl_orchestrator.relay.uploads import Uploads, too_large, unpacked
 from fl_orchestrator.roles.manifests import manifest_cid
 from fl_orchestrator.roles.masked.words import SignedWord
 from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.transport import packing
 
 _log = get_logger(__name__)
 
@@ -75,6 +76,7 @@ class RelayServer:
     throttle: Throttle
     max_content_bytes: int
     begins_with: frozenset[Cid]
+    packs: bool
 
     @classmethod
     def of(
@@ -111,6 +113,8 @@ class RelayServer:
                 screen.max_upload_bytes,
             ),
             frozenset({manifest_cid(params.manifest_digest), params.genesis_cid}),
+            # What is masked has nothing to save.
+            packs=not private and packing.is_available(),
         )
 
     def gives(self, cid: Cid) -> bool:
@@ -161,7 +165,9 @@ def _take_files(app: FastAPI, relay: RelayServer) -> None:
         (check,) = [k.upload for k in kinds if k.upload and isinstance(message, k.form)]
         upload = check(message.round, message.value())
         relay.throttle.message(upload.author, message.round, "uploads")
-        return {"stored": relay.uploads.expect(upload), "max_bytes": upload.max_bytes}
+        stored = relay.uploads.expect(upload)
+        codings = [packing.CODING] if relay.packs else []
+        return {"stored": stored, "max_bytes": upload.max_bytes, "codings": codings}
 
     @app.post("/v1/uploads")
     async def announce(request: Request) -> dict[str, Any]:
@@ -173,7 +179,13 @@ def _take_files(app: FastAPI, relay: RelayServer) -> None:
         most = relay.uploads.limit(cid)
         if int(request.headers.get("content-length", 0)) > most:
             raise too_large(most)
-        await relay.uploads.receive(cid, request.stream())
+        coding = request.headers.get("content-encoding", "identity").strip().lower()
+        if coding == packing.CODING and relay.packs:
+            await relay.uploads.receive(cid, unpacked(request.stream(), most))
+        elif coding == "identity":
+            await relay.uploads.receive(cid, request.stream())
+        else:
+            raise Refused(415, "The relay does not take this content coding.")
         return {"stored": True}
 
 
@@ -198,11 +210,16 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
             while block := source.read(_BLOCK_BYTES):
                 yield block
 
+        # A range is one of the bytes as they are.
+        asked = packing.accepts(request.headers.get("accept-encoding"))
+        packs = relay.packs and asked and not begin
+
         def done() -> None:
             source.close()
             relay.throttle.end_download(host)
 
-        return _Download(blocks(), done, f"bytes {begin}-{size - 1}/{size}" if begin else None)
+        part = f"bytes {begin}-{size - 1}/{size}" if begin else None
+        return _Download(packing.packed(blocks()) if packs else blocks(), done, part, packs)
 
     @app.get("/v1/status")
     def status() -> dict[str, Any]:
@@ -256,13 +273,18 @@ def _opened_at(relay: RelayServer, cid: Cid, begin: int) -> BinaryIO:
 class _Download(StreamingResponse):
     """Sends a file, and calls ``done`` at the end, also after an error."""
 
-    def __init__(self, blocks: Iterator[bytes], done: Callable[[], None], part: str | None) -> None:
+    def __init__(
+        self, blocks: Iterator[bytes], done: Callable[[], None], part: str | None, packed: bool
+    ) -> None:
         """`part` is the Content-Range of a file that does not begin at its beginning."""
         # The bytes of a CID never change, so they can be cached; a browser must not execute them.
         headers = {
             "Cache-Control": "public, max-age=31536000, immutable",
             "X-Content-Type-Options": "nosniff",
+            "Vary": "Accept-Encoding",
         }
+        if packed:
+            headers["Content-Encoding"] = packing.CODING
         if part is not None:
             headers["Content-Range"] = part
         status, kind = 206 if part is not None else 200, "application/octet-stream"

@@ -18,6 +18,7 @@ from fl_orchestrator.content.store import ContentStore, StoreFull
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.relay.screening import Refused, Upload, patiently
 from fl_orchestrator.roles.retention import Retention
+from fl_orchestrator.transport.packing import BadPacking, Unpacker
 
 _log = get_logger(__name__)
 
@@ -134,6 +135,27 @@ class Uploads:
 
 def too_large(max_bytes: int) -> Refused:
     return Refused(413, f"At most {max_bytes} bytes are accepted here.")
+
+
+async def unpacked(chunks: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
+    """The bytes of a packed upload, as they are read: who has enough of them ends it early.
+
+    Packed, it has ``max_bytes`` at most, because it may also unpack to nothing. Raises Refused.
+    """
+    unpacker, left = Unpacker(), max_bytes
+    try:
+        async for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                raise too_large(max_bytes)
+            for block in unpacker.unpacked(chunk):
+                yield block
+                # Few bytes may unpack to many: others have their turn meanwhile.
+                await asyncio.sleep(0)
+    except BadPacking as error:
+        raise Refused(400, error.message) from None
+    if not unpacker.is_whole:
+        raise Refused(400, "The upload ended before the packed file did.")
 
 
 async def _paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -33,6 +33,7 @@ from fl_orchestrator.relay.kafka.frames import (
     write_parts,
 )
 from fl_orchestrator.tracking.kafka_address import client_settings
+from fl_orchestrator.transport.packing import CODING, accepts
 
 _log = get_logger(__name__)
 
@@ -147,7 +148,11 @@ class Bridge:
                     length = int(response.headers.get("Content-Length", -1))
                     part_of = response.headers.get("Content-Range", "")
                     answer = Head(
-                        status=response.status_code, kind=kind, length=length, range=part_of
+                        status=response.status_code,
+                        kind=kind,
+                        length=length,
+                        range=part_of,
+                        coding=response.headers.get("Content-Encoding", ""),
                     )
                     self._answer(part, answer, response.iter_content(PART_BYTES))
             except (requests.RequestException, OSError, ValueError):
@@ -168,6 +173,9 @@ class Bridge:
             data=body if size else None,
             headers={
                 **({"Range": head.range} if head.range else {}),
+                **({"Content-Encoding": head.coding} if head.coding else {}),
+                # Not what this client would unpack.
+                "Accept-Encoding": CODING if accepts(head.accepts) else "identity",
                 "Content-Type": head.kind,
                 "Content-Length": str(size),
                 "X-Forwarded-For": f"kafka-{client}",

@@ -37,7 +37,8 @@ class Head:
     """What comes before a body of ``length`` bytes, or of an unknown length, -1.
 
     A request has a method and a path, an answer a status. ``range`` is the Range of a request, and
-    the Content-Range of an answer.
+    the Content-Range of an answer. ``coding`` is the Content-Encoding of the body, and ``accepts``
+    the Accept-Encoding of a request.
     """
 
     method: str = ""
@@ -46,6 +47,8 @@ class Head:
     kind: _Header = ""
     length: int = 0
     range: _Header = ""
+    coding: _Header = ""
+    accepts: _Header = ""
 
     def to_json(self) -> bytes:
         return to_json(dataclasses.asdict(self)).encode()

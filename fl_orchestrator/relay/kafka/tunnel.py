@@ -153,8 +153,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         kind = self.headers.get("Content-Type", "")
-        part_of = self.headers.get("Range", "")
-        head = Head(method=self.command, path=self.path, kind=kind, length=length, range=part_of)
+        head = Head(
+            method=self.command,
+            path=self.path,
+            kind=kind,
+            length=length,
+            range=self.headers.get("Range", ""),
+            coding=self.headers.get("Content-Encoding", ""),
+            accepts=self.headers.get("Accept-Encoding", ""),
+        )
         begun = False
         try:
             for part in self.tunnel.ask(head, self._body(length)):
@@ -175,6 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", head.kind or "application/octet-stream")
         if head.range:
             self.send_header("Content-Range", head.range)
+        if head.coding:
+            self.send_header("Content-Encoding", head.coding)
         if head.length >= 0:
             self.send_header("Content-Length", str(head.length))
         self.end_headers()

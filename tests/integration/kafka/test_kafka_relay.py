@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from confluent_kafka import Producer
@@ -19,7 +20,7 @@ from integration.anvil_site import Site
 from support.federation import SmallFederation
 from support.flo import finish, start_flo
 from support.kafka_broker import KafkaBroker
-from support.relays import drain, open_relay
+from support.relays import drain, entry_of, open_relay
 
 from fl_orchestrator.chain.types import Phase, SignedCommit
 from fl_orchestrator.content.gateway import Gateway, StoreWithGateways
@@ -38,6 +39,7 @@ from fl_orchestrator.relay.serving import serving
 from fl_orchestrator.roles.keeper.keeper import Keeper
 from fl_orchestrator.roles.relay import RelayFailed
 from fl_orchestrator.tracking.kafka_address import BadKafkaAddress
+from fl_orchestrator.transport.packing import CODING, Unpacker
 
 MOST_BYTES = 4 << 20
 
@@ -53,6 +55,7 @@ class Relayed:
         self.directory = directory
         self.settings = {"bootstrap.servers": broker.address}
         self.topic = topic
+        self.codings: list[str | None] = []
         self.address = f"kafka://{broker.address}/{topic}"
         for ending in ("-requests", "-answers"):
             broker.create(topic + ending, partitions=2)
@@ -60,7 +63,15 @@ class Relayed:
     @contextlib.contextmanager
     def running(self) -> Iterator[Keeper]:
         relay = open_relay(self.federation, self.directory, store=self.store)
-        with serving(relay_app(relay), "127.0.0.1", 0) as url:
+        app = relay_app(relay)
+
+        @app.middleware("http")
+        async def note(request: Any, call_next: Any) -> Any:
+            if request.method == "PUT":
+                self.codings.append(request.headers.get("content-encoding"))
+            return await call_next(request)
+
+        with serving(app, "127.0.0.1", 0) as url:
             address = self.federation.federation.address
             with bridged(Bridge(self.settings, self.topic, url, address, MOST_BYTES)):
                 self.federation.mailbox = relay.box
@@ -133,6 +144,34 @@ def test_content_of_many_parts_arrives_whole_and_a_lie_of_its_length_is_refused(
         assert too_long.status_code == 413
         other = requests.get(f"{url}/openapi.json", timeout=60)
         assert (other.status_code, "no request" in other.text) == (400, True)
+
+
+def test_files_go_through_the_topics_in_fewer_bytes(relayed: Relayed) -> None:
+    pytest.importorskip("backports.zstd")
+    content = (np.arange(150_000, dtype=np.int32) // 9).tobytes()
+    cid = relayed.store.put(io.BytesIO(content))
+    federation = relayed.federation
+    federation.open_round()
+    for number in range(3):
+        assert federation.party(number, relay=federation.mailbox).step().action == "post commit"
+    assert federation.keeper(1).step().action == "commitFor"
+    with relayed.running():
+        url = relayed.tunnel().url
+        wait_for_bridge(url)
+        raw = requests.get(f"{url}/ipfs/{cid}", headers={"Accept-Encoding": CODING}, timeout=60)
+        assert raw.headers["Content-Encoding"] == CODING
+        assert len(raw.content) < len(content) / 2
+        assert b"".join(Unpacker().unpacked(raw.content)) == content
+        plain = requests.get(f"{url}/ipfs/{cid}", headers={"Accept-Encoding": "zstd"}, timeout=60)
+        assert plain.content == content
+        assert "Content-Encoding" not in plain.headers
+        with Gateway(url).get(cid, len(content)) as stream:
+            assert stream.read() == content
+        # An upload keeps its coding, which the relay undoes.
+        entry = entry_of(federation, 0)
+        HttpRelay(url).put_update(1, entry.update, entry.path, 60)
+        assert relayed.store.has(entry.update.cid)
+    assert relayed.codings == [CODING]
 
 
 def test_a_relay_that_is_away_is_a_failure_in_time(

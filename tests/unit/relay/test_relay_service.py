@@ -31,6 +31,7 @@ from fl_orchestrator.relay.screening import Upload
 from fl_orchestrator.relay.service import RelayServer
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.roles.relay import MAX_RESULTS, SignedResult
+from fl_orchestrator.transport import packing
 
 COMMITMENT = b"\7" * 32
 
@@ -205,7 +206,9 @@ def test_an_update_is_uploaded_kept_and_given_to_others(
     entry = entry_of(revealing, 0)
     path, content = f"/v1/uploads/{entry.update.cid}", entry.path.read_bytes()
     announced = client.post("/v1/uploads", json=preimage(entry.update)).json()
-    assert announced == {"stored": False, "max_bytes": relay.uploads.max_bytes}
+    codings = [packing.CODING] if packing.is_available() else []
+    limits = {"max_bytes": relay.uploads.max_bytes, "codings": codings}
+    assert announced == {"stored": False, **limits}
     assert len(content) <= relay.uploads.max_bytes
     assert client.put(path, content=content).json() == {"stored": True}
     assert (tmp_path / "keepers store" / "pinned" / str(entry.update.cid)).read_bytes() == content
