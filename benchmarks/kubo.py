@@ -54,7 +54,7 @@ TENSORS: Final = 25
 PERIOD: Final = 600
 TIMEOUT_SECONDS: Final = 1800.0
 
-_TRAINER: Final = '''\
+TRAINER: Final = '''\
 """Trains nothing: it adds noise of its own to the weights, in place."""
 
 import numpy as np
@@ -197,7 +197,7 @@ def federation_round(parameters: int, parties: int) -> dict[str, Any]:
         stores = [one.url if m.role == "party" else other.url for m in local.members()]
         local.write_sites(chain, rpc, stores, model)
         for party in local.parties:
-            (party.directory / "trainer.py").write_text(_TRAINER)
+            (party.directory / "trainer.py").write_text(TRAINER)
         return measure(local, chain)
 
 

@@ -1,6 +1,6 @@
 """The bytes of real updates and models on their way to and from a relay, beside today's bytes.
 
-    python benchmarks/packing.py [--json] [--rounds 10] [--data mnist,ai4i]
+    python benchmarks/transfers/packing.py [--json] [--rounds 10] [--data mnist,ai4i]
 
 Federations train on the data of the examples (MNIST as in `benchmarks/mnist.py`, the others as in
 `flo demo`), and every file of theirs is packed and unpacked again. *sent* is what a round sends

@@ -17,7 +17,7 @@ from fl_orchestrator.log import get_logger
 from fl_orchestrator.training.dp_sgd import CannotProtect, PrivateTrainer, Protection
 from fl_orchestrator.training.failures import BadTrainerFile, TrainerFailed, users_code
 from fl_orchestrator.training.site.state import SiteState
-from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer, WeightSpec
+from fl_orchestrator.training.trainer import FloatArray, Handed, Metrics, Trainer, WeightSpec
 
 if TYPE_CHECKING:
     from fl_orchestrator.training.keras import KerasModel
@@ -34,7 +34,8 @@ class CheckedTrainer:
     """Wraps a user's trainer, and checks everything that it returns.
 
     Weights are copied in both directions, because a trainer may train in place, or return views of
-    its memory. Harmless faults are logged once as a warning. ``source`` is the file whose lines
+    its memory; those that are `Handed` are not, and then the result is to be used before the next
+    call. Harmless faults are logged once as a warning. ``source`` is the file whose lines
     errors refer to.
     """
 
@@ -55,7 +56,9 @@ class CheckedTrainer:
         """
         answer = self._call("fit", lambda: self._trainer.fit(_copies(weights), dict(config)))
         trained, samples, metrics = self._triple("fit", answer)
-        arrays = self._arrays("fit", trained, weights)
+        # Of what was handed over there is no other copy, and none of the result either.
+        read = np.asarray if isinstance(weights, Handed) else np.array
+        arrays = self._arrays("fit", trained, weights, read)
         return arrays, self._count("fit", samples), self._metrics("fit", metrics)
 
     def evaluate(
@@ -254,12 +257,16 @@ class CheckedTrainer:
         return answer
 
     def _arrays(
-        self, name: str, arrays: Any, like: Sequence[NDArray[Any]] | None
+        self,
+        name: str,
+        arrays: Any,
+        like: Sequence[NDArray[Any]] | None,
+        read: Callable[[Any], NDArray[Any]] = np.array,
     ) -> list[NDArray[Any]]:
         if not isinstance(arrays, list | tuple):
             raise self._wrong(name, shown(arrays), "a list of arrays")
         # This fails for a tensor on a GPU, or for one that requires a gradient.
-        found = [self._call(name, partial(np.array, array)) for array in arrays]
+        found = [self._call(name, partial(read, array)) for array in arrays]
         numbers = [is_float(array.dtype) or array.dtype.kind in "biu" for array in found]
         if not all(numbers):
             wrong = found[numbers.index(False)].dtype
@@ -327,7 +334,7 @@ def checked_trainer(trainer: Any) -> CheckedTrainer:
 
 
 def _copies(weights: Sequence[FloatArray]) -> list[FloatArray]:
-    return [array.copy() for array in weights]
+    return list(weights) if isinstance(weights, Handed) else [array.copy() for array in weights]
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:

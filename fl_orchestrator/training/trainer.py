@@ -33,6 +33,13 @@ class BadWeights(InputError):
     """Weights do not have the names, shapes or values that the model needs."""
 
 
+class Handed(list[FloatArray]):
+    """Weights that the caller does not use again: whoever gets them may change the arrays.
+
+    A large model is then in memory once, and not once for each that might change it.
+    """
+
+
 class Trainer(Protocol):
     """Trains and evaluates one model on one set of rows.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,5 +28,10 @@ def overwrite(path: Path, content: bytes | bytearray) -> None:
 
 def bytes_on_disk(*directories: Path) -> int:
     """The bytes of all files below some directories, those with several names counted once."""
-    seen = [p.lstat() for d in directories for p in d.rglob("*") if p.is_file()]
-    return sum({(s.st_dev, s.st_ino): s.st_size for s in seen}.values())
+    sizes: dict[tuple[int, int], int] = {}
+    for path in (path for directory in directories for path in directory.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+            seen = path.lstat()
+            if stat.S_ISREG(seen.st_mode):
+                sizes[seen.st_dev, seen.st_ino] = seen.st_size
+    return sum(sizes.values())

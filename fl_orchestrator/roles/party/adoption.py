@@ -26,8 +26,9 @@ from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.measurements import Measurements
 from fl_orchestrator.roles.party.rehearsal import evaluation
 from fl_orchestrator.roles.party.site import SiteTrainer
+from fl_orchestrator.roles.vectors import VectorFile
 from fl_orchestrator.training.site.local_tensors import model_specs
-from fl_orchestrator.training.trainer import FloatArray, Metrics, Trainer
+from fl_orchestrator.training.trainer import Handed, Metrics, Trainer
 from fl_orchestrator.training.weights_file import save_weights
 
 _log = get_logger(__name__)
@@ -178,23 +179,22 @@ class Adopter(HistoryHook):
 
     def _take_in(self, model: ModelView, again: bool) -> None:
         """Evaluate a model, decide on its use, and report it."""
-        weights = self._fetch(model)
-        found = self._evaluate(model, weights, again)
+        file = self._fetch(model)
+        found = self._evaluate(model, file, again)
         self._measurements.evaluated(model.round, found.metrics, found.faults)
         if model.height > 0:
-            self._decide(found, weights)
+            self._decide(found, file)
         self._done = model
         self._on_evaluated(found)
         self._step = Step("refuse model" if found.faults else "evaluate model")
 
-    def _fetch(self, model: ModelView) -> list[FloatArray]:
+    def _fetch(self, model: ModelView) -> VectorFile:
         meta = self._origin.state(model.round)
-        file = self._vectors.fetch(self._store, model.cid, model.root, meta)
-        return self._vectors.weights(file)
+        return self._vectors.fetch(self._store, model.cid, model.root, meta)
 
-    def _evaluate(
-        self, model: ModelView, weights: list[FloatArray], again: bool = False
-    ) -> Evaluation:
+    def _evaluate(self, model: ModelView, file: VectorFile, again: bool = False) -> Evaluation:
+        # Read for the trainer alone, and once more for the file in use.
+        weights = Handed(self._vectors.weights(file))
         try:
             trainer = self._site.at(model.round, model.height)
             metrics, _ = evaluation(trainer, self._manifest, weights, model.round)
@@ -206,7 +206,7 @@ class Adopter(HistoryHook):
         faults = tuple(fault for fault in broken if fault) if model.height > 0 else ()
         return Evaluation(model, metrics, faults, again)
 
-    def _decide(self, found: Evaluation, weights: list[FloatArray]) -> None:
+    def _decide(self, found: Evaluation, file: VectorFile) -> None:
         record = {"head": found.to_json(), "current": in_use(self._home)}
         if found.faults:
             _log.error(
@@ -218,7 +218,8 @@ class Adopter(HistoryHook):
             )
         else:
             # With the tensors of the site that the model was evaluated with.
-            save_weights(self._current, self._site.whole(weights), model_specs(self._manifest))
+            weights = self._site.whole(self._vectors.weights(file))
+            save_weights(self._current, weights, model_specs(self._manifest))
             # Sites without tensors of their own have the same file.
             name = f"current-{found.model.round}-{found.model.root.hex()}{self._current.suffix}"
             self._vectors.share_as(name, self._current)

@@ -41,7 +41,7 @@ from fl_orchestrator.roles.party.submission import (
     Submission,
 )
 from fl_orchestrator.roles.relay import RELAY_SHARE, RelayFailed
-from fl_orchestrator.training.trainer import Trainer, training_seed
+from fl_orchestrator.training.trainer import Handed, Trainer, training_seed
 
 _log = get_logger(__name__)
 
@@ -224,7 +224,7 @@ class Party:
         self._saturation.look(seen.current.base, self._vectors.saturated_tensors(base))
         # The base is read again for the update: in memory are the weights of the trainer alone.
         weights, samples, metrics, kept = self._site.train(
-            seen, self._vectors.weights(base), self._training_config(round_number)
+            seen, Handed(self._vectors.weights(base)), self._training_config(round_number)
         )
         layout, bits = self._manifest.layout, self._manifest.update_fraction_bits
         encoder = UpdateEncoder(layout, bits, weights)
