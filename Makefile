@@ -124,7 +124,7 @@ chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation
 	@PYTHONPATH=tests $(BIN)/python -m chaos.ten_private
 
 bench: .venv/.dev ## Run every benchmark
-	@for file in benchmarks/[a-z]*.py benchmarks/transfers/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+	@for file in benchmarks/[a-z]*.py benchmarks/[a-z]*/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done
 
 docs: .venv/.dev $(DOCS)/.installed ## Build the documentation as a site, in build/site
 	@echo "Building the documentation ..."

@@ -126,8 +126,9 @@ def simulate(
         fraction_bits: Fraction bits of an update's values; default: measured by training up to four
             parties once before the first round.
         directory: Where the record is kept. The same call on the directory of a run that was
-            stopped goes on where it stopped, and ends with the same bits. Default: a temporary
-            directory, which is deleted together with the result.
+            stopped goes on where it stopped, and ends with the same bits if the trainers are
+            deterministic. Default: a temporary directory, which is deleted together with the
+            result.
         on_round: Called after each round; of a run that goes on, from the first round again.
         hooks: Called for each accepted and each revoked model.
         trackers: Get everything that happens, each in a thread of its own: trackers, or names as

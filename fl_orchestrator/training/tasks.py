@@ -76,7 +76,7 @@ class Task:
         """
         from fl_orchestrator.training.keras import KerasModel
 
-        return KerasModel(lambda: _dense_network(self, seed))
+        return KerasModel(lambda: _dense_network(self, seed), deterministic=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from fl_orchestrator.training.weights_file import (
     save_safetensors,
 )
 
-load_tensorflow()
+load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 CONFIG: dict[str, Any] = {"seed": 11, "epochs": 3, "batchSize": 8, "learningRate": 0.01}

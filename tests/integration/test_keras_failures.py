@@ -23,7 +23,7 @@ from fl_orchestrator.training.keras import (
 )
 from fl_orchestrator.training.trainer import BadTrainingConfig, BadWeights, WeightSpec
 
-tf = load_tensorflow()
+tf = load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 L = keras.layers

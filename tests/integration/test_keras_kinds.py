@@ -16,7 +16,7 @@ import pytest
 from fl_orchestrator.training.keras import KerasTrainer, federated_variables, load_tensorflow
 from fl_orchestrator.training.trainer import FloatArray
 
-tf = load_tensorflow()
+tf = load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 keras.utils.set_random_seed(1)  # the first weights

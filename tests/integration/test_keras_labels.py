@@ -17,7 +17,7 @@ from fl_orchestrator.training.keras import (
 )
 from fl_orchestrator.training.trainer import BadTrainingConfig, FloatArray
 
-load_tensorflow()
+load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 CONFIG = {"seed": 1, "epochs": 20, "batchSize": 8, "learningRate": 0.1}

@@ -13,7 +13,7 @@ from fl_orchestrator.training.dp_sgd import CannotProtect, PrivateTrainer, Prote
 from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
 from fl_orchestrator.training.sklearn import SklearnTrainer
 
-load_tensorflow()
+load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 CONFIG: dict[str, Any] = {"seed": 11, "epochs": 3, "batchSize": 8, "learningRate": 0.05}

@@ -11,7 +11,7 @@ import pytest
 from fl_orchestrator.training.keras import KerasTrainer, load_tensorflow
 from fl_orchestrator.training.trainer import FloatArray
 
-tf = load_tensorflow()
+tf = load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 CONFIG: dict[str, Any] = {"seed": 3, "epochs": 2, "batchSize": 8, "learningRate": 0.05}

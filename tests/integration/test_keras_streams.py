@@ -22,7 +22,7 @@ from fl_orchestrator.training.keras import (
 )
 from fl_orchestrator.training.trainer import FloatArray
 
-tf = load_tensorflow()
+tf = load_tensorflow(deterministic=True)
 import keras  # noqa: E402 - TensorFlow's threads are set first
 
 CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3, "batchSize": 8, "learningRate": 0.05}

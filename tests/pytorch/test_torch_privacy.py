@@ -88,7 +88,7 @@ def test_gradients_of_rows_equal_training_on_each_row_alone() -> None:
 def test_the_clipped_sum_is_that_of_the_same_model_in_keras_and_in_numpy() -> None:
     from fl_orchestrator.training.keras import KerasTrainer, load_tensorflow
 
-    load_tensorflow()
+    load_tensorflow(deterministic=True)
     import keras
 
     linear = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="dense")])

@@ -1,11 +1,12 @@
-"""A compiled Keras model that the trainers of a process share; training is deterministic.
+"""A compiled Keras model that the trainers of a process share.
 
 Each fit first sets the weights, the optimizers' state and the random state, so that parties do not
 influence each other. Rows in memory are trained in one graph (`graphs`). Batches of the user's own,
 callbacks, and models with steps of their own go through the model's `fit` (`fitting`).
 
-Equal inputs give equal bits in every process on one kind of machine and one TensorFlow version;
-other processors may round differently. The protocol does not need reproducible training.
+If it is asked for (`load_tensorflow`), equal inputs give equal bits in every process on one kind of
+machine and one TensorFlow version; other processors may round differently. The protocol does not
+need reproducible training.
 """
 
 from __future__ import annotations
@@ -44,18 +45,26 @@ class KerasModel:
     of rows, keep their initial values.
     """
 
-    def __init__(self, build: Any, example: Any = None) -> None:
+    def __init__(
+        self,
+        build: Any,
+        example: Any = None,
+        *,
+        deterministic: bool = False,
+        threads: int | None = None,
+    ) -> None:
         """`build` is the compiled model, or a function that returns it.
 
-        A function is better: threads and determinism are set before the model is made. `example` is
-        a batch of features, and needed only for a model that gets its weights from its first batch.
+        A function is better: threads and determinism (see `load_tensorflow`) are set before the
+        model is made. `example` is a batch of features, and needed only for a model that gets its
+        weights from its first batch.
 
         Raises:
             TensorFlowMissing: TensorFlow is not installed.
             BadWeights: the model has no weights yet.
             UnsupportedModel: it is no Keras model, not compiled, or cannot be built.
         """
-        self.tensorflow = load_tensorflow()
+        self.tensorflow = load_tensorflow(deterministic=deterministic, threads=threads)
         keras = self.tensorflow.keras
         self.model = build if isinstance(build, keras.Model) else build()
         _require_compiled(keras, self.model)

@@ -6,7 +6,7 @@ import os
 import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import numpy as np
@@ -41,17 +41,24 @@ class DataMismatch(TrainingError):
         return "The rows do not go with the model."
 
 
-def load_tensorflow() -> Any:
-    """Import TensorFlow without log output, deterministic, and with one thread.
+def load_tensorflow(*, deterministic: bool = False, threads: int | None = None) -> Any:
+    """Import TensorFlow, with its errors alone. What is set here holds for the whole process.
 
-    One thread is faster on small models, and gives equal bits on every machine of one kind.
+    Devices are TensorFlow's choice, or the user's. Memory of a GPU is allocated as it is needed, as
+    a site may have other uses for it.
+
+    Args:
+        deterministic: Equal bits on every machine of one kind, with one thread unless ``threads``
+            says otherwise. It cannot be switched off again, and excludes XLA and oneDNN.
+        threads: How many threads compute; default: TensorFlow's choice.
 
     Raises:
         TensorFlowMissing: it is not installed.
         UnsupportedModel: Keras is set to another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN's kernels depend on the processor
+    if deterministic:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels depend on the processor
     try:
         import keras
         import tensorflow
@@ -65,20 +72,37 @@ def load_tensorflow() -> Any:
             f"Keras runs on {keras.backend.backend()}; this trainer needs TensorFlow.",
             "Set KERAS_BACKEND=tensorflow.",
         )
-    tensorflow.config.experimental.enable_op_determinism()
-    threads = tensorflow.config.threading
-    if threads.get_intra_op_parallelism_threads() != 1:
-        try:
-            threads.set_intra_op_parallelism_threads(1)
-            threads.set_inter_op_parallelism_threads(1)
-        except RuntimeError:
-            warnings.warn(
-                "TensorFlow was already started with more than one thread: "
-                "trained weights may depend on the number of processors. "
-                "Give KerasTrainer a function that builds the model.",
-                stacklevel=2,
-            )
+    _grow_memory(tensorflow)
+    if deterministic:
+        tensorflow.config.experimental.enable_op_determinism()
+        threads = threads or 1
+    if threads is not None:
+        _set_threads(tensorflow, threads)
     return tensorflow
+
+
+def _grow_memory(tensorflow: Any) -> None:
+    """Have TensorFlow take a GPU's memory bit by bit, where its user has not decided otherwise."""
+    for gpu in tensorflow.config.list_physical_devices("GPU"):
+        # It has been started already, or its user has divided the GPU.
+        with suppress(RuntimeError, ValueError):
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
+
+
+def _set_threads(tensorflow: Any, number: int) -> None:
+    threads = tensorflow.config.threading
+    if threads.get_intra_op_parallelism_threads() == number:
+        return
+    try:
+        threads.set_intra_op_parallelism_threads(number)
+        threads.set_inter_op_parallelism_threads(number)
+    except RuntimeError:
+        warnings.warn(
+            f"TensorFlow was already started, not with {number} threads: "
+            "trained weights may depend on the number of processors. "
+            "Give KerasTrainer a function that builds the model.",
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -40,6 +40,8 @@ class KerasTrainer:
         callbacks: Any = (),
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
+        deterministic: bool = False,
+        threads: int | None = None,
     ) -> None:
         """Train `model` on data in any form that `Model.fit` takes, under the same names.
 
@@ -57,6 +59,8 @@ class KerasTrainer:
             callbacks: Keras callbacks, or a function of the config that returns them. With
                 callbacks, `validation` is also evaluated in each epoch.
             steps_per_epoch, validation_steps: numbers of batches, for data without an end.
+            deterministic, threads: see `load_tensorflow`. Give a function as `model`, so that they
+                are set before it is made. They hold for the whole process.
 
         Raises:
             BadRows, UnusableData: data that do not go together, or come only once.
@@ -68,6 +72,7 @@ class KerasTrainer:
         self._callbacks = callbacks
         self._validation = self._validation_of(validation, validation_steps)
         self._source = self._source.weighted(class_weight)
+        load_tensorflow(deterministic=deterministic, threads=threads)
         self.keras_model = KerasModel.shared(model, self._example)
 
     def fit(
