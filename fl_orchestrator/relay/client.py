@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import requests
-import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -28,6 +27,7 @@ from fl_orchestrator.chain.types import (
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.gateway import HTTP_URL_HINT
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.private_digests import Release
 from fl_orchestrator.relay.private_messages import ALL_FORMS, WordMessage
@@ -38,7 +38,7 @@ from fl_orchestrator.transport import http, packing
 from fl_orchestrator.transport.connections import Session
 from fl_orchestrator.transport.deadline import Deadline
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: The deadline of a message, in seconds, including all retries.
 MESSAGE_SECONDS: Final = 20.0

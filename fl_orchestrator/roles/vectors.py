@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from fl_orchestrator.aggregation.clipping import clipped
@@ -32,6 +31,7 @@ from fl_orchestrator.content.shared import SharedFiles, make_read_only
 from fl_orchestrator.content.store import BUFFER_BYTES, ContentStore, verified
 from fl_orchestrator.errors import ContentError, FloError, TrainingError, VerificationError
 from fl_orchestrator.files import OWNER_ONLY, flush
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.chunk_root import read_root
 from fl_orchestrator.model.fixed_point import UpdateEncoder, float_view_of, saturated_in
 from fl_orchestrator.model.manifest import Manifest
@@ -45,7 +45,7 @@ from fl_orchestrator.model.vector_file import (
     write_vector,
 )
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _KEPT_NAME: Final = re.compile(r"([a-z]+)-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
 _SHARED_NAME: Final = re.compile(r"[a-z]+-\d+-[0-9a-f]{64}\.[a-z]+", re.ASCII)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.imports import modules_of
 
 ACCOUNT = "0x" + "11" * 20
 # web3 and its parts take a second, the others a tenth of a second or more each.
@@ -58,6 +60,21 @@ def imported(needless: tuple[str, ...], *command: str) -> str:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1]
+
+
+def test_only_what_configures_structlog_imports_it(checkout: Path) -> None:
+    """A logger of structlog's own would print to stdout before a command has configured it."""
+    importers = {
+        module
+        for module, path in modules_of(checkout).items()
+        if module.startswith("fl_orchestrator.")
+        and re.search(r"^\s*(?:import|from) structlog\b", path.read_text(), re.MULTILINE)
+    }
+    assert importers == {
+        "fl_orchestrator.cli.logs",
+        "fl_orchestrator.log",
+        "fl_orchestrator.simulation.parallel.quiet",
+    }
 
 
 @pytest.mark.parametrize("command", READING, ids=" ".join)
