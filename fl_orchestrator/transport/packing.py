@@ -90,7 +90,8 @@ class Unpacker:
         window = self._zstd.DecompressionParameter.window_log_max
         self._frame = self._zstd.ZstdDecompressor(options={window: _WINDOW_LOG})
         self._width = 0
-        self._block = bytearray()
+        self._parts: list[bytes] = []
+        self._room = BLOCK_BYTES
 
     def unpacked(self, piece: bytes) -> Iterator[bytes]:
         """The blocks of the file that are complete with this piece, as the caller takes them.
@@ -104,15 +105,17 @@ class Unpacker:
         while piece or not (self._frame.eof or self._frame.needs_input):
             if self._frame.eof:
                 raise BadPacking("More was sent than a packed file.")
-            room = BLOCK_BYTES - len(self._block)
             try:
-                self._block += self._frame.decompress(piece, max_length=room)
+                part = self._frame.decompress(piece, max_length=self._room)
             except self._zstd.ZstdError:
                 raise BadPacking("What was sent cannot be unpacked.") from None
             piece = self._frame.unused_data if self._frame.eof else b""
-            if len(self._block) == BLOCK_BYTES or (self._frame.eof and self._block):
-                block, self._block = self._block, bytearray()
-                yield _restored(block, self._width)
+            self._parts.append(part)
+            self._room -= len(part)
+            if not self._room or self._frame.eof:
+                block, self._parts, self._room = b"".join(self._parts), [], BLOCK_BYTES
+                if block:
+                    yield _restored(block, self._width)
 
     @property
     def is_whole(self) -> bool:
@@ -155,13 +158,16 @@ def _shuffled(block: bytes, width: int) -> list[bytes]:
     return [*parts, block[whole:]] if block[whole:] else parts
 
 
-def _restored(block: bytearray, width: int) -> bytes:
+def _restored(block: bytes, width: int) -> bytes:
     whole = len(block) - len(block) % width
     if width == 1 or not whole:
-        return bytes(block)
-    rows = np.frombuffer(block, np.uint8, whole).reshape(width, -1)
-    folded = np.ascontiguousarray(rows.T).view(_INTEGERS[width]).reshape(-1)
-    unsigned = folded.view(folded.dtype.str.replace("i", "u"))
-    signed = (unsigned >> 1).view(folded.dtype) ^ -(folded & 1)
-    restored: bytes = signed.tobytes()
-    return restored + bytes(block[whole:])
+        return block
+    folded = np.empty(whole // width, f"<u{width}")
+    for place, part in enumerate(np.frombuffer(block, np.uint8, whole).reshape(width, -1)):
+        folded.view(np.uint8)[place::width] = part
+    # Of an odd number all bits are turned around, of an even one none.
+    turned = folded & 1
+    np.negative(turned, out=turned)
+    folded >>= 1
+    folded ^= turned
+    return folded.tobytes() + block[whole:]
