@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from fl_orchestrator.log import get_logger
 _log = get_logger(__name__)
 
 _BLOCK_BYTES: Final = 1 << 20
+_PATIENCE_SECONDS: Final = 120.0
 _WRITABLE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{32}", re.ASCII)
@@ -67,6 +68,36 @@ class SharedFiles:
                         new.replace(shared)
         except OSError as error:
             _log.warning("a file is not shared", path=str(path), reason=str(error))
+
+    def place(
+        self, name: str, path: Path, is_right: Callable[[Path], bool], make: Callable[[], None]
+    ) -> None:
+        """Have the shared file at ``path`` if it is right, or else what ``make`` puts there.
+
+        One role makes it while the others wait for a while, so that it is not there many times.
+        Raises what ``make`` raises.
+        """
+        with self._alone(name), _new_name(path.parent) as new:
+            if self.take(name, new) and is_right(new):
+                new.replace(path)
+            else:
+                make()
+                self.give(name, path)
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Wait until no other role makes a file of this kind, but not for ever."""
+        # Imported here: it brings asyncio, which reading a store does not need.
+        from filelock import FileLock, Timeout
+
+        with contextlib.ExitStack() as stack:
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                lock = FileLock(self._directory / f".{name.partition('-')[0]}.lock")
+                stack.enter_context(lock.acquire(timeout=_PATIENCE_SECONDS))
+            except (OSError, Timeout) as error:
+                _log.warning("a file is made beside another role's", reason=str(error))
+            yield
 
     def forget_unused(self) -> None:
         """Delete files that have no other name any more."""

@@ -48,7 +48,8 @@ from fl_orchestrator.model.vector_file import (
 _log = get_logger(__name__)
 
 _KEPT_NAME: Final = re.compile(r"([a-z]+)-(\d+)-[0-9a-f]{64}\.safetensors", re.ASCII)
-_SHARED_NAME: Final = re.compile(r"[a-z]+-\d+-[0-9a-f]{64}\.[a-z]+", re.ASCII)
+#: What is shared: a kind, a round and a root.
+SHARED_NAME: Final = re.compile(r"[a-z]+-\d+-[0-9a-f]{64}\.[a-z]+", re.ASCII)
 _TEMPORARY: Final = "new-"
 
 
@@ -159,7 +160,7 @@ class VectorCache:
     def __init__(self, directory: Path, manifest: Manifest, shared: Path | None = None) -> None:
         self._directory = directory
         self._manifest = manifest
-        self._shared = None if shared is None else SharedFiles(shared, _SHARED_NAME)
+        self._shared = None if shared is None else SharedFiles(shared, SHARED_NAME)
         # Temporary files that some thread is writing.
         self._underway: set[str] = set()
         self._lock = threading.Lock()
@@ -243,12 +244,8 @@ class VectorCache:
 
     def share(self, file: VectorFile) -> None:
         """Let this machine's other roles take a file that was checked, and that all may read."""
-        self.share_as(self._path(file.meta, file.root).name, file.path)
-
-    def share_as(self, name: str, path: Path) -> None:
-        """Make this file and those of the same name and bytes in other roles' homes one."""
         if self._shared is not None:
-            self._shared.give(name, path)
+            self._shared.give(self._path(file.meta, file.root).name, file.path)
 
     def held(self, root: bytes, meta: VectorMeta) -> VectorFile | None:
         """The vector if it is in the cache."""

@@ -6,10 +6,11 @@ is read. Nothing is unpickled, and no code that the file names is executed.
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fl_orchestrator.errors import ContentError, InputError
-from fl_orchestrator.files import sync
+from fl_orchestrator.files import open_regular, sync
 from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Bytes for names and headers besides the values: far more than any real file needs.
 OVERHEAD_PER_TENSOR = 4_096
 OVERHEAD_PER_FILE = 4 * 1024 * 1024
+_COMPARED_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -98,6 +100,56 @@ def save_weights(path: Path, weights: Sequence[FloatArray], tensors: Sequence[We
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def holds(path: Path, weights: Sequence[FloatArray], tensors: Sequence[WeightSpec]) -> bool:
+    """Whether a file has what `save_weights` writes into a `.safetensors`; it is not trusted.
+
+    It is compared with the weights block by block. Raises OSError.
+    """
+    from pydantic_core import from_json
+
+    arrays = {t.name: np.ascontiguousarray(w) for t, w in zip(tensors, weights, strict=True)}
+    with open_regular(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > OVERHEAD_PER_FILE + OVERHEAD_PER_TENSOR * len(arrays):
+            return False
+        try:
+            order = _order_in(from_json(file.read(length)), arrays)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            return False
+        return order is not None and _follows(file, [arrays[name] for name in order])
+
+
+def _order_in(header: Any, arrays: Mapping[str, FloatArray]) -> list[str] | None:
+    """The names in the order of their values, if the header is of these float32 arrays.
+
+    Raises ValueError, TypeError, LookupError or AttributeError for what is no header.
+    """
+    order = sorted(header, key=lambda name: tuple(map(int, header[name]["data_offsets"])))
+    at = 0
+    for name in order:
+        array, entry = arrays[name], header[name]
+        expected = {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [at, at + array.nbytes],
+        }
+        if entry != expected or array.dtype != np.float32:
+            return None
+        at += array.nbytes
+    return order if len(order) == len(arrays) else None
+
+
+def _follows(file: io.FileIO, arrays: Sequence[FloatArray]) -> bool:
+    """Whether the rest of a file has the bytes of these arrays, and nothing else."""
+    for array in arrays:
+        values = array.reshape(-1).view(np.uint8)
+        for start in range(0, values.size, _COMPARED_BYTES):
+            block = values[start : start + _COMPARED_BYTES].tobytes()
+            if file.read(len(block)) != block:
+                return False
+    return not file.read(1)
 
 
 def save_safetensors(

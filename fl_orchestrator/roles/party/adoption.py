@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.history import HistoryFollower, HistoryHook
 from fl_orchestrator.chain.types import ModelView, Observation
+from fl_orchestrator.content.shared import SharedFiles
 from fl_orchestrator.errors import ContentError, InputError, TrainingError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
@@ -26,10 +27,10 @@ from fl_orchestrator.roles.party.last_error import keep_error
 from fl_orchestrator.roles.party.measurements import Measurements
 from fl_orchestrator.roles.party.rehearsal import evaluation
 from fl_orchestrator.roles.party.site import SiteTrainer
-from fl_orchestrator.roles.vectors import VectorFile
+from fl_orchestrator.roles.vectors import SHARED_NAME, VectorFile
 from fl_orchestrator.training.site.local_tensors import model_specs
 from fl_orchestrator.training.trainer import Handed, Metrics, Trainer
-from fl_orchestrator.training.weights_file import save_weights
+from fl_orchestrator.training.weights_file import holds, save_weights
 
 _log = get_logger(__name__)
 
@@ -139,6 +140,8 @@ class Adopter(HistoryHook):
         self._on_evaluated = on_evaluated
         self._origin = context.origin
         self._vectors = context.vectors()
+        cache = context.cache
+        self._shared = None if cache is None else SharedFiles(cache, SHARED_NAME)
         self._history = HistoryFollower(context.federation, context.home / CURSOR, from_head=True)
         self._step = Step()
         self._done: ModelView | None = None
@@ -206,6 +209,20 @@ class Adopter(HistoryHook):
         faults = tuple(fault for fault in broken if fault) if model.height > 0 else ()
         return Evaluation(model, metrics, faults, again)
 
+    def _take_into_use(self, model: ModelView, file: VectorFile) -> None:
+        weights = self._site.whole(self._vectors.weights(file))
+        specs = model_specs(self._manifest)
+
+        def save() -> None:
+            save_weights(self._current, weights, specs)
+
+        if self._shared is None:
+            save()
+            return
+        # Sites without tensors of their own have the same file.
+        name = f"current-{model.round}-{model.root.hex()}{self._current.suffix}"
+        self._shared.place(name, self._current, lambda path: holds(path, weights, specs), save)
+
     def _decide(self, found: Evaluation, file: VectorFile) -> None:
         record = {"head": found.to_json(), "current": in_use(self._home)}
         if found.faults:
@@ -218,11 +235,7 @@ class Adopter(HistoryHook):
             )
         else:
             # With the tensors of the site that the model was evaluated with.
-            weights = self._site.whole(self._vectors.weights(file))
-            save_weights(self._current, weights, model_specs(self._manifest))
-            # Sites without tensors of their own have the same file.
-            name = f"current-{found.model.round}-{found.model.root.hex()}{self._current.suffix}"
-            self._vectors.share_as(name, self._current)
+            self._take_into_use(found.model, file)
             record["current"] = {**found.to_json(), "file": str(self._current)}
             _log.info(
                 "took the new global model into use", round=found.model.round, metrics=found.metrics

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from structlog.testing import capture_logs
 from support.disk import bytes_on_disk, overwrite
 
+from fl_orchestrator.content import shared as module
 from fl_orchestrator.content.shared import SharedFiles, link_own, make_read_only
 
 NAMES = re.compile(r"[a-z]+-\d+")
@@ -202,3 +204,52 @@ def test_only_the_right_to_write_is_taken(tmp_path: Path) -> None:
     path.chmod(0o755)
     make_read_only(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o555
+
+
+def test_a_file_that_many_roles_need_is_made_once(shared: SharedFiles, tmp_path: Path) -> None:
+    ready, made_by = threading.Barrier(5), []
+
+    def role(number: int) -> bytes:
+        path = tmp_path / f"own-{number}"
+
+        def make() -> None:
+            made_by.append(number)
+            made(path)
+
+        ready.wait()
+        shared.place(NAME, path, lambda there: there.read_bytes() == CONTENT, make)
+        return path.read_bytes()
+
+    with ThreadPoolExecutor(5) as pool:
+        assert set(pool.map(role, range(5))) == {CONTENT}
+    assert len(made_by) == 1
+    assert len({inode(tmp_path / f"own-{number}") for number in range(5)}) == 1
+
+
+def test_a_wrong_shared_file_is_made_anew_and_replaces_nobodys(
+    shared: SharedFiles, tmp_path: Path
+) -> None:
+    path = made(tmp_path / "own", b"what was in use before")
+    shared.give(NAME, made(tmp_path / "other", b"wrong"))
+    shared.place(
+        NAME, path, lambda there: there.read_bytes() == CONTENT, lambda: replace(path, CONTENT)
+    )
+    assert (tmp_path / "other").read_bytes() == b"wrong"
+    assert (tmp_path / "shared" / NAME).read_bytes() == path.read_bytes() == CONTENT
+
+
+def replace(path: Path, content: bytes) -> None:
+    made(path.with_name("new"), content).replace(path)
+
+
+def test_a_role_that_hangs_stops_no_other(
+    shared: SharedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.2)
+    path = tmp_path / "own"
+    (tmp_path / "shared").mkdir()
+    with FileLock(tmp_path / "shared" / ".update.lock"), capture_logs() as logs:
+        shared.place(NAME, path, lambda there: True, lambda: replace(path, CONTENT))
+    assert path.read_bytes() == CONTENT
+    warned = [log["event"] for log in logs if log["log_level"] == "warning"]
+    assert warned == ["a file is made beside another role's"]

@@ -19,6 +19,7 @@ from fl_orchestrator.training.trainer import BadWeights, FloatArray, WeightSpec
 from fl_orchestrator.training.weights_file import (
     BadWeightsFile,
     UnwritableFile,
+    holds,
     load_weights,
     save_safetensors,
     save_weights,
@@ -271,3 +272,50 @@ def test_damaged_files_raise_typed_errors_and_nothing_else(
     for array, tensor in zip(found, tensors, strict=True):
         assert array.shape == tensor.shape
         assert np.isfinite(array).all()
+
+
+# A file that somebody else may have written
+
+
+def small_model() -> tuple[list[WeightSpec], list[Any]]:
+    specs = [WeightSpec("b", (3,)), WeightSpec("a", (2, 2)), WeightSpec("none", (0,))]
+    return specs, [np.full(spec.shape, number, np.float32) for number, spec in enumerate(specs)]
+
+
+def test_a_file_holds_what_was_saved_in_it(tmp_path: Path) -> None:
+    specs, weights = small_model()
+    save_weights(tmp_path / "w.safetensors", weights, specs)
+    assert holds(tmp_path / "w.safetensors", weights, specs)
+    other = [*weights[:1], weights[1] + 1, weights[2]]
+    assert not holds(tmp_path / "w.safetensors", other, specs)
+    assert not holds(tmp_path / "w.safetensors", weights[:2], specs[:2])
+
+
+@settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(data=st.data())
+def test_a_changed_file_does_not_hold_them(tmp_path: Path, data: st.DataObject) -> None:
+    specs, weights = small_model()
+    path = tmp_path / "w.safetensors"
+    save_weights(path, weights, specs)
+    content = path.read_bytes()
+    length = 8 + int.from_bytes(content[:8], "little")
+    at = data.draw(st.integers(0, len(content) - 1))
+    changed = bytearray(content)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(changed))
+    # Blanks in the header may be others.
+    if holds(path, weights, specs):
+        assert at < length
+        assert [a.tolist() for a in load_weights(path, specs)] == [w.tolist() for w in weights]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 8, b"\2" + bytes(7) + b"{}", b"\2" + bytes(7) + b"[]", b"\4" + bytes(7)],
+)
+def test_junk_does_not_hold_them(tmp_path: Path, content: bytes) -> None:
+    specs, weights = small_model()
+    (tmp_path / "w.safetensors").write_bytes(content)
+    assert not holds(tmp_path / "w.safetensors", weights, specs)
