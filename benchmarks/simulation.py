@@ -4,12 +4,13 @@
     python benchmarks/simulation.py [--json] [--parties 10 50 100] [--rounds 4] [--parameters 1000]
                                     [--crowd 1000 50]
 
-Both sides train the same tiny fit (each weight is halved, and 0.25 added) with all parties drawn,
-FedAvg, and no evaluation, one after the other on the same machine. A round lasts from the end of
-the round before to its own end; the first round and the set-up do not count, and the median of the
-others does. Ours runs the real contracts and roles in one process, with four aggregators, records
-everything, and its CPU seconds are those of the process without the trainers' own. Flower's
-backend is Ray, with an actor for each core.
+Both sides train the same tiny fit (each weight is halved, and 0.25 added, and a thousandth for each
+party before this one, so that no two updates are equal) with all parties drawn, FedAvg, and no
+evaluation, one after the other on the same machine. A round lasts from the end of the round before
+to its own end; the first round and the set-up do not count, and the median of the others does.
+Ours runs the real contracts and roles in one process, with four aggregators, records everything,
+and its CPU seconds are those of the process without the trainers' own. Flower's backend is Ray,
+with an actor for each core.
 
 ``--crowd`` are the parties that are registered, and how many of them a round draws on average, for
 rounds of ours alone; what comes before the first round is shown too.
@@ -44,7 +45,8 @@ class Tiny:
 
     spent = 0.0
 
-    def __init__(self, parameters: int) -> None:
+    def __init__(self, parameters: int, number: int) -> None:
+        self.shift = np.float32(0.25 + number / 1000)
         self.first = np.zeros(parameters, np.float32)
 
     def initial_weights(self) -> dict[str, FloatArray]:
@@ -54,7 +56,7 @@ class Tiny:
         self, weights: list[FloatArray], _config: dict[str, Any]
     ) -> tuple[list[FloatArray], int, Metrics]:
         began = time.process_time()
-        trained = weights[0] * np.float32(0.5) + np.float32(0.25)
+        trained = weights[0] * np.float32(0.5) + self.shift
         Tiny.spent += time.process_time() - began
         return [trained], 20, {}
 
@@ -75,7 +77,7 @@ def ours(
         ends.append((time.monotonic(), time.process_time() - Tiny.spent))
 
     simulate(
-        [Tiny(parameters) for _ in range(parties)],
+        [Tiny(parameters, number) for number in range(parties)],
         rounds=rounds,
         evaluate=None,
         participants=participants,

@@ -31,11 +31,12 @@ PARTIES, ROUNDS, PARAMETERS = (int(argument) for argument in sys.argv[1:4])
 
 
 @client.train()  # type: ignore[untyped-decorator]
-def train(message: Message, _context: Context) -> Message:
+def train(message: Message, context: Context) -> Message:
+    shift = np.float32(0.25 + int(context.node_config["partition-id"]) / 1000)
     weights = message.content["arrays"]["weights"].numpy()
     content = RecordDict(
         {
-            "arrays": ArrayRecord({"weights": Array(weights * np.float32(0.5) + np.float32(0.25))}),
+            "arrays": ArrayRecord({"weights": Array(weights * np.float32(0.5) + shift)}),
             "metrics": MetricRecord({"num-examples": 20}),
         }
     )
