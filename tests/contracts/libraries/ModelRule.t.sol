@@ -86,7 +86,7 @@ contract ModelRuleTest is GoldenTest {
         assertEq(ModelRule.trimmedMean(_ramp(100, 1_000_000), 4_999), 51);
     }
 
-    function test_NextState_WithEveryStepAtRateOne() public pure {
+    function test_NextState_WhenTheRateIsOne() public pure {
         for (int256 step = type(int16).min; step <= type(int16).max; ++step) {
             assert(ModelRule.nextState(7, ModelRule.scaled(step, 24), 10_000) == 7 + step);
             assert(ModelRule.nextState(-7, ModelRule.scaled(step, 9), 10_000) == -7 + step * 2 ** 15);

@@ -6,7 +6,7 @@ import {ModelRule} from "../../../contracts/libraries/ModelRule.sol";
 /// @notice For halmos: each check holds for every value of its parameters. See docs/assurance.md.
 contract ModelRuleSymbolic {
     /// @dev For the extreme steps and those next to zero: with a step that is not known, the rate divides by a number
-    /// that is no power of two, which is too hard. See test_NextState_WithEveryStepAtRateOne.
+    /// that is no power of two, which is too hard. See test_NextState_WhenTheRateIsOne.
     function check_NextStateIsTheSaturatedSum(int32 state, uint8 which, uint8 bits) external pure {
         int256[5] memory steps = [int256(type(int16).min), -1, 0, 1, type(int16).max];
         // Numbers that the solver knows: one path for each of 125.
