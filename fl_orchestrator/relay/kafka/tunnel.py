@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.log import get_logger
@@ -35,6 +35,8 @@ from fl_orchestrator.tracking.kafka_address import client_settings, kafka_addres
 _log = get_logger(__name__)
 
 _START_SECONDS: Final = 20.0
+_NEW_TOPIC_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.2
 _ANSWER_SECONDS: Final = 120.0
 _SLOWEST_SECONDS: Final = 10.0
 _WAITING_PARTS: Final = 16
@@ -69,10 +71,7 @@ class Tunnel:
         """Read answers from now on. The offsets are explicit, so that none is missed."""
         topic = self._topic + ANSWERS
         try:
-            found = self._consumer.list_topics(topic, timeout=_START_SECONDS).topics[topic]
-            if found.error is not None:
-                raise KafkaException(found.error)
-            places = [TopicPartition(topic, number) for number in found.partitions]
+            places = [TopicPartition(topic, number) for number in self._partitions(topic)]
             for place in places:
                 _, place.offset = self._consumer.get_watermark_offsets(place, _START_SECONDS)
         except KafkaException as error:
@@ -81,6 +80,17 @@ class Tunnel:
                 f"It needs the topics {topic} and {self._topic}{REQUESTS} on the broker.",
             ) from error
         self._consumer.assign(places)
+
+    def _partitions(self, topic: str) -> list[int]:
+        """The numbers of its partitions. A broker learns late of a topic that is new."""
+        until = time.monotonic() + _NEW_TOPIC_SECONDS
+        while True:
+            found = self._consumer.list_topics(topic, timeout=_START_SECONDS).topics[topic]
+            if found.error is None:
+                return list(found.partitions)
+            if time.monotonic() > until or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise KafkaException(found.error)
+            time.sleep(_POLL_SECONDS)
 
     def _read(self) -> None:
         said = ""
