@@ -28,7 +28,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kafka promtool chaos bench docs contracts lock clean
+.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kafka promtool chaos bench slowdown docs contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,7 +124,12 @@ chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation
 	@PYTHONPATH=tests $(BIN)/python -m chaos.ten_private
 
 bench: .venv/.dev ## Run every benchmark
-	@for file in benchmarks/[a-z]*.py benchmarks/[a-z]*/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+	@for file in benchmarks/[a-z]*.py benchmarks/[a-z]*/[a-z]*.py; do \
+		echo "$$file"; PYTHONPATH=benchmarks $(BIN)/python "$$file"; done
+
+slowdown: .venv/.dev ## Compare a few short ratios with the recorded ones (a minute)
+	@echo "Looking for slowdowns ..."
+	@PYTHONPATH=benchmarks $(BIN)/python benchmarks/short/slowdown.py
 
 docs: .venv/.dev $(DOCS)/.installed ## Build the documentation as a site, in build/site
 	@echo "Building the documentation ..."
