@@ -7,7 +7,7 @@ from typing import BinaryIO, Final, cast
 
 from fl_orchestrator.errors import ContentError, FloError
 
-_COPY_BYTES: Final = 1 << 18
+COPY_BYTES: Final = 1 << 18
 
 
 class FetchStopped(ContentError):
@@ -49,5 +49,5 @@ class Kept:
 
     def read_on(self) -> None:
         """Read the rest: only at its end the source has checked the CID."""
-        while self.read(_COPY_BYTES):
+        while self.read(COPY_BYTES):
             pass

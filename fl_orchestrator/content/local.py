@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from fl_orchestrator.content.cid import Cid, CidError
+from fl_orchestrator.content.kept import COPY_BYTES
 from fl_orchestrator.content.shared import link_own
 from fl_orchestrator.content.store import (
     BUFFER_BYTES,
@@ -49,7 +50,6 @@ _PINNED: Final = "pinned"
 _UNPINNED: Final = "unpinned"
 # Look into the first folder twice: the file may have been pinned between the first two look-ups.
 _PLACES: Final = (_PINNED, _UNPINNED, _PINNED)
-_COPY_BYTES: Final = 1 << 18
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -209,7 +209,7 @@ class LocalStore(ReadOnlyStore):
 
     def _cid_of(self, source: io.FileIO) -> Cid:
         reader = HashingReader(io.BufferedReader(source), self._max_file_bytes)
-        while reader.read(_COPY_BYTES):
+        while reader.read(COPY_BYTES):
             pass
         return reader.cid()
 
@@ -256,7 +256,7 @@ class LocalStore(ReadOnlyStore):
     def _copy(self, stream: BinaryIO, file: io.FileIO) -> Cid:
         reader = HashingReader(stream, self._max_file_bytes)
         # Translate only errors of writing; an error of the caller's stream goes to the caller.
-        while data := reader.read(_COPY_BYTES):
+        while data := reader.read(COPY_BYTES):
             with self._translated_errors():
                 _write_all(file, data)
         with self._translated_errors():

@@ -30,13 +30,13 @@ from fl_orchestrator.model.words import address, bytes32, typed_digest
 ROLES: Final = ("party", "aggregator")
 #: The name of the answer's file in a member's kit.
 ANSWER_FILE: Final = "answer.json"
-MAX_ANSWER_BYTES: Final = 4096
+MAX_SHEET_BYTES: Final = 4096
 
 # A folder's name on every system: no path, no hidden file, no option, nothing to escape.
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,63}", re.ASCII)
 # Windows takes these for devices, also with an ending.
 _DEVICES: Final = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.ASCII | re.IGNORECASE)
-_WORD: Final = r"^0x[0-9a-f]{64}$"
+WORD: Final = r"^0x[0-9a-f]{64}$"
 _ANSWER_TYPE: Final = (
     b"Answer(string name,string role,address account,bytes32 manifestDigest,bytes32 genesisRoot)"
 )
@@ -89,8 +89,8 @@ class Answer(BaseModel):
     account: Address
     chain_id: ChainId
     federation: Address
-    r: Annotated[str, Field(pattern=_WORD)]
-    vs: Annotated[str, Field(pattern=_WORD)]
+    r: Annotated[str, Field(pattern=WORD)]
+    vs: Annotated[str, Field(pattern=WORD)]
 
     @classmethod
     def signed(cls, name: str, role: MemberRole, terms: AgreedTerms, signer: Signer) -> Self:
@@ -123,12 +123,12 @@ class Answer(BaseModel):
     def read(cls, path: Path) -> Self:
         """Read an answer from a file. Raises BadAnswer."""
         try:
-            data = read_regular(path, MAX_ANSWER_BYTES)
+            data = read_regular(path, MAX_SHEET_BYTES)
         except OSError as error:
             raise BadAnswer(
                 f"{path} cannot be read: {error.strerror}.", "Give files, or a folder of them."
             ) from error
-        if len(data) > MAX_ANSWER_BYTES:
+        if len(data) > MAX_SHEET_BYTES:
             raise BadAnswer(f"{path} is too large to be an answer.", "Remove it from the answers.")
         try:
             return cls.model_validate_json(decoded(data))

@@ -59,7 +59,6 @@ _log = get_logger(__name__)
 
 _BODY_SECONDS: Final = 10.0
 _DOWNLOAD_SECONDS: Final = 3600.0
-_BLOCK_BYTES: Final = 1 << 18
 _RETRY_SECONDS: Final = 1
 _RANGE: Final = re.compile(r"bytes=(\d{1,12})-", re.ASCII)
 
@@ -207,7 +206,7 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
             raise
 
         def blocks() -> Iterator[bytes]:
-            while block := source.read(_BLOCK_BYTES):
+            while block := source.read(packing.BLOCK_BYTES):
                 yield block
 
         # A range is one of the bytes as they are.
@@ -256,13 +255,13 @@ def _beginning(asked: str | None) -> int:
 def _size(relay: RelayServer, cid: Cid) -> int:
     """The size of content, which a store does not tell. Only a resumed download needs it."""
     with relay.store.get(cid, relay.max_content_bytes) as source:
-        return sum(len(block) for block in iter(lambda: source.read(_BLOCK_BYTES), b""))
+        return sum(len(block) for block in iter(lambda: source.read(packing.BLOCK_BYTES), b""))
 
 
 def _opened_at(relay: RelayServer, cid: Cid, begin: int) -> BinaryIO:
     source = relay.store.get(cid, relay.max_content_bytes)
     try:
-        while begin > 0 and (block := source.read(min(begin, _BLOCK_BYTES))):
+        while begin > 0 and (block := source.read(min(begin, packing.BLOCK_BYTES))):
             begin -= len(block)
     except BaseException:
         source.close()

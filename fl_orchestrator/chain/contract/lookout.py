@@ -41,7 +41,7 @@ NEW_ROUND: Final = "SeedBlockNamed"
 # A process that has missed more blocks reads the accounts again.
 _MOST_BLOCKS: Final = 16
 # A chain that moves on while it is read is looked at so often before a single account is read.
-_TRIES: Final = 3
+_LOOKS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Lookout:
         Raises what the federation's requests raise.
         """
         with self._lock:
-            for _ in range(_TRIES):
+            for _ in range(_LOOKS):
                 seen = self._look(account)
                 if seen is not None:
                     return seen

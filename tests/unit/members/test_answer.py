@@ -11,7 +11,7 @@ import pytest
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Signature
-from fl_orchestrator.members.answer import MAX_ANSWER_BYTES, Answer, BadAnswer
+from fl_orchestrator.members.answer import MAX_SHEET_BYTES, Answer, BadAnswer
 from fl_orchestrator.members.terms import AgreedTerms, in_words
 
 SIGNER = LocalSigner.from_secret(bytes(range(1, 33)))
@@ -95,7 +95,7 @@ def test_a_file_with_any_other_field_or_value_is_no_answer(
 
 def test_hostile_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "answer.json"
-    path.write_text(answer().to_text() + " " * MAX_ANSWER_BYTES)
+    path.write_text(answer().to_text() + " " * MAX_SHEET_BYTES)
     with pytest.raises(BadAnswer, match="too large"):
         Answer.read(path)
     path.write_text("[" * 4000)

@@ -15,12 +15,18 @@ from fl_orchestrator.cli.consortium.kits.table import ListedMember
 from fl_orchestrator.cli.init import settings_text
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.files import read_regular, write_whole
-from fl_orchestrator.members.answer import ANSWER_FILE, Address, ChainId, MemberName, MemberRole
+from fl_orchestrator.members.answer import (
+    ANSWER_FILE,
+    WORD,
+    Address,
+    ChainId,
+    MemberName,
+    MemberRole,
+)
 from fl_orchestrator.members.terms import AgreedTerms
 
 KIT_FILE: Final = "kit.json"
 _MAX_FILE_BYTES: Final = 1 << 16
-_WORD: Final = r"^0x[0-9a-f]{64}$"
 
 
 class BadKit(InputError):
@@ -38,8 +44,8 @@ class Kit(BaseModel):
     account: Annotated[str, Field(pattern=r"^$")] | Address = ""
     chain_id: ChainId
     federation: Address
-    manifest_digest: Annotated[str, Field(pattern=_WORD)]
-    genesis_root: Annotated[str, Field(pattern=_WORD)]
+    manifest_digest: Annotated[str, Field(pattern=WORD)]
+    genesis_root: Annotated[str, Field(pattern=WORD)]
 
     @classmethod
     def of(cls, member: ListedMember, terms: AgreedTerms) -> Self:
