@@ -46,6 +46,7 @@ _SCHEMA: Final = """
         chain_id INTEGER NOT NULL, federation TEXT NOT NULL, account TEXT NOT NULL
     );
 """
+_NOT_WRITTEN: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class LockRefused(VerificationError):
@@ -282,9 +283,10 @@ class Vault:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            # A quota or a limit on files is an I/O error to SQLite.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_WRITTEN:
                 raise StoreFull(
-                    f"There is no room on the disk for {self._path}.",
+                    f"There is no room on the disk for {self._path}: {error}.",
                     "Free some space there: nothing is confirmed or released until then.",
                 ) from error
             if isinstance(error, sqlite3.OperationalError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,20 @@ def test_a_vault_without_disk_space_records_nothing_and_is_waited_for(
     with pytest.raises(StoreFull, match=r"no room on the disk for .*vault\.sqlite"):
         vault.confirm(dataclasses.replace(LOCK, members=many))
     assert (vault.confirmed(4), vault.list_of(BASE)) == (None, None)
+
+
+def test_a_limit_on_files_is_waited_for_as_a_full_disk_is(reopened: Open) -> None:
+    vault = reopened()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(StoreFull, match="no room on the disk"):
+            vault.confirm(LOCK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (vault.confirmed(4), vault.list_of(BASE)) == (None, None)
+    vault.confirm(LOCK)
+    assert reopened().confirmed(4) == LOCK.word
 
 
 def test_it_is_the_file_of_one_seat(reopened: Open) -> None:
