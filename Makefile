@@ -28,7 +28,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kafka promtool chaos bench slowdown docs contracts lock clean
+.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool chaos bench slowdown docs contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=legacy FOUNDRY_OUT=.tools/slither-out \
 		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
-pytest: .venv/.dev $(NODE_MODULES) kubo geth kafka promtool
+pytest: .venv/.dev $(NODE_MODULES) kubo geth kaia kafka promtool
 	@echo "Testing the Python ..."
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
@@ -109,6 +109,9 @@ kubo:
 
 geth:
 	@scripts/build_geth.sh >/dev/null
+
+kaia:
+	@scripts/build_kaia.sh >/dev/null
 
 kafka:
 	@scripts/build_kafka.sh >/dev/null

@@ -1,1 +1,1 @@
-"""A private chain of four geth validators (Clique) on this machine; see docs/network.md."""
+"""A private chain of four validators on this machine; see docs/network.md."""

@@ -1,6 +1,7 @@
-"""Creates and runs a private chain of four geth validators on 127.0.0.1.
+"""Creates and runs a private chain of four validators on 127.0.0.1.
 
     python -m network DIRECTORY --fund ADDRESS      create it if it is new, and run all validators
+    python -m network DIRECTORY --fund ADDRESS --engine istanbul    with blocks that are final
     python -m network DIRECTORY --only 2            run only validator 2, for example after a crash
 
 It runs until it is interrupted, and then stops the validators it started. See docs/network.md.
@@ -19,12 +20,12 @@ from typing import Final
 
 from fl_orchestrator.model.protocol import ADDRESS
 from fl_orchestrator.units import ETHER
-from network.clique import Network, Validator, create, load
-from network.geth import GethFailed, Validators
+from network.engines import ENGINES
+from network.network import Network, Validator, create, load
+from network.validators import ValidatorFailed, Validators
 
 _FUNDS: Final = 1_000_000 * ETHER
 _POLL_SECONDS: Final = 0.5
-_BUILD: Final = Path(__file__).resolve().parents[1] / "scripts" / "build_geth.sh"
 
 
 def main() -> int:
@@ -33,22 +34,22 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, signal.default_int_handler)
-    program = Path(
-        subprocess.run([_BUILD], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    )
     network = _network(options)
     chosen = [v for v in network.validators if not options.only or v.number in options.only]
     if not chosen:
         print(f"There are validators 1 to {len(network.validators)}.", file=sys.stderr)
         return 2
-    validators = Validators(network, program)
+    try:
+        validators = Validators(network)
+    except subprocess.CalledProcessError:
+        return 1  # the script has said what is missing
     try:
         validators.start(chosen)
         _show(network, validators, chosen)
         _watch(validators, chosen)
     except KeyboardInterrupt:
         print("Stopping.", file=sys.stderr)
-    except GethFailed as error:
+    except ValidatorFailed as error:
         print(error, file=sys.stderr)
         return 1
     finally:
@@ -67,8 +68,13 @@ def _options() -> argparse.Namespace:
         metavar="ADDRESS",
         help=f"gets {_FUNDS // ETHER:,} coins in the genesis block; may be repeated",
     )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="clique", help="consensus of a new network (clique)"
+    )
     parser.add_argument("--chain-id", type=int, default=1337, help="of a new network (1337)")
-    parser.add_argument("--period", type=int, default=2, help="seconds between its blocks (2)")
+    parser.add_argument(
+        "--period", type=int, help="seconds between its blocks (clique: 2; istanbul: always 1)"
+    )
     parser.add_argument(
         "--only", type=int, action="append", metavar="N", help="run only validator N; repeatable"
     )
@@ -89,13 +95,17 @@ def _network(options: argparse.Namespace) -> Network:
         return load(options.directory)
     if not options.fund:
         sys.exit("A new network needs an account that gets coin: --fund ADDRESS.")
-    return create(
-        options.directory, dict.fromkeys(options.fund, _FUNDS), options.chain_id, options.period
-    )
+    engine = ENGINES[options.engine]
+    period = options.period or engine.periods[min(1, len(engine.periods) - 1)]
+    balances = dict.fromkeys(options.fund, _FUNDS)
+    try:
+        return create(options.directory, engine, balances, options.chain_id, period)
+    except ValueError as error:
+        sys.exit(f"--period: {error}.")
 
 
 def _show(network: Network, validators: Validators, chosen: Sequence[Validator]) -> None:
-    print(f"Chain {network.chain_id}, a block every {network.period} s.")
+    print(f"Chain {network.chain_id} ({network.engine}), a block every {network.period} s.")
     for validator in chosen:
         pid = validators.pid(validator)
         print(f"{validator.number}  {validator.url}  {validator.address}  process {pid}")

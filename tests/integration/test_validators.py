@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.validators import Consortium, find_geth, wait_for
+from support.validators import Consortium, wait_for
 
 from fl_orchestrator.chain.types import Observation
-from network.clique import Network, Validator, create, load
-from network.geth import Validators, rpc, running
+from network.engines import ENGINES, program
+from network.network import Engine, Network, Validator, create, load
+from network.validators import Validators, rpc, running
 
 CHAIN_ID = 20_250
 # Longer than three validators ever take for a block.
@@ -29,19 +30,21 @@ def consortium(tmp_path: Path) -> Consortium:
     return Consortium(tmp_path, parties=3, aggregators=2)
 
 
-@pytest.fixture
-def geth() -> Path:
-    program = find_geth()
-    if program is None:
-        pytest.skip("no geth that has Clique: run scripts/build_geth.sh")
-    return program
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found = ENGINES[request.param]
+    try:
+        program(found)
+    except subprocess.CalledProcessError:
+        pytest.skip(f"scripts/{found.build} has no program for {found.name}")
+    return found
 
 
 @pytest.fixture
-def validators(tmp_path: Path, consortium: Consortium, geth: Path) -> Iterator[Validators]:
+def validators(tmp_path: Path, consortium: Consortium, engine: Engine) -> Iterator[Validators]:
     """Four validators, with a block every second."""
-    network = create(tmp_path / "network", consortium.balances(), CHAIN_ID, period=1)
-    with running(network, geth) as validators:
+    network = create(tmp_path / "network", engine, consortium.balances(), CHAIN_ID, period=1)
+    with running(network) as validators:
         yield validators
 
 
@@ -99,11 +102,12 @@ def wait_for_agreement(validators: Validators, consortium: Consortium) -> list[i
 
 
 def test_the_script_goes_on_where_it_was_stopped(
-    tmp_path: Path, checkout: Path, geth: Path
+    tmp_path: Path, checkout: Path, engine: Engine
 ) -> None:
     directory = tmp_path / "network"
     funded = "0x" + "11" * 20
-    with script(checkout, directory, "--fund", funded, "--period", "1"):
+    options = ("--fund", funded, "--engine", engine.name, "--period", "1")
+    with script(checkout, directory, *options):
         network = load(directory)
         height = wait_for_blocks(network, 2)
     assert not any(answers(validator) for validator in network.validators)

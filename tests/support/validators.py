@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,19 +33,7 @@ from fl_orchestrator.units import ETHER
 from support.federation import CLASSES, FEATURES, consortium, signer, small_manifest, trainers
 
 PERIOD_SECONDS = 60
-_CLIQUE = re.compile(r"^Version: 1\.13\.", re.MULTILINE)
 _POLL_SECONDS = 0.2
-
-
-def find_geth() -> Path | None:
-    """Return the program that scripts/build_geth.sh has found or built; None if there is none."""
-    if on_path := shutil.which("geth"):
-        version = subprocess.run([on_path, "version"], capture_output=True, text=True).stdout
-        if _CLIQUE.search(version):
-            return Path(on_path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    built = cache / "fl-orchestrator" / "geth-v1.13.15" / "geth"
-    return built if built.is_file() else None
 
 
 class Consortium:

@@ -1,4 +1,4 @@
-"""Runs the validators of a network as processes of geth."""
+"""Runs the validators of a network as processes of its engine's program."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import subprocess
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import requests
 
 from fl_orchestrator.transport.http import Session, post
-from network.clique import Network, Validator
+from network.engines import ENGINES, program
+from network.network import Network, Validator
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
@@ -21,34 +21,37 @@ _REQUEST_SECONDS: Final = 10.0
 _MAX_ANSWER_BYTES: Final = 1 << 20
 _POLL_SECONDS: Final = 0.1
 _TAIL_CHARACTERS: Final = 2000
+_LOG: Final = "validator.log"
 
 
-class GethFailed(Exception):
-    """geth did not start, or ended unexpectedly."""
+class ValidatorFailed(Exception):
+    """A validator did not start, or ended unexpectedly."""
 
 
 def rpc(validator: Validator, method: str, *params: Any) -> Any:
-    """The result of a JSON-RPC request. Raises requests.RequestException and GethFailed."""
+    """The result of a JSON-RPC request. Raises requests.RequestException and ValidatorFailed."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     _, content = post(Session(), validator.url, body, _REQUEST_SECONDS, _MAX_ANSWER_BYTES)
     answer = json.loads(content)
     if "error" in answer:
-        raise GethFailed(f"{method}: {answer['error']['message']}")
+        raise ValidatorFailed(f"{method}: {answer['error']['message']}")
     return answer["result"]
 
 
 class Validators:
     """The validators of a network that this process runs; each can be stopped and restarted."""
 
-    def __init__(self, network: Network, program: Path) -> None:
+    def __init__(self, network: Network) -> None:
+        """The engine's program is built if there is none."""
         self.network = network
-        self._program = program
+        self._engine = ENGINES[network.engine]
+        self._program = program(self._engine)
         self._processes: dict[Validator, subprocess.Popen[bytes]] = {}
 
     def start(self, validators: Sequence[Validator]) -> None:
         """Start validators, and wait until each answers requests.
 
-        Raises GethFailed, with the end of its log, if one does not.
+        Raises ValidatorFailed, with the end of its log, if one does not.
         """
         for validator in validators:
             self._processes[validator] = self._spawn(validator)
@@ -56,7 +59,9 @@ class Validators:
         for validator in validators:
             while not _answers(validator):
                 if not self.is_running(validator) or time.monotonic() > deadline:
-                    raise GethFailed(f"Validator {validator.number}: {self._log_end(validator)}")
+                    raise ValidatorFailed(
+                        f"Validator {validator.number}: {self._log_end(validator)}"
+                    )
                 time.sleep(_POLL_SECONDS)
 
     def is_running(self, validator: Validator) -> bool:
@@ -92,11 +97,11 @@ class Validators:
 
     def _spawn(self, validator: Validator) -> subprocess.Popen[bytes]:
         home = self.network.home(validator)
-        if not (home / "geth" / "chaindata").exists():
+        if not self._engine.chain(home).exists():
             self._write_genesis_block(validator)
-        with (home / "geth.log").open("ab") as log:
+        with (home / _LOG).open("ab") as log:
             return subprocess.Popen(
-                [self._program, *_options(self.network, validator)],
+                [self._program, *self._engine.run(self.network, validator)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -105,26 +110,27 @@ class Validators:
             )
 
     def _write_genesis_block(self, validator: Validator) -> None:
-        home = self.network.home(validator)
         done = subprocess.run(
-            [self._program, "--datadir", home, "init", self.network.genesis],
+            [self._program, *self._engine.init(self.network, validator)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=START_SECONDS,
         )
         if done.returncode:
-            raise GethFailed(f"geth init: {done.stderr[-_TAIL_CHARACTERS:]}")
+            raise ValidatorFailed(
+                f"Validator {validator.number}: {done.stderr[-_TAIL_CHARACTERS:]}"
+            )
 
     def _log_end(self, validator: Validator) -> str:
-        log = self.network.home(validator) / "geth.log"
+        log = self.network.home(validator) / _LOG
         return log.read_text(errors="replace")[-_TAIL_CHARACTERS:]
 
 
 @contextmanager
-def running(network: Network, program: Path) -> Iterator[Validators]:
+def running(network: Network) -> Iterator[Validators]:
     """Run all validators of a network until the ``with`` block ends."""
-    validators = Validators(network, program)
+    validators = Validators(network)
     try:
         validators.start(network.validators)
         yield validators
@@ -138,24 +144,3 @@ def _answers(validator: Validator) -> bool:
     except requests.RequestException:
         return False
     return True
-
-
-def _options(network: Network, validator: Validator) -> list[str]:
-    home = network.home(validator)
-    return [
-        *("--config", str(home / "geth.toml")),
-        *("--datadir", str(home)),
-        *("--nodekey", str(home / "nodekey")),
-        *("--networkid", str(network.chain_id)),
-        *("--nat", "none"),
-        # Write every block's state to disk. Otherwise a killed validator restarts from the last
-        # state that it wrote, which on a new chain is genesis.
-        *("--syncmode", "full", "--gcmode", "archive", "--history.transactions", "0"),
-        *("--cache", "128"),
-        *("--http", "--http.addr", "127.0.0.1", "--http.port", str(validator.rpc_port)),
-        *("--http.api", "eth,net,web3"),
-        *("--authrpc.addr", "127.0.0.1", "--authrpc.port", "0"),
-        *("--mine", "--miner.etherbase", validator.address),
-        *("--unlock", validator.address, "--password", str(network.password)),
-        "--allow-insecure-unlock",
-    ]
