@@ -10,12 +10,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import pytest
 from eth_abi.abi import encode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from hexbytes import HexBytes
 from hypothesis import strategies as st
 from web3 import Web3
-from web3.datastructures import AttributeDict
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.content.cid import Cid
@@ -231,11 +231,49 @@ def encoded(name: str, values: Sequence[Any], artifact: str = "Federation") -> L
     return {"topics": topics, "data": HexBytes(data)}
 
 
-def lying(get_logs: Callable[[Any], Any], invention: Invention) -> Callable[[Any], list[Any]]:
-    """``eth_getLogs`` of a node that lies; it applies the requested filter to its false events."""
+class LyingNode:
+    """The node behind a chain in this process, which can be made to lie about events."""
 
-    def lie(wanted: Any) -> list[Any]:
-        logs = [dict(log) for log in get_logs(wanted)]
-        return [AttributeDict(log) for log in invention(logs)]
+    def __init__(self, web3: Web3, patch: pytest.MonkeyPatch) -> None:
+        provider: Any = web3.provider
+        self._provider = provider
+        self._request = provider.raw_request
+        self._patch = patch
 
-    return lie
+    def tell(self, invention: Invention) -> None:
+        """Answer ``eth_getLogs`` with what the invention makes of the true answer."""
+
+        def lie(method: str, params: Sequence[Any]) -> Any:
+            found = self._request(method, params)
+            if method != "eth_getLogs":
+                return found
+            assert found is not NotImplemented
+            return [_as_sent(log) for log in invention([_as_read(log) for log in found])]
+
+        self._patch.setattr(self._provider, "raw_request", lie)
+
+    def tell_the_truth(self) -> None:
+        self._patch.setattr(self._provider, "raw_request", self._request)
+
+
+def _as_read(log: Log) -> Log:
+    """A log with numbers and bytes, as inventions have them."""
+    numbers = ("blockNumber", "transactionIndex", "logIndex")
+    words = ("blockHash", "transactionHash", "data")
+    return {
+        **log,
+        **{name: int(log[name], 16) for name in numbers},
+        **{name: HexBytes(log[name]) for name in words},
+        "topics": [HexBytes(topic) for topic in log["topics"]],
+    }
+
+
+def _as_sent(value: Any) -> Any:
+    """A value in the form in which a node sends it."""
+    if isinstance(value, dict):
+        return {name: _as_sent(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_as_sent(one) for one in value]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return hex(value) if isinstance(value, int) else value

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.disputes import accept_a_lie, responder, submit_updates, vector_federation, watcher
 from support.federation import SmallFederation
-from support.invention import Invention, Known, encoded, inventions, lying
+from support.invention import Invention, Known, LyingNode, encoded, inventions
 from support.reorg import Fork
 
 from fl_orchestrator.audit.model_audit import ModelAudit
@@ -67,9 +67,8 @@ class Liar:
 
     def __init__(self, small: SmallFederation, patch: pytest.MonkeyPatch) -> None:
         self.small = small
-        self._eth = small.chain.web3.eth
-        self._get_logs = self._eth.get_logs
-        self._patch = patch
+        node = LyingNode(small.chain.web3, patch)
+        self.tell, self.tell_the_truth = node.tell, node.tell_the_truth
         self._hiding = HidingStore(small.directory / "store")
         index = RoundIndex(small.federation, small.deployment.block)
         index.search_to(small.chain.web3.eth.block_number)
@@ -96,12 +95,6 @@ class Liar:
             ),
             (small.genesis.cid, *(u.cid for u in updates), *(r.global_cid for r in results)),
         )
-
-    def tell(self, invention: Invention) -> None:
-        self._patch.setattr(self._eth, "get_logs", lying(self._get_logs, invention))
-
-    def tell_the_truth(self) -> None:
-        self._patch.setattr(self._eth, "get_logs", self._get_logs)
 
     def readers(self) -> dict[str, Callable[[], Any]]:
         """Everybody who reads events, as at the start of its process."""

@@ -19,14 +19,14 @@ def test_any_number_of_rounds_takes_one_search(
     accept_a_lie(small)
     small.send(small.outsider, small.federation.demand(1, 3, 0, small.terms.demand_bond))
     submit_updates(small, 2)
-    eth, searches = small.chain.web3.eth, []
-    get_logs = eth.get_logs
+    provider: Any = small.chain.web3.provider
+    request, searches = provider.raw_request, list[Any]()
 
-    def counted(wanted: Any) -> Any:
-        searches.append(wanted)
-        return get_logs(wanted)
+    def counted(method: str, params: Any) -> Any:
+        searches.extend(params if method == "eth_getLogs" else [])
+        return request(method, params)
 
-    monkeypatch.setattr(eth, "get_logs", counted)
+    monkeypatch.setattr(provider, "raw_request", counted)
     first, second = read_rounds(small.federation, small.deployment.block, 1, 2)
     assert len(searches) == 1
     assert (first.outcome, second.outcome) == (Outcome.ACCEPTED, Outcome.ATTEST)

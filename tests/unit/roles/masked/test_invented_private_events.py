@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.disputes import watcher
-from support.invention import Invention, Known, Log, encoded, inventions, lying
+from support.invention import Invention, Known, Log, LyingNode, encoded, inventions
 from support.private_federation import SmallPrivateFederation
 from support.reorg import Fork
 
@@ -32,8 +32,8 @@ class Liar:
 
     def __init__(self, directory: Path, phase: Phase, patch: pytest.MonkeyPatch) -> None:
         self.private = private = SmallPrivateFederation(directory, 3, 2)
-        self._eth = private.chain.web3.eth
-        self._get_logs, self._patch = self._eth.get_logs, patch
+        node = LyingNode(private.chain.web3, patch)
+        self.tell, self.tell_the_truth = node.tell, node.tell_the_truth
         parties = [private.party(i) for i in range(3)]
         seats = [private.private_aggregator(i) for i in range(2)]
         private.run_to(Phase.ATTEST, [*parties, *seats, private.keeper(1)], 1)
@@ -43,7 +43,7 @@ class Liar:
         private.run_to(phase, [*parties, *claiming, keeper], 2)
         self.phase = phase
         index = PrivateRoundIndex(private.contract, private.deployment.block)
-        index.search_to(self._eth.block_number)
+        index.search_to(private.chain.web3.eth.block_number)
         updates = [*index.updates(1), *index.updates(2)]
         commits = [*index.commits(1), *index.commits(2)]
         self.known = Known(
@@ -62,12 +62,6 @@ class Liar:
             "PrivateFederation",
         )
 
-    def tell(self, invention: Invention) -> None:
-        self._patch.setattr(self._eth, "get_logs", lying(self._get_logs, invention))
-
-    def tell_the_truth(self) -> None:
-        self._patch.setattr(self._eth, "get_logs", self._get_logs)
-
     def readers(self) -> dict[str, Callable[[], Any]]:
         """Everybody who reads events, as at the start of its process."""
         private = self.private
@@ -81,7 +75,7 @@ class Liar:
 
     def _present_seats(self) -> None:
         index = PrivateRoundIndex(self.private.contract, self.private.deployment.block)
-        index.search_to(self._eth.block_number)
+        index.search_to(self.private.chain.web3.eth.block_number)
         index.present_seats()
 
 
