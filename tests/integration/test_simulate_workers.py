@@ -5,6 +5,7 @@ A dask cluster in this process stands for any executor of several machines.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,14 +141,21 @@ def test_workers_and_an_executor_exclude_each_other() -> None:
         run(Linear, workers=0)
 
 
-def test_a_script_without_a_guard_is_told_what_is_missing(tmp_path: Path) -> None:
+def test_a_script_without_a_guard_is_told_what_is_missing(checkout: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from support.quadratic import Linear\n"
         "from fl_orchestrator import simulate\n"
         "simulate(Linear, parties=2, rounds=1, aggregators=1, workers=2)\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    path = os.pathsep.join((str(checkout), str(checkout / "tests")))
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert 'if __name__ == "__main__"' in last
