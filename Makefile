@@ -28,7 +28,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool chaos bench slowdown docs contracts lock clean
+.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool chaos network-test bench slowdown docs contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ kafka:
 
 promtool:
 	@scripts/build_promtool.sh >/dev/null
+
+network-test: .venv/.dev $(NODE_MODULES) geth kaia ## Run a federation on four validators with Clique, and with Istanbul BFT
+	@$(BIN)/pytest -q tests/integration/test_validators.py
 
 chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation of processes in some 150 ways (over an hour)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)

@@ -88,6 +88,28 @@ def test_a_federation_outlives_one_dead_validator_and_waits_while_two_are_dead(
     ]
 
 
+def test_a_wrong_model_is_undone_and_its_signers_lose_their_stakes(
+    validators: Validators, consortium: Consortium
+) -> None:
+    consortium.deploy(validators.network.urls)
+    chain = consortium.federation()
+
+    def stakes() -> list[int]:
+        return [chain.observe(key.address).aggregator.stake for key in consortium.aggregators]
+
+    before = stakes()
+
+    def slashed(_seen: Observation) -> bool:
+        return all(now < then for now, then in zip(stakes(), before, strict=True))
+
+    with consortium.working(colluding=True):
+        seen = wait_for(
+            lambda: chain.observe(consortium.owner.address), slashed, 2 * PATIENCE_SECONDS
+        )
+    assert seen.head.height == 0
+    assert seen.credit > 0
+
+
 def wait_for_agreement(validators: Validators, consortium: Consortium) -> list[int]:
     """Wait until every validator has the same history; the rounds of it."""
     everybody = validators.network.validators

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from fl_orchestrator.attacks.collusion import Colluder
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import migrate
@@ -26,6 +27,7 @@ from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.relay import Mailbox
 from fl_orchestrator.roles.setup import federation_params, publish
+from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.service.loop import Service
 from fl_orchestrator.service.stop import Stop
 from fl_orchestrator.training.numpy_logistic import initial_weights
@@ -94,10 +96,14 @@ class Consortium:
         return Federation(connect(urls or self._urls), self.deployment.address)
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Run every role until the ``with`` block ends; then raise the error of a role, if any."""
-        roles = [self._keeper(), *map(self._party, range(len(self.parties)))]
-        roles += map(self._aggregator, range(len(self.aggregators)))
+    def working(self, *, colluding: bool = False) -> Iterator[None]:
+        """Run every role until the ``with`` block ends; then raise the error of a role, if any.
+
+        Aggregators that are ``colluding`` sign a wrong model; the owner's watcher is honest.
+        """
+        kind = Colluder if colluding else Aggregator
+        roles = [self._keeper(), self._watcher(), *map(self._party, range(len(self.parties)))]
+        roles += [self._aggregator(number, kind) for number in range(len(self.aggregators))]
         stops = [Stop() for _ in roles]
         with ThreadPoolExecutor(len(roles)) as pool:
             running: list[Future[object]] = [
@@ -152,11 +158,16 @@ class Consortium:
         context = self._context(key, chain, f"parties/{number}")
         return chain, key.address, Party(context, self._trainers[number], PartySettings(0))
 
-    def _aggregator(self, number: int) -> tuple[Federation, str, Worker]:
+    def _watcher(self) -> tuple[Federation, str, Worker]:
+        chain = self._federation_of(self.owner)
+        context = self._context(self.owner, chain, "watcher")
+        return chain, self.owner.address, Watcher(context, WatcherSettings(secret=bytes(32)))
+
+    def _aggregator(self, number: int, kind: type[Aggregator]) -> tuple[Federation, str, Worker]:
         key = self.aggregators[number]
         chain = self._federation_of(key)
         context = self._context(key, chain, f"aggregators/{number}")
-        return chain, key.address, Aggregator(context)
+        return chain, key.address, kind(context)
 
     def _keeper(self) -> tuple[Federation, str, Worker]:
         chain = self._federation_of(self.keeper)
