@@ -19,11 +19,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from aggregate import read_all, run_rule, update
+from aggregate import RULES, read_all, run_rule, update
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ from rich.console import Console
 from rich.table import Table
 from simulation import ours
 
-from fl_orchestrator.aggregation.rules import Median, TrimmedMean, WeightedMean
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.model.chunk_tree import tree_of
@@ -104,19 +104,10 @@ def pairs() -> dict[str, Pair]:
     hashed = timed(lambda: hashlib.sha256(updates[0].data).digest())
     empty = program("-c", "pass")
     return {
-        "mean": Pair(
-            "weighted mean, over reading",
-            timed(lambda: run_rule(WeightedMean(), updates, out)),
-            read,
-        ),
-        "median": Pair(
-            "median, over reading", timed(lambda: run_rule(Median(), updates, out)), read
-        ),
-        "trimmed": Pair(
-            "trimmed mean, over reading",
-            timed(lambda: run_rule(TrimmedMean(1000), updates, out)),
-            read,
-        ),
+        **{
+            name: Pair(f"{name}, over reading", timed(partial(run_rule, rule, updates, out)), read)
+            for name, rule in RULES.items()
+        },
         "tree": Pair(
             "chunk tree, over sha-256", timed(lambda: tree_of(layout, updates[0])), hashed
         ),
