@@ -57,7 +57,7 @@ class AnvilChain(DevelopmentChain):
     """Anvil, in the place of the chain that a small federation has in its process."""
 
     def __init__(self, url: str, balances: dict[str, int]) -> None:
-        self.web3 = connect(url).web3
+        self.web3 = connect(url)
         for address, balance in balances.items():
             self.rpc("anvil_setBalance", address, hex(balance))
 

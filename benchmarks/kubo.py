@@ -193,7 +193,7 @@ def federation_round(parameters: int, parties: int) -> dict[str, Any]:
         one, other = stack.enter_context(swarm(directory))
         rpc = stack.enter_context(anvil(program, directory / "chain"))
         local = LocalFederation(directory / "federation", Plan(parties, 1))
-        chain = local.deploy(connect(rpc).web3, one.url, model, terms)
+        chain = local.deploy(connect(rpc), one.url, model, terms)
         stores = [one.url if m.role == "party" else other.url for m in local.members()]
         local.write_sites(chain, rpc, stores, model)
         for party in local.parties:

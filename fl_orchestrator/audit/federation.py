@@ -11,7 +11,7 @@ from fl_orchestrator.audit.model_audit import ModelAudit
 from fl_orchestrator.chain.contract import federation as contract
 from fl_orchestrator.chain.contract.private import open_federation
 from fl_orchestrator.chain.contract.rounds import model_of
-from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.nodes.connect import reach
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.content.by_url import open_store
 from fl_orchestrator.content.store import ContentStore
@@ -53,7 +53,7 @@ class Federation:
 
         Raises ChainError, ContentError, and InputError for a URL that is not understood.
         """
-        chain = open_federation(connect(rpc, chain_id), address)
+        chain = open_federation(reach(rpc, chain_id), address)
         return cls(chain, open_store(store, list(gateways)), deployed_at)
 
     @property

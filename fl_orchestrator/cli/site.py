@@ -181,9 +181,9 @@ class Endpoint:
     deployments: DeploymentsOption = DEPLOYMENTS_DEFAULT
 
     def connect(self) -> Node:
-        from fl_orchestrator.chain.nodes.connect import connect
+        from fl_orchestrator.chain.nodes.connect import reach
 
-        return connect(self.rpc, self.chain_id)
+        return reach(self.rpc, self.chain_id)
 
     def open_federation(self) -> Federation:
         return open_federation(self.connect(), self.federation, self.deployments)

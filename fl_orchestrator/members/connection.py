@@ -63,9 +63,9 @@ class Connection:
     def open_federation(self) -> Federation:
         """Raises ChainError, and InputError for a URL that is not understood."""
         from fl_orchestrator.chain.contract.private import open_federation
-        from fl_orchestrator.chain.nodes.connect import connect
+        from fl_orchestrator.chain.nodes.connect import reach
 
-        return open_federation(connect(self.rpc, self.chain_id), self.federation)
+        return open_federation(reach(self.rpc, self.chain_id), self.federation)
 
     def open_sender(self, chain: Federation, on_receipt: Callable[[Receipt], None]) -> Sender:
         """Raises KeyStoreError, and InputError for an amount that is not understood."""

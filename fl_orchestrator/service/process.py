@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import open_federation
-from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.nodes.connect import reach
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.types import Observation, Params
 from fl_orchestrator.content.store import ContentStore
@@ -190,7 +190,7 @@ def endpoints(rpc: str, chain: Federation) -> list[Callable[[], Federation]]:
     """Opens the same federation at each RPC endpoint by itself; ``rpc`` has commas between them."""
 
     def opened(url: str) -> Federation:
-        return open_federation(connect([url], chain.chain_id), chain.address)
+        return open_federation(reach([url], chain.chain_id), chain.address)
 
     urls = dict.fromkeys(url.strip() for url in rpc.split(","))
     return [functools.partial(opened, url) for url in urls]

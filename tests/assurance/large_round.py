@@ -108,7 +108,7 @@ def one_round(parameters: int, parties: int, store: str) -> dict[str, Any]:
         rpc = stack.enter_context(anvil(program("anvil"), directory / "chain"))
         local = LocalFederation(directory / "federation", Plan(parties, 1))
         trained = Model(model, zeros(model), [nobody] * parties, 2, TRAINER)
-        chain = local.deploy(connect(rpc).web3, url, trained, terms)
+        chain = local.deploy(connect(rpc), url, trained, terms)
         local.write_sites(chain, rpc, [url], trained)
         homes = [local.directory, directory / "store"]
         watch = DiskWatch(*homes)

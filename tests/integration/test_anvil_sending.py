@@ -80,7 +80,7 @@ class Account:
     def __init__(self, node: AnvilNode, key: LocalSigner, url: str = "", **policy: Any) -> None:
         self.node = node
         self.key = key
-        self.web3 = connect(url or node.url).web3
+        self.web3 = connect(url or node.url)
         self.sender = Sender(self.web3, key, REVERTS, SendPolicy(**{"timeout": PATIENCE, **policy}))
         self._threads = ThreadPoolExecutor(16)
         self._sent: list[Future[Receipt]] = []

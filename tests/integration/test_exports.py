@@ -96,7 +96,7 @@ def test_a_federations_model_predicts_the_same_elsewhere(
         (random.integers(1, 256, shape) / 256).astype(np.float32) for shape in shapes.values()
     ]
     federation = SmallFederation(tmp_path / "federation", manifest=manifest, weights=weights)
-    monkeypatch.setattr(connect, "connect", lambda *_: Node(federation.chain.web3))
+    monkeypatch.setattr(connect, "reach", lambda *_: Node(federation.chain.web3))
     got = flo(
         *("model", "get", "--output", file, "--trainer", trainer),
         *("--store", f"file://{federation.directory}/store"),

@@ -186,7 +186,7 @@ def test_a_federations_model_is_fetched_into_the_layers_of_a_trainer(
     )
     start = [np.full(shape, 0.25, np.float32) for shape in shapes.values()]
     federation = SmallFederation(tmp_path / "federation", manifest=manifest, weights=start)
-    monkeypatch.setattr(connect, "connect", lambda *_: Node(federation.chain.web3))
+    monkeypatch.setattr(connect, "reach", lambda *_: Node(federation.chain.web3))
     trainer, file = tmp_path / "mine.py", tmp_path / "model.keras"
     trainer.write_text(TRAINER)
     got = flo(

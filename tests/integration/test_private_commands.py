@@ -36,7 +36,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> SmallPrivateFederation:
 def on(history: SmallPrivateFederation, monkeypatch: pytest.MonkeyPatch) -> Flo:
     """`flo` on the chain of this federation, with its store."""
     web3 = history.chain.web3
-    monkeypatch.setattr(connect, "connect", lambda *_: Node(web3))
+    monkeypatch.setattr(connect, "reach", lambda *_: Node(web3))
     monkeypatch.setenv("FLO_STORE", f"file://{history.directory}/store")
     monkeypatch.setenv("FLO_DEPLOYMENTS", str(history.directory / "deployments"))
     return flo

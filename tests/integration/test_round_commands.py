@@ -40,7 +40,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[SmallFederation], Flo]:
 
     def on(federation: SmallFederation) -> Flo:
         web3 = federation.chain.web3
-        monkeypatch.setattr(connect, "connect", lambda *_: Node(web3))
+        monkeypatch.setattr(connect, "reach", lambda *_: Node(web3))
         store = f"file://{federation.directory}/store"
         monkeypatch.setenv("FLO_STORE", store)
         monkeypatch.setenv("FLO_DEPLOYMENTS", str(federation.directory / "deployments"))

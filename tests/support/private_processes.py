@@ -83,7 +83,7 @@ class PrivateProcesses:
             node.give(signer.address)
         self.relay = ""
         self.children: dict[str, Child] = {}
-        web3: Web3 = connect(node.url).web3
+        web3: Web3 = connect(node.url)
         with node.mining_at_once():
             self.chain = self._deployed(web3)
             self._register()

@@ -113,7 +113,7 @@ def deployed(
     with ExitStack() as stack:
         local = LocalFederation(directory, plan, **options)
         rpc = stack.enter_context(anvil(program, directory / "chain"))
-        web3: Web3 = connect(rpc).web3
+        web3: Web3 = connect(rpc)
         web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]
         urls = stores or [(directory / "store").as_uri()]
         chain = local.deploy(web3, urls[0], model, terms, private)

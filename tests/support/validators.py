@@ -71,7 +71,7 @@ class Consortium:
             attest_period=PERIOD_SECONDS,
         )
         genesis = publish(self.store, self.manifest, initial_weights(FEATURES, CLASSES))
-        web3 = connect(urls).web3
+        web3 = connect(urls)
         owner = Sender(web3, self.owner, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(self.directory / "deployments", web3.eth.chain_id)
         self.deployment = migrate(owner, federation_params(self.manifest, genesis, terms), record)[

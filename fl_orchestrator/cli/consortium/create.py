@@ -221,7 +221,7 @@ def create(
         described, initial = _model(
             dataset, manifest, weights, rule, ruled, clip_norm, seed, private
         )
-        web3 = connect(rpc, chain_id).web3
+        web3 = connect(rpc, chain_id)
         signer = open_signer(key, password_file)
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(deployments, web3.eth.chain_id)

@@ -102,7 +102,7 @@ def serving_up(
     The federation runs also without the packages that a dashboard needs.
     """
     from fl_orchestrator.chain.contract.private import open_federation
-    from fl_orchestrator.chain.nodes.connect import connect
+    from fl_orchestrator.chain.nodes.connect import reach
 
     with contextlib.ExitStack() as stack:
         measured: Callable[..., None] = _ignore
@@ -112,7 +112,7 @@ def serving_up(
 
                 live = LiveMeasures("flo up, on test rows that no party has")
                 served = serving_trial(
-                    lambda: open_federation(connect(rpc), address),
+                    lambda: open_federation(reach(rpc), address),
                     lambda: store,
                     listen,
                     lambda _chain: live,

@@ -264,7 +264,7 @@ def _world(
         rpc = programs.existing
         if programs.anvil is not None:
             rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
-        web3 = connect(rpc).web3
+        web3 = connect(rpc)
         chain = local.deploy(web3, store_url, model, *terms, payer)
         local.write_sites(chain, rpc, [store_url], model)
         store = open_store(store_url)

@@ -58,7 +58,7 @@ def anvil(program: Path, directory: Path, block_seconds: int = 1) -> Iterator[st
     )
     with _running(child, _port) as port:
         url = f"http://127.0.0.1:{port}"
-        web3 = connect(url, CHAIN_ID).web3
+        web3 = connect(url, CHAIN_ID)
         now = web3.eth.get_block("latest")["timestamp"]
         for method, argument in (("evm_setTime", now), ("evm_setIntervalMining", block_seconds)):
             web3.provider.make_request(RPCEndpoint(method), [argument])

@@ -232,7 +232,7 @@ def test_a_hostile_endpoint_is_left_for_another(
     with hostile_server(EVERY[behaviour]) as port, rpc_endpoint() as honest:
         honest.serves(5, eth_blockNumber="0x9")
         start = time.monotonic()
-        web3 = connect([f"http://127.0.0.1:{port}", honest.url]).web3
+        web3 = connect([f"http://127.0.0.1:{port}", honest.url])
         assert (web3.eth.chain_id, web3.eth.block_number) == (5, 9)
         assert time.monotonic() - start < PATIENCE_SECONDS
 

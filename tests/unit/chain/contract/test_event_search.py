@@ -16,7 +16,7 @@ from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.reverts import RequestRefused
 from fl_orchestrator.chain.event_types import RoundRevoked
 from fl_orchestrator.chain.nodes import endpoints
-from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.nodes.connect import reach
 from fl_orchestrator.chain.nodes.endpoints import AnswerTooLarge, RpcUnavailable
 from fl_orchestrator.chain.nodes.node import Node
 
@@ -114,7 +114,7 @@ class Bare(Federation):
 def search_answered_with(logs: Any) -> None:
     with rpc_endpoint() as endpoint:
         endpoint.serves(5, eth_blockNumber="0x9", eth_getLogs=logs)
-        Bare(connect(endpoint.url)).round_events(0, 9)
+        Bare(reach(endpoint.url)).round_events(0, 9)
 
 
 def log(**changes: Any) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def test_an_endpoint_that_invents_events_is_left_for_another() -> None:
     with rpc_endpoint() as liar, rpc_endpoint() as honest:
         liar.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation(blockNumber="0x77")])
         honest.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation()])
-        federation = Bare(connect([liar.url, honest.url]))
+        federation = Bare(reach([liar.url, honest.url]))
         for _ in range(2):
             assert federation.round_events(0, 9).revocations == [RoundRevoked(1, 1, 1)]
         # Its chain, and one search.
@@ -176,7 +176,7 @@ def test_endpoints_that_all_invent_events_are_named_in_a_sentence() -> None:
     with rpc_endpoint() as one, rpc_endpoint() as other:
         for liar in (one, other):
             liar.serves(5, eth_blockNumber="0x9", eth_getLogs=[revocation(blockNumber="0x77")])
-        federation = Bare(connect([one.url, other.url]))
+        federation = Bare(reach([one.url, other.url]))
         with pytest.raises(UntrueEvents, match=r"a log is of block 119, not of 0 to 9\."):
             federation.round_events(0, 9)
 
@@ -185,7 +185,7 @@ def test_a_flood_of_events_is_asked_for_in_smaller_parts(monkeypatch: pytest.Mon
     monkeypatch.setattr(endpoints, "_MAX_ANSWER_BYTES", 4096)
     with rpc_endpoint() as endpoint:
         endpoint.serves(5, eth_getLogs=[log()] * 100)
-        federation = Bare(connect(endpoint.url))
+        federation = Bare(reach(endpoint.url))
         with pytest.raises(AnswerTooLarge):
             federation.round_events(0, 3)
         # Four blocks, two, and one; and its chain after every failure.

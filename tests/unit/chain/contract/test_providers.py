@@ -16,7 +16,7 @@ from web3.exceptions import ContractLogicError
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract.contract import Contract
 from fl_orchestrator.chain.nodes import endpoints
-from fl_orchestrator.chain.nodes.connect import connect
+from fl_orchestrator.chain.nodes.connect import connect, reach
 from fl_orchestrator.chain.nodes.endpoints import HistoryPruned, RpcUnavailable, SearchTooWide
 from fl_orchestrator.chain.nodes.node import Node
 
@@ -54,7 +54,7 @@ TOO_WIDE: Final = {
 
 def narrowed(refusal: Any) -> None:
     with provider(eth_getLogs=wider_than(500, refusal)) as node:
-        assert search(connect(node.url)) == []
+        assert search(reach(node.url)) == []
         # 3,001 blocks at once, 1,500, 750; then 375 at a time.
         assert node.asked["eth_getLogs"] == 3 + 9
 
@@ -65,12 +65,12 @@ def test_a_search_that_is_refused_for_one_block_as_well_names_the_status(code: i
         provider(eth_getLogs=always(status(code))) as node,
         pytest.raises(SearchTooWide, match=f"refuses a search for events: HTTP status {code}"),
     ):
-        search(connect(node.url))
+        search(reach(node.url))
 
 
 def test_another_endpoint_that_takes_the_whole_search_is_asked_first() -> None:
     with provider(eth_getLogs=always(status(413))) as strict, provider() as generous:
-        assert search(connect([strict.url, generous.url])) == []
+        assert search(reach([strict.url, generous.url])) == []
         assert (strict.asked["eth_getLogs"], generous.asked["eth_getLogs"]) == (1, 1)
 
 
@@ -92,12 +92,12 @@ USED_UP: Final = {
 
 def left_for_another(refusal: Any) -> None:
     with provider(every=always(refusal)) as empty, provider() as other:
-        chain = connect([empty.url, other.url])
+        chain = reach([empty.url, other.url])
         assert chain.block_number == HEAD
         assert search(chain) == []
         assert empty.asked["eth_blockNumber"] == 1
     with provider(every=always(refusal)) as empty:
-        chain = connect(empty.url)
+        chain = reach(empty.url)
         with pytest.raises(RpcUnavailable, match=r"127\.0\.0\.1"):
             _ = chain.block_number
         # After pauses it is asked again: it may have a share once more.
@@ -107,7 +107,7 @@ def left_for_another(refusal: Any) -> None:
 def test_what_a_contract_reverts_with_is_no_limit_of_the_account() -> None:
     words = "execution reverted: quota of the pool exceeded"
     with provider(eth_call=always(error(3, words))) as node, provider() as other:
-        web3 = connect([node.url, other.url]).web3
+        web3 = connect([node.url, other.url])
         with pytest.raises(ContractLogicError, match="quota of the pool"):
             web3.eth.call({"to": Web3.to_checksum_address(ADDRESS)})
         assert other.asked["eth_call"] == 0
@@ -120,10 +120,10 @@ def said_at_once() -> None:
     refusal = error(4444, "pruned history unavailable")
     with provider(eth_getLogs=before(2000, refusal)) as pruned:
         with pytest.raises(HistoryPruned, match=r"deleted old blocks: pruned history.*--deploy"):
-            search(connect(pruned.url))
+            search(reach(pruned.url))
         assert pruned.asked["eth_getLogs"] == 1
     with provider(eth_getLogs=before(2000, refusal)) as pruned, provider() as whole:
-        assert search(connect([pruned.url, whole.url])) == []
+        assert search(reach([pruned.url, whole.url])) == []
         assert pruned.asked["eth_getLogs"] == 1
 
 

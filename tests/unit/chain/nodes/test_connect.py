@@ -46,7 +46,7 @@ def assert_shows_no_secret(error: BaseException) -> None:
 
 def test_a_node_is_connected_to(endpoint: Endpoint) -> None:
     endpoint.answers("0x5")
-    assert connect(with_secrets(endpoint), expected_chain_id=5).web3.eth.chain_id == 5
+    assert connect(with_secrets(endpoint), expected_chain_id=5).eth.chain_id == 5
 
 
 def test_another_chain_than_the_expected_one_is_refused(endpoint: Endpoint) -> None:
@@ -123,7 +123,7 @@ def test_garbage_is_not_taken_for_a_node(endpoint: Endpoint, body: bytes) -> Non
 
 def test_a_node_that_turns_to_garbage_later_is_reported(endpoint: Endpoint) -> None:
     endpoint.answers("0x5")
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     endpoint.body = b"<html>maintenance</html>"
     with pytest.raises(RpcUnavailable, match="does not speak"):
         _ = web3.eth.block_number
@@ -194,7 +194,7 @@ def test_no_redirect_is_followed(endpoint: Endpoint, other: Endpoint) -> None:
 def test_a_refusal_in_words_is_an_answer(endpoint: Endpoint, status: int) -> None:
     """Providers refuse wide searches with a status of their own beside the JSON-RPC error."""
     endpoint.serves(5)
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     endpoint.results, endpoint.status = {}, status
     endpoint.body = b'{"jsonrpc":"2.0","id":1,"error":{"message":"range too wide"}}'
     with pytest.raises(Web3RPCError, match="range too wide"):
@@ -205,7 +205,7 @@ def test_a_refusal_in_words_is_an_answer(endpoint: Endpoint, status: int) -> Non
 @pytest.mark.parametrize("result", [None, "zz", "0x", "0x" + "f" * 65, 7, [], {}])
 def test_a_result_of_another_kind_is_garbage(endpoint: Endpoint, result: object) -> None:
     endpoint.serves(5, eth_blockNumber=result)
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     with pytest.raises(RpcUnavailable, match="does not speak"):
         _ = web3.eth.block_number
 
@@ -225,7 +225,7 @@ def test_a_number_that_no_chain_has_is_garbage(
     # Products of such numbers fit into no transaction, and not even into the text of an error.
     endpoint.serves(5, **{method: "0x" + "f" * 64})
     with pytest.raises(RpcUnavailable, match="does not speak"):
-        ask(connect(endpoint.url).web3.eth)
+        ask(connect(endpoint.url).eth)
 
 
 BLOCK = {"number": "0x1", "hash": "0x" + "1" * 64, "timestamp": "0x5", "extraData": "0x"}
@@ -248,20 +248,20 @@ BLOCK = {"number": "0x1", "hash": "0x" + "1" * 64, "timestamp": "0x5", "extraDat
 )
 def test_a_block_that_is_none_is_garbage(endpoint: Endpoint, result: object) -> None:
     endpoint.serves(5, eth_getBlockByNumber=result)
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     with pytest.raises(RpcUnavailable, match="does not speak"):
         web3.eth.get_block("latest")
 
 
 def test_a_block_is_taken_as_it_is(endpoint: Endpoint) -> None:
     endpoint.serves(5, eth_getBlockByNumber=BLOCK)
-    assert connect(endpoint.url).web3.eth.get_block("latest")["timestamp"] == 5
+    assert connect(endpoint.url).eth.get_block("latest")["timestamp"] == 5
 
 
 @pytest.mark.parametrize("result", ["0x", 7, {}, {"status": "0x1", "blockNumber": "0x5"}])
 def test_a_receipt_that_is_none_is_garbage(endpoint: Endpoint, result: object) -> None:
     endpoint.serves(5, eth_getTransactionReceipt=result)
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     with pytest.raises(RpcUnavailable, match="does not speak"):
         web3.eth.get_transaction_receipt(HexBytes(bytes(32)))
 
@@ -269,7 +269,7 @@ def test_a_receipt_that_is_none_is_garbage(endpoint: Endpoint, result: object) -
 @pytest.mark.parametrize("result", ["0x", None, [7], [{}], [{"data": "0x", "blockNumber": "0x1"}]])
 def test_events_that_are_none_are_garbage(endpoint: Endpoint, result: object) -> None:
     endpoint.serves(5, eth_getLogs=result)
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     with pytest.raises(RpcUnavailable, match="does not speak"):
         web3.eth.get_logs({})
 
@@ -282,7 +282,7 @@ def test_the_next_endpoint_stands_in_for_one_that_fails(
 ) -> None:
     endpoint.serves(5, eth_blockNumber="0x1")
     other.serves(5, eth_blockNumber="0x2")
-    web3 = connect(f"{with_secrets(endpoint)}, {with_secrets(other)}").web3
+    web3 = connect(f"{with_secrets(endpoint)}, {with_secrets(other)}")
     assert web3.eth.block_number == 1
     assert other.requests == 0
     endpoint.status = 503
@@ -297,13 +297,13 @@ def test_the_next_endpoint_stands_in_for_one_that_fails(
 
 def test_an_endpoint_that_does_not_run_is_passed_over(endpoint: Endpoint) -> None:
     endpoint.serves(5)
-    assert connect(["http://127.0.0.1:1", endpoint.url]).web3.eth.chain_id == 5
+    assert connect(["http://127.0.0.1:1", endpoint.url]).eth.chain_id == 5
 
 
 def test_an_endpoint_of_another_chain_never_stands_in(endpoint: Endpoint, other: Endpoint) -> None:
     endpoint.serves(5, eth_blockNumber="0x1")
     other.serves(6, eth_blockNumber="0x2")
-    web3 = connect([endpoint.url, other.url]).web3
+    web3 = connect([endpoint.url, other.url])
     endpoint.status = 503
     with pytest.raises(RpcUnavailable, match=r"All 2 .* 503\. .* serves chain 6, not 5"):
         _ = web3.eth.block_number
@@ -313,7 +313,7 @@ def test_an_endpoint_of_another_chain_never_stands_in(endpoint: Endpoint, other:
 
 def test_an_endpoint_that_comes_back_with_another_chain_is_refused(endpoint: Endpoint) -> None:
     endpoint.serves(5, eth_blockNumber="0x1")
-    web3 = connect(endpoint.url).web3
+    web3 = connect(endpoint.url)
     endpoint.status = 503
     with pytest.raises(RpcUnavailable):
         _ = web3.eth.block_number
@@ -345,7 +345,7 @@ def test_an_endpoint_on_this_machine_is_asked_without_the_proxy(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     endpoint.answers("0x5")
-    assert connect(f"http://{host}:{endpoint.port}").web3.eth.chain_id == 5
+    assert connect(f"http://{host}:{endpoint.port}").eth.chain_id == 5
 
 
 def test_another_machine_is_asked_through_the_proxy(
@@ -353,4 +353,4 @@ def test_another_machine_is_asked_through_the_proxy(
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{endpoint.port}")
     endpoint.answers("0x5")
-    assert connect("http://node.example:8545").web3.eth.chain_id == 5
+    assert connect("http://node.example:8545").eth.chain_id == 5

@@ -42,7 +42,7 @@ def test_without_a_proposed_tip_the_last_blocks_tell_it() -> None:
     with provider(eth_maxPriorityFeePerGas=ABSENT, eth_feeHistory=_history) as node:
         tip = GWEI + 5
         fees = {"maxFeePerGas": 2 * GWEI + tip, "maxPriorityFeePerGas": tip}
-        assert market_fees(connect(node.url).web3, None) == fees
+        assert market_fees(connect(node.url), None) == fees
 
 
 @pytest.mark.filterwarnings("ignore:There was an issue with the method")
@@ -55,13 +55,13 @@ def test_without_either_method_the_gas_price_tells_it(price: int) -> None:
     ) as node:
         tip = max(0, price - 1) * GWEI
         fees = {"maxFeePerGas": 2 * GWEI + tip, "maxPriorityFeePerGas": tip}
-        assert market_fees(connect(node.url).web3, None) == fees
+        assert market_fees(connect(node.url), None) == fees
 
 
 def test_without_a_base_fee_transactions_are_legacy() -> None:
     block = {"number": "0x1", "hash": "0x" + "11" * 32, "timestamp": "0x1"}
     with provider(eth_getBlockByNumber=always(block)) as node:
-        assert market_fees(connect(node.url).web3, None) == {"gasPrice": 3 * GWEI}
+        assert market_fees(connect(node.url), None) == {"gasPrice": 3 * GWEI}
 
 
 # ---------------------------------------------------------------------- a least price
