@@ -29,7 +29,7 @@ from fl_orchestrator.roles.party.rehearsal import evaluation
 from fl_orchestrator.roles.party.site import SiteTrainer
 from fl_orchestrator.roles.vectors import SHARED_NAME, VectorFile
 from fl_orchestrator.training.site.local_tensors import model_specs
-from fl_orchestrator.training.trainer import Handed, Metrics, Trainer
+from fl_orchestrator.training.trainer import FloatArray, Handed, Metrics, Trainer
 from fl_orchestrator.training.weights_file import holds, save_weights
 
 _log = get_logger(__name__)
@@ -134,6 +134,7 @@ class Adopter(HistoryHook):
         self._store = context.store
         self._manifest = context.manifest
         self._site = SiteTrainer(context, trainer)
+        self._trainer = self._site.trainer
         self._home = context.home
         self._current = current
         self._bounds = tuple(bounds)
@@ -183,7 +184,7 @@ class Adopter(HistoryHook):
     def _take_in(self, model: ModelView, again: bool) -> None:
         """Evaluate a model, decide on its use, and report it."""
         file = self._fetch(model)
-        found = self._evaluate(model, file, again)
+        found = self._measured(model, file, again)
         self._measurements.evaluated(model.round, found.metrics, found.faults)
         if model.height > 0:
             self._decide(found, file)
@@ -195,19 +196,30 @@ class Adopter(HistoryHook):
         meta = self._origin.state(model.round)
         return self._vectors.fetch(self._store, model.cid, model.root, meta)
 
-    def _evaluate(self, model: ModelView, file: VectorFile, again: bool = False) -> Evaluation:
-        # Read for the trainer alone, and once more for the file in use.
-        weights = Handed(self._vectors.weights(file))
+    def _measured(self, model: ModelView, file: VectorFile, again: bool) -> Evaluation:
+        """Evaluate a model from its file, in the site's state for it."""
         try:
-            trainer = self._site.at(model.round, model.height)
-            metrics, _ = evaluation(trainer, self._manifest, weights, model.round)
+            self._site.at(model.round, model.height)
         except TrainingError as error:
-            return Evaluation(model, {}, (keep_error(self._home, error),), again)
+            return self._failed(model, error, again)
+        # Read for the trainer alone, and once more for the file in use.
+        return self._evaluate(model, Handed(self._vectors.weights(file)), again)
+
+    def _evaluate(
+        self, model: ModelView, weights: list[FloatArray], again: bool = False
+    ) -> Evaluation:
+        try:
+            metrics, _ = evaluation(self._trainer, self._manifest, weights, model.round)
+        except TrainingError as error:
+            return self._failed(model, error, again)
         broken = [bound.broken_by(metrics) for bound in self._bounds]
         if not math.isfinite(metrics.get("loss", 0.0)):
             broken.append(f"loss is {metrics['loss']}")
         faults = tuple(fault for fault in broken if fault) if model.height > 0 else ()
         return Evaluation(model, metrics, faults, again)
+
+    def _failed(self, model: ModelView, error: TrainingError, again: bool) -> Evaluation:
+        return Evaluation(model, {}, (keep_error(self._home, error),), again)
 
     def _take_into_use(self, model: ModelView, file: VectorFile) -> None:
         weights = self._site.whole(self._vectors.weights(file))

@@ -38,11 +38,14 @@ _MOST_KEPT: Final = 64
 
 
 class SiteTrainer:
-    """Restores what a trainer keeps at the site before each use, and gives it out to be saved."""
+    """Restores what a trainer keeps at the site before each use, and gives it out to be saved.
+
+    ``trainer`` is the trainer of the federation's tensors, in the state of the last `at`.
+    """
 
     def __init__(self, context: Context, trainer: Trainer) -> None:
         """Raises BadLocalTensors."""
-        self._trainer = federated(trainer, context.manifest)
+        self.trainer = federated(trainer, context.manifest)
         self._states = SiteStates(context.home, context.federation)
         self._measurements = Measurements(context.home)
 
@@ -51,8 +54,8 @@ class SiteTrainer:
 
         Raises BadSiteState and what the trainer raises.
         """
-        restore(self._trainer, self._states.of(round_number, height))
-        return self._trainer
+        restore(self.trainer, self._states.of(round_number, height))
+        return self.trainer
 
     def train(
         self, seen: Observation, weights: list[FloatArray], config: dict[str, Any]
@@ -64,13 +67,13 @@ class SiteTrainer:
         trainer = self.at(seen.current.base, seen.head.height)
         trained, samples, metrics = trainer.fit(weights, config)
         self._measurements.trained(seen.current.round, metrics, samples)
-        state = state_of(self._trainer)
+        state = state_of(self.trainer)
         kept = to_bytes(state, {_HEIGHT: str(seen.head.height + 1)}) if state else None
         return trained, samples, metrics, kept
 
     def whole(self, weights: Sequence[FloatArray]) -> list[NDArray[Any]]:
         """All tensors of the trainer's model, those of the site in the state of the last `at`."""
-        inner = self._trainer
+        inner = self.trainer
         return inner.whole(weights) if isinstance(inner, LocalTensors) else list(weights)
 
     def keep_states(self, seen: Observation, first_round: int) -> None:
