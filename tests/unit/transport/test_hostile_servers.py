@@ -33,8 +33,9 @@ from fl_orchestrator.relay.client import HttpRelay
 from fl_orchestrator.roles.relay import RelayFailed
 
 SECONDS: Final = 0.15
-# Requests that may be repeated are made a few times; and the machine may be busy.
-PATIENCE_SECONDS: Final = 5.0
+# Requests that may be repeated are made a few times, the first one imports its client, and the
+# machine may be busy. Without a deadline none would ever end.
+PATIENCE_SECONDS: Final = 20.0
 ACCOUNT: Final = "0x" + "11" * 20
 CONTENT: Final = b"a few bytes of content"
 CID: Final = cid_of(io.BytesIO(CONTENT))
