@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Final
+
+# A signal that the system gives to another thread does not wake the main thread, which handles it.
+_LONGEST_SECONDS: Final = 1.0
 
 
 class Stop:
@@ -23,9 +28,10 @@ class Stop:
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but return at once when a stop is requested."""
-        if not self.requested:
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                self._wake.get(timeout=max(0.0, seconds))
+                self._wake.get(timeout=min(left, _LONGEST_SECONDS))
 
 
 @contextlib.contextmanager

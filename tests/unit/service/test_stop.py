@@ -28,6 +28,19 @@ def test_a_signal_ends_a_sleep_and_asks_to_stop(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_that_another_thread_gets_ends_the_sleep_too() -> None:
+    def hit() -> None:
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    with stop_on_signals() as stop:
+        threading.Thread(target=hit, daemon=True).start()
+        began = time.monotonic()
+        stop.sleep(60)
+        assert stop.requested
+    assert time.monotonic() - began < 30
+
+
 def test_a_process_that_outlives_its_terminal_on_purpose_is_left_alone() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
