@@ -101,7 +101,8 @@ def _group() -> None:
 
 def _sparing_pydantic(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
-        if "process_value" not in vars(parameter):
+        # A Typer of 2025 and before has no descriptor, and imports no pydantic.
+        if hasattr(parameter, "type_descriptor") and "process_value" not in vars(parameter):
             _spare_pydantic(parameter)
     return parameters
 
