@@ -81,8 +81,10 @@ class ContentWatch:
             self.found = {"federation": self._described(), "store": self._store_json("")}
         except (FloError, OSError) as error:
             self.found = {**self.found, "store": self._store_json(printable(str(error)))}
-        except Exception:
+        except Exception as error:
             _log.exception("looking into the store failed")
+            told = f"A defect of flo: {type(error).__name__}."
+            self.found = {**self.found, "store": self._store_json(told)}
 
     def _store_json(self, error: str) -> dict[str, Any]:
         return {"given": self._store is not None, "error": error}
