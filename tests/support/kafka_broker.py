@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
@@ -121,6 +122,7 @@ class KafkaBroker:
             }
         )
         partitions = sorted(reader.list_topics(topic, timeout=30).topics[topic].partitions)
+        self._wait_until_committed([TopicPartition(topic, number) for number in partitions])
         found: list[tuple[bytes, bytes]] = []
         try:
             for number in partitions:
@@ -130,6 +132,21 @@ class KafkaBroker:
         finally:
             reader.close()
         return found
+
+    def _wait_until_committed(self, partitions: list[TopicPartition]) -> None:
+        """A producer is told of its commit before the partitions are: wait until they are too."""
+        admin = self._admin()
+
+        def ends(isolation: IsolationLevel) -> list[int]:
+            end: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            latest = dict.fromkeys(partitions, end)
+            found = admin.list_offsets(latest, isolation_level=isolation)
+            return [found[partition].result(30).offset for partition in partitions]
+
+        deadline = time.monotonic() + 30
+        while ends(IsolationLevel.READ_COMMITTED) != ends(IsolationLevel.READ_UNCOMMITTED):
+            assert time.monotonic() < deadline, "a transaction stays open"
+            time.sleep(0.05)
 
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})

@@ -36,6 +36,7 @@ from support.federation import CLASSES, FEATURES, consortium, signer, small_mani
 
 PERIOD_SECONDS = 60
 _POLL_SECONDS = 0.2
+_SYNCHRONISED_SECONDS = 30.0
 
 
 class Consortium:
@@ -90,6 +91,14 @@ class Consortium:
             list(pool.map(owner.send, admissions))
             # Use the owner's endpoint: another node may not have the admissions yet.
             list(pool.map(lambda member: self._sender(member[0], chain).send(member[1]), members))
+        self._wait_until_all_have(web3.eth.block_number)
+
+    def _wait_until_all_have(self, block: int) -> None:
+        """A block reaches the other validators a moment after the one that was asked."""
+        deadline = time.monotonic() + _SYNCHRONISED_SECONDS
+        while any(connect([url]).eth.block_number < block for url in self._urls):
+            assert time.monotonic() < deadline, f"not every validator has block {block}"
+            time.sleep(_POLL_SECONDS)
 
     def federation(self, *urls: str) -> Federation:
         """A view of the federation through these endpoints, or through all."""
