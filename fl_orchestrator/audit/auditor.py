@@ -84,14 +84,24 @@ class Audit:
         self._models = ModelAudit(context)
 
     def rounds(self) -> Iterator[Result]:
-        """Audit the accepted rounds in their order; yield the result of each.
+        """Audit the accepted rounds in their order; yield the result of each that is kept.
 
+        The models of rounds whose updates were dropped are not computed again (see ``dropped``).
         Raises WrongRecord at the first wrong one.
         """
         self._compare_history()
         self._require_genesis()
         for height in range(1, self._federation.head().height + 1):
-            yield self._check(self._federation.model(height))
+            model = self._federation.model(height)
+            result = self._result(model)
+            if model.round >= self.history.first_kept:
+                yield self._check(model, result)
+
+    @property
+    def dropped(self) -> int:
+        """How many accepted rounds the run says that it has dropped the updates of."""
+        first = self.history.first_kept
+        return sum(entry.accepted for entry in self.history.rounds if entry.round < first)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -168,11 +178,15 @@ class Audit:
         except (ContentError, RootMismatch) as error:
             raise self._damaged(f"model {model.cid}", model.cid, model.root, meta) from error
 
-    def _check(self, model: ModelView) -> Result:
+    def _result(self, model: ModelView) -> Result:
+        """The result that the contract accepted for a model, compared with the record."""
         result = self._models.result_of(model)
         claimed = self.history.rounds[model.round - 1].included
         included = len(included_indices(result.included))
         self._compare(model.round, (("number of included updates", claimed, included),))
+        return result
+
+    def _check(self, model: ModelView, result: Result) -> Result:
         try:
             checked = self._models.check(model)
         except UnavailableUpdates as error:

@@ -106,6 +106,8 @@ class History(_Record):
     rounds: tuple[RoundEntry, ...] = Field(default=(), strict=False)
     comparison: Comparison | None = None
     gas_total: int = 0
+    # The updates of earlier rounds, and their models, were dropped to save disk.
+    first_kept: int = 1
     # The sha256 of each file that was exported from the head, by file name.
     exports: dict[str, str] = {}
     complete: bool = False

@@ -98,6 +98,7 @@ def simulate(
     proximal_mu: float | None = None,
     fraction_bits: int | None = None,
     directory: str | Path | None = None,
+    keep: int | None = None,
     on_round: Callable[[RoundEntry], object] | None = None,
     hooks: Sequence[HistoryHook] = (),
     trackers: Sequence[Tracker | str] = (),
@@ -129,6 +130,8 @@ def simulate(
             stopped goes on where it stopped, and ends with the same bits if the trainers are
             deterministic. Default: a temporary directory, which is deleted together with the
             result.
+        keep: Of how many of the last rounds the updates stay on the disk. `verify` computes the
+            models of only these again. Default: of all.
         on_round: Called after each round; of a run that goes on, from the first round again.
         hooks: Called for each accepted and each revoked model.
         trackers: Get everything that happens, each in a thread of its own: trackers, or names as
@@ -163,7 +166,7 @@ def simulate(
     )
     openers = openers_of(trackers)
     count = require_number(trainers, parties)
-    asked.require_possible(count)
+    asked.require_possible(count, keep)
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet())
         crew = stack.enter_context(crew_of(trainers, count, workers, executor))
@@ -174,7 +177,12 @@ def simulate(
         )
         temporary = tempfile.TemporaryDirectory(prefix="flo-simulate-") if not directory else None
         place = Path(temporary.name if temporary else directory or "")
-        run = OwnRun(place, made, asked, weights, evaluate, resumable=temporary is None, crew=crew)
+        run = OwnRun(
+            *(place, made, asked, weights, evaluate),
+            resumable=temporary is None,
+            crew=crew,
+            keep=keep,
+        )
         if run.is_complete:
             return SimulationResult.load(place)
         advance = stack.enter_context(_progress(rounds, progress))

@@ -95,6 +95,7 @@ class Experiment(contextlib.AbstractContextManager["Experiment"]):
             Labels(options.dataset, self.partition),
             self._measure,
             Ahead(crew, remote) if crew else None,
+            options.keep,
         )
         self.simulation = self._run.simulation
 

@@ -38,6 +38,7 @@ class Fits:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._first = 1
 
     def load(self, party: int, round_number: int, key: str) -> tuple[list[FloatArray], int] | None:
         """The weights and the number of rows that this training gave; None if there is no record.
@@ -67,6 +68,13 @@ class Fits:
         arrays = {str(i): np.asarray(array, order="C") for i, array in enumerate(weights)}
         save_file(arrays, temporary, {_KEY: key, "samples": str(samples)})
         temporary.replace(path)
+
+    def drop(self, before: int) -> None:
+        """Delete the trainings of the rounds before this one."""
+        while self._first < before:
+            for path in self._directory.glob(f"round-{self._first}/party-*.safetensors"):
+                path.unlink()
+            self._first += 1
 
     def load_evaluation(self, round_number: int, root: str) -> Metrics | None:
         """The metrics of the head after a round, if it was evaluated and had this root."""

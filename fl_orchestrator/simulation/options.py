@@ -26,7 +26,8 @@ class Options:
     """The options of a run.
 
     Without ``participants`` a round draws all parties; without ``partition`` the rows are
-    partitioned as the task says. ``clip_norm`` is that of `chunk_norm_limit`.
+    partitioned as the task says. ``clip_norm`` is that of `chunk_norm_limit`. ``keep`` is of how
+    many of the last rounds the updates stay on the disk; None means all.
     """
 
     dataset: str = "breast-cancer"
@@ -40,12 +41,14 @@ class Options:
     seed: int = 0
     relay: bool = True
     private: bool = False
+    keep: int | None = None
 
     def __post_init__(self) -> None:
         limits = {
             "parties": (self.parties, 1, 10_000),
             "aggregators": (self.aggregators, 1, MAX_AGGREGATORS),
             "rounds": (self.rounds, 1, 10_000),
+            "keep": (self.rounds if self.keep is None else self.keep, 1, 10_000),
             "participants": (self.drawn, 1, self.parties),
             "seed": (self.seed, 0, 2**63 - 1),
         }

@@ -72,7 +72,7 @@ class Asked:
     proximal_mu: float | None
     fraction_bits: int | None
 
-    def require_possible(self, parties: int) -> None:
+    def require_possible(self, parties: int, keep: int | None) -> None:
         """Raises BadOptions and UnusableClip."""
         Options(
             parties=parties,
@@ -82,6 +82,7 @@ class Asked:
             seed=self.seed,
             clip_norm=self.clip_norm,
             private=self.private,
+            keep=keep,
         )
 
     def shape(self, parties: int) -> Shape:
@@ -141,8 +142,10 @@ class OwnRun:
         *,
         resumable: bool,
         crew: Crew | None = None,
+        keep: int | None = None,
     ) -> None:
         self._directory = directory
+        self._keep = keep
         self._trainers = trainers
         self._asked = asked
         by_name = evaluate is None or isinstance(evaluate, str)
@@ -197,6 +200,7 @@ class OwnRun:
             Labels(self._asked.name, OWN_DATA),
             self._measure,
             self._ahead,
+            self._keep,
         )
         for hook in hooks:
             self._run.simulation.follow(hook)
@@ -206,7 +210,11 @@ class OwnRun:
         return self._started.simulation
 
     def run_round(self) -> RoundEntry:
-        return self._started.run_round()
+        entry = self._started.run_round()
+        if self._fits is not None:
+            # A run that goes on trains these rounds again.
+            self._fits.drop(self._started.first_kept)
+        return entry
 
     def finish(self) -> None:
         """Export the model, and delete what only a run that goes on needs."""

@@ -64,7 +64,8 @@ class SimulationResult:
     def verify(self) -> dict[str, str]:
         """Replay the recorded transactions and recompute every model, as `flo verify` does.
 
-        Returns the addresses and roots that identify the run. Raises VerificationError.
+        Of a run with ``keep``, the models of the rounds whose updates it kept (``flo verify
+        --kept``). Returns the addresses and roots that identify the run. Raises VerificationError.
         """
         with tempfile.TemporaryDirectory(prefix="flo-verify-") as workspace:
             audit = Audit(self.directory, Path(workspace))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +53,19 @@ class Run:
         labels: Labels,
         evaluate: Evaluate,
         ahead: Ahead | None = None,
+        keep: int | None = None,
     ) -> None:
-        """With ``ahead`` the trainers are in other processes, and train at the same time."""
+        """With ``ahead`` the trainers are in other processes, and train at the same time.
+
+        With ``keep`` the store has the updates of so many of the last rounds.
+        """
         self.directory = directory
         self.manifest = manifest
         self.simulation = Simulation(directory, manifest, genesis, trainers, shape)
         self._labels = labels
         self._evaluate = evaluate
         self._ahead = ahead
+        self._pruning = None if keep is None else _Pruning(self.simulation, keep)
         self._recorder = Recorder(directory, self.simulation.chain)
         self._exports: dict[str, str] = {}
         self.entries: list[RoundEntry] = []
@@ -75,7 +81,20 @@ class Run:
         entry = report.entry(self._evaluate(report, self.simulation.head_weights()))
         self.entries.append(entry)
         self.save()
+        self._prune()
         return entry
+
+    @property
+    def first_kept(self) -> int:
+        """The first round whose updates are in the store."""
+        return 1 if self._pruning is None else self._pruning.first_kept
+
+    def _prune(self) -> None:
+        if self._pruning is None or not self._pruning.advance():
+            return
+        # The record says first what is missing, so that it is right after a crash too.
+        self.history().save(self.directory)
+        self._pruning.drop()
 
     def export(self, *others: str) -> None:
         """Write the final model, the curves, and the complete record.
@@ -111,6 +130,7 @@ class Run:
             rounds=tuple(self.entries),
             comparison=self.comparison,
             gas_total=simulation.gas_total,
+            first_kept=self.first_kept,
             exports=self._exports,
             complete=bool(self._exports),
         )
@@ -119,6 +139,40 @@ class Run:
         """Write the record of the run so far."""
         self._recorder.save()
         self.history().save(self.directory)
+
+
+class _Pruning:
+    """Drops the updates of old rounds, and models from which no later round starts.
+
+    No role of a run disputes a result, so nobody needs them before a round is final either.
+    """
+
+    def __init__(self, simulation: Simulation, keep: int) -> None:
+        self._simulation = simulation
+        self._keep = keep
+        self._dropped_before = self.first_kept = 1
+        self._next_height = 1  # of the first model that is not dropped; genesis stays
+
+    def advance(self) -> bool:
+        """Move the first kept round on; whether it moved."""
+        last = self._simulation.observe().current.round
+        self.first_kept = max(self.first_kept, last - self._keep + 1)
+        return self.first_kept > self._dropped_before
+
+    def drop(self) -> None:
+        """Drop what is before the first kept round."""
+        simulation = self._simulation
+        for number in range(self._dropped_before, self.first_kept):
+            for update in simulation.rounds.updates(number):
+                simulation.store.unpin(update.cid)
+        self._dropped_before = self.first_kept
+        model = simulation.federation.model
+        heights = range(simulation.federation.head().height + 1)
+        base = bisect_left(heights, self.first_kept, key=lambda height: model(height).round) - 1
+        # A round starts from the last model before it; its momentum, from the one before that.
+        for height in range(self._next_height, base - 1):
+            simulation.store.unpin(model(height).cid)
+            self._next_height = height + 1
 
 
 def shape_of(

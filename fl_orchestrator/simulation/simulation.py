@@ -171,7 +171,8 @@ class Simulation:
         self.shape = shape
         self._directory = directory
         self._trainers = trainers
-        self.store = LocalStore(directory / "store")
+        # Nothing outside uses it, so what is unpinned goes at once.
+        self.store = LocalStore(directory / "store", grace_seconds=0)
         self.accounts = Accounts.of_seed(
             shape.seed, shape.aggregators, len(trainers), shape.watchers
         )

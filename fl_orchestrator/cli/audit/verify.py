@@ -22,6 +22,10 @@ from fl_orchestrator.cli.console import (
 from fl_orchestrator.errors import VerificationError
 
 
+class DroppedUpdates(VerificationError):
+    """A part of the run cannot be checked, because its updates were dropped."""
+
+
 class UnexpectedHead(VerificationError):
     """The run's head is not the one that the auditor expected."""
 
@@ -29,6 +33,13 @@ class UnexpectedHead(VerificationError):
 def verify(
     directory: Annotated[Path, typer.Argument(help="The --out directory of `flo demo`.")],
     expect_head: Annotated[str, typer.Option(help="The root that the run's head must have.")] = "",
+    kept: Annotated[
+        bool,
+        typer.Option(
+            "--kept",
+            help="Of a run with --keep: compute only the models again whose updates it has kept.",
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Check a recorded run: replay its transactions, recompute every model.
@@ -55,6 +66,12 @@ def verify(
                 from fl_orchestrator.audit.auditor import Audit
 
                 audit = Audit(directory, Path(workspace))
+            if audit.dropped and not kept:
+                raise DroppedUpdates(
+                    f"The run has dropped the updates of {audit.dropped} accepted rounds (--keep), "
+                    "so their models cannot be computed again.",
+                    "Check its transactions and the models of the other rounds with --kept.",
+                )
             rounds = 0
             for checked in audit.rounds():
                 rounds += 1
@@ -76,6 +93,7 @@ def verify(
                 "verified": True,
                 "complete": audit.history.complete,
                 "rounds": rounds,
+                "not_recomputed": audit.dropped,
                 **audit.identity,
                 "seconds": round(seconds, 1),
             }
@@ -85,6 +103,11 @@ def verify(
         f"[bold green]Verified:[/] {rounds} rounds, head {short(audit.head_root)}, "
         f"in {duration(seconds)}."
     )
+    if audit.dropped:
+        say(
+            f"[yellow]{audit.dropped} earlier rounds were not computed again:[/] their updates "
+            "were dropped. Their transactions are those of the record."
+        )
     # Short names, so that complete roots fit into 80 columns.
     print_pairs((name.partition("_")[0], value) for name, value in audit.identity.items())
     if not audit.history.complete:

@@ -30,6 +30,7 @@ from fl_orchestrator.cli.options.rule import (
     rule_option,
     trim_option,
 )
+from fl_orchestrator.cli.options.runs import KeepOption, WorkersOption
 from fl_orchestrator.cli.options.track import TrackOption
 from fl_orchestrator.cli.options.trainers import TrainerOption
 from fl_orchestrator.cli.trial.attack import COMBINES, perform, refuse_other_options
@@ -126,14 +127,8 @@ def demo(
             "patient, in a plain federation and in a private one, as a picture (look.png).",
         ),
     ] = False,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="In how many processes the parties train at the same time. The same bits for any "
-            "number. Without --trainer each of them loads TensorFlow.",
-        ),
-    ] = 1,
+    workers: WorkersOption = 1,
+    keep: KeepOption = None,
     serve: Annotated[
         bool,
         typer.Option(
@@ -187,6 +182,7 @@ def demo(
                 "seed": seed,
                 "trackers": track,
                 "workers": workers,
+                "keep": keep,
                 **{name: value for name, value in given.items() if value is not None},
             },
         )
@@ -221,6 +217,7 @@ def demo(
             participants=participants,
             seed=seed,
             private=private,
+            keep=keep,
         )
         experiment = Experiment(options, output, workers)
     run = experiment.simulation

@@ -43,7 +43,7 @@ COMBINES: Final = frozenset(
     {
         *("trainer", "parties", "aggregators", "rounds", "rule", "trim", "participants", "seed"),
         *("server_learning_rate", "server_momentum", "clip_norm"),
-        *("output", "private", "json_output", "track", "workers", *OWN_OPTIONS),
+        *("output", "private", "json_output", "track", "workers", "keep", *OWN_OPTIONS),
     }
 )
 
