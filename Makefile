@@ -129,9 +129,17 @@ chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation
 	@PYTHONPATH=tests $(BIN)/python -m chaos.fifty
 	@PYTHONPATH=tests $(BIN)/python -m chaos.ten_private
 
-bench: .venv/.dev ## Run every benchmark
-	@for file in benchmarks/[a-z]*.py benchmarks/[a-z]*/[a-z]*.py; do \
-		echo "$$file"; PYTHONPATH=benchmarks $(BIN)/python "$$file"; done
+BENCH := build/bench
+
+# Those of short/ and table/ judge and write what the others measure.
+bench: .venv/.dev $(FLOWER)/.installed ## Run every benchmark, and write the tables of docs/performance.md (hours)
+	@mkdir -p $(BENCH)
+	@for file in benchmarks/[a-z]*.py benchmarks/{growth,training,transfers}/[a-z]*.py; do \
+		echo "$$file"; name=$$(basename "$$file" .py); \
+		if ! grep -q '"--json"' "$$file"; then PYTHONPATH=benchmarks $(BIN)/python "$$file"; else \
+		PYTHONPATH=benchmarks $(BIN)/python "$$file" --json >$(BENCH)/$$name.new; \
+		mv $(BENCH)/$$name.new $(BENCH)/$$name.json; fi; done
+	@PYTHONPATH=benchmarks $(BIN)/python benchmarks/table/write.py
 
 slowdown: .venv/.dev ## Compare a few short ratios with the recorded ones (a minute)
 	@echo "Looking for slowdowns ..."
