@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_type_hints
 
 from fl_orchestrator.content.cid import Cid
@@ -94,6 +95,24 @@ def from_abi(cls: type[T], values: Any) -> T:
             value = kind(value)
         arguments[field.name] = value
     return cls(**arguments)
+
+
+def from_earlier_abi(
+    cls: type[T], names: Sequence[str], values: Any, absent: Mapping[str, Any]
+) -> T:
+    """Build ``cls`` from a decoded ABI tuple by the names that an earlier version has for them.
+
+    ``absent`` has the values of the fields that it may not have.
+    """
+    given = dict(absent) | dict(zip(map(snake_case, names), values, strict=True))
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # as in `from_abi`
+    return from_abi(cls, [given[field.name] for field in fields])
+
+
+@functools.cache
+def snake_case(name: str) -> str:
+    """A name of the contracts as Python has it."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 def to_abi(value: Any) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.model.rules import RuleKind
+from fl_orchestrator.model.rules import LEARNING_RATE, MOMENTUM, RuleKind
 
 
 class Role(enum.IntEnum):
@@ -74,6 +76,16 @@ class Params:
     def state_depth(self) -> int:
         """The depth of the tree of a state: with momentum, one level more than an update's."""
         return self.depth + 1 if self.server_momentum_bps else self.depth
+
+
+#: What parameters that were added later stand for in federations of earlier versions.
+ABSENT_PARAMS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "server_learning_rate_bps": LEARNING_RATE.default,
+        "server_momentum_bps": MOMENTUM.default,
+        "chunk_norm_limit": 0,
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ app = Noun("Federated learning that nobody has to trust.", _Commands)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(fl_orchestrator.__version__)
+        from fl_orchestrator.artifacts import CONTRACTS_VERSION
+
+        typer.echo(f"flo {fl_orchestrator.__version__}, contracts {CONTRACTS_VERSION}")
         raise typer.Exit
 
 
@@ -101,7 +103,7 @@ def _options(
         bool, typer.Option("--debug", help="Show tracebacks and log to stderr.")
     ] = False,
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions.")
     ] = False,
 ) -> None:
     """The options before a command. They are read from the context where they are used."""

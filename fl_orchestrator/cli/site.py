@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Relay
 
-# The contracts of a record that are federations.
-_KINDS: Final = ("Federation", "PrivateFederation")
-
 
 def shared(name: str, text: str, **more: Any) -> Any:
     """An option of every role, which is also an environment variable and a key of flo.toml.
@@ -185,8 +182,8 @@ class Endpoint:
 
         return reach(self.rpc, self.chain_id)
 
-    def open_federation(self) -> Federation:
-        return open_federation(self.connect(), self.federation, self.deployments)
+    def open_federation(self, any_version: bool = False) -> Federation:
+        return open_federation(self.connect(), self.federation, self.deployments, any_version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,24 +334,27 @@ def open_signer(key: Path | None, password_file: Path | None) -> Signer:
     return connection.open_signer(key, lambda: read_password(password_file, prompt))
 
 
-def open_federation(node: Node, address: str | None, deployments: Path) -> Federation:
+def open_federation(
+    node: Node, address: str | None, deployments: Path, any_version: bool = False
+) -> Federation:
     """The federation at an address, or the one of this chain that was recorded last.
 
-    It is a `PrivateFederation` if its contract is one.
+    With ``any_version`` it may be of an earlier release: to read, and to withdraw from.
     """
+    from fl_orchestrator.artifacts import KINDS
     from fl_orchestrator.chain.contract import private
     from fl_orchestrator.chain.deployment.record import DeploymentRecord
 
     if address is None:
         record = DeploymentRecord(deployments, node.chain_id)
-        found = [d.address for d in record.load().values() if d.contract in _KINDS]
+        found = [d.address for d in record.load().values() if d.contract in KINDS]
         if not found:
             raise NoRecordedFederation(
                 f"{record.path} records no federation on chain {node.chain_id}.",
                 "Name one with --federation, or create one with `flo federation create`.",
             )
         address = found[-1]
-    return private.open_federation(node, parse_address(address))
+    return private.open_federation(node, parse_address(address), any_version)
 
 
 def deployed_at(chain: Federation, deployments: Path) -> int:

@@ -31,12 +31,13 @@ from fl_orchestrator.audit.history import (
     UnreadableRun,
     file_sha256,
 )
-from fl_orchestrator.chain.contract import federation
+from fl_orchestrator.chain.contract.code import found
 from fl_orchestrator.chain.deployment import migrate
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.model.digests import Result
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.vector_file import VectorKind, in_blocks
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.manifests import manifest_cid
@@ -545,13 +546,13 @@ def test_a_federation_that_links_another_library_is_refused(
     changed = dataclasses.replace(
         genuine,
         creation_code=genuine.creation_code.replace(error, b"\x01\x02\x03\x04"),
-        runtime_code=genuine.runtime_code.replace(error, b"\x01\x02\x03\x04"),
+        runtime_code_hash=keccak256(genuine.runtime_code.replace(error, b"\x01\x02\x03\x04")),
     )
     artifacts = {"DisputeLogic": changed, "Federation": load_artifact("Federation")}
     directory = tmp_path / "run"
     directory.mkdir()
     with monkeypatch.context() as patched:
-        for module in (migrate, federation):
+        for module in (migrate, found):
             patched.setattr(module, "load_artifact", artifacts.__getitem__)
         record_run(directory, rounds=1)
-    assert "is linked to another DisputeLogic than this version's" in refusal(directory, tmp_path)
+    assert "is linked to another DisputeLogic than its version's" in refusal(directory, tmp_path)

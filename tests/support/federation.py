@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import migrate
-from fl_orchestrator.chain.deployment.record import DeploymentRecord
+from fl_orchestrator.chain.deployment.record import Deployment, DeploymentRecord
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
@@ -150,10 +150,8 @@ class SmallFederation:
         )
         self.params: Params = federation_params(self.manifest, self.genesis, self.terms)
         record = DeploymentRecord(directory / "deployments", self.chain.web3.eth.chain_id)
-        self.deployment = migrate(
-            self.sender(self.owner), self.params, record, self._private_params()
-        )[-1]
-        self.federation = self.CONTRACT(self.chain.web3, self.deployment.address)
+        self.deployment = self._deployed(record)
+        self.federation = self._opened()
         if register:
             party_stakes = stakes or [self.terms.min_party_stake] * parties
             self._register(party_stakes, aggregator_stake or self.terms.min_aggregator_stake)
@@ -167,6 +165,13 @@ class SmallFederation:
             self.send(key, federation.register(Role.PARTY, key.address, stake))
         for number, key in enumerate(self.aggregators):
             self.send(key, self._registration(number, aggregator_stake))
+
+    def _deployed(self, record: DeploymentRecord) -> Deployment:
+        sender = self.sender(self.owner)
+        return migrate(sender, self.params, record, self._private_params())[-1]
+
+    def _opened(self) -> Federation:
+        return self.CONTRACT(self.chain.web3, self.deployment.address)
 
     # What a private federation does in another way.
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import fl_orchestrator
+from fl_orchestrator.artifacts import CONTRACTS_VERSION
 
 LOCKS = ("demo", "dev", "docs", "flower", "slither")
 
@@ -30,7 +31,8 @@ def test_package_and_contracts_are_of_one_release(checkout: Path) -> None:
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     interface = (checkout / "contracts" / "interfaces" / "IFederation.sol").read_text()
     found = re.findall(r'^string constant VERSION = "(.*)";$', interface, re.MULTILINE)
-    assert found == [project["version"]] == [fl_orchestrator.__version__]
+    assert found == [CONTRACTS_VERSION]
+    assert project["version"] == fl_orchestrator.__version__ == CONTRACTS_VERSION
 
 
 def required(checkout: Path, *extras: str) -> list[Requirement]:

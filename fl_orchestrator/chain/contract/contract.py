@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from fl_orchestrator.artifacts import Artifact
+from fl_orchestrator.artifacts import Runtime
 from fl_orchestrator.chain.abi import checksummed, from_abi, signature_hash, type_of
 from fl_orchestrator.chain.contract.logs import LoggedEvent, LogSearch, UntrueEvents, number_of
 from fl_orchestrator.chain.contract.lookout import ACCOUNT_OF, NEW_ROUND, Place
@@ -56,6 +56,7 @@ class _Function:
 
     selector: bytes
     inputs: tuple[str, ...]
+    outputs: Sequence[Any]
     returned: Callable[[bytes], tuple[Any, ...]]
 
     @classmethod
@@ -63,6 +64,7 @@ class _Function:
         return cls(
             signature_hash(item)[:4],
             tuple(type_of(given) for given in item["inputs"]),
+            item["outputs"],
             words_of(item["outputs"]),
         )
 
@@ -73,11 +75,17 @@ class _Function:
 class Contract:
     """The contract at an address, by the ABI of its artifact. It sends nothing by itself."""
 
-    def __init__(self, chain: Node | Web3, address: str, artifact: Artifact) -> None:
+    def __init__(
+        self,
+        chain: Node | Web3,
+        address: str,
+        artifact: Runtime,
+        reverts: RevertDecoder | None = None,
+    ) -> None:
         self.node = Node.of(chain)
         self.address = cast("ChecksumAddress", checksummed(address))
         self.chain_id = self.node.chain_id
-        self.reverts = RevertDecoder.of_artifact(artifact.name)
+        self.reverts = reverts or RevertDecoder.of_artifact(artifact.name)
         self._event_abis = {item["name"]: item for item in artifact.abi if item["type"] == "event"}
         self._functions = {
             item["name"]: _Function.of(item) for item in artifact.abi if item["type"] == "function"
@@ -112,6 +120,11 @@ class Contract:
             return from_abi(cls, values)
         except ValueError as error:
             raise _no_answer(function) from error
+
+    def _names_in_answer(self, function: str) -> list[str]:
+        """The names of the fields of the struct that a view function returns."""
+        (struct,) = self._functions[function].outputs
+        return [field["name"] for field in struct["components"]]
 
     def block_hash(self, number: int) -> bytes | None:
         """The hash of a block; None when the node has no such block."""

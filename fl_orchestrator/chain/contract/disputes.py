@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from fl_orchestrator.chain.abi import to_abi
+from fl_orchestrator.chain.abi import snake_case, to_abi
 from fl_orchestrator.chain.contract.contract import Call, Contract
 from fl_orchestrator.chain.event_types import (
     Answered,
@@ -30,11 +28,6 @@ _log = get_logger(__name__)
 _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 _Event = TypeVar("_Event", bound=Any)
-
-
-@functools.cache
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 class Disputes(Contract):
@@ -181,7 +174,7 @@ def _answered_demand(transaction: Any, address: str, selector: bytes) -> int | N
 
 def typed(cls: type[_Event], log: Any) -> _Event:
     """Convert web3's event to the dataclass of its name."""
-    fields = {_snake(name): value for name, value in log["args"].items()}
+    fields = {snake_case(name): value for name, value in log["args"].items()}
     event: _Event = cls(**fields, block_number=log["blockNumber"])
     return event
 

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.artifacts import Release
 from fl_orchestrator.chain.abi import (
     COMMIT_TYPES,
     RESULT_TYPES,
     checksummed,
     from_abi,
+    from_earlier_abi,
     to_abi,
     values_of,
 )
+from fl_orchestrator.chain.contract.code.found import NoContractYet, NoFederation, found_at
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import Disputes, typed
 from fl_orchestrator.chain.contract.logs import UntrueEvents
@@ -36,6 +38,7 @@ from fl_orchestrator.chain.event_types import (
 )
 from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.types import (
+    ABSENT_PARAMS,
     Attestation,
     ModelView,
     Observation,
@@ -46,7 +49,6 @@ from fl_orchestrator.chain.types import (
     Update,
 )
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES, MAX_WEIGHT
 
@@ -80,17 +82,10 @@ _AS_THEY_ARE: Final = (
 )
 
 
-class NoFederation(ChainError):
-    """The contract at the address is no federation of this version, or uses other libraries."""
-
-
-class NoContractYet(NoFederation):
-    """There is no contract at the address; a node that is still synchronising may get it."""
-
-
 class Federation(Disputes):
     """Reads one federation, signs for it, and builds calls to it. It sends nothing by itself.
 
+    With ``release`` it is one of that earlier release: to read, and to withdraw from.
     ``libraries`` has the address of each library it is linked to. ``last_seen`` is what `observe`
     returned last; the loop that runs a role takes the chain's time from it.
     """
@@ -104,42 +99,14 @@ class Federation(Disputes):
     _params: Params | None = None
     _lookout: Lookout | None = None
 
-    def __init__(self, chain: Node | Web3, address: str) -> None:
-        artifact = load_artifact(self.ARTIFACT)
-        super().__init__(chain, address, artifact)
-        code = self.node.code(self.address)
-        if not code:
-            raise NoContractYet(
-                f"There is no federation of this version at {self.address} on chain "
-                f"{self.chain_id}: there is no contract.",
-                "Check the address and the RPC endpoint; a node that is still synchronising may "
-                "not have it yet.",
-            )
-        if not artifact.runs_as(code):
-            raise NoFederation(
-                f"There is no federation of this version at {self.address} on chain "
-                f"{self.chain_id}.",
-                "Check the address and the RPC endpoint.",
-            )
-        self.libraries = artifact.libraries_of(code)
-        for name, address_of_library in self.libraries.items():
-            self._require_library(name, address_of_library)
-
-    def _require_library(self, name: str, address: bytes) -> None:
-        """Raise NoFederation unless the library has this version's code.
-
-        A federation delegates to it: its code changes the federation's storage and decides
-        disputes.
-        """
-        artifact = load_artifact(name)
-        code = self.node.code(checksummed("0x" + address.hex()))
-        links_only_itself = artifact.libraries_of(code).items() <= {name: address}.items()
-        if not artifact.runs_as(code) or not links_only_itself:
-            raise NoFederation(
-                f"The federation at {self.address} is linked to another {name} than this version's,"
-                f" at {checksummed('0x' + address.hex())}: it could decide disputes wrongly.",
-                "Do not use it.",
-            )
+    def __init__(self, chain: Node | Web3, address: str, release: Release | None = None) -> None:
+        node = Node.of(chain)
+        found = found_at(node, checksummed(address), self.ARTIFACT, release)
+        super().__init__(node, address, found.runtime, found.reverts)
+        self.libraries = found.libraries
+        #: The version of its contracts.
+        self.version = found.version
+        self._release = release
 
     # ------------------------------------------------------------------ state
 
@@ -160,8 +127,15 @@ class Federation(Disputes):
     def params(self) -> Params:
         """The parameters. They never change, so they are read once and cached."""
         if self._params is None:
-            self._params = self._read_as(Params, "params")
+            self._params = self._read_params()
         return self._params
+
+    def _read_params(self) -> Params:
+        if self._release is None:
+            return self._read_as(Params, "params")
+        # Later versions have more parameters.
+        names = self._names_in_answer("params")
+        return from_earlier_abi(Params, names, self._read("params"), ABSENT_PARAMS)
 
     def constructor_arguments(self) -> list[Any]:
         """What it was deployed with, as the ABI has it."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
-from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.abi import checksummed, from_abi, to_abi, values_of
+from fl_orchestrator.chain.contract.code.found import kind_at
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.disputes import typed
 from fl_orchestrator.chain.contract.federation import OF_ROUNDS, Federation
@@ -242,12 +242,15 @@ class PrivateFederation(Federation):
         return self._call("challengeSeed", _nested(result), *given)
 
 
-def open_federation(chain: Node | Web3, address: str) -> Federation:
-    """The federation at an address, private or not. Raises NoFederation."""
+def open_federation(chain: Node | Web3, address: str, any_version: bool = False) -> Federation:
+    """The federation at an address, private or not. Raises NoFederation.
+
+    With ``any_version`` it may be of an earlier release: only to read, and to withdraw from it.
+    """
     node = Node.of(chain)
-    code = node.code(checksummed(address))
-    private = load_artifact(PrivateFederation.ARTIFACT).runs_as(code)
-    return (PrivateFederation if private else Federation)(node, address)
+    kind, release = kind_at(node, checksummed(address), any_version)
+    private = kind == PrivateFederation.ARTIFACT
+    return (PrivateFederation if private else Federation)(node, address, release)
 
 
 def _revealed(log: Any) -> MaskedReveal:

@@ -103,7 +103,13 @@ class RevertDecoder:
     """Decodes revert data by the custom errors of an artifact's ABI."""
 
     def __init__(self, abi: list[dict[str, Any]]) -> None:
-        self._errors = {signature_hash(item)[:4]: item for item in abi if item["type"] == "error"}
+        # An earlier version may have errors that this one no longer has.
+        known = ContractError.__members__
+        self._errors = {
+            signature_hash(item)[:4]: item
+            for item in abi
+            if item["type"] == "error" and item["name"] in known
+        }
         self._functions = {
             signature_hash(item)[:4]: str(item["name"])
             for item in abi

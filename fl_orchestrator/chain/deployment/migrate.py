@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -25,7 +26,7 @@ from web3.types import Nonce
 from web3.utils.address import get_create_address
 
 import fl_orchestrator
-from fl_orchestrator.artifacts import Artifact, load_artifact
+from fl_orchestrator.artifacts import CONTRACTS_VERSION, Artifact, load_artifact, version_of
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.deployment.record import Deployment, DeploymentRecord
@@ -156,18 +157,23 @@ def _check(
     addresses = {**libraries, artifact.name: to_canonical_address(earlier.address)}
     genuine = artifact.runs_as(code) and (artifact.libraries_of(code).items() <= addresses.items())
     if not genuine or (earlier.block and code_hash != earlier.code_hash):
+        if version := version_of(earlier.contract, code):
+            raise DeploymentMismatch(
+                f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} is of "
+                f"version {version}; this flo deploys version {CONTRACTS_VERSION}.",
+                "Use another --deployments directory for a new federation.",
+            )
         raise DeploymentMismatch(
             f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} does not have "
             "the recorded code.",
             "This is another chain with the same id, or another version of the package: use "
             "another --deployments directory, or the version that deployed it.",
         )
+    earlier = replace(earlier, version=CONTRACTS_VERSION)
     if earlier.block:
         return earlier
     # The process that sent the deployment ended before it was mined.
-    return Deployment(
-        earlier.migration, earlier.contract, earlier.address, web3.eth.block_number, code_hash
-    )
+    return replace(earlier, block=web3.eth.block_number, code_hash=code_hash)
 
 
 def is_deployed_here(federation: Federation) -> bool:
@@ -222,7 +228,8 @@ def _deploy(
     sender: Sender, migration: str, artifact: Artifact, call: Call, record: DeploymentRecord
 ) -> Deployment:
     expected = next(_next_addresses(sender))
-    record.save(Deployment(migration, artifact.name, expected, 0, ""))
+    pending = Deployment(migration, artifact.name, expected, 0, "", CONTRACTS_VERSION)
+    record.save(pending)
     receipt = sender.send(call)
     if receipt.contract_address != expected:
         raise DeploymentMismatch(
@@ -230,6 +237,4 @@ def _deploy(
             "Another process uses the same key at the same time: stop it.",
         )
     code = bytes(sender.web3.eth.get_code(expected))
-    return Deployment(
-        migration, artifact.name, expected, receipt.block_number, "0x" + keccak(code).hex()
-    )
+    return replace(pending, block=receipt.block_number, code_hash="0x" + keccak(code).hex())

@@ -25,20 +25,25 @@ class UnwritableRecord(InputError):
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """The contract that a migration deployed. ``block`` is 0 until the deployment is known to be
-    mined."""
+    mined. ``version`` is that of the contracts; empty in a record of
+    flo 0.1.0."""
 
     migration: str
     contract: str
     address: str
     block: int
     code_hash: str
+    version: str = ""
 
     @classmethod
     def of(cls, item: Any) -> Deployment:
         """From JSON. Raises TypeError and ValueError for anything else."""
+        item = {"version": "", **item}
         deployment = cls(**{field.name: item[field.name] for field in fields(cls)})
         texts = (deployment.migration, deployment.contract, deployment.address)
-        if not all(isinstance(text, str) for text in (*texts, deployment.code_hash)):
+        if not all(
+            isinstance(text, str) for text in (*texts, deployment.code_hash, deployment.version)
+        ):
             raise TypeError("a text is not one")
         if type(deployment.block) is not int or deployment.block < 0:
             raise ValueError("there is no such block")

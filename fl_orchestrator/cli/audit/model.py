@@ -191,7 +191,7 @@ def evaluate(
 def _opened(site: Reader) -> Federation:
     from fl_orchestrator.audit.federation import Federation
 
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     return Federation(chain, site.open_store(), deployed_at(chain, site.deployments))
 
 

@@ -58,7 +58,7 @@ def report(
 def _gathered(site: Reader) -> Report:
     from fl_orchestrator.dashboard.report.gather import gather
 
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     block = deployed_at(chain, site.deployments)
     auditor = None
     if site.store:

@@ -55,7 +55,7 @@ def list_rounds(
     """
     from fl_orchestrator.chain.contract.rounds import read_rounds
 
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     newest = chain.observe(chain.address).current.round
     first = max(1, newest - last + 1)
     block = deployed_at(chain, site.deployments)
@@ -87,7 +87,7 @@ def show(
     """
     from fl_orchestrator.chain.contract.rounds import read_rounds
 
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     if number is None:
         number = chain.observe(chain.address).current.round
     block = deployed_at(chain, site.deployments)

@@ -83,7 +83,7 @@ def show(
     from fl_orchestrator.chain.contract.private import PrivateFederation
     from fl_orchestrator.roles.masked.terms import at_a_glance
 
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     if words:
         _show_words(chain, json_output)
         return
@@ -93,6 +93,7 @@ def show(
     rows: dict[str, object] = {
         "address": chain.address,
         "chain_id": chain.chain_id,
+        "version": chain.version,
         "private": own is not None,
         "who_reads_what": at_a_glance(own),
         "round": seen.current.round,

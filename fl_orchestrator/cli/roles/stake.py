@@ -104,7 +104,7 @@ def add_stake(site: Payer, amount: str, dry_run: bool, json_output: bool) -> Non
 
 def withdraw_stake(role: Role, site: Payer, account: str, dry_run: bool, json_output: bool) -> None:
     """Request an account's stake back, or, if it is due, have it paid to its beneficiary."""
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     sender = site.open_sender(chain)
     owner = parse_address(account or sender.address)
     seen = chain.observe(owner)
@@ -165,7 +165,7 @@ def collect_rewards(
     site: Payer, account: str, collect: bool, dry_run: bool, json_output: bool
 ) -> None:
     """Show an account's rewards; with ``collect`` have them paid to its beneficiary."""
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     owner = site.account(account)
     seen = chain.observe(owner)
     receiver = _receiver(seen, owner)
@@ -243,7 +243,7 @@ def show_account(
     here: Callable[[Path], dict[str, object]] = lambda _home: {},
 ) -> None:
     """Show the on-chain state of an account in a role, and the values ``here`` from its home."""
-    chain = site.open_federation()
+    chain = site.open_federation(any_version=True)
     owner = site.account(account)
     seen = chain.observe(owner)
     known = here(site.role_home(chain, owner))

@@ -14,6 +14,7 @@ from support.flo import flo
 from typer.main import get_command
 
 import fl_orchestrator
+from fl_orchestrator.artifacts import CONTRACTS_VERSION
 from fl_orchestrator.cli.groups import summary
 from fl_orchestrator.cli.main import app
 
@@ -140,7 +141,8 @@ def test_help_fits_a_terminal_of_80_columns(
 
 
 def test_the_version_is_shown() -> None:
-    assert flo("--version").succeeded().out == f"{fl_orchestrator.__version__}\n"
+    shown = flo("--version").succeeded().out
+    assert shown == f"flo {fl_orchestrator.__version__}, contracts {CONTRACTS_VERSION}\n"
 
 
 def test_a_command_that_is_none_is_refused() -> None:

@@ -11,7 +11,7 @@ from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
 from support.federation import consortium, signer, small_manifest
 
-from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.artifacts import CONTRACTS_VERSION, load_artifact
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.chain.deployment import migrate as module
@@ -77,7 +77,8 @@ def test_the_migrations_deploy_and_record_what_they_deployed(
     ):
         code = bytes(chain.web3.eth.get_code(deployment.address))  # type: ignore[arg-type]
         code_hash = "0x" + keccak(code).hex()
-        assert deployment == Deployment(migration, contract, deployment.address, block, code_hash)
+        expected = (migration, contract, deployment.address, block, code_hash, CONTRACTS_VERSION)
+        assert deployment == Deployment(*expected)
     assert record.load() == {deployment.migration: deployment for deployment in deployments}
     assert record.path.name == f"{chain.web3.eth.chain_id}.json"
     federation = Federation(chain.web3, deployments[-1].address)
@@ -175,7 +176,7 @@ def test_a_federation_of_another_version_is_refused(
 ) -> None:
     migrate(sender(chain), PARAMS, record)
     artifact = load_artifact("Federation")
-    changed = dataclasses.replace(artifact, runtime_code=artifact.runtime_code[:-1] + b"\xff")
+    changed = dataclasses.replace(artifact, runtime_code_hash=bytes(32))
     other = {"Federation": changed, "DisputeLogic": load_artifact("DisputeLogic")}
     monkeypatch.setattr(module, "load_artifact", other.__getitem__)
     with pytest.raises(DeploymentMismatch, match="another version of the package"):
