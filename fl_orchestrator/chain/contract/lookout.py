@@ -40,6 +40,8 @@ NEW_ROUND: Final = "SeedBlockNamed"
 
 # A process that has missed more blocks reads the accounts again.
 _MOST_BLOCKS: Final = 16
+# Anybody can ask a relay about any number of accounts. More than these are read again.
+_MOST_ACCOUNTS: Final = 1 << 15
 # A chain that moves on while it is read is looked at so often before a single account is read.
 _LOOKS: Final = 3
 
@@ -135,6 +137,8 @@ class Lookout:
         seen = self._federation.read_observation(account)
         if seen.block_number != latest.number or self._federation.latest().hash != latest.hash:
             return None
+        if len(self._standings) >= _MOST_ACCOUNTS:
+            self._forget()
         self._common, self._round = seen, seen.current.round
         self._standings[name] = Standing.of(seen)
         return seen

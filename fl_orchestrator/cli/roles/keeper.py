@@ -119,6 +119,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
 
     # A connection of its own, so that the relay's threads do not wait for the keeper's requests.
     chain = process.waiting.until_had("the chain", site.open_federation)
+    chain.share()  # all parties of a round post
     manifest = process.manifest()
     with contextlib.closing(StoredMailbox(process.home / "relay" / "box.sqlite")) as box:
         relay = RelayServer.of(chain, process.store, manifest, box, process.home / "relay")

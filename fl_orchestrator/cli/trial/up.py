@@ -266,6 +266,7 @@ def _world(
             rpc = stack.enter_context(anvil(programs.anvil, local.directory / "chain"))
         web3 = connect(rpc)
         chain = local.deploy(web3, store_url, model, *terms, payer)
+        chain.share()  # the screen shows every member
         local.write_sites(chain, rpc, [store_url], model)
         store = open_store(store_url)
         models, shared = local.directory / "models", shared_files(local.cache, chain)

@@ -10,6 +10,7 @@ from support.federation import SmallFederation
 from support.private_federation import SmallPrivateFederation
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.contract import lookout as lookout_module
 from fl_orchestrator.chain.contract.logs import LoggedEvent
 from fl_orchestrator.chain.contract.lookout import ACCOUNT_OF, Lookout, Place
 from fl_orchestrator.chain.types import Observation, Params, Phase
@@ -249,3 +250,14 @@ def test_a_search_that_fails_half_way_leaves_nothing_that_is_half_known(node: No
         lookout.observe(ACCOUNT)
     node.credit = 10
     assert lookout.observe(ACCOUNT).credit == 10
+
+
+def test_any_number_of_accounts_takes_a_bounded_memory(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout_module, "_MOST_ACCOUNTS", 3)
+    lookout = Lookout(node)
+    for number in range(10):
+        lookout.observe(f"0x{number:040x}")
+        assert len(lookout._standings) <= 3
+    assert lookout.observe(ACCOUNT).credit == node.credit
