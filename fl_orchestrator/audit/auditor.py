@@ -14,22 +14,13 @@ from typing import Any
 import numpy as np
 
 from fl_orchestrator.audit.difference import describe, first_difference, flipped_bit
-from fl_orchestrator.audit.history import (
-    KERAS,
-    SAFETENSORS,
-    STORE,
-    History,
-    UnreadableRun,
-    file_sha256,
-)
+from fl_orchestrator.audit.history import KERAS, SAFETENSORS, file_sha256
 from fl_orchestrator.audit.model_audit import IncorrectModel, ModelAudit
-from fl_orchestrator.audit.recording import WrongRecord, replay
-from fl_orchestrator.chain.contract.federation import NoFederation
-from fl_orchestrator.chain.contract.private import PrivateFederation, open_federation
-from fl_orchestrator.chain.deployment.migrate import is_deployed_here
+from fl_orchestrator.audit.recorded_run import open_run
+from fl_orchestrator.audit.recording import WrongRecord
+from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.types import ModelView, included_indices
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.content.local import ReadOnlyStore
 from fl_orchestrator.errors import ContentError, InputError
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.model.manifest import Manifest
@@ -51,27 +42,8 @@ class Audit:
 
     def __init__(self, directory: Path, workspace: Path) -> None:
         self._directory = directory
-        self.history = History.load(directory)
-        store = directory / STORE
-        if store.is_symlink() or not store.is_dir():
-            raise UnreadableRun(
-                f"{store} is {'a link' if store.is_symlink() else 'missing'}.",
-                "A run has its own store.",
-            )
-        self._store = ReadOnlyStore(store)
-        chain = replay(directory, self.history)
-        try:
-            self._federation = open_federation(chain.web3, self.history.federation)
-        except (NoFederation, ValueError) as error:
-            raise WrongRecord(
-                f"Round 0: there is no federation at {self.history.federation}, where "
-                f"history.json has it: {error}"
-            ) from error
-        if not is_deployed_here(self._federation):
-            raise WrongRecord(
-                f"Round 0: no recorded transaction deploys {self._federation.address} with the "
-                "federation's code of this version."
-            )
+        run = open_run(directory)
+        self.history, self._store, self._federation = run.history, run.store, run.federation
         self._manifest = self._read_manifest()
         self._origin = Origin(self._federation.chain_id, self._federation.address)
         self._cache = VectorCache(workspace / "checked", self._manifest)

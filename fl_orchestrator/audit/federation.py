@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fl_orchestrator.audit.model_audit import ModelAudit
+from fl_orchestrator.audit.model_audit import Look, ModelAudit
 from fl_orchestrator.chain.contract import federation as contract
 from fl_orchestrator.chain.contract.private import open_federation
 from fl_orchestrator.chain.contract.rounds import model_of
@@ -107,15 +107,15 @@ class Federation:
             else:
                 yield audit.check(model)
 
-    def outcomes(self) -> Iterator[tuple[ModelView, FloError | None]]:
+    def outcomes(self, look: Look = lambda *_: None) -> Iterator[tuple[ModelView, FloError | None]]:
         """Every model above genesis, with why it is wrong or cannot be checked, or None.
 
-        Unlike `checks`, it goes on after such a model.
+        Unlike `checks`, it goes on after such a model. ``look`` is called with each right one.
         """
         with self._audit() as audit:
             for model in self.models()[1:]:
                 try:
-                    audit.check(model)
+                    audit.check(model, look)
                 except (VerificationError, ContentError, ChainError) as error:
                     yield model, error
                 else:

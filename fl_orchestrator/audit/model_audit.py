@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fl_orchestrator.audit.difference import describe, describe_seed
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
@@ -15,6 +15,9 @@ from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.vectors import RootMismatch
+
+#: Looks at a model that was computed again, and is right.
+Look = Callable[[ModelView, Result, Recomputation], None]
 
 
 class IncorrectModel(VerificationError):
@@ -62,8 +65,11 @@ class ModelAudit:
             )
         return result
 
-    def check(self, model: ModelView) -> Result:
+    def check(self, model: ModelView, look: Look = lambda *_: None) -> Result:
         """Recompute a model of the history, whose height must be above 0; return its result.
+
+        ``look`` is called with a model that is right, its result, and what computed it, before the
+        files of the rounds before are deleted.
 
         Raises IncorrectModel with the first wrong coordinate. Raises UnavailableUpdates,
         UnavailableBase, MissingEvents or InconsistentEvents if the model cannot be recomputed.
@@ -85,6 +91,7 @@ class ModelAudit:
                 f"Round {model.round}: the model's numbers are right, but the CID on-chain is "
                 f"{model.cid}, and the right file has {right.cid}."
             )
+        look(model, result, self.recomputation)
         self.recomputation.forget_rounds_before(model.round)
         return result
 

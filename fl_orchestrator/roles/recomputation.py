@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.contract import Call
@@ -182,6 +184,16 @@ class Recomputation:
                 # Only other members need them in the store; this process has them on its own disk.
                 _log.warning("updates not kept", round=result.round, reason=str(error))
         return file, right
+
+    def inputs(self, result: Result) -> tuple[VectorFile, list[tuple[VectorFile, RevealedUpdate]]]:
+        """The base of a result, and the included updates in their order. Raises as ``compute``."""
+        return self._base(result), self._updates(result)
+
+    def next_weights(
+        self, base: VectorFile, updates: Sequence[tuple[VectorFile, RevealedUpdate]]
+    ) -> list[NDArray[np.float32]]:
+        """The weights that these updates in the clear alone would make of a base."""
+        return self._vectors.next_weights(base, [(file, r.weight) for file, r in updates])
 
     def release(self, seen: Observation) -> None:
         """Let the store unpin the vectors that no dispute can need any more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 import re
 import threading
@@ -18,13 +17,8 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.aggregation.clipping import clipped
-from fl_orchestrator.aggregation.rules import (
-    Int16,
-    apply_steps,
-    apply_with_momentum,
-    rule_for,
-)
+from fl_orchestrator.aggregation.models import next_blocks, rule_step, zero_step
+from fl_orchestrator.aggregation.rules import Int16
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.kept import FetchStopped, Kept
 from fl_orchestrator.content.shared import SharedFiles, make_read_only
@@ -41,7 +35,6 @@ from fl_orchestrator.model.vector_file import (
     VectorReader,
     max_file_bytes,
     read_vector,
-    sizes_of_chunks,
     write_vector,
 )
 
@@ -313,35 +306,39 @@ class VectorCache:
     ) -> VectorFile:
         """Apply the manifest's rule to (update, weight) pairs in one streaming pass over the files.
 
-        Updates are clipped first, if the manifest says so.
-
         Memory does not grow with the model; it grows by one block with each update.
         """
         with ExitStack() as files:
-            limit = self._manifest.rule.chunk_norm_limit or 0
-            streams = [
-                clipped(self._blocks(update, files), self._manifest.layout, limit)
-                for update, _ in updates
-            ]
-            weights = [weight for _, weight in updates]
-            step = rule_for(self._manifest.rule).aggregate(streams, weights)
-            return self.apply(base, step, meta)
+            streams = [(self._blocks(update, files), weight) for update, weight in updates]
+            return self.apply(base, rule_step(self._manifest, streams), meta)
 
     def apply(self, base: VectorFile, step: Iterable[Int16], meta: VectorMeta) -> VectorFile:
         """Write the state that the blocks of a step make of a base, as the manifest's server does.
 
         Memory is that of some blocks.
         """
-        bits, server = self._manifest.update_fraction_bits, self._manifest.rule.server
         with ExitStack() as files:
-            state = self._blocks(base, files)
-            if not server.has_momentum:
-                return self.write(meta, apply_steps(state, step, bits, server))
-            half = len(sizes_of_chunks(self._manifest.layout))
-            momentum = itertools.islice(self._blocks(base, files), half, None)
-            model = itertools.islice(state, half)
-            _, aside = files.enter_context(self._temporary())
-            return self.write(meta, apply_with_momentum(model, momentum, step, bits, server, aside))
+            return self.write(meta, self._next(base, step, files))
+
+    def next_weights(
+        self, base: VectorFile, updates: Sequence[tuple[VectorFile, int]]
+    ) -> list[NDArray[np.float32]]:
+        """The float view of the model that some updates would make of a base; none: a zero step.
+
+        Nothing is written. Beside the result, memory is that of some blocks.
+        """
+        with ExitStack() as files:
+            streams = [(self._blocks(update, files), weight) for update, weight in updates]
+            step = rule_step(self._manifest, streams) if updates else zero_step(self._manifest)
+            return float_view_of(self._manifest.layout, self._next(base, step, files))
+
+    def _next(
+        self, base: VectorFile, step: Iterable[Int16], files: ExitStack
+    ) -> Iterator[NDArray[np.int32]]:
+        def aside() -> BinaryIO:
+            return files.enter_context(self._temporary())[1]
+
+        return next_blocks(self._manifest, lambda: self._blocks(base, files), step, aside)
 
     def _blocks(self, file: VectorFile, files: ExitStack) -> Iterator[NDArray[Any]]:
         stream = files.enter_context(file.path.open("rb"))

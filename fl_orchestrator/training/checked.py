@@ -120,13 +120,15 @@ class CheckedTrainer:
         Raises:
             TrainerFailed: whatever the trainer raises, and what it should not return.
         """
-        method = self._attribute("architecture")
-        if not callable(method):
-            return None
-        digest = self._call("architecture", method)
-        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-            raise self._wrong("architecture", shown(digest), "64 hexadecimal digits")
-        return digest
+        return self._digest("architecture")
+
+    def validation_digest(self) -> str | None:
+        """The hex sha256 of the rows that `evaluate` measures on, if the trainer can say it.
+
+        Raises:
+            TrainerFailed: whatever the trainer raises, and what it should not return.
+        """
+        return self._digest("validation_digest")
 
     def classes(self) -> list[str] | None:
         """The labels of a classifier in the order of its outputs, if the trainer has any.
@@ -249,6 +251,16 @@ class CheckedTrainer:
     def _call(self, name: str, function: Callable[[], _T]) -> _T:
         with users_code(f"The trainer's {name} failed", self._source, _DEBUG_HINT):
             return function()
+
+    def _digest(self, name: str) -> str | None:
+        """The answer of a method that the trainer may have, which returns a digest or None."""
+        method = self._attribute(name)
+        if not callable(method):
+            return None
+        digest = self._call(name, method)
+        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            raise self._wrong(name, shown(digest), "64 hexadecimal digits")
+        return digest
 
     def _triple(self, name: str, answer: Any) -> tuple[Any, Any, Any]:
         if not isinstance(answer, tuple) or len(answer) != 3:

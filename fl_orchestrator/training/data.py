@@ -6,8 +6,10 @@ party object then receives a copy of its own rows only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,18 @@ class BadRows(InputError):
 
 class BadPartition(InputError):
     """A partition spec is invalid, or impossible with these rows."""
+
+
+def arrays_digest(arrays: Iterable[NDArray[Any]]) -> str | None:
+    """The hex sha256 of arrays, the same on every platform; None if one holds Python objects."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array.dtype.hasobject:
+            return None
+        fixed = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        digest.update(f"{fixed.dtype.str} {array.shape}\n".encode())
+        digest.update(fixed.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

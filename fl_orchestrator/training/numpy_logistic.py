@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.data import Rows, arrays_digest
 from fl_orchestrator.training.trainer import (
     BadTrainingConfig,
     FloatArray,
@@ -83,6 +83,10 @@ class NumpyLogistic:
         loss = -log_odds[np.arange(len(self._test)), self._test.y].mean()
         accuracy = (log_odds.argmax(axis=1) == self._test.y).mean()
         return float(loss), len(self._test), {"accuracy": float(accuracy)}
+
+    def validation_digest(self) -> str | None:
+        """The digest of the rows that models are evaluated on."""
+        return arrays_digest((self._test.x, self._test.y))
 
     def row_count(self) -> int:
         return len(self._rows)

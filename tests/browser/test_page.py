@@ -20,7 +20,7 @@ from fl_orchestrator.chain.contract.private import open_federation
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.dashboard.report.gather import gather
-from fl_orchestrator.dashboard.report.page import render
+from fl_orchestrator.dashboard.report.page import Place, render
 from fl_orchestrator.dashboard.server.running import Address, running
 
 Open = Callable[..., Page]
@@ -170,7 +170,7 @@ def test_a_report_fits_on_paper(open_page: Open, tmp_path: Path) -> None:
     auditor = audit.Federation(world.federation, world.store, block)
     report = gather(world.federation, tmp_path / "report.sqlite", block, auditor)
     file = tmp_path / "report.html"
-    file.write_text(render(report, "http://127.0.0.1:8545", "file:///srv/flo"))
+    file.write_text(render(report, Place("http://127.0.0.1:8545", "file:///srv/flo")))
     page = open_page(file.as_uri(), width=717)  # A4 without margins of 1 cm
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 717

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
+from fl_orchestrator.cli.audit.contributions import (
+    ContributionsOption,
+    MeasureOption,
+    Measuring,
+    PermutationsOption,
+    SeedOption,
+    measured,
+    measuring,
+)
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, safe, say
+from fl_orchestrator.cli.options.trainers import TrainerOption
 from fl_orchestrator.cli.site import Reader, deployed_at, with_options
 from fl_orchestrator.errors import VerificationError
 
 if TYPE_CHECKING:
+    from fl_orchestrator.audit.federation import Federation as Auditor
+    from fl_orchestrator.audit.history import History
+    from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.dashboard.report.gather import Report
 
 
@@ -24,28 +39,47 @@ class WrongModels(VerificationError):
 @with_options
 def report(
     site: Reader,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIRECTORY]",
+            help="The --out directory of `flo demo`. Default: the federation on the chain.",
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The HTML file to write.")
     ] = Path("report.html"),
+    contributions: ContributionsOption = False,
+    trainer: TrainerOption = None,
+    permutations: PermutationsOption = None,
+    seed: SeedOption = None,
+    measure: MeasureOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Write what a federation has done, for an auditor: one HTML file that needs no script.
 
-    With --store it computes every model again from its updates. It has the model's lineage from
-    genesis to the head, all rounds, members, disputes and terms, the commands that reproduce it,
-    and what it does not show. Exits 1 if a model is wrong.
+    With --store, or of a recorded run, it computes every model again from its updates. It has the
+    model's lineage from genesis to the head, all rounds, members, what each party did, disputes and
+    terms, the commands that reproduce it, and what it does not show. Exits 1 if a model is wrong.
+
+    With --contributions it says what each party's updates were worth on the validation data of
+    --trainer; nothing of the data leaves this machine. A run of `flo demo` needs no trainer:
+    `flo report flo-demo --contributions` measures on its test set.
 
     Example: flo report --store kubo+http://127.0.0.1:5001 --out report.html
     """
+    wanted = measuring(contributions, trainer, permutations, seed, measure)
     with interruptible("Nothing was written; run it again."):
-        found = _gathered(site)
+        subject = _subject(site, directory)
+        found = _gathered(subject, wanted)
         if json_output:
             print_json(found.to_json())
         else:
-            from fl_orchestrator.dashboard.report.page import render
+            from fl_orchestrator.dashboard.report.page import Place, render
             from fl_orchestrator.files import write_whole
 
-            write_whole(output, render(found, _public(site.rpc), _public(site.store)))
+            place = Place(_public(site.rpc), _public(site.store), subject.run)
+            write_whole(output, render(found, place))
             say(f"Written to {safe(output)}; the lineage is sha256:{found.lineage_digest}.")
     wrong = [str(one["round"]) for one in found.checked("wrong")]
     if wrong:
@@ -55,25 +89,57 @@ def report(
         )
 
 
-def _gathered(site: Reader) -> Report:
-    from fl_orchestrator.dashboard.report.gather import gather
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is reported on. ``run`` is the directory of a recorded run, ``history`` its record."""
 
+    chain: Federation
+    auditor: Auditor | None
+    deployed_at: int = 0
+    run: Path | None = None
+    history: History | None = None
+
+
+def _subject(site: Reader, directory: Path | None) -> _Subject:
+    from fl_orchestrator.audit.federation import Federation as Auditor
+
+    if directory is not None:
+        from fl_orchestrator.audit.recorded_run import open_run
+        from fl_orchestrator.audit.run_directory import check_recorded
+
+        check_recorded(directory)
+        with err.status("Replaying the recorded transactions on a new chain …"):
+            run = open_run(directory)
+        auditor = Auditor(run.federation, run.store)
+        return _Subject(run.federation, auditor, run=directory, history=run.history)
     chain = site.open_federation(any_version=True)
     block = deployed_at(chain, site.deployments)
-    auditor = None
-    if site.store:
-        from fl_orchestrator.audit.federation import Federation
+    opened = Auditor(chain, site.open_store(), block) if site.store else None
+    return _Subject(chain, opened, block)
 
-        auditor = Federation(chain, site.open_store(), block)
+
+def _gathered(subject: _Subject, wanted: Measuring | None) -> Report:
+    from fl_orchestrator.dashboard.report.gather import gather
+
     with (
+        measured(wanted, subject.auditor, subject.history) as contributions,
         tempfile.TemporaryDirectory(prefix="flo-report-") as directory,
-        err.status("Reading the chain …") as status,
+        # What measures has a status line of its own.
+        contextlib.nullcontext() if contributions else err.status("Reading the chain …") as status,
     ):
 
         def progress(done: int, total: int) -> None:
-            status.update(f"Computing the models again: {done} of {total} …")
+            if status is not None:
+                status.update(f"Computing the models again: {done} of {total} …")
 
-        return gather(chain, Path(directory) / "index.sqlite", block, auditor, progress)
+        return gather(
+            subject.chain,
+            Path(directory) / "index.sqlite",
+            subject.deployed_at,
+            subject.auditor,
+            progress,
+            contributions,
+        )
 
 
 def _public(urls: str) -> str:

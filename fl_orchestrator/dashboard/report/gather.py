@@ -20,12 +20,16 @@ from fl_orchestrator.dashboard.index import queries
 from fl_orchestrator.dashboard.index.index import Index
 from fl_orchestrator.dashboard.index.queries import RoundRow
 from fl_orchestrator.dashboard.index.records import Record
+from fl_orchestrator.dashboard.report.reliability import reliability
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.masked.terms import at_a_glance
 
 if TYPE_CHECKING:
+    from fl_orchestrator.audit.contribution.contributions import Contributions
     from fl_orchestrator.audit.federation import Federation as Auditor
+    from fl_orchestrator.model.digests import Result
+    from fl_orchestrator.roles.recomputation import Recomputation
 
 #: What became of the recomputation of a model.
 EQUAL: Final = "equal"
@@ -49,6 +53,7 @@ class Report:
     """Everything in JSON's types. ``lineage`` has the models from genesis to the head.
 
     ``lineage_digest`` is the sha256 of the lineage as canonical JSON (RFC 8785).
+    ``contributions`` are those of `Contributions`, if they were measured.
     """
 
     version: str
@@ -59,7 +64,9 @@ class Report:
     lineage: list[dict[str, Any]]
     lineage_digest: str
     members: list[dict[str, Any]]
+    reliability: list[dict[str, Any]]
     disputes: list[dict[str, Any]]
+    contributions: dict[str, Any] | None = None
     limits: tuple[str, ...] = LIMITS
 
     def to_json(self) -> dict[str, Any]:
@@ -84,11 +91,13 @@ def gather(
     deployed_at: int = 0,
     auditor: Auditor | None = None,
     progress: Progress = lambda _done, _total: None,
+    measured: Contributions | None = None,
 ) -> Report:
     """Read the federation up to the present block, and compute every model again.
 
     ``auditor`` has the store for that; without it no model is checked. ``progress`` is called with
-    the models that are done and their number. Raises ChainError, ContentError and NoIndex.
+    the models that are done and their number. ``measured`` looks at every model that is right.
+    Raises ChainError, ContentError and NoIndex, and what ``measured`` raises.
     """
     seen = chain.observe(chain.address)
     block = chain.block(seen.block_number)
@@ -101,9 +110,10 @@ def gather(
             rows = queries.rounds(db)
             least = chain.params()
             minimum = least.min_party_stake, least.min_aggregator_stake
+            members = queries.members(db, minimum, rows)
             by_number = {row.sum.number: row for row in rows}
             lineage = [*_lineage(chain, db, by_number, seen.head.height)]
-            _recompute(lineage, auditor, progress)
+            _recompute(lineage, auditor, progress, measured)
             return Report(
                 version=__version__,
                 federation={
@@ -124,8 +134,10 @@ def gather(
                 rounds=[_round(row) for row in rows],
                 lineage=lineage,
                 lineage_digest=hashlib.sha256(rfc8785.dumps(_claims(lineage))).hexdigest(),
-                members=[_member(one) for one in queries.members(db, minimum, rows)],
+                members=[_member(one) for one in members],
+                reliability=reliability(db, members, rows),
                 disputes=[_event(r) for r in queries.events_named(db, queries.DISPUTES)][::-1],
+                contributions=None if measured is None else _contributions(measured, lineage),
             )
     finally:
         index.database.close()
@@ -239,7 +251,12 @@ def _made(db: sqlite3.Connection, row: RoundRow) -> dict[str, Any]:
     }
 
 
-def _recompute(lineage: list[dict[str, Any]], auditor: Auditor | None, progress: Progress) -> None:
+def _recompute(
+    lineage: list[dict[str, Any]],
+    auditor: Auditor | None,
+    progress: Progress,
+    measured: Contributions | None,
+) -> None:
     total = len(lineage) - 1
     for entry in lineage[1:]:
         entry |= {"recomputed": UNCHECKED, "reason": "no store was given"}
@@ -248,13 +265,29 @@ def _recompute(lineage: list[dict[str, Any]], auditor: Auditor | None, progress:
     from fl_orchestrator.audit.model_audit import IncorrectModel
 
     by_root = {(entry["height"], entry["root"]): entry for entry in lineage}
-    for done, (model, error) in enumerate(auditor.outcomes(), start=1):
+
+    def look(model: ModelView, result: Result, computed: Recomputation) -> None:
+        # What was accepted after the report's block is not in it.
+        if measured is not None and (model.height, "0x" + model.root.hex()) in by_root:
+            measured.look(model, result, computed)
+
+    for done, (model, error) in enumerate(auditor.outcomes(look), start=1):
         progress(done, total)
         found = by_root.get((model.height, "0x" + model.root.hex()))
-        if found is None:  # accepted after the report's block
+        if found is None:
             continue
         if error is None:
             found |= {"recomputed": EQUAL, "reason": None}
         else:
             wrong = isinstance(error, IncorrectModel)
             found |= {"recomputed": WRONG if wrong else UNCHECKED, "reason": error.message}
+
+
+def _contributions(measured: Contributions, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was measured, and the rounds that could not be."""
+    left_out = [
+        {"round": entry["round"], "reason": entry["reason"]}
+        for entry in lineage[1:]
+        if entry["recomputed"] != EQUAL
+    ]
+    return {**measured.to_json(), "leftOut": left_out}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from fl_orchestrator.dashboard.report.curve import Curve, curve
@@ -17,8 +20,24 @@ class JinjaMissing(InputError):
     """The library that fills in the page is not installed."""
 
 
-def render(report: Report, rpc: str, store: str) -> str:
-    """The page. ``rpc`` and ``store`` are named in the commands that reproduce it."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the federation is, for the commands that reproduce the report.
+
+    ``run`` is the directory of a recorded run, which needs neither a chain nor a store.
+    """
+
+    rpc: str
+    store: str
+    run: Path | None = None
+
+    @property
+    def directory(self) -> str | None:
+        return None if self.run is None else shlex.quote(str(self.run))
+
+
+def render(report: Report, place: Place) -> str:
+    """The page."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ModuleNotFoundError as error:
@@ -33,13 +52,18 @@ def render(report: Report, rpc: str, store: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"date": _date, "ether": _ether, "term": _term, "words": _words}
+    environment.filters |= {
+        "date": _date,
+        "ether": _ether,
+        "signed": _signed,
+        "term": _term,
+        "words": _words,
+    }
     return environment.get_template(_TEMPLATE).render(
         report=report,
         verdict=_verdict(report),
         curves=[*_curves(report)],
-        rpc=rpc,
-        store=store,
+        place=place,
         EQUAL=EQUAL,
         WRONG=WRONG,
         UNCHECKED=UNCHECKED,
@@ -92,6 +116,11 @@ def _date(timestamp: int | None) -> str:
 
 def _ether(wei: str | int | None) -> str:
     return "—" if wei is None else ether(int(wei))
+
+
+def _signed(value: float) -> str:
+    """A value that may be below zero, with a minus sign that is as wide as a plus."""
+    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def _term(value: Any, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fl_orchestrator.training.architecture import architecture_of
-from fl_orchestrator.training.data import Rows
+from fl_orchestrator.training.data import Rows, arrays_digest
 from fl_orchestrator.training.dp_sgd import CannotProtect
 from fl_orchestrator.training.keras.fitting import first_batch
 from fl_orchestrator.training.keras.gradients import KerasDescent, require_rows_apart
@@ -20,6 +20,7 @@ from fl_orchestrator.training.keras.source import (
     Source,
     Table,
     UnusableData,
+    leaves,
     source_of,
 )
 from fl_orchestrator.training.trainer import FloatArray, Metrics, Settings
@@ -91,8 +92,12 @@ class KerasTrainer:
         Raises:
             BadWeights: `weights` are not this model's.
         """
-        source = self._source if self._validation is None else self._validation
-        return self.keras_model.test(weights, source, config)
+        return self.keras_model.test(weights, self._test_source, config)
+
+    def validation_digest(self) -> str | None:
+        """The digest of the rows that models are evaluated on; None if they come in batches."""
+        source = self._test_source
+        return arrays_digest(leaves(source.data())) if isinstance(source, Table) else None
 
     def require_rows_apart(self) -> None:
         """Raise CannotProtect if DP-SGD is not defined for the model, or for data in batches."""
@@ -121,6 +126,10 @@ class KerasTrainer:
     def architecture(self) -> str:
         """A digest of the model's layers and settings, for the manifest."""
         return architecture_of(self.keras_model.model)
+
+    @property
+    def _test_source(self) -> Source:
+        return self._source if self._validation is None else self._validation
 
     def _validation_of(self, validation: Any, steps: int | None) -> Source | None:
         if validation is None:

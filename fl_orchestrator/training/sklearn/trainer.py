@@ -17,7 +17,7 @@ import numpy as np
 
 from fl_orchestrator.errors import TrainingError
 from fl_orchestrator.json_text import to_json
-from fl_orchestrator.training.data import BadRows
+from fl_orchestrator.training.data import BadRows, arrays_digest
 from fl_orchestrator.training.sklearn.estimators import UnsupportedEstimator, kind_of, one_thread
 from fl_orchestrator.training.sklearn.gradients import LinearDescent, require_rows_apart
 from fl_orchestrator.training.trainer import (
@@ -139,6 +139,11 @@ class SklearnTrainer:
         x, y = self._test
         loss, metrics = self._measured(model, x, y)
         return loss, x.shape[0], metrics
+
+    def validation_digest(self) -> str | None:
+        """The digest of the rows that models are evaluated on; None if they are sparse."""
+        x, y = self._test
+        return arrays_digest((x, y)) if isinstance(x, np.ndarray) else None
 
     def require_rows_apart(self) -> None:
         """Raise CannotProtect if DP-SGD is not defined for the estimator."""

@@ -18,7 +18,7 @@ from support.private_federation import SmallPrivateFederation
 
 from fl_orchestrator.audit.federation import Federation
 from fl_orchestrator.dashboard.report.gather import Report, gather
-from fl_orchestrator.dashboard.report.page import render
+from fl_orchestrator.dashboard.report.page import Place, render
 
 __all__ = ["build"]
 
@@ -33,7 +33,7 @@ def reported(world: SmallFederation, *, store: bool = True) -> Report:
 
 
 def page(report: Report) -> str:
-    return render(report, "http://127.0.0.1:8545", "file:///srv/flo")
+    return render(report, Place("http://127.0.0.1:8545", "file:///srv/flo"))
 
 
 class Tags(html.parser.HTMLParser):
