@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from eth.exceptions import BlockNotFound, HeaderNotFound
+from eth_bloom.bloom import BloomFilter
 from eth_utils.address import to_canonical_address
 
 _LATEST: Final = "latest"
@@ -22,6 +23,7 @@ class Answers:
 
     def __init__(self, chain: Any) -> None:
         self._chain = chain
+        self._blooms = _Blooms(chain)
         self._known: dict[bytes, list[tuple[Any, dict[str, Any]]]] = {}
         self._methods: dict[str, Callable[..., Any]] = {
             "eth_getBlockByHash": self._block_by_hash,
@@ -75,15 +77,17 @@ class Answers:
         """The logs of one block, or of a range up to the latest block."""
         topics = [_alternatives(topic) for topic in wanted["topics"]]
         address = to_canonical_address(wanted["address"])
+        masks = [[_mask(address)]]
+        masks += [[_mask(topic.to_bytes(32, "big")) for topic in one] for one in topics if one]
         return [
             found
-            for header in self._headers(wanted)
+            for header in self._headers(wanted, masks)
             for log, found in self._all_logs(header)
             if log.address == address and _match(topics, log.topics)
         ]
 
-    def _headers(self, wanted: dict[str, Any]) -> Iterator[Any]:
-        """The headers of the blocks that are searched, without those that have no logs."""
+    def _headers(self, wanted: dict[str, Any], masks: Sequence[Sequence[int]]) -> Iterator[Any]:
+        """The headers of the blocks that are searched, without those that have no such logs."""
         if "blockHash" in wanted:
             header = self._header(wanted["blockHash"])
             if header is None:
@@ -92,10 +96,8 @@ class Answers:
             return
         head = self._chain.get_canonical_head()
         last = min(int(wanted["toBlock"], 16), head.block_number)
-        for number in range(int(wanted["fromBlock"], 16), last + 1):
-            header = self._chain.get_canonical_block_header_by_number(number)
-            if header.bloom:
-                yield header
+        for number in self._blooms.search(int(wanted["fromBlock"], 16), last, masks):
+            yield self._chain.get_canonical_block_header_by_number(number)
 
     def _all_logs(self, header: Any) -> list[tuple[Any, dict[str, Any]]]:
         """The logs of a block, as py-evm and as a node has them; many roles ask for them."""
@@ -123,6 +125,40 @@ class Answers:
             for log in receipt.logs:
                 yield log, {**place, "logIndex": hex(position), **_log(log)}
                 position += 1
+
+
+class _Blooms:
+    """The bloom filters of all blocks. To read a header takes longer than a search of thousands."""
+
+    def __init__(self, chain: Any) -> None:
+        self._chain = chain
+        # The hash and the filter of each block, by its number.
+        self._known: list[tuple[bytes, int]] = []
+
+    def search(self, first: int, last: int, masks: Sequence[Sequence[int]]) -> Iterator[int]:
+        """The blocks whose filters have, of each of these alternatives, at least one."""
+        self._follow()
+        for number in range(first, last + 1):
+            bloom = self._known[number][1]
+            if bloom and all(any(bloom & mask == mask for mask in one) for one in masks):
+                yield number
+
+    def _follow(self) -> None:
+        head = self._chain.get_canonical_head().block_number
+        del self._known[head + 1 :]
+        while self._known and self._header(len(self._known) - 1).hash != self._known[-1][0]:
+            self._known.pop()  # a reorganisation has replaced it
+        for number in range(len(self._known), head + 1):
+            header = self._header(number)
+            self._known.append((header.hash, header.bloom))
+
+    def _header(self, number: int) -> Any:
+        return self._chain.get_canonical_block_header_by_number(number)
+
+
+def _mask(value: bytes) -> int:
+    """The bits that a log's address or topic sets in a block's filter (yellow paper, 4.3.1)."""
+    return int(BloomFilter.from_iterable([value]))
 
 
 def _block(header: Any) -> dict[str, str]:

@@ -202,3 +202,22 @@ def test_a_search_for_events_is_answered_as_web3_answers_it(tmp_path: Path) -> N
     assert found(0, head, [[one]]) == known(0, head, [[one]])
     assert found(head, head, []) == known(head, head, [])
     assert found(2, 1, []) == []
+
+
+def test_a_search_after_a_reorganisation_finds_what_the_chain_has_now(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path, 1, 1)
+    fork = Fork(federation.chain)
+
+    def opened() -> list[Any]:
+        return federation.federation.history(federation.deployment.block).opened
+
+    assert opened() == []
+    federation.open_round()
+    (removed,) = opened()
+    fork.reorganise()
+    for seconds in (77, *[1] * 8):  # to beyond the height of before
+        federation.chain.mine(seconds)
+    assert opened() == []
+    federation.open_round()
+    (found,) = opened()
+    assert found != removed
