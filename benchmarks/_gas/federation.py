@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from hexbytes import HexBytes
 from rich.console import Console
 from rich.progress import track
 from web3 import Web3
+from web3.types import TxReceipt
 
 from _gas.floor import (
     FINALIZE,
@@ -42,6 +43,7 @@ from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.chain.types import Params, PrivateParams, Role, Update
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.model.digests import Result, commitment, drawn
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.protocol import BPS
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.units import ETHER
@@ -52,6 +54,8 @@ PERIOD: Final = 600
 CHALLENGE_PERIOD: Final = 3600
 # The limit of every transaction since Osaka (EIP-7825).
 GAS_LIMIT: Final = 2**24
+BALANCE: Final = 1_000 * ETHER
+LONGEST_SECONDS: Final = 120.0
 MAX_FEE: Final = 10**10
 # From this many registrations on, a progress bar is shown.
 MANY: Final = 500
@@ -118,6 +122,16 @@ def parameters(parties: int, crowd: bool) -> Params:
     )
 
 
+class Chain(Protocol):
+    """What a bench needs of a chain."""
+
+    web3: Web3
+
+    def mine(self, seconds: int = 1) -> None:
+        """Let a block be there whose time is so much later."""
+        ...
+
+
 class Bench:
     """A federation on its own chain, with all parties and aggregators registered.
 
@@ -125,16 +139,22 @@ class Bench:
     """
 
     CONTRACT: ClassVar[type[Federation]] = Federation
+    max_fee: ClassVar[int] = MAX_FEE
 
     def __init__(self, parties: int, aggregators: int, crowd: bool = False, **changes: Any) -> None:
         self.owner, self.keeper = signers("owner", 1)[0], signers("keeper", 1)[0]
         self.parties, self.aggregators = signers("party", parties), signers("signer", aggregators)
         self.params = dataclasses.replace(parameters(parties, crowd), **changes)
         everybody = [self.owner, self.keeper, *self.parties, *self.aggregators]
-        self.chain = DevelopmentChain({key.address: 1_000 * ETHER for key in everybody})
         self.nonces: Counter[str] = Counter()
+        self.chain = self.open_chain({key.address: BALANCE for key in everybody})
+        self.chain_id = self.chain.web3.eth.chain_id
         self.deployment = self._deploy()
         self.registration = self._register()
+
+    def open_chain(self, balances: dict[str, int]) -> Chain:
+        """The chain, on which these accounts have so many wei."""
+        return DevelopmentChain(balances)
 
     def _deploy(self) -> dict[str, Cost]:
         """Run the migrations; return the cost of each contract."""
@@ -145,7 +165,7 @@ class Bench:
             record = DeploymentRecord(Path(directory), web3.eth.chain_id)
             deployments = migrate(sender, self.params, record, self.private_params())
         self.federation = self.CONTRACT(web3, deployments[-1].address)
-        self.nonces[self.owner.address] = len(receipts)
+        self.nonces[self.owner.address] += len(receipts)
         costs = {}
         for deployment, receipt in zip(deployments, receipts, strict=True):
             sent = HexBytes(receipt.transaction)
@@ -169,14 +189,16 @@ class Bench:
             if role is Role.AGGREGATOR or not self.params.open_admission:
                 call = self.federation.admit([key.address for key in members], role)
                 self.send(self.owner, call, Work("adds each"))
-            for key in track(
-                members,
-                f"Registering {len(members):,} parties",
-                console=PROGRESS,
-                disable=len(members) < MANY,
-            ):
-                call = self.registering(role, key, stakes[role])
-                costs[role] = self.send(key, call, REGISTER[role])
+            sent = [
+                self.hand_over(key, self.registering(role, key, stakes[role]))
+                for key in track(
+                    members,
+                    f"Registering {len(members):,} parties",
+                    console=PROGRESS,
+                    disable=len(members) < MANY,
+                )
+            ]
+            costs[role] = [self._cost(*one, REGISTER[role]) for one in sent][-1]
         return costs
 
     def private_params(self) -> PrivateParams | None:
@@ -188,13 +210,16 @@ class Bench:
 
     def send(self, key: LocalSigner, call: Call, work: Work) -> Cost:
         """Mine a call. Raises RuntimeError if it reverts."""
-        web3 = self.chain.web3
+        return self._cost(*self.hand_over(key, call), work)
+
+    def hand_over(self, key: LocalSigner, call: Call) -> tuple[Call, bytes]:
+        """Send a call; return it with the transaction."""
         raw = key.sign_transaction(
             {
-                "chainId": self.federation.chain_id,
+                "chainId": self.chain_id,
                 "nonce": self.nonces[key.address],
                 "gas": GAS_LIMIT,
-                "maxFeePerGas": MAX_FEE,
+                "maxFeePerGas": self.max_fee,
                 "maxPriorityFeePerGas": 0,
                 "to": call.to,
                 "value": call.value,
@@ -202,9 +227,19 @@ class Bench:
             }
         )
         self.nonces[key.address] += 1
-        receipt = web3.eth.get_transaction_receipt(web3.eth.send_raw_transaction(raw))
+        self.chain.web3.eth.send_raw_transaction(raw)
+        return call, raw
+
+    def receipt(self, call: Call, raw: bytes) -> TxReceipt:
+        """The receipt of a transaction that was sent, when it is mined. Raises RuntimeError."""
+        eth = self.chain.web3.eth
+        receipt = eth.wait_for_transaction_receipt(HexBytes(keccak256(raw)), LONGEST_SECONDS)
         if receipt["status"] != 1:
             raise RuntimeError(f"{call.label} reverted")
+        return receipt
+
+    def _cost(self, call: Call, raw: bytes, work: Work) -> Cost:
+        receipt = self.receipt(call, raw)
         floor = least_gas(call.data, receipt["logs"], work)
         return Cost(receipt["gasUsed"], floor, work, len(raw))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -15,11 +16,15 @@ import pytest
 from support.validators import Consortium, wait_for
 
 from fl_orchestrator.chain.types import Observation
+from fl_orchestrator.units import ETHER
 from network.engines import ENGINES, program
 from network.network import Engine, Network, Validator, create, load
 from network.validators import Validators, rpc, running
 
 CHAIN_ID = 20_250
+# Gas of a byte of calldata that is not zero, and the most that a transaction may use (EIP-7825).
+CALLDATA_GAS = {"clique": 16, "istanbul": 100}
+TRANSACTION_GAS = 2**24
 # Longer than three validators ever take for a block.
 STALLED_SECONDS = 4.0
 PATIENCE_SECONDS = 60.0
@@ -108,6 +113,29 @@ def test_a_wrong_model_is_undone_and_its_signers_lose_their_stakes(
         )
     assert seen.head.height == 0
     assert seen.credit > 0
+
+
+def test_a_challenge_of_100_updates_fits_into_a_transaction_at_the_chains_price(
+    tmp_path: Path, checkout: Path, engine: Engine
+) -> None:
+    def dispute(*options: object) -> str:
+        command = [sys.executable, "-m", "_gas.network", *map(str, options)]
+        done = subprocess.run(
+            command, cwd=checkout / "benchmarks", capture_output=True, text=True, timeout=400
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    balances = {dispute(): 100_000 * ETHER}
+    network = create(tmp_path / "network", engine, balances, CHAIN_ID, period=1)
+    with running(network) as validators:
+        url = validators.network.urls[0]
+        few, many = (json.loads(dispute("--url", url, "--parties", count)) for count in (10, 100))
+    for challenge in (few, many):
+        # The vectors are random: few bytes are zero, which are cheaper on some chains.
+        price = challenge["gas"] / challenge["bytes"]
+        assert CALLDATA_GAS[engine.name] < price < 2 * CALLDATA_GAS[engine.name] + 60
+    assert few["gas"] < many["gas"] < TRANSACTION_GAS
 
 
 def wait_for_agreement(validators: Validators, consortium: Consortium) -> list[int]:
