@@ -81,7 +81,9 @@ class Audit:
 
         The audit proves that a run is consistent. It cannot tell it from another consistent run.
         """
-        return {
+        lineage = self._manifest.lineage
+        before = {} if lineage is None else {"lineage": str(lineage)}
+        return before | {
             "federation": self._federation.address,
             "manifest_digest": "0x" + self._manifest.digest.hex(),
             "genesis_root": "0x" + self._federation.model(0).root.hex(),

@@ -53,7 +53,7 @@ class Federation:
 
         Raises ChainError, ContentError, and InputError for a URL that is not understood.
         """
-        chain = open_federation(reach(rpc, chain_id), address)
+        chain = open_federation(reach(rpc, chain_id), address, any_version=True)
         return cls(chain, open_store(store, list(gateways)), deployed_at)
 
     @property
@@ -99,11 +99,14 @@ class Federation:
         """
         return list(self.checks(None if round_number is None else self.model(round_number)))
 
-    def checks(self, model: ModelView | None = None) -> Iterator[Result]:
-        """`verify` of one model or of all, one after the other, as the caller asks for them."""
+    def checks(self, model: ModelView | None = None, up_to: int | None = None) -> Iterator[Result]:
+        """`verify` of one model or of all, one after the other, as the caller asks for them.
+
+        ``up_to`` is the last height; None is the head.
+        """
         with self._audit() as audit:
             if model is None:
-                yield from audit.rounds()
+                yield from audit.rounds(up_to)
             else:
                 yield audit.check(model)
 

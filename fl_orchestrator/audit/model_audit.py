@@ -40,12 +40,13 @@ class ModelAudit:
         self._index = context.round_index()
         self.recomputation = Recomputation(context, self._index)
 
-    def rounds(self) -> Iterator[Result]:
-        """Audit the whole history, round by round; yield the result of each round.
+    def rounds(self, up_to: int | None = None) -> Iterator[Result]:
+        """Audit the history up to a height, round by round; yield the result of each round.
 
-        Raises what ``check`` raises.
+        None is the height of the head. Raises what ``check`` raises.
         """
-        for height in range(1, self._federation.head().height + 1):
+        last = self._federation.head().height if up_to is None else up_to
+        for height in range(1, last + 1):
             yield self.check(self._federation.model(height))
 
     def result_of(self, model: ModelView) -> Result:

@@ -13,8 +13,6 @@ from typing import Annotated, Any, Final, Literal, Self
 import rfc8785
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PlainSerializer,
@@ -32,6 +30,17 @@ from fl_orchestrator.model.layout import (
     Layout,
     minimal_depth,
 )
+from fl_orchestrator.model.parts.part import (
+    MAX_SAFE_INTEGER,
+    Count,
+    Digest,
+    Lineage,
+    Name,
+    Part,
+    Real,
+    Text,
+    on_one_line,
+)
 from fl_orchestrator.model.protocol import BPS, CHUNK_NORM_LIMIT, MAX_UPDATES
 from fl_orchestrator.model.rules import (
     LEARNING_RATE,
@@ -43,7 +52,6 @@ from fl_orchestrator.model.rules import (
     UnknownRule,
     rule_named,
 )
-from fl_orchestrator.printable import is_printable, printable
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 STATE_FRACTION_BITS: Final = 24
@@ -55,7 +63,6 @@ MAX_NAME_BYTES: Final = 256
 #: The largest standard deviation of one party's noise, in units of an update's integers.
 MOST_NOISE: Final = 1 << 18
 MAX_VALUES: Final = CHUNK_VALUES << MAX_DEPTH
-_MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785: JSON numbers are doubles
 
 _HINT: Final = "Compare it with the manifest keys in docs/protocol.md, section 10."
 
@@ -64,47 +71,12 @@ class ManifestError(ContentError):
     """A manifest that is malformed, not canonical, or describes something impossible."""
 
 
-def _on_one_line(text: str) -> str:
-    if not is_printable(text):
-        raise ValueError(
-            f"{printable(text)!r} has control characters, line ends, or characters that reverse or "
-            "hide text"
-        )
-    return text
-
-
-def _in_lines(text: str) -> str:
-    for line in text.split("\n"):
-        _on_one_line(line)
-    return text
-
-
-# Names are shown on terminals and in logs, so they have one line; free texts may have several.
-Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_on_one_line)]
-Text = Annotated[str, Field(max_length=65_536), AfterValidator(_in_lines)]
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
-Real = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
-
-
 def _usable_tensor_name(name: str) -> str:
     if name == "__metadata__":
         raise ValueError("a tensor cannot be called __metadata__")
     if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
         raise ValueError(f"a tensor's name has 1 to {MAX_NAME_BYTES} bytes of UTF-8")
-    return _on_one_line(name)
+    return on_one_line(name)
 
 
 def _possible_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -120,7 +92,7 @@ Shape = Annotated[
 ]
 
 
-class TensorSpec(_Part):
+class TensorSpec(Part):
     """A tensor's name, shape and static offset o_l (extra fractional bits, -64..96)."""
 
     name: TensorName
@@ -128,7 +100,7 @@ class TensorSpec(_Part):
     offset: Annotated[int, Field(ge=LEAST_OFFSET, le=MOST_OFFSET)] = 0
 
 
-class LocalTensor(_Part):
+class LocalTensor(Part):
     """A tensor that stays at each site: ``position`` counts from 0 in the trainer's own list."""
 
     name: TensorName
@@ -147,7 +119,7 @@ def _rule_kind(given: object) -> RuleKind:
         raise ValueError(str(error).rstrip(".")) from error
 
 
-class RuleSpec(_Part):
+class RuleSpec(Part):
     """The aggregation rule and its parameters; parameters of other rules must be 0.
 
     What the server does with a rule's step, and clipping, are left out where they are the default.
@@ -202,7 +174,7 @@ class RuleSpec(_Part):
         return f"{self.kind.label} ({parameters})" if parameters else self.kind.label
 
 
-class TrainingSpec(_Part):
+class TrainingSpec(Part):
     """How a party trains locally in each round. The names are looked up, never evaluated.
 
     ``classes`` are the labels of a classifier in the order of its outputs, where a trainer needs
@@ -219,7 +191,7 @@ class TrainingSpec(_Part):
     proximal_mu: Annotated[Real, Field(gt=0)] | None = None
 
 
-class Features(_Part):
+class Features(Part):
     """Fixed feature scales: a party feeds its model (x - mean) / scale, column by column."""
 
     mean: Annotated[tuple[Real, ...], Field(strict=False)]
@@ -232,7 +204,7 @@ class Features(_Part):
         return self
 
 
-class NoiseSpec(_Part):
+class NoiseSpec(Part):
     """Noise on the sums of a private federation, for privacy of whole parties (section 12.8).
 
     An update's L2 norm is at most ``clip`` before it is scaled by 2^e. Each party adds a part of
@@ -255,7 +227,7 @@ class NoiseSpec(_Part):
         return (self.multiplier * self.norm(fraction_bits)) ** 2 / self.honest
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """Everything about a federation's model that is not on-chain. Raises ManifestError."""
 
     version: Literal[1] = 1
@@ -265,12 +237,13 @@ class Manifest(_Part):
     update_fraction_bits: Annotated[int, Field(ge=0, le=STATE_FRACTION_BITS)] = 15
     depth: Annotated[int, Field(ge=0, le=MAX_DEPTH)]
     rule: RuleSpec = RuleSpec()
-    samples_per_weight: Annotated[int, Field(ge=1, le=_MAX_SAFE_INTEGER)] = 1
+    samples_per_weight: Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)] = 1
     training: TrainingSpec
     features: Features | None = None
     architecture: Digest | None = None
     layout_kind: Annotated[Literal["packed"] | None, Field(alias="layout")] = None
     noise: NoiseSpec | None = None
+    lineage: Lineage | None = None
     local: Annotated[tuple[LocalTensor, ...], Field(strict=False, min_length=1)] | None = None
     data_schema: Annotated[Text, Field(alias="schema")] = ""
 

@@ -90,4 +90,12 @@ def fetch_manifest(store: ContentStore, params: Params) -> Manifest:
             f"Parameters of the contract are not those of its manifest: {', '.join(wrong)}.",
             "Do not take part: whoever deployed it made a mistake.",
         )
+    lineage = manifest.lineage
+    # A genesis with momentum starts from rest, and so has another root: see `audit.first_model`.
+    named = None if lineage is None or manifest.layout.momentum else bytes.fromhex(lineage.root)
+    if named not in (None, params.genesis_root):
+        raise ManifestMismatch(
+            "The first model is not the one that the manifest says it goes on from.",
+            "Do not take part: whoever deployed it made a mistake.",
+        )
     return manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,12 +76,18 @@ def publish(
 
     Raises WeightsError and NotFiniteError, with nothing stored, and what the store raises.
     """
-    state = genesis_state(manifest.layout, weights)
+    return publish_state(store, manifest, in_blocks(genesis_state(manifest.layout, weights)))
+
+
+def publish_state(
+    store: ContentStore, manifest: Manifest, blocks: Iterable[NDArray[np.int32]]
+) -> Genesis:
+    """Store a manifest and the genesis state of these flat blocks. Raises what the store raises."""
     stored = store.put(io.BytesIO(manifest.to_bytes()))
     if stored != manifest_cid(manifest.digest):
         raise RuntimeError(f"a manifest of one chunk has the CID {stored}")
     with tempfile.TemporaryFile() as file:
-        root = write_vector(file, manifest.layout, VectorMeta.genesis(), in_blocks(state)).root
+        root = write_vector(file, manifest.layout, VectorMeta.genesis(), blocks).root
         file.seek(0)
         return Genesis(root, store.put(file))
 

@@ -174,7 +174,7 @@ def test_a_command_that_takes_part_names_both_versions_and_what_to_do(
         f"{old.federation.address} on chain",
         f"is of version {EARLIER}",
         OURS,
-        "start a new federation",
+        "`flo federation migrate`",
         f"use flo {EARLIER}",
     )
 
@@ -269,7 +269,9 @@ def test_processes_of_this_version_leave_it_alone_and_pay_out_on_a_node(
                 trainer = ["--trainer", str(trainer_file)] if role == "party" else []
                 ran = finish(start_flo(role, "run", *trainer, *site.working("clinic")))
                 ran.refused(3, f"is of version {EARLIER}", OURS)
-            site.deploy().refused(3, f"is of version {EARLIER}", "another --deployments")
+            site.deploy().refused(
+                3, f"is of version {EARLIER}", "another --deployments", "flo federation migrate"
+            )
             withdraw = ("party", "withdraw", *clinic, *site.on_chain(), "--json")
             asked = flo(*withdraw).succeeded().json
             node.pass_time(asked["due_at"])

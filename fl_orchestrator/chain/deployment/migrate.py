@@ -161,7 +161,8 @@ def _check(
             raise DeploymentMismatch(
                 f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} is of "
                 f"version {version}; this flo deploys version {CONTRACTS_VERSION}.",
-                "Use another --deployments directory for a new federation.",
+                "Use another --deployments directory for a new federation; `flo federation "
+                "migrate` starts one from the model of this one.",
             )
         raise DeploymentMismatch(
             f"{earlier.contract} at {earlier.address} on chain {web3.eth.chain_id} does not have "

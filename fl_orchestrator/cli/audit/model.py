@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fl_orchestrator.cli.audit.lineage import (
+    AncestorRpcOption,
+    follow_lineage,
+    rounds_json,
+    say_equal,
+)
 from fl_orchestrator.cli.console import (
     JsonOption,
     interruptible,
@@ -104,13 +110,16 @@ def verify(
     all_rounds: Annotated[
         bool, typer.Option("--all", help="Every round of the history, from genesis on.")
     ] = False,
+    ancestor_rpc: AncestorRpcOption = "",
     json_output: JsonOption = False,
 ) -> None:
     """Compute a model again from its updates, and compare it with the one on-chain, bit for bit.
 
     Exits 1 and names the round and the first wrong coordinate if they differ; exits 1 too if an
     update is not available. With --round, the check trusts the model that the round starts from;
-    with --all, it trusts only the contract, and the node that reports its state.
+    with --all, it trusts only the contract, and the node that reports its state. A federation that
+    goes on from another one (`flo federation migrate`) is followed back with --all: its first model
+    is compared, and the old federation's history is computed again too.
 
     Example: flo model verify --all --store kubo+http://127.0.0.1:5001
     """
@@ -128,26 +137,19 @@ def verify(
                 checked.append(found)
                 advance()
                 if not json_output:
-                    root = short("0x" + found.global_root.hex())
-                    updates = f"{found.included.bit_count():>3} updates"
-                    say(f"round {found.round:>4}  {updates}  root {root}  recomputed and equal")
+                    say_equal(found)
+        if not checked and not json_output:
+            say("No round has been accepted yet; the only model is genesis.")
+        before = follow_lineage(federation, site, ancestor_rpc, json_output) if everything else []
     if json_output:
         print_json(
             {
                 "equal": True,
                 "federation": federation.address,
-                "rounds": [
-                    {
-                        "round": one.round,
-                        "updates": one.included.bit_count(),
-                        "root": "0x" + one.global_root.hex(),
-                    }
-                    for one in checked
-                ],
+                "rounds": rounds_json(checked),
+                "lineage": before,
             }
         )
-    elif not checked:
-        say("No round has been accepted yet; the only model is genesis.")
 
 
 @app.command()

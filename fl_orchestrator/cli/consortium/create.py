@@ -62,9 +62,9 @@ class OtherTerms(InputError):
     """A federation is already deployed, with other terms or another model than given."""
 
 
-_MODEL: Final = "The model"
-_MEMBERS: Final = "Who takes part"
-_ROUNDS: Final = "Rounds"
+MODEL: Final = "The model"
+MEMBERS: Final = "Who takes part"
+ROUNDS: Final = "Rounds"
 _MAX_PARTIES: Final = 2**32 - 1
 
 
@@ -79,86 +79,84 @@ def _number(metavar: str, text: str, panel: str, least: int, most: int) -> Any:
     return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, callback=check)
 
 
-def _count(text: str) -> Any:
-    return _number("N", text, _MEMBERS, 1, _MAX_PARTIES)
+def count(text: str) -> Any:
+    return _number("N", text, MEMBERS, 1, _MAX_PARTIES)
 
 
-def _period(text: str, least: int = 1) -> Any:
-    return _number("SECONDS", text, _ROUNDS, least, MAX_PERIOD)
+def period(text: str, least: int = 1) -> Any:
+    return _number("SECONDS", text, ROUNDS, least, MAX_PERIOD)
 
 
-def _amount(text: str, panel: str) -> Any:
+def amount(text: str, panel: str) -> Any:
     return typer.Option(metavar="ETH", help=text, rich_help_panel=panel)
 
 
 def create(
-    parties: Annotated[int, _count("The largest number of parties.")],
+    parties: Annotated[int, count("The largest number of parties.")],
     dataset: Annotated[
         str,
-        typer.Option(help="The model of this task of the package; or:", rich_help_panel=_MODEL),
+        typer.Option(help="The model of this task of the package; or:", rich_help_panel=MODEL),
     ] = "",
     manifest: Annotated[
         Path | None,
-        typer.Option(help="A manifest (canonical JSON), with --weights.", rich_help_panel=_MODEL),
+        typer.Option(help="A manifest (canonical JSON), with --weights.", rich_help_panel=MODEL),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Its first weights: .npz, .safetensors or .keras.", rich_help_panel=_MODEL
+            help="Its first weights: .npz, .safetensors or .keras.", rich_help_panel=MODEL
         ),
     ] = None,
     rule: Annotated[
-        str | None, rule_option(_MODEL, "With --dataset: ", f" Default: {RULE_DEFAULT}.")
+        str | None, rule_option(MODEL, "With --dataset: ", f" Default: {RULE_DEFAULT}.")
     ] = None,
-    trim: Annotated[float | None, trim_option(_MODEL)] = None,
-    server_learning_rate: Annotated[float | None, learning_rate_option(_MODEL)] = None,
-    server_momentum: Annotated[float | None, momentum_option(_MODEL)] = None,
-    clip_norm: Annotated[float | None, clip_option(_MODEL)] = None,
+    trim: Annotated[float | None, trim_option(MODEL)] = None,
+    server_learning_rate: Annotated[float | None, learning_rate_option(MODEL)] = None,
+    server_momentum: Annotated[float | None, momentum_option(MODEL)] = None,
+    clip_norm: Annotated[float | None, clip_option(MODEL)] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             help="With --dataset: the seed of the first weights. Default: 0.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     participants: Annotated[
-        int | None, _count("How many parties a round draws. Default: all.")
+        int | None, count("How many parties a round draws. Default: all.")
     ] = None,
     open_admission: Annotated[
         bool,
         typer.Option(
             "--open-admission",
             help="Let anybody register as a party; needs --participants.",
-            rich_help_panel=_MEMBERS,
+            rich_help_panel=MEMBERS,
         ),
     ] = False,
-    party_stake: Annotated[str, _amount("The minimum stake of a party.", _MEMBERS)] = "0.1",
-    aggregator_stake: Annotated[
-        str, _amount("The minimum stake of an aggregator.", _MEMBERS)
-    ] = "1",
+    party_stake: Annotated[str, amount("The minimum stake of a party.", MEMBERS)] = "0.1",
+    aggregator_stake: Annotated[str, amount("The minimum stake of an aggregator.", MEMBERS)] = "1",
     min_updates: Annotated[
         int | None,
-        _count(
+        count(
             "Fewer updates make a round void. Default: half of the participants, 2 at least of 3."
         ),
     ] = None,
-    commit_period: Annotated[int, _period("For parties to train and commit.")] = 600,
-    reveal_period: Annotated[int, _period("For parties to reveal.")] = 600,
-    attest_period: Annotated[int, _period("For aggregators to attest.")] = 600,
+    commit_period: Annotated[int, period("For parties to train and commit.")] = 600,
+    reveal_period: Annotated[int, period("For parties to reveal.")] = 600,
+    attest_period: Annotated[int, period("For aggregators to attest.")] = 600,
     challenge_period: Annotated[
-        int, _period("For anybody to challenge a result.", least=2)
+        int, period("For anybody to challenge a result.", least=2)
     ] = 86_400,
-    answer_period: Annotated[int, _period("To answer in a dispute.")] = 3600,
+    answer_period: Annotated[int, period("To answer in a dispute.")] = 3600,
     demand_bond: Annotated[
         str | None,
-        _amount("The bond of a demand; such that floods cost too much by default.", _ROUNDS),
+        amount("The bond of a demand; such that floods cost too much by default.", ROUNDS),
     ] = None,
     block_time: Annotated[
-        int, _period("At most, between two blocks, where it is not 12: for that bond.")
+        int, period("At most, between two blocks, where it is not 12: for that bond.")
     ] = 12,
-    unbond_period: Annotated[int, _period("From requesting a stake to its payout.")] = 604_800,
-    reward: Annotated[str, _amount("The reward of an accepted round.", _ROUNDS)] = "0.01",
+    unbond_period: Annotated[int, period("From requesting a stake to its payout.")] = 604_800,
+    reward: Annotated[str, amount("The reward of an accepted round.", ROUNDS)] = "0.01",
     private: PrivateOption = False,
     secrecy: SecrecyOption = None,
     relock: RelockOption = False,
@@ -181,7 +179,6 @@ def create(
     """
     with interruptible("Run the same command again; it deploys nothing twice."):
         from fl_orchestrator.chain.contract.reverts import RevertDecoder
-        from fl_orchestrator.chain.deployment.migrate import migrate
         from fl_orchestrator.chain.deployment.record import DeploymentRecord
         from fl_orchestrator.chain.nodes.connect import connect
         from fl_orchestrator.chain.sending.send import Sender
@@ -207,7 +204,7 @@ def create(
             min_party_stake=parse_ether(party_stake),
             min_aggregator_stake=parse_ether(aggregator_stake),
             reward=parse_ether(reward),
-            demand_bond=_demand_bond(
+            demand_bond=bond_of(
                 demand_bond, answer_period, parse_ether(aggregator_stake), block_time
             ),
         )
@@ -226,38 +223,51 @@ def create(
         sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
         record = DeploymentRecord(deployments, web3.eth.chain_id)
         content = open_content(store, "", "")
-        with _scratch_store() if dry_run else contextlib.nullcontext(content) as published:
+        with scratch_store() if dry_run else contextlib.nullcontext(content) as published:
             params, own = _params(published, described, initial, terms, masked)
-        if dry_run:
-            _check(sender, params, own, record, json_output)
-            return
-        deployed = migrate(sender, params, record, own)[-1]
-        _compare_terms(web3, deployed.address, params, own, record)
+        deploy(sender, (params, own), record, dry_run, json_output, {})
+
+
+def deploy(
+    sender: Sender,
+    terms: tuple[Params, PrivateParams | None],
+    record: DeploymentRecord,
+    dry_run: bool,
+    json_output: bool,
+    more: Mapping[str, object],
+) -> None:
+    """Run the migrations and show what came of it, or with ``dry_run`` the gas they need."""
+    from fl_orchestrator.chain.deployment.migrate import migrate
+    from fl_orchestrator.roles.masked.terms import at_a_glance
+
+    params, own = terms
+    if dry_run:
+        _check(sender, params, own, record, json_output)
+        return
+    deployed = migrate(sender, params, record, own)[-1]
+    _compare_terms(sender.web3, deployed.address, params, own, record)
     if json_output:
         print_json(
             {
                 "federation": deployed.address,
                 "block": deployed.block,
-                "chain_id": web3.eth.chain_id,
+                "chain_id": sender.web3.eth.chain_id,
                 "code_hash": deployed.code_hash,
                 "manifest_digest": "0x" + params.manifest_digest.hex(),
                 "genesis_root": "0x" + params.genesis_root.hex(),
                 "genesis_cid": str(params.genesis_cid),
-                "private": private,
+                "private": own is not None,
                 "record": str(record.path),
+                **more,
             }
         )
         return
-    from fl_orchestrator.roles.masked.terms import at_a_glance
-
     say(f"Federation {deployed.address}, block {deployed.block}; recorded in {safe(record.path)}.")
     say(at_a_glance(own))
     say("Next: `flo federation admit`, then parties and aggregators register.")
 
 
-def _demand_bond(
-    given: str | None, answer_period: int, aggregator_stake: int, block_time: int
-) -> int:
+def bond_of(given: str | None, answer_period: int, aggregator_stake: int, block_time: int) -> int:
     """The bond that was asked for, or the default one, in wei. Raises FloodedTerms."""
     from fl_orchestrator.chain.deployment.flood import DEMAND_BOND, least_bond, require_bond
 
@@ -269,7 +279,7 @@ def _demand_bond(
 
 
 @contextlib.contextmanager
-def _scratch_store() -> Iterator[ContentStore]:
+def scratch_store() -> Iterator[ContentStore]:
     from fl_orchestrator.content.local import LocalStore
 
     with tempfile.TemporaryDirectory(prefix="flo-create-") as directory:

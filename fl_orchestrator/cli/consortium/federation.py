@@ -20,6 +20,7 @@ from fl_orchestrator.cli.consortium.admission import admit, remove
 from fl_orchestrator.cli.consortium.create import create
 from fl_orchestrator.cli.consortium.kits.answer import answer
 from fl_orchestrator.cli.consortium.kits.kit import kit
+from fl_orchestrator.cli.consortium.migration import migrate
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.private import PrivateFederation
 
 app = Noun("Create a federation, admit and remove accounts, fund rewards, show its terms.")
-for _command in (create, kit, answer, admit, remove):
+for _command in (create, migrate, kit, answer, admit, remove):
     app.command()(_command)
 
 

@@ -133,7 +133,7 @@ def _other(node: Node, address: str, code: bytes) -> NoFederation:
                 "This flo shows it (`flo federation show`, `flo party status`), verifies it (`flo "
                 "model verify`) and withdraws its stakes and rewards. To take part in it, use flo "
                 f"{release.version}. To go on with this flo, start a new federation from its "
-                "model (docs/operating-a-consortium.md, section 11).",
+                "model: `flo federation migrate`.",
                 release.version,
             )
     said = _said_version(node, address)
