@@ -57,7 +57,7 @@ KeyOption = Annotated[
     shared(
         "--key",
         "An encrypted keystore file, or the URL of a remote signer and, after #, the account: "
-        "http://127.0.0.1:8550#ADDRESS.",
+        "http://127.0.0.1:8550#ADDRESS, or web3signer+http:// for that program.",
         metavar="FILE|URL",
         show_default=False,
     ),
@@ -211,9 +211,9 @@ class Account(Endpoint):
             return parse_address(named_one)
         key = named("key", self.key)
         if url := signer_url(key):
-            from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+            from fl_orchestrator.members.connection import remote_signer
 
-            return RemoteSigner(url).address
+            return remote_signer(url).address
         from fl_orchestrator.chain.signing.keys import keystore_address
 
         return keystore_address(key)

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.chain.sending.send import Receipt, Sender, SendPolicy
     from fl_orchestrator.chain.signing.keys import Signer
+    from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+    from fl_orchestrator.chain.signing.web3signer import Web3Signer
     from fl_orchestrator.content.store import ContentStore
     from fl_orchestrator.roles.relay import Relay
     from fl_orchestrator.tracking.tracker import Tracker
 
 _GWEI_IN_ETHER: Final = 10**9
+# Before the URL of a Web3Signer whose own API is meant, not its JSON-RPC.
+_WEB3SIGNER: Final = "web3signer+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,8 @@ class Connection:
         federation: The contract's address.
         store: ``file:///directory`` or ``kubo+http://127.0.0.1:5001``.
         key: A `Signer`, for example ``LocalSigner.from_secret(32 bytes)``; or the URL of a remote
-            signer with ``#`` and the account; or an encrypted key file.
+            signer with ``#`` and the account, ``web3signer+http://…`` for the API of Web3Signer; or
+            an encrypted key file.
         password: What returns the password of the key file, when it is needed.
         home: Private files of the account are in a directory below it, as with the command line.
         cache: A directory for models and updates that all roles of this machine name, so that each
@@ -111,16 +116,24 @@ class Connection:
 def signer_url(key: Path) -> str | None:
     """The URL of a remote signer if ``key`` is one; Path() has turned its // into one slash."""
     scheme, _, rest = key.as_posix().partition(":/")
-    return f"{scheme}://{rest}" if scheme in ("http", "https") else None
+    return f"{scheme}://{rest}" if scheme.removeprefix(_WEB3SIGNER) in ("http", "https") else None
+
+
+def remote_signer(url: str) -> RemoteSigner | Web3Signer:
+    """The signer behind a URL of `signer_url`. Raises InputError."""
+    from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+    from fl_orchestrator.chain.signing.web3signer import Web3Signer
+
+    rest = url.removeprefix(_WEB3SIGNER)
+    return RemoteSigner(url) if rest == url else Web3Signer(rest)
 
 
 def open_signer(key: Path, password: Callable[[], str]) -> Signer:
     """The signer of a remote signer's URL, or of a keystore file. Raises KeyStoreError."""
     from fl_orchestrator.chain.signing.keys import load_keystore
-    from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 
     if url := signer_url(key):
-        return RemoteSigner(url)
+        return remote_signer(url)
     return load_keystore(key, password())
 
 

@@ -182,16 +182,6 @@ class Experiment(contextlib.AbstractContextManager["Experiment"]):
         return self._run.history()
 
 
-def test_set_trainer(dataset: str, partition: str, parties: int, seed: int) -> KerasTrainer:
-    """What evaluates models on the common test set of an experiment with these options.
-
-    Raises UnknownTask, BadPartition, and what loading the data raises.
-    """
-    task = task_named(dataset)
-    rows = partition_dataset(task, datasets.load(dataset), partition, parties, seed)
-    return KerasTrainer(task.keras_model(seed), rows.test)
-
-
 def _shape(options: Options) -> Shape:
     return shape_of(
         parties=options.parties,

@@ -14,7 +14,7 @@ from fl_orchestrator.training.datasets.dataset import Dataset
 from fl_orchestrator.training.trainer import training_seed
 
 if TYPE_CHECKING:
-    from fl_orchestrator.training.keras import KerasModel
+    from fl_orchestrator.training.keras import KerasModel, KerasTrainer
 
 
 class UnknownTask(InputError):
@@ -259,3 +259,17 @@ def task_named(name: str) -> Task:
     if name not in TASKS:
         raise UnknownTask(f"There is no task {name!r}.", f"Use one of {', '.join(TASKS)}.")
     return TASKS[name]
+
+
+def test_set_trainer(dataset: str, partition: str, parties: int, seed: int) -> KerasTrainer:
+    """What evaluates models on the test rows that a data set has in a partition.
+
+    Raises:
+        UnknownTask, BadPartition: no such task, or no such partition of it.
+    """
+    from fl_orchestrator.training import datasets
+    from fl_orchestrator.training.keras import KerasTrainer
+
+    task = task_named(dataset)
+    rows = partition_dataset(task, datasets.load(dataset), partition, parties, seed)
+    return KerasTrainer(task.keras_model(seed), rows.test)

@@ -20,11 +20,21 @@ from urllib3.exceptions import (
 from fl_orchestrator.transport.connections import Session
 from fl_orchestrator.transport.deadline import Deadline
 
-__all__ = ["Deadline", "Session", "TooMuch", "post", "read", "read_some", "send", "was_connected"]
+__all__ = [
+    "Deadline",
+    "Session",
+    "TooMuch",
+    "exchange",
+    "post",
+    "read",
+    "read_some",
+    "send",
+    "was_connected",
+]
 
 _PIECE_BYTES: Final = 1 << 16
 _MAX_SHOWN_CHARACTERS: Final = 500
-_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+_JSON: Final = "application/json"
 
 
 class TooMuch(Exception):
@@ -73,19 +83,33 @@ def read(response: requests.Response, deadline: Deadline, max_bytes: int) -> byt
     return b"".join(pieces)
 
 
-def post(
-    session: requests.Session, url: str, body: bytes, seconds: float, max_bytes: int
+def exchange(
+    session: requests.Session,
+    url: str,
+    body: bytes | None,
+    seconds: float,
+    max_bytes: int,
+    accept: str = _JSON,
 ) -> tuple[int, bytes]:
-    """Send JSON; return the status and the body of the response, of at most ``max_bytes``.
+    """POST a JSON body, or GET without one; return the status and an answer of ``max_bytes``.
 
     ``seconds`` limits the whole exchange. Raises TooMuch, and what ``send`` raises; show users
     `shown_url` instead of the text of these errors.
     """
+    headers = {"Accept": accept, **({} if body is None else {"Content-Type": _JSON})}
+    method = "GET" if body is None else "POST"
     with (
         Deadline(seconds) as deadline,
-        send(session, deadline, "POST", url, data=body, headers=_HEADERS) as response,
+        send(session, deadline, method, url, data=body, headers=headers) as response,
     ):
         return response.status_code, read(response, deadline, max_bytes)
+
+
+def post(
+    session: requests.Session, url: str, body: bytes, seconds: float, max_bytes: int
+) -> tuple[int, bytes]:
+    """`exchange` of a JSON body for JSON."""
+    return exchange(session, url, body, seconds, max_bytes)
 
 
 def was_connected(error: requests.ConnectionError) -> bool:

@@ -19,8 +19,8 @@ from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.sending.fees import Fees, at_least, bumped, fees_of, highest, market_fees
+from fl_orchestrator.chain.signing.http_signer import SignerUnavailable
 from fl_orchestrator.chain.signing.keys import Signer
-from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.log import get_logger
 

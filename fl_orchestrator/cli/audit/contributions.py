@@ -149,8 +149,8 @@ def _evaluator(trainer: Path | None, history: History | None) -> Iterator[Checke
             "Give --trainer my_trainer.py:make_trainer; its evaluate is called.",
         )
     with err.status("Loading TensorFlow and the test set …"):
-        from fl_orchestrator.simulation.experiment import test_set_trainer
         from fl_orchestrator.training.checked import checked_trainer
+        from fl_orchestrator.training.tasks import test_set_trainer
 
         made = test_set_trainer(history.dataset, history.partition, history.parties, history.seed)
     yield checked_trainer(made)

@@ -13,7 +13,10 @@ from support.imports import imports_of, modules_of, reached_from
 EVM = ("eth", "eth_tester")
 DEVELOPMENT_CHAIN = "fl_orchestrator.chain.nodes.development"
 # What runs a chain in this process, or replays one.
-WITH_A_CHAIN = {"trial.demo", "trial.own", "trial.attack", "trial.look", "audit.verify"}
+WITH_A_CHAIN = {
+    *("trial.demo", "trial.own", "trial.attack", "trial.look"),
+    *("audit.verify", "audit.report"),
+}
 
 CREATE = """
 import sys

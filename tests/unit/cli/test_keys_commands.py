@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from fl_orchestrator.chain.signing.keys import MAX_KEYSTORE_BYTES, LocalSigner, load_keystore
 from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+from fl_orchestrator.chain.signing.web3signer import Web3Signer
 from fl_orchestrator.cli.config import defaults
 from fl_orchestrator.cli.main import app
 from fl_orchestrator.cli.passwords import read_password
@@ -214,8 +215,17 @@ def test_a_remote_signer_needs_no_password() -> None:
     assert signer.address == Account(key=key).account() == ADDRESS
 
 
-def test_a_settings_file_may_name_a_remote_signer() -> None:
-    key = f"https://127.0.0.1:8550/path#{ADDRESS}"
+def test_an_account_of_web3signer_is_named_by_its_scheme() -> None:
+    key = Path(f"web3signer+https://user:hunter2@127.0.0.1:9000#{ADDRESS}")
+    signer = open_signer(key, None)
+    assert isinstance(signer, Web3Signer)
+    assert signer.address == Account(key=key).account() == ADDRESS
+    assert repr(signer) == f"Web3Signer({ADDRESS} at https://127.0.0.1:9000)"
+
+
+@pytest.mark.parametrize("scheme", ["https", "web3signer+http"])
+def test_a_settings_file_may_name_a_remote_signer(scheme: str) -> None:
+    key = f"{scheme}://127.0.0.1:8550/path#{ADDRESS}"
     commands = defaults(get_command(app), {"key": key}, Path("flo.toml"))
     assert commands["party"]["register"]["key"] == key
 

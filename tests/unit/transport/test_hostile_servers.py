@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,11 @@ from support.rpc import rpc_endpoint
 
 from fl_orchestrator.chain.nodes import endpoints
 from fl_orchestrator.chain.nodes.connect import RpcUnavailable, connect
-from fl_orchestrator.chain.signing import remote_signer
-from fl_orchestrator.chain.signing.remote_signer import RemoteSigner, SignerUnavailable
+from fl_orchestrator.chain.signing import http_signer
+from fl_orchestrator.chain.signing.http_signer import SignerUnavailable
+from fl_orchestrator.chain.signing.keys import Signer
+from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
+from fl_orchestrator.chain.signing.web3signer import Web3Signer
 from fl_orchestrator.chain.types import SignedCommit, Update
 from fl_orchestrator.content import download, kubo
 from fl_orchestrator.content.cid import cid_of
@@ -45,7 +49,7 @@ CID: Final = cid_of(io.BytesIO(CONTENT))
 def _short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "_TIMEOUT_SECONDS", SECONDS)
     monkeypatch.setattr(endpoints, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(remote_signer, "_TIMEOUT_SECONDS", SECONDS)
+    monkeypatch.setattr(http_signer, "_TIMEOUT_SECONDS", SECONDS)
     monkeypatch.setattr(kubo, "_ANSWER_SECONDS", SECONDS)
     monkeypatch.setattr(client, "MESSAGE_SECONDS", SECONDS)
     monkeypatch.setattr(client, "_PAUSE_SECONDS", 0.01)
@@ -76,9 +80,9 @@ def upload_to_a_relay(url: str) -> None:
     HttpRelay(url).post_commit(1, commit)
 
 
-def sign_remotely(url: str) -> None:
+def sign_remotely(kind: Callable[[str], Signer], url: str) -> None:
     fee = {"maxFeePerGas": 1, "maxPriorityFeePerGas": 1, "gas": 1, "value": 0, "data": b""}
-    RemoteSigner(f"{url}#{ACCOUNT}").sign_transaction({"chainId": 1, "nonce": 0, **fee})
+    kind(f"{url}#{ACCOUNT}").sign_transaction({"chainId": 1, "nonce": 0, **fee})
 
 
 CLIENTS: Final[dict[str, tuple[Callable[[str], Any], type[FloError]]]] = {
@@ -87,7 +91,8 @@ CLIENTS: Final[dict[str, tuple[Callable[[str], Any], type[FloError]]]] = {
     "IPFS node, upload": (lambda url: kubo_at(url).put(io.BytesIO(CONTENT)), ContentError),
     "relay": (upload_to_a_relay, RelayFailed),
     "RPC endpoint": (connect, RpcUnavailable),
-    "remote signer": (sign_remotely, SignerUnavailable),
+    "remote signer": (partial(sign_remotely, RemoteSigner), SignerUnavailable),
+    "Web3Signer": (partial(sign_remotely, Web3Signer), SignerUnavailable),
 }
 
 

@@ -28,7 +28,7 @@ from fl_orchestrator.chain.sending.send import (
     SendPolicy,
     TransactionFailed,
 )
-from fl_orchestrator.chain.signing.remote_signer import SignerUnavailable
+from fl_orchestrator.chain.signing.http_signer import SignerUnavailable
 from fl_orchestrator.chain.types import Phase, Role
 from fl_orchestrator.units import ETHER
 

@@ -26,12 +26,9 @@ from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
 from fl_orchestrator.chain.sending.send import Sender
-from fl_orchestrator.chain.signing import remote_signer
-from fl_orchestrator.chain.signing.remote_signer import (
-    RemoteSigner,
-    SignerUnavailable,
-    WrongSignature,
-)
+from fl_orchestrator.chain.signing import http_signer
+from fl_orchestrator.chain.signing.http_signer import SignerUnavailable, WrongSignature
+from fl_orchestrator.chain.signing.remote_signer import RemoteSigner
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.members.connection import signer_url
@@ -349,7 +346,7 @@ def test_what_is_no_signer_is_named(body: bytes) -> None:
 
 
 def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_signer, "_MAX_ANSWER_BYTES", 1 << 16)
+    monkeypatch.setattr(http_signer, "_MAX_ANSWER_BYTES", 1 << 16)
     with rpc_endpoint() as endpoint:
         endpoint.endless = b" " * (1 << 14)
         with pytest.raises(SignerUnavailable):
