@@ -3,17 +3,19 @@
     python benchmarks/watch.py [--json] [--runs 3] [--parameters 5000000] [--updates 10]
 
 A federation on the development chain runs several rounds. In each, one aggregator fetches the
-updates, computes the next model, stores and signs it. Then one watcher, in the same process but
-with its own directory, fetches the updates, recomputes the model and compares. The figures cover
-only these two steps and are the median of the rounds, without the first one, in which the rules are
-compiled. They include the work of the chain in this process (both roles read it, and the aggregator
-sends a transaction).
+updates, computes the next model, stores and signs it. Then a watcher, in the same process but with
+its own directory, fetches the updates, recomputes the model and compares. A second watcher does so
+with the updates in its own cache: it had fetched and checked them before, which is not measured.
+The figures cover only these steps and are the median of the rounds, without the first one, in which
+the rules are compiled. They include the work of the chain in this process (the roles read it, and
+the aggregator sends a transaction). CPU seconds are those of all threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import io
 import json
 import statistics
@@ -34,16 +36,20 @@ from fl_orchestrator.chain.types import Observation, Phase
 from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.local import LocalStore
-from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.model.keccak import HASH_BYTES, hash_rows
+from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.manifest import Manifest, RuleSpec, TensorSpec, TrainingSpec
 from fl_orchestrator.model.rules import RuleKind
 from fl_orchestrator.roles.aggregator.aggregator import Aggregator
-from fl_orchestrator.roles.base import Worker
+from fl_orchestrator.roles.base import NEVER, Step, Worker
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.setup import Terms
 from fl_orchestrator.roles.watcher.watcher import Watcher, WatcherSettings
 from fl_orchestrator.simulation.simulation import Shape, Simulation
 
 GOAL: Final = 1.3
+GOAL_CACHED: Final = 0.6
+PIECE_BYTES: Final = 1 << 18
 RULES: Final = {kind.label: RuleSpec.of(kind) for kind in RuleKind}
 
 
@@ -104,14 +110,49 @@ class Measured:
         self._counts = counts
         self.samples: list[dict[str, float]] = []
 
-    def step(self) -> Any:
+    def step(self) -> Step:
+        start = time.perf_counter()
         before = (time.process_time(), self._store.fetched, self._store.stored)
         step = self._role.step()
-        cpu = time.process_time() - before[0]
+        cpu, wall = time.process_time() - before[0], time.perf_counter() - start
         if step.action == self._counts:
             fetched, stored = self._store.fetched - before[1], self._store.stored - before[2]
-            self.samples.append({"cpu_s": cpu, "fetched": fetched, "stored": stored})
+            sample = {"cpu_s": cpu, "wall_s": wall, "fetched": fetched, "stored": stored}
+            self.samples.append(sample)
         return step
+
+
+class Prepared:
+    """A role that has the updates of a round in its cache before it looks at the result."""
+
+    def __init__(self, role: Worker, context: Context) -> None:
+        self._role = role
+        self._context = context
+        self._vectors = context.vectors()
+
+    def step(self) -> Step:
+        context = self._context
+        current = context.federation.observe(context.address).current
+        if current.phase is Phase.ACCEPTED:
+            number, update = current.round, context.origin.update(current.round)
+            reveals = context.federation.revealed_updates(current.seed_block, round_number=number)
+            for reveal in reveals:
+                self._vectors.fetch(context.store, reveal.cid, reveal.root, update)
+        return self._role.step()
+
+
+class InTurn:
+    """Several roles of one account."""
+
+    def __init__(self, *roles: Worker) -> None:
+        self._roles = roles
+
+    def step(self) -> Step:
+        action, wait = None, NEVER
+        for role in self._roles:
+            step = role.step()
+            action, wait = action or step.action, wait | step.wait
+        return Step(action, wait)
 
 
 def manifest(parameters: int, rule: str) -> Manifest:
@@ -146,25 +187,57 @@ def measure(
     store = CountingStore(directory / "store")
     accounts = simulation.accounts
     aggregating = simulation.context(accounts.aggregators[0], "measured-aggregator")
-    watching = simulation.context(accounts.owner, "measured-watcher")
     aggregator = Aggregator(dataclasses.replace(aggregating, store=store))
-    watcher = Watcher(dataclasses.replace(watching, store=store), WatcherSettings(secret=bytes(32)))
-    measured = {
-        "aggregating": Measured(aggregator, store, "attest"),
-        "watching": Measured(watcher, store, "check"),
-    }
+    measured = {"aggregating": Measured(aggregator, store, "attest")}
+    floors: list[dict[str, float]] = []
+    watchers, cached = [], None
+    for name in ("watching", "watching_cached"):
+        context = simulation.context(accounts.owner, name)
+        context = dataclasses.replace(context, store=store)
+        watchers.append(Watcher(context, WatcherSettings(secret=bytes(32))))
+        measured[name] = Measured(watchers[-1], store, "check")
+        cached = Prepared(measured[name], context)
+    assert cached is not None
     simulation.replace(accounts.aggregators[0].address, measured["aggregating"])
-    simulation.replace(accounts.owner.address, measured["watching"])
+    simulation.replace(accounts.owner.address, InTurn(measured["watching"], cached))
     for number in range(1, runs + 2):
         simulation.run_round()
 
         def checked(_: Observation, number: int = number) -> bool:
-            return len(measured["watching"].samples) == number
+            done = (len(measured[name].samples) for name in ("watching", "watching_cached"))
+            return set(done) == {number}
 
         simulation.run_until(checked)
-    if simulation.observe().current.phase is not Phase.ACCEPTED or watcher.alerts:
+        floors.append({"cpu_s": floor_cpu_s(directory, parameters, updates)})
+    accepted = simulation.observe().current.phase is Phase.ACCEPTED
+    if not accepted or any(watcher.alerts for watcher in watchers):
         raise RuntimeError("the rounds of the benchmark are wrong")
-    return {name: middle(role.samples[1:]) for name, role in measured.items()}
+    least = updates * parameters * np.dtype(np.int16).itemsize
+    if any(sample["fetched"] < least for sample in measured["aggregating"].samples):
+        raise RuntimeError("the aggregator fetched updates before the step that is measured")
+    found = {name: middle(role.samples[1:]) for name, role in measured.items()}
+    return {**found, "floor": middle(floors[1:])}
+
+
+def floor_cpu_s(directory: Path, parameters: int, updates: int) -> float:
+    """CPU-s of what an aggregator cannot do without, on this machine and at this moment.
+
+    One sha-256 and one Keccak of each leaf of all updates and of the next model, in pieces that fit
+    the CPU's cache, and one write of the model. Without reading, the inner nodes and the rule.
+    """
+    chunk = CHUNK_VALUES * np.dtype(np.int16).itemsize
+    piece = np.random.default_rng(0).integers(0, 256, (PIECE_BYTES // chunk, chunk), np.uint8)
+    hashes = np.empty((len(piece), HASH_BYTES), np.uint8)
+    model = parameters * np.dtype(np.int32).itemsize
+    written = 0
+    start = time.process_time()
+    with (directory / "floor").open("wb") as file:
+        for _ in range(-(-(updates * parameters * 2 + model) // PIECE_BYTES)):
+            hashlib.sha256(piece.data)
+            hash_rows(piece, hashes)
+            if written < model:
+                written += file.write(piece.data)
+    return time.process_time() - start
 
 
 def middle(samples: list[dict[str, float]]) -> dict[str, float]:
@@ -177,6 +250,9 @@ def ratios(found: dict[str, dict[str, float]]) -> dict[str, float]:
     moved = [side["fetched"] + side["stored"] for side in (watching, aggregating)]
     return {
         "cpu": watching["cpu_s"] / aggregating["cpu_s"],
+        "cpu_cached": found["watching_cached"]["cpu_s"] / aggregating["cpu_s"],
+        "over_floor": aggregating["cpu_s"] / found["floor"]["cpu_s"],
+        "wall_over_cpu": aggregating["wall_s"] / aggregating["cpu_s"],
         "fetched": watching["fetched"] / aggregating["fetched"],
         "moved": moved[0] / moved[1],
     }
@@ -186,7 +262,7 @@ def show(figures: dict[str, Any], parameters: int, updates: int) -> None:
     console = Console()
     table = Table(title=f"Watching over aggregating: {updates} updates of {parameters:,} values")
     headings = ("rule", "aggregating CPU s", "watching CPU s", "CPU", "fetched", "moved", "goal")
-    for heading in (*headings, "met"):
+    for heading in (*headings, "met", "updates in its cache", "goal", "met"):
         table.add_column(heading, justify="left" if heading == "rule" else "right")
     for rule, found in figures.items():
         ratio = found["ratio"]
@@ -196,7 +272,10 @@ def show(figures: dict[str, Any], parameters: int, updates: int) -> None:
             f"{found['watching']['cpu_s']:.2f}",
             *(f"{ratio[key]:.2f}" for key in ("cpu", "fetched", "moved")),
             f"≤ {GOAL}",
-            "yes" if max(ratio.values()) <= GOAL else "NO",
+            "yes" if max(ratio[key] for key in ("cpu", "fetched", "moved")) <= GOAL else "NO",
+            f"{ratio['cpu_cached']:.2f}",
+            f"≤ {GOAL_CACHED}",
+            "yes" if ratio["cpu_cached"] <= GOAL_CACHED else "NO",
         )
     console.print(table)
 
@@ -217,8 +296,15 @@ def main(arguments: Sequence[str]) -> None:
         figures[rule] = {**found, "ratio": ratios(found)}
     if options.json:
         # The first rule's, for comparisons between versions.
-        first = figures[options.rules[0]]["aggregating"]["cpu_s"]
-        print(json.dumps({**figures, "aggregator_cpu_s": first}, indent=2))
+        first = figures[options.rules[0]]
+        compared = {
+            "aggregator_cpu_s": first["aggregating"]["cpu_s"],
+            "aggregator_over_floor": first["ratio"]["over_floor"],
+            "aggregator_wall_over_cpu": first["ratio"]["wall_over_cpu"],
+            "watch_over_aggregate": first["ratio"]["cpu_cached"],
+            "watch_and_fetch_over_aggregate": first["ratio"]["cpu"],
+        }
+        print(json.dumps({**figures, **compared}, indent=2))
     else:
         show(figures, options.parameters, options.updates)
 

@@ -9,15 +9,16 @@ from fl_orchestrator.model.layout import Layout
 
 
 def clipped(update: Update, layout: Layout, limit: int) -> Iterator[Int16]:
-    """Yield the blocks of an update, in which no chunk has an L2 norm above ``limit``.
+    """Return the blocks of an update, in which no chunk has an L2 norm above ``limit``.
 
     The blocks are flat, of int16 and of whole chunks, as a VectorReader's ``whole_chunks``, and so
     are those that are returned. ``limit`` is in units of the update's integers; 0 changes nothing.
     Raises AggregationError for other blocks, since part of a chunk does not have its norm.
     """
-    if limit == 0:
-        yield from update
-        return
+    return _clipped(update, layout, limit) if limit else iter(update)
+
+
+def _clipped(update: Update, layout: Layout, limit: int) -> Iterator[Int16]:
     from fl_orchestrator.aggregation import kernels
 
     ends = layout.chunk_ends()

@@ -10,6 +10,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from fl_orchestrator.compiled import compiled
+from fl_orchestrator.model.protocol import BPS
 
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
@@ -18,6 +19,8 @@ Network = NDArray[np.int64]
 #: Updates that `add_weighted` takes.
 AT_ONCE: Final = 10
 _SHIFT: Final = 48
+_LOWEST: Final = -(1 << 31)
+_HIGHEST: Final = (1 << 31) - 1
 # Columns sorted at a time: ten rows of this length fit the L1 cache, a hundred the L2 cache.
 _TILE: Final = 1024
 # Blocks from files are read-only, blocks in memory are not; this one signature accepts both.
@@ -122,6 +125,24 @@ def rounded_mean(sums: Int32, count: int) -> Int16:
     quotients = np.empty(sums.size, np.int16)
     _divide(sums, count, np.uint64(-((-1 << _SHIFT) // (2 * count))), quotients)
     return quotients
+
+
+@compiled(
+    types.void(
+        types.Array(types.int32, 1, "C", readonly=True), _BLOCK, types.int64, types.int64, _SUMS
+    )
+)
+def add_step(state: Int32, step: Int16, shift: int, bps: int, moved: Int32) -> None:
+    """Write sat32(G + round(rate A 2^shift)) of a block: see `next_state`, which is its equal.
+
+    It reads and writes each value once. ``bps`` is the rate in basis points, below 2^20; ``shift``
+    is at most 24, so that the product stays below 2^61.
+    """
+    for i in range(state.size):
+        move = np.int64(step[i]) << shift
+        if bps != BPS:
+            move = (2 * bps * move + BPS) // (2 * BPS)
+        moved[i] = min(max(state[i] + move, _LOWEST), _HIGHEST)
 
 
 def selection_network(size: int, low: int, high: int) -> Network:

@@ -1,6 +1,7 @@
 """The next model of a manifest's rule and server, from the blocks of a base and of updates.
 
-Every next model is computed here: that of a round, and those of some of its updates only.
+Every next model is computed here: that of a round, and those of some of its updates only. All
+blocks are of whole chunks, at most ``COMBINED_VALUES`` values.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fl_orchestrator.aggregation.rules import (
     rule_for,
 )
 from fl_orchestrator.model.manifest import Manifest
-from fl_orchestrator.model.vector_file import sizes_of_chunks
+from fl_orchestrator.model.vector_file import COMBINED_VALUES, sizes_of_chunks
 
 Int32 = NDArray[np.int32]
 
@@ -38,7 +39,8 @@ def rule_step(manifest: Manifest, updates: Sequence[tuple[Update, int]]) -> Iter
 
 def zero_step(manifest: Manifest) -> Iterator[Int16]:
     """Yield a step of zeros: without momentum, it leaves the model as it is."""
-    return (np.zeros(size, np.int16) for size in sizes_of_chunks(manifest.layout))
+    sizes = sizes_of_chunks(manifest.layout, COMBINED_VALUES)
+    return (np.zeros(size, np.int16) for size in sizes)
 
 
 def next_blocks(
@@ -55,7 +57,7 @@ def next_blocks(
     bits, server = manifest.update_fraction_bits, manifest.rule.server
     if not server.has_momentum:
         return apply_steps(base(), step, bits, server)
-    half = len(sizes_of_chunks(manifest.layout))
+    half = len(sizes_of_chunks(manifest.layout, COMBINED_VALUES))
     momentum = itertools.islice(base(), half, None)
     model = itertools.islice(base(), half)
     return apply_with_momentum(model, momentum, step, bits, server, aside())

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fl_orchestrator.errors import InputError
-from fl_orchestrator.model.fixed_point import next_state, next_with_momentum
-from fl_orchestrator.model.manifest import RuleSpec
+from fl_orchestrator.model.fixed_point import next_with_momentum
+from fl_orchestrator.model.manifest import STATE_FRACTION_BITS, RuleSpec
 from fl_orchestrator.model.protocol import BPS, MAX_UPDATES, MAX_WEIGHT
 from fl_orchestrator.model.rules import TRIM, RuleKind, ServerStep
 
@@ -113,8 +113,13 @@ def apply_steps(
     server: ServerStep = ServerStep(),  # noqa: B008
 ) -> Iterator[NDArray[np.int32]]:
     """Yield G' = sat32(G + round(rate A 2^(24 - e))), from the blocks of G and of A."""
+    from fl_orchestrator.aggregation import kernels
+
+    shift = STATE_FRACTION_BITS - fraction_bits
     for state, step in _in_step([base, steps], [np.int32, np.int16]):
-        yield next_state(state, step, fraction_bits, server)
+        moved = np.empty(state.size, np.int32)
+        kernels.add_step(state, step, shift, server.learning_rate_bps, moved)
+        yield moved
 
 
 def apply_with_momentum(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from fl_orchestrator.content.store import BUFFER_BYTES
 from fl_orchestrator.errors import ContentError, FloError
 
 COPY_BYTES: Final = 1 << 18
+
+
+def reader(path: Path) -> io.BufferedReader:
+    """Open a file of this role's own for reading in order."""
+    return io.BufferedReader(path.open("rb", buffering=0), BUFFER_BYTES)
 
 
 class FetchStopped(ContentError):
@@ -37,7 +45,7 @@ class Kept:
         self._reads = True
         return data
 
-    def checked(self, root_of: Callable[[BinaryIO], bytes]) -> bytes | FloError:
+    def _checked(self, root_of: Callable[[BinaryIO], bytes]) -> bytes | FloError:
         """The root of what is read, or why it has none. Raises what ``read`` raises."""
         try:
             return root_of(cast("BinaryIO", self))
@@ -47,7 +55,25 @@ class Kept:
             # The author is to blame only if these are its bytes, which their end will show.
             return error
 
-    def read_on(self) -> None:
-        """Read the rest: only at its end the source has checked the CID."""
+    def root(self, root_of: Callable[[BinaryIO], bytes], again: Path | None = None) -> bytes:
+        """The root of all that is read, to the end: only there the source has checked the CID.
+
+        It is computed as the bytes come, or afterwards, where ``root_of`` has to seek: of the file
+        ``again``, in which they are then. Raises what ``read`` raises, and else what ``root_of``
+        raises.
+        """
+        if again is None:
+            found = self._checked(root_of)
+            self._read_on()
+            if isinstance(found, FloError):
+                raise found
+            return found
+        self._read_on()
+        if self._file is not None:
+            self._file.flush()
+        with reader(again) as file:
+            return root_of(file)
+
+    def _read_on(self) -> None:
         while self.read(COPY_BYTES):
             pass

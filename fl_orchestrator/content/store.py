@@ -125,6 +125,23 @@ class HashingReader:
         return self._hasher.cid()
 
 
+class HashingWriter:
+    """Writes to a file and computes the CID of what is written on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hasher = CidHasher()
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        if memoryview(data).nbytes:
+            self._hasher.update(data)
+        return self._file.write(data)
+
+    def cid(self) -> Cid:
+        """Return the CID of what has been written."""
+        return self._hasher.cid()
+
+
 def verified(source: io.BufferedReader, cid: Cid, max_bytes: int) -> io.BufferedReader:
     """Return a stream with the guarantees of ContentStore.get; closing it closes ``source``."""
     return io.BufferedReader(_VerifiedReader(source, cid, max_bytes), BUFFER_BYTES)

@@ -211,29 +211,36 @@ def encode_update(
 
 
 def saturated_tensors(layout: Layout, state: NDArray[np.int32]) -> tuple[str, ...]:
-    """The names of the tensors that have a value at a limit of the int32 range.
+    """The names of the tensors with a value at a limit of int32, where it may have been clamped."""
+    seen = Saturation(layout)
+    seen.look(state)
+    return seen.tensors()
 
-    Such a value may have been clamped there.
-    """
-    return saturated_in(layout, [state])
 
-
-def saturated_in(layout: Layout, blocks: Iterable[NDArray[np.int32]]) -> tuple[str, ...]:
+class Saturation:
     """`saturated_tensors` for a state that is given as flat blocks, in their order.
 
     A tensor is named too if its momentum has such a value.
     """
-    starts = np.array([tensor.start for tensor in layout.tensors])
-    found: set[int] = set()
-    first = 0
-    for block in blocks:
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._found: set[int] = set()
+        self._first = 0
+
+    def look(self, block: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Look at the next block, and return it."""
         if block.size and (block.max() == _INT32.max or block.min() == _INT32.min):
-            places = np.flatnonzero((block == _INT32.max) | (block == _INT32.min)) + first
-            places %= layout.parameters
+            places = np.flatnonzero((block == _INT32.max) | (block == _INT32.min)) + self._first
+            places %= self._layout.parameters
+            starts = [tensor.start for tensor in self._layout.tensors]
             # If several tensors start at the same position, all but the last are empty.
-            found.update((np.searchsorted(starts, places, side="right") - 1).tolist())
-        first += block.size
-    return tuple(layout.tensors[index].name for index in sorted(found))
+            self._found.update((np.searchsorted(starts, places, side="right") - 1).tolist())
+        self._first += block.size
+        return block
+
+    def tensors(self) -> tuple[str, ...]:
+        return tuple(self._layout.tensors[index].name for index in sorted(self._found))
 
 
 def next_state(

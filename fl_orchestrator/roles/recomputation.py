@@ -20,7 +20,7 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, included_indices
-from fl_orchestrator.content.cid import RAW, Cid, cid_of
+from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.errors import ContentError, FloError, VerificationError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.json_text import to_json
@@ -173,9 +173,8 @@ class Recomputation:
         updates = self._updates(result)
         made = self._combination.combine(result, base, updates)
         file = made.file
-        self._saturation.look(result.round, self._vectors.saturated_tensors(file))
-        with file.path.open("rb") as stream:
-            right = ExpectedModel(file.root, cid_of(stream), made.wrong_seed, made.limited)
+        self._saturation.look(result.round, file.saturated)
+        right = ExpectedModel(file.root, file.cid, made.wrong_seed, made.limited)
         self._known.add(self._task(result), right)
         if self._retention is not None:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import dataclasses
 import os
 import re
 import threading
@@ -12,24 +12,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_orchestrator.aggregation.ahead import ahead
 from fl_orchestrator.aggregation.models import next_blocks, rule_step, zero_step
 from fl_orchestrator.aggregation.rules import Int16
 from fl_orchestrator.content.cid import Cid
-from fl_orchestrator.content.kept import FetchStopped, Kept
+from fl_orchestrator.content.kept import FetchStopped, Kept, reader
 from fl_orchestrator.content.shared import SharedFiles, make_read_only
-from fl_orchestrator.content.store import BUFFER_BYTES, ContentStore, verified
-from fl_orchestrator.errors import ContentError, FloError, TrainingError, VerificationError
+from fl_orchestrator.content.store import ContentStore, HashingWriter, verified
+from fl_orchestrator.errors import ContentError, TrainingError, VerificationError
 from fl_orchestrator.files import OWNER_ONLY, flush
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.chunk_root import read_root
-from fl_orchestrator.model.fixed_point import UpdateEncoder, float_view_of, saturated_in
+from fl_orchestrator.model.fixed_point import Saturation, UpdateEncoder, float_view_of
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
+    COMBINED_VALUES,
     VectorKind,
     VectorMeta,
     VectorReader,
@@ -83,6 +85,17 @@ class VectorFile:
     root: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class MadeVector(VectorFile):
+    """A file that this role has made, and what was seen of it as it was written.
+
+    ``saturated`` are the tensors of a state with values at an end of the int32 range.
+    """
+
+    cid: Cid
+    saturated: tuple[str, ...] = ()
+
+
 def require_root(file: VectorFile, found: bytes) -> None:
     """Raise RootMismatch unless a file that was checked once still has its root."""
     if found != file.root:
@@ -119,24 +132,11 @@ class _Wanted:
         """
         name = f"The {self.meta.kind} {self.cid}"
         kept = Kept(source, file, self.stop, name)
-        found = None if self.seeks else kept.checked(self.root_of)
-        kept.read_on()
-        if found is None:
-            if file is not None:
-                file.flush()
-            with _reader(path) as again:
-                found = self.root_of(again)
-        if isinstance(found, FloError):
-            raise found
-        if found != self.root:
+        if kept.root(self.root_of, path if self.seeks else None) != self.root:
             raise RootMismatch(
                 f"{name} of round {self.meta.round} does not have its root on-chain.",
                 "Its author committed to other numbers than it published.",
             )
-
-
-def _reader(path: Path) -> io.BufferedReader:
-    return io.BufferedReader(path.open("rb", buffering=0), BUFFER_BYTES)
 
 
 class VectorCache:
@@ -212,7 +212,7 @@ class VectorCache:
             if self._shared is None or not self._shared.take(path.name, linked):
                 return False
             try:
-                with verified(_reader(linked), wanted.cid, wanted.limit) as source:
+                with verified(reader(linked), wanted.cid, wanted.limit) as source:
                     wanted.check(source, None, linked)
             except FetchStopped:
                 raise
@@ -227,7 +227,7 @@ class VectorCache:
         """Get the file from the store: by a link to a file of it on this disk, or by its bytes."""
         with store.get(wanted.cid, wanted.limit) as source, self._new_name() as linked:
             if store.link(wanted.cid, linked):
-                with verified(_reader(linked), wanted.cid, wanted.limit) as there:
+                with verified(reader(linked), wanted.cid, wanted.limit) as there:
                     wanted.check(there, None, linked)
                 linked.replace(path)
                 return
@@ -245,18 +245,20 @@ class VectorCache:
         path = self._path(meta, root)
         return VectorFile(path, meta, root) if path.exists() else None
 
-    def write(self, meta: VectorMeta, blocks: Iterable[NDArray[Any]]) -> VectorFile:
+    def write(self, meta: VectorMeta, blocks: Iterable[NDArray[Any]]) -> MadeVector:
         """Write a canonical file of these flat blocks."""
-        return self.write_checked(
-            meta, lambda file: write_vector(file, self._manifest.layout, meta, blocks).root
-        )
+        layout, seen = self._manifest.layout, Saturation(self._manifest.layout)
+        looked = map(seen.look, blocks) if meta.kind is VectorKind.GLOBAL else blocks
+        made = self.write_checked(meta, lambda f: write_vector(f, layout, meta, looked).root)
+        return dataclasses.replace(made, saturated=seen.tensors())
 
-    def write_checked(self, meta: VectorMeta, write: Callable[[BinaryIO], bytes]) -> VectorFile:
+    def write_checked(self, meta: VectorMeta, write: Callable[[BinaryIO], bytes]) -> MadeVector:
         """Keep the file that ``write`` writes, whose root it returns."""
         with self._temporary() as (temporary, file):
-            root = write(file)
+            hashed = HashingWriter(file)
+            root = write(cast("BinaryIO", hashed))
             self._keep(temporary, file, self._path(meta, root))
-        made = VectorFile(self._path(meta, root), meta, root)
+        made = MadeVector(self._path(meta, root), meta, root, hashed.cid())
         if meta.kind is VectorKind.GLOBAL:
             # A party's update is its own until it is revealed.
             self.share(made)
@@ -294,16 +296,18 @@ class VectorCache:
 
     def saturated_tensors(self, file: VectorFile) -> tuple[str, ...]:
         """The tensors of a global state that have a value at an end of the int32 range."""
-        layout = self._manifest.layout
-        with file.path.open("rb") as stream:
-            return saturated_in(layout, VectorReader(stream, layout, file.meta).blocks())
+        seen = Saturation(self._manifest.layout)
+        with ExitStack() as files:
+            for block in self._blocks(file, files):
+                seen.look(block)
+        return seen.tensors()
 
     def aggregate(
         self,
         base: VectorFile,
         updates: Sequence[tuple[VectorFile, int]],
         meta: VectorMeta,
-    ) -> VectorFile:
+    ) -> MadeVector:
         """Apply the manifest's rule to (update, weight) pairs in one streaming pass over the files.
 
         Memory does not grow with the model; it grows by one block with each update.
@@ -312,13 +316,13 @@ class VectorCache:
             streams = [(self._blocks(update, files), weight) for update, weight in updates]
             return self.apply(base, rule_step(self._manifest, streams), meta)
 
-    def apply(self, base: VectorFile, step: Iterable[Int16], meta: VectorMeta) -> VectorFile:
+    def apply(self, base: VectorFile, step: Iterable[Int16], meta: VectorMeta) -> MadeVector:
         """Write the state that the blocks of a step make of a base, as the manifest's server does.
 
         Memory is that of some blocks.
         """
         with ExitStack() as files:
-            return self.write(meta, self._next(base, step, files))
+            return self.write(meta, ahead(self._next(base, step, files)))
 
     def next_weights(
         self, base: VectorFile, updates: Sequence[tuple[VectorFile, int]]
@@ -342,7 +346,8 @@ class VectorCache:
 
     def _blocks(self, file: VectorFile, files: ExitStack) -> Iterator[NDArray[Any]]:
         stream = files.enter_context(file.path.open("rb"))
-        return VectorReader(stream, self._manifest.layout, file.meta).whole_chunks()
+        reader = VectorReader(stream, self._manifest.layout, file.meta)
+        return reader.whole_chunks(COMBINED_VALUES)
 
     def forget_rounds_before(self, round_number: int, void: range = range(0)) -> None:
         """Delete files of earlier rounds, and temporary files that nobody is writing.

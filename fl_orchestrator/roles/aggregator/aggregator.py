@@ -8,7 +8,7 @@ from typing import Final
 
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
-from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result, result_digest
 from fl_orchestrator.model.protocol import MAX_UPDATES
@@ -274,11 +274,9 @@ class Aggregator:
         held = [work.held[index] for index in included_indices(included)]
         updates = [(update, reveal.weight) for update, reveal in held]
         file = self._vectors.aggregate(self._base(seen), updates, self._origin.state(current.round))
-        self._saturation.look(current.round, self._vectors.saturated_tensors(file))
-        with file.path.open("rb") as stream:
-            cid = cid_of(stream)
+        self._saturation.look(current.round, file.saturated)
         return Result(
-            current.round, current.updates_hash, current.base_root, included, file.root, cid
+            current.round, current.updates_hash, current.base_root, included, file.root, file.cid
         )
 
     def _base(self, seen: Observation) -> VectorFile:

@@ -312,7 +312,7 @@ class PrivateAggregator:
             self._private.step_limit,
             self._origin.state(current.round),
         )
-        self._saturation.look(current.round, self._vectors.saturated_tensors(file))
+        self._saturation.look(current.round, file.saturated)
         cid = self._store.put_file(file.path)
         return PrivateResult(
             current.round,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.model.dispute_proof import ChunkProof
-from fl_orchestrator.roles.vectors import VectorFile
+from fl_orchestrator.roles.vectors import MadeVector, VectorFile
 
 #: Updates on this disk, each with its reveal, in the order of the reveals.
 Updates = Sequence[tuple[VectorFile, RevealedUpdate]]
@@ -28,7 +28,7 @@ class Combined:
     step are at the step limit.
     """
 
-    file: VectorFile
+    file: MadeVector
     wrong_seed: int | None = None
     limited: bool = False
 

@@ -15,6 +15,7 @@ from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.chunk_root import read_masked
 from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.model.vector_file import (
+    COMBINED_VALUES,
     VectorMeta,
     VectorReader,
     max_file_bytes,
@@ -27,7 +28,7 @@ from fl_orchestrator.privacy.opening import Opening
 from fl_orchestrator.privacy.seal import MAX_SEAL_BYTES, Seal, masked_root, parse_seal, seal_bytes
 from fl_orchestrator.privacy.unmask import steps, sums
 from fl_orchestrator.roles.masked.rounds import MaskedRound
-from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
+from fl_orchestrator.roles.vectors import MadeVector, Origin, VectorCache, VectorFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class MaskedFiles:
             seal = parse_seal(seen.context, reveal.commit, stream.read(size))
         return MaskedFile(file, reveal, seal)
 
-    def write(self, context: RoundContext, blocks: Iterable[UInt32], seal: Seal) -> VectorFile:
+    def write(self, context: RoundContext, blocks: Iterable[UInt32], seal: Seal) -> MadeVector:
         """Write a masked update from its masked values, in flat blocks."""
         meta = self._origin.masked(context.round)
 
@@ -125,7 +126,7 @@ class MaskedFiles:
         seeds: bytes,
         step_limit: int,
         meta: VectorMeta,
-    ) -> VectorFile:
+    ) -> MadeVector:
         """The next model, from the masked updates at the ``included`` places and their seeds.
 
         ``held`` has the files by place. Raises OpeningError.
@@ -143,7 +144,7 @@ class MaskedFiles:
         step_limit: int,
         meta: VectorMeta,
         watch: Callable[[Iterable[NDArray[np.int16]]], Iterable[NDArray[np.int16]]] = _as_they_are,
-    ) -> VectorFile:
+    ) -> MadeVector:
         """The next model, from masked (update, weight) pairs and the masks to take off their sum.
 
         ``watch`` passes the blocks of the step through. Memory is that of some blocks.
@@ -154,7 +155,8 @@ class MaskedFiles:
             def blocks(file: VectorFile) -> Iterator[NDArray[Any]]:
                 stream = files.enter_context(file.path.open("rb"))
                 size = seal_bytes_of(stream, self._layout, MAX_SEAL_BYTES)
-                return VectorReader(stream, self._layout, file.meta, seal_bytes=size).blocks()
+                reader = VectorReader(stream, self._layout, file.meta, seal_bytes=size)
+                return reader.blocks(COMBINED_VALUES)
 
             masked = [blocks(file) for file, _ in updates]
             totals = sums(masked, masks, self._layout.parameters)

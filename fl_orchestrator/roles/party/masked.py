@@ -23,7 +23,7 @@ from fl_orchestrator.chain.types import (
     PrivateObservation,
     SignedMaskedCommit,
 )
-from fl_orchestrator.content.cid import Cid, cid_of
+from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.private_digests import PrivateCommit, PrivateReveal
 from fl_orchestrator.model.vector_file import VectorReader, in_blocks
@@ -234,10 +234,8 @@ class MaskedSubmission:
             blocks = self._with_noise(entry, reader.blocks())
             masked = with_masks(blocks, masks_of(dealing), self._layout.parameters)
             file = self._files.write(current.context, masked, seal)
-        with file.path.open("rb") as stream:
-            cid = cid_of(stream)
         self._prepared = _Prepared(
-            current.context.ctx, current.commits_hash, file.root, cid, file.path
+            current.context.ctx, current.commits_hash, file.root, file.cid, file.path
         )
         return self._prepared
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fl_orchestrator.chain.contract.federation import NO_COMMITMENT, Call
 from fl_orchestrator.chain.types import CommitView, Observation, Phase, Update
-from fl_orchestrator.content.cid import cid_of
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import DamagedJournal, Journal, OpenCommitment
@@ -120,9 +119,8 @@ class PlainSubmission:
         self, round_number: int, blocks: Blocks, weight: int, state: bytes | None = None
     ) -> OpenCommitment:
         file = self._vectors.write(self._origin.update(round_number), blocks)
-        with file.path.open("rb") as stream:
-            cid = cid_of(stream)
-        update = Update(self._signer.address, weight, file.root, cid, self._salt(round_number))
+        salt = self._salt(round_number)
+        update = Update(self._signer.address, weight, file.root, file.cid, salt)
         return self.journal.save(round_number, update, file.path, state)
 
     def permit(self, seen: Observation, weight: int | None) -> None:
