@@ -94,6 +94,12 @@ def rule_for(spec: RuleSpec) -> Rule:
             assert_never(spec.kind)
 
 
+def load_kernels() -> None:
+    """Load the compiled loops of rules and hashes, which takes seconds, before updates come."""
+    from fl_orchestrator.aggregation import kernels  # noqa: F401
+    from fl_orchestrator.model import keccak_kernels  # noqa: F401
+
+
 def next_global(
     rule: Rule,
     base: Iterable[NDArray[np.int32]],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
+from fl_orchestrator.aggregation.rules import load_kernels
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.types import Observation, Phase, included_indices
 from fl_orchestrator.content.cid import Cid
@@ -114,6 +115,8 @@ class Aggregator:
         self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
         self._large = context.manifest.layout.parameters >= AHEAD_PARAMETERS
+        if self._large:
+            load_kernels()
         # A round, and how many of its reveals are being fetched while others are still to come.
         self._ahead = (0, 0)
 
