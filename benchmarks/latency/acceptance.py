@@ -6,8 +6,8 @@
 A federation on Anvil and on this machine, with a store in a directory, or with two IPFS nodes, of
 which the parties use one and the aggregator the other. Parties add noise to the model instead of
 training. The aggregator fetches, checks and hashes each update once it is revealed. After the last
-reveal are left: that update, the aggregation, and the transaction. The blocks are those of the
-events. Parties train at the same time as each other, but no party trains after its reveal.
+reveal are left: that update, the aggregation, and the transaction; and all updates, if they are
+revealed in one block. The blocks are those of the events.
 """
 
 from __future__ import annotations
