@@ -15,6 +15,7 @@ HALMOS := .tools/halmos
 TORCH := .tools/torch
 FLOWER := .tools/flower
 DOCS := .tools/docs
+RELEASE := .tools/release
 NODE_MODULES := node_modules/.package-lock.json
 # Processes of the Python tests: more than two cores, since many wait for chains. Each may load
 # TensorFlow, and then has up to 1.6 GB.
@@ -28,7 +29,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool chaos network-test bench slowdown docs contracts lock clean
+.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool chaos network-test bench slowdown docs release contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +65,7 @@ slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=legacy FOUNDRY_OUT=.tools/slither-out \
 		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
-pytest: .venv/.dev $(NODE_MODULES) kubo geth kaia kafka promtool
+pytest: .venv/.dev $(NODE_MODULES) $(RELEASE)/.installed kubo geth kaia kafka promtool
 	@echo "Testing the Python ..."
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
@@ -152,6 +153,14 @@ docs: .venv/.dev $(DOCS)/.installed ## Build the documentation as a site, in bui
 	@$(call concisely,NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build)
 	@$(BIN)/python scripts/docs_site.py check build/site
 
+# The files of the commit that is checked out, not those of the working tree.
+release: .venv/.dev $(RELEASE)/.installed ## Build the release twice with equal bytes, with its SBOM, in dist, and install it alone
+	@echo "Building the sdist and the wheel, twice ..."
+	@$(BIN)/python scripts/release/build.py dist
+	@$(BIN)/python scripts/release/sbom.py dist
+	@echo "Installing the wheel without extras ..."
+	@$(BIN)/python scripts/release/bare.py dist/*.whl
+
 contracts: .venv/.dev $(NODE_MODULES) ## Compile the contracts into the package
 	@$(BIN)/flo contracts build
 
@@ -168,6 +177,7 @@ lock: .venv/.uv ## Choose new versions of all Python packages
 	@$(LOCK) requirements/slither.in -o requirements/slither.lock
 	@$(LOCK) requirements/halmos.in -o requirements/halmos.lock
 	@$(LOCK) requirements/docs.in -o requirements/docs.lock
+	@$(LOCK) requirements/release.in -o requirements/release.lock
 	@$(LOCK) pyproject.toml requirements/flower.in --extra demo --extra flower -o requirements/flower.lock
 
 clean: ## Remove everything that was set up or built
@@ -215,6 +225,12 @@ $(DOCS)/.installed: .venv/.uv requirements/docs.lock
 	@echo "Installing what builds the documentation ..."
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(DOCS)
 	@$(INSTALL) $(DOCS)/bin/python --require-hashes -r requirements/docs.lock
+	@touch $@
+
+$(RELEASE)/.installed: .venv/.uv requirements/release.lock
+	@echo "Installing what makes and checks a release ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(RELEASE)
+	@$(INSTALL) $(RELEASE)/bin/python --require-hashes -r requirements/release.lock
 	@touch $@
 
 $(TORCH)/.installed: .venv/.dev requirements/torch.lock

@@ -74,14 +74,14 @@ def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
 
 
 class Noun(typer.Typer):
-    """A group of commands: `flo <noun> <verb>`."""
+    """A group of commands: `flo <noun> <verb>`. The whole of them has ``completion`` for shells."""
 
-    def __init__(self, text: str, cls: type[Group] = Group) -> None:
+    def __init__(self, text: str, cls: type[Group] = Group, *, completion: bool = False) -> None:
         super().__init__(
             help=text,
             cls=cls,
             no_args_is_help=True,
-            add_completion=False,
+            add_completion=completion,
             pretty_exceptions_enable=False,
             # "rich" and "markdown" import Rich for help.
             rich_markup_mode=None,

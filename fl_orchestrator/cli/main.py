@@ -85,7 +85,7 @@ class _Commands(LazyGroup):
     }
 
 
-app = Noun("Federated learning that nobody has to trust.", _Commands)
+app = Noun("Federated learning that nobody has to trust.", _Commands, completion=True)
 
 
 def _version(wanted: bool) -> None:

@@ -15,7 +15,7 @@ from packaging.version import Version
 import fl_orchestrator
 from fl_orchestrator.artifacts import CONTRACTS_VERSION
 
-LOCKS = ("demo", "dev", "docs", "flower", "slither")
+LOCKS = ("demo", "dev", "docs", "flower", "release", "slither")
 
 
 def locked(checkout: Path, name: str) -> dict[str, set[str]]:
