@@ -5,6 +5,6 @@ from typing import Any
 CONTRACT = "DisputeLogic"
 
 
-def constructor_arguments(_params: tuple[Any, ...], _private: tuple[Any, ...] | None) -> list[Any]:
+def constructor_arguments(_terms: tuple[Any, ...]) -> list[Any]:
     """A library has no constructor arguments."""
     return []

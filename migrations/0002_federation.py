@@ -3,9 +3,9 @@
 from typing import Any
 
 CONTRACT = "Federation"
-PRIVATE = False
+FOR = "Federation"
 
 
-def constructor_arguments(params: tuple[Any, ...], _private: None) -> list[Any]:
-    """``params`` is the tuple of IFederation.sol's ``Params``."""
-    return [params]
+def constructor_arguments(terms: tuple[Any, ...]) -> list[Any]:
+    """``terms`` are the tuple of IFederation.sol's ``Params``."""
+    return list(terms)

@@ -3,9 +3,9 @@
 from typing import Any
 
 CONTRACT = "Claims"
-PRIVATE = True
+FOR = "PrivateFederation"
 
 
-def constructor_arguments(_params: tuple[Any, ...], _private: tuple[Any, ...]) -> list[Any]:
+def constructor_arguments(_terms: tuple[Any, ...]) -> list[Any]:
     """A library has no constructor arguments."""
     return []

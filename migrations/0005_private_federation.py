@@ -3,9 +3,9 @@
 from typing import Any
 
 CONTRACT = "PrivateFederation"
-PRIVATE = True
+FOR = "PrivateFederation"
 
 
-def constructor_arguments(params: tuple[Any, ...], private: tuple[Any, ...]) -> list[Any]:
-    """``params`` and ``private`` are the tuples of ``Params`` and ``PrivateParams``."""
-    return [params, private]
+def constructor_arguments(terms: tuple[Any, ...]) -> list[Any]:
+    """``terms`` are the tuples of ``Params`` and ``PrivateParams``."""
+    return list(terms)

@@ -81,6 +81,9 @@ class _Commands(LazyGroup):
         "round": _lazy("audit.rounds", "app", "Show rounds and their outcomes."),
         "model": _lazy("audit.model", "app", "Fetch the global model, or compute it again."),
         "keys": _lazy("keys", "app", "Make and list encrypted key files."),
+        "mirror": _lazy(
+            "consortium.mirror", "app", "Keep the models of a federation on other chains, too."
+        ),
         "contracts": _lazy("consortium.contracts", "app", "Compile the contracts."),
     }
 

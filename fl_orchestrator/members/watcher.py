@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar
 
 from fl_orchestrator.members.base import Member
 from fl_orchestrator.members.connection import Connection
+from fl_orchestrator.members.mirrors import OpenMirror, guards
 from fl_orchestrator.roles.retention import FOREVER, Retention
 from fl_orchestrator.roles.watcher.alerts import Alert
 from fl_orchestrator.roles.watcher.watcher import Watcher as Worker
@@ -22,12 +24,19 @@ class Watcher(Member):
         site: Where its federation, key and files are.
         max_bond: The largest bond for one demand, in wei; default: what the account has.
         keep_all: Unpin nothing: keep an archive with which auditors can check every round.
+        mirrors: The federation's mirrors that it guards too, from `mirrors.open_mirror`. The
+            account needs coin on their chains.
     """
 
     role: ClassVar[str] = "watcher"
 
     def __init__(
-        self, site: Connection | Process, *, max_bond: int | None = None, keep_all: bool = False
+        self,
+        site: Connection | Process,
+        *,
+        max_bond: int | None = None,
+        keep_all: bool = False,
+        mirrors: Sequence[OpenMirror] = (),
     ) -> None:
         super().__init__(site)
         with self._closing_on_error():
@@ -40,6 +49,7 @@ class Watcher(Member):
             self._worker = Worker(
                 dataclasses.replace(context, home=home), WatcherSettings(max_bond=max_bond)
             )
+            self._guards = guards(process, mirrors, max_bond)
 
     def run(self, *, once: bool = False, timeout: float | None = None) -> Counter[str]:
         """Check every accepted model, from the first round on, until `stop`.
@@ -47,15 +57,22 @@ class Watcher(Member):
         With ``once`` it does what is due now; then an outage, or ``timeout`` seconds without a
         block, ends it with an error. Returns how often each action was done.
         """
-        worker = self._worker
-        return self.process.serve(
-            worker, finished=lambda: once and not worker.busy, once=once, timeout=timeout
-        )
+        worker, guards_ = self._worker, self._guards
+
+        def finished() -> bool:
+            return once and not worker.busy and all(guard.idle for guard in guards_)
+
+        return self.process.serve(worker, *guards_, finished=finished, once=once, timeout=timeout)
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
         """What a person must know: models that are wrong, or cannot be checked."""
         return self._worker.alerts
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What a person must know of the mirrors: results that are wrong, or cannot be checked."""
+        return tuple(doubt for guard in self._guards for doubt in guard.doubts)
 
     @property
     def unchecked_rounds(self) -> tuple[int, ...]:

@@ -37,6 +37,11 @@ from support.federation import CLASSES, FEATURES, consortium, signer, small_mani
 PERIOD_SECONDS = 60
 _POLL_SECONDS = 0.2
 _SYNCHRONISED_SECONDS = 30.0
+_PERIODS = {
+    "commit_period": PERIOD_SECONDS,
+    "reveal_period": PERIOD_SECONDS,
+    "attest_period": PERIOD_SECONDS,
+}
 
 
 class Consortium:
@@ -62,14 +67,15 @@ class Consortium:
         """Coin for everybody, for the genesis block."""
         return {account.address: 100 * ETHER for account in self.accounts}
 
-    def deploy(self, urls: Sequence[str]) -> None:
-        """Deploy the federation, and register all accounts at the same time."""
+    def deploy(self, urls: Sequence[str], **periods: int) -> None:
+        """Deploy the federation, and register all accounts at the same time.
+
+        ``periods`` are fields of its terms.
+        """
         self._urls = urls
         terms = consortium(
             len(self.parties),
-            commit_period=PERIOD_SECONDS,
-            reveal_period=PERIOD_SECONDS,
-            attest_period=PERIOD_SECONDS,
+            **{**_PERIODS, **periods},
         )
         genesis = publish(self.store, self.manifest, initial_weights(FEATURES, CLASSES))
         web3 = connect(urls)

@@ -32,6 +32,7 @@ LAYERS = (
     (
         "fl_orchestrator.roles.aggregator",
         "fl_orchestrator.roles.keeper",
+        "fl_orchestrator.roles.mirror",
         "fl_orchestrator.roles.party",
         "fl_orchestrator.roles.watcher",
     ),
@@ -39,6 +40,7 @@ LAYERS = (
     ("fl_orchestrator.privacy",),
     ("fl_orchestrator.chain.deployment",),
     ("fl_orchestrator.chain.sending",),
+    ("fl_orchestrator.chain.mirror",),
     ("fl_orchestrator.chain.contract",),
     ("fl_orchestrator.chain.signing",),
     ("fl_orchestrator.chain.nodes",),

@@ -254,6 +254,14 @@ class Contract:
             gas = number_of(found["gasUsed"])
             return gas, gas * number_of(found.get("effectiveGasPrice") or 0)
 
+    def call_data(self, transaction: bytes) -> bytes:
+        """What a transaction of the chain called with; empty if the node does not have it."""
+        with self.reverts.translated():
+            found = self.node.raw("eth_getTransactionByHash", "0x" + transaction.hex())
+            if found is NotImplemented:
+                found = self.web3.eth.get_transaction(cast(Any, transaction))
+            return b"" if found is None else _bytes(found["input"])
+
     def _receipt(self, transaction: bytes) -> Any:
         found = self.node.raw("eth_getTransactionReceipt", "0x" + transaction.hex())
         if found is not NotImplemented:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from fl_orchestrator.chain.abi import snake_case, to_abi
 from fl_orchestrator.chain.contract.contract import Call, Contract
+from fl_orchestrator.chain.contract.logs import LoggedEvent
 from fl_orchestrator.chain.event_types import (
     Answered,
     Demanded,
@@ -91,6 +92,12 @@ class Disputes(Contract):
         Raises UntrueEvents, as do the other methods that read events.
         """
         return self._events(cls.__name__, first, last, round_number, partial(typed, cls))
+
+    def logged(
+        self, name: str, first: int, last: int | None = None, round_number: int | None = None
+    ) -> list[LoggedEvent]:
+        """The events of a name, each with its place in the chain and its transaction."""
+        return self._events(name, first, last, round_number, LoggedEvent.of)
 
     def demands(
         self, first: int, last: int | None = None, round_number: int | None = None

@@ -1,9 +1,10 @@
 """Runs the numbered migrations and records what they deployed, by chain.
 
 A migration is a module `migrations/NNNN_name.py` with `CONTRACT`, the artifact's name, and
-`constructor_arguments(params, private)`. With `PRIVATE` it is only for private federations, or only
-for the others. Migrations are idempotent: the address of a deployment is recorded
-before the transaction is sent, so that even after an interruption nothing is deployed twice.
+`constructor_arguments(terms)`. With `FOR` it is only for that contract: a federation, a private one
+or a mirror. Without it, it is for all of them. Migrations are idempotent: the address of a
+deployment is recorded before the transaction is sent, so that even after an interruption nothing is
+deployed twice.
 """
 
 from __future__ import annotations
@@ -51,30 +52,16 @@ def migrate(
     record: DeploymentRecord,
     private: PrivateParams | None = None,
 ) -> list[Deployment]:
-    """Run every migration that this chain does not have yet; return all deployments in order.
+    """Run every migration of a federation that this chain does not have yet.
 
-    With ``private`` parameters the federation is a private one.
+    With ``private`` parameters the federation is a private one. Returns all deployments in order;
+    the last one is the federation.
 
     Raises DeploymentMismatch when the chain has other code than expected, DeploymentPending when
     an earlier attempt may still be mined, DamagedRecord, and what Sender raises. Nothing is sent if
     any of the migrations would fail.
     """
-    gas_to_migrate(sender, params, record, private)
-    done = _recorded(record)
-    deployments = []
-    libraries: dict[str, bytes] = {}
-    for path, module in _migrations(private is not None):
-        artifact = load_artifact(module.CONTRACT)
-        earlier = done.get(path.stem)
-        deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
-        if deployment is None:
-            call = _deployment(sender, artifact, module, (params, private), libraries)
-            deployment = _deploy(sender, path.stem, artifact, call, record)
-        if deployment != earlier:
-            record.save(deployment)
-        deployments.append(deployment)
-        libraries[artifact.name] = to_canonical_address(deployment.address)
-    return deployments
+    return deploy(sender, *_terms(params, private), record)
 
 
 def gas_to_migrate(
@@ -87,16 +74,51 @@ def gas_to_migrate(
 
     Raises what `migrate` would raise before it sends anything.
     """
+    return gas_to_deploy(sender, *_terms(params, private), record)
+
+
+def _terms(params: Params, private: PrivateParams | None) -> tuple[str, tuple[Any, ...]]:
+    if private is None:
+        return "Federation", (to_abi(params),)
+    return "PrivateFederation", (to_abi(params), to_abi(private))
+
+
+def deploy(
+    sender: Sender, contract: str, terms: tuple[Any, ...], record: DeploymentRecord
+) -> list[Deployment]:
+    """As `migrate`, for a contract of this name whose constructor takes the ``terms``."""
+    gas_to_deploy(sender, contract, terms, record)
     done = _recorded(record)
-    gas = 0
+    deployments = []
     libraries: dict[str, bytes] = {}
-    addresses = _next_addresses(sender)
-    for path, module in _migrations(private is not None):
+    for path, module in _migrations(contract):
         artifact = load_artifact(module.CONTRACT)
         earlier = done.get(path.stem)
         deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
         if deployment is None:
-            gas += sender.check(_deployment(sender, artifact, module, (params, private), libraries))
+            call = _deployment(sender, artifact, module, terms, libraries)
+            deployment = _deploy(sender, path.stem, artifact, call, record)
+        if deployment != earlier:
+            record.save(deployment)
+        deployments.append(deployment)
+        libraries[artifact.name] = to_canonical_address(deployment.address)
+    return deployments
+
+
+def gas_to_deploy(
+    sender: Sender, contract: str, terms: tuple[Any, ...], record: DeploymentRecord
+) -> int:
+    """As `gas_to_migrate`, for what `deploy` would send."""
+    done = _recorded(record)
+    gas = 0
+    libraries: dict[str, bytes] = {}
+    addresses = _next_addresses(sender)
+    for path, module in _migrations(contract):
+        artifact = load_artifact(module.CONTRACT)
+        earlier = done.get(path.stem)
+        deployment = None if earlier is None else _check(sender, earlier, artifact, libraries)
+        if deployment is None:
+            gas += sender.check(_deployment(sender, artifact, module, terms, libraries))
         address = next(addresses) if deployment is None else deployment.address
         libraries[artifact.name] = to_canonical_address(address)
     return gas
@@ -123,11 +145,11 @@ def _recorded(record: DeploymentRecord) -> dict[str, Deployment]:
     return done
 
 
-def _migrations(private: bool) -> Iterator[tuple[Path, ModuleType]]:
-    """The migrations of a federation that is private or not, in their order."""
+def _migrations(contract: str) -> Iterator[tuple[Path, ModuleType]]:
+    """The migrations of this contract, in their order."""
     for path in migration_files():
         module = _load(path)
-        if getattr(module, "PRIVATE", private) is private:
+        if getattr(module, "FOR", contract) == contract:
             yield path, module
 
 
@@ -216,11 +238,11 @@ def _deployment(
     sender: Sender,
     artifact: Artifact,
     module: Any,
-    params: tuple[Params, PrivateParams | None],
+    terms: tuple[Any, ...],
     libraries: Mapping[str, bytes],
 ) -> Call:
     factory = sender.web3.eth.contract(abi=artifact.abi, bytecode=artifact.linked(libraries))
-    constructor = factory.constructor(*module.constructor_arguments(*map(to_abi, params)))
+    constructor = factory.constructor(*module.constructor_arguments(terms))
     data = bytes.fromhex(constructor.data_in_transaction[2:])
     return Call(None, data, 0, f"deploy {artifact.name}")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -111,6 +112,14 @@ def verify(
         bool, typer.Option("--all", help="Every round of the history, from genesis on.")
     ] = False,
     ancestor_rpc: AncestorRpcOption = "",
+    mirror: Annotated[
+        str,
+        typer.Option(
+            metavar="URL[#ADDRESS]",
+            help="Compare a mirror's models with the federation's, too: an RPC endpoint of its "
+            "chain, and its address if it is not recorded.",
+        ),
+    ] = "",
     json_output: JsonOption = False,
 ) -> None:
     """Compute a model again from its updates, and compare it with the one on-chain, bit for bit.
@@ -141,15 +150,31 @@ def verify(
         if not checked and not json_output:
             say("No round has been accepted yet; the only model is genesis.")
         before = follow_lineage(federation, site, ancestor_rpc, json_output) if everything else []
+        mirrored = _compared(site, federation, mirror) if mirror else None
     if json_output:
         print_json(
             {
                 "equal": True,
+                **({} if mirrored is None else {"mirror": mirrored}),
                 "federation": federation.address,
                 "rounds": rounds_json(checked),
                 "lineage": before,
             }
         )
+    elif mirrored is not None:
+        say(
+            f"Mirror {mirrored['address']}: {mirrored['equal']} models are the federation's, the "
+            f"last of them of round {mirrored['round']}; {mirrored['behind']} are not there yet."
+        )
+
+
+def _compared(site: Reader, federation: Federation, place: str) -> dict[str, Any]:
+    """How a mirror compares with the federation. Raises OtherModels where they differ."""
+    from fl_orchestrator.members.mirrors import compare, open_mirror
+
+    chain = federation.chain
+    found = compare(open_mirror(place, site.deployments, chain).contract, chain)
+    return dataclasses.asdict(found)
 
 
 @app.command()

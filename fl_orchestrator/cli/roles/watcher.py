@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,15 @@ def run(
             "It needs a store that no other role unpins from.",
         ),
     ] = False,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mirror",
+            metavar="URL[#ADDRESS]",
+            help="Guard a mirror too: an RPC endpoint of its chain, and its address if it is not "
+            "recorded. The account needs coin there. Repeat it for several.",
+        ),
+    ] = None,
     once: OnceOption = False,
     timeout: BlockTimeoutOption = TIMEOUT_DEFAULT,
     json_output: JsonOption = False,
@@ -59,13 +69,18 @@ def run(
     Example: flo watcher run --key watcher.json --store file:///srv/flo
     """
     with interruptible(SAFE_TO_STOP), site.running("watcher", once=once, show=not once) as process:
+        from fl_orchestrator.members.mirrors import open_mirror
         from fl_orchestrator.members.watcher import Watcher
 
+        places = mirror or []
+        opened = [partial(open_mirror, place, site.deployments, process.chain) for place in places]
+        mirrors = [process.waiting.until_had("the mirror", one) for one in opened]
         bond = parse_ether(max_bond) if max_bond else None
-        role = Watcher(process, max_bond=bond, keep_all=keep_all)
+        role = Watcher(process, max_bond=bond, keep_all=keep_all, mirrors=mirrors)
         done = role.run(once=once, timeout=timeout)
         seen = process.chain.observe(process.sender.address)
         unchecked = role.unchecked_rounds
+        doubts = role.doubts
     checked, alerts = done.pop("check", 0), role.alerts
     if json_output:
         shown = [alert.to_json() for alert in alerts]
@@ -75,12 +90,15 @@ def run(
                 "unchecked_rounds": unchecked,
                 "sent": dict(done),
                 "alerts": shown,
+                "mirror_doubts": doubts,
                 **head_json(seen),
             }
         )
     else:
         _show(checked, unchecked, done, alerts)
-    if any(alert.is_doubt for alert in alerts):
+        for doubt in doubts:
+            out.print(f"[bold red]Alert[/] (mirror): {safe(doubt)}", soft_wrap=True)
+    if doubts or any(alert.is_doubt for alert in alerts):
         raise typer.Exit(VerificationError.exit_code)
 
 

@@ -13,12 +13,10 @@ from typing import Final
 from web3 import Web3
 
 from fl_orchestrator.chain.contract.contract import Call
-from fl_orchestrator.chain.contract.events import RoundIndex
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.sending.fees import highest, market_fees
-from fl_orchestrator.chain.types import Observation, Window
+from fl_orchestrator.chain.types import Window
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.digests import Result
@@ -28,6 +26,7 @@ from fl_orchestrator.model.dispute_proof import (
     first_wrong_node,
     proof_from_answers,
 )
+from fl_orchestrator.roles.watcher.court import Court, Docket, Now
 from fl_orchestrator.units import ether
 
 # Gas that an account keeps, so that it can prove what it pays a bond for: for every demand; to
@@ -63,7 +62,7 @@ class Descents:
     """
 
     def __init__(
-        self, federation: Federation, rounds: RoundIndex, address: str, max_bond: int | None
+        self, federation: Court, rounds: Docket, address: str, max_bond: int | None
     ) -> None:
         self._federation = federation
         self._rounds = rounds
@@ -73,7 +72,7 @@ class Descents:
         # The time from which each answered demand can be closed: a cache, against floods of them.
         self._closable_at: dict[int, int] = {}
 
-    def overdue(self, seen: Observation, result: Result, wake_ats: list[int]) -> Iterator[Call]:
+    def overdue(self, seen: Now, result: Result, wake_ats: list[int]) -> Iterator[Call]:
         """Calls that convict a wrong result of the history: demands that nobody answered in time.
 
         This account's own come first, since the slashes are paid to the demander. ``wake_ats`` gets
@@ -102,7 +101,7 @@ class Descents:
 
     def next(
         self,
-        seen: Observation,
+        seen: Now,
         window: Window,
         result: Result,
         right: Tree,
@@ -144,7 +143,7 @@ class Descents:
             number = made.previous
         return answers[::-1]
 
-    def _begin(self, seen: Observation, window: Window, result: Result, right: Tree) -> Call:
+    def _begin(self, seen: Now, window: Window, result: Result, right: Tree) -> Call:
         number = result.round
         if seen.timestamp >= window.window_end:
             raise TooLate(f"No demand can be made in round {number} any more.")
@@ -170,7 +169,7 @@ class Descents:
             held = max(0, balance - gas * highest(market_fees(web3, None)))
         return held if self._max_bond is None else min(held, self._max_bond)
 
-    def _stale_descents(self, seen: Observation, round_number: int) -> Iterator[Call]:
+    def _stale_descents(self, seen: Now, round_number: int) -> Iterator[Call]:
         """Closes descents that their demanders have not continued in time: anyone may."""
         continued = {demand.previous for demand in self._rounds.demands.values()}
         for number, answered in self._rounds.answers.items():

@@ -8,11 +8,9 @@ from typing import Final
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
-from fl_orchestrator.chain.contract.events import RoundIndex
-from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.private import SEED_COORDINATES
-from fl_orchestrator.chain.types import Observation, Window
+from fl_orchestrator.chain.types import Window
 from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.log import get_logger
@@ -22,6 +20,7 @@ from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.vectors import RootMismatch, VectorFile
+from fl_orchestrator.roles.watcher.court import Court, Docket, Now
 from fl_orchestrator.roles.watcher.descent import Descents, TooLate
 
 _log = get_logger(__name__)
@@ -62,8 +61,8 @@ class Prosecution:
 
     def __init__(
         self,
-        federation: Federation,
-        rounds: RoundIndex,
+        federation: Court,
+        rounds: Docket,
         recomputation: Recomputation,
         descents: Descents,
         address: str,
@@ -77,9 +76,7 @@ class Prosecution:
         self._secret = secret
         self._withheld: set[bytes] = set()
 
-    def next(
-        self, seen: Observation, digest: bytes, result: Result, wake_ats: list[int]
-    ) -> Call | None:
+    def next(self, seen: Now, digest: bytes, result: Result, wake_ats: list[int]) -> Call | None:
         """The next call of the proof, or None to wait for a time in ``wake_ats``.
 
         Raises TooLate, BondTooHigh, Unprovable, and what Recomputation.compute raises.
@@ -107,7 +104,7 @@ class Prosecution:
 
     def _claimed(
         self,
-        seen: Observation,
+        seen: Now,
         digest: bytes,
         result: Result,
         right: VectorFile,
@@ -139,7 +136,7 @@ class Prosecution:
 
     def _challenge(
         self,
-        seen: Observation,
+        seen: Now,
         digest: bytes,
         result: Result,
         coordinate: int,
