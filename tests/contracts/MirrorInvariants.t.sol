@@ -30,8 +30,7 @@ contract MirrorInvariantsTest is Test {
         selectors.push(MirrorHandler.challenge.selector);
         selectors.push(MirrorHandler.demandNode.selector);
         selectors.push(MirrorHandler.answerDemand.selector);
-        selectors.push(MirrorHandler.expireDemand.selector);
-        selectors.push(MirrorHandler.expireDemand.selector);
+        selectors.push(MirrorHandler.withhold.selector);
         selectors.push(MirrorHandler.settle.selector);
         selectors.push(MirrorHandler.withdraw.selector);
         targetSelector(FuzzSelector(address(handler), selectors));
