@@ -66,7 +66,9 @@ contract MirrorHandler is MirrorTest {
         try this.decideAs(abi.encode(chosen), abi.encode(later)) {
             ++done["decided"];
             _note();
-        } catch {}
+        } catch {
+            _goHome();
+        }
     }
 
     function finalize() external {
@@ -206,7 +208,14 @@ contract MirrorHandler is MirrorTest {
                 results.push(e.result);
             }
             _note();
-        } catch {}
+        } catch {
+            _goHome();
+        }
+    }
+
+    /// @dev A revert does not undo the change of the chain's id.
+    function _goHome() private {
+        vm.chainId(HOME_CHAIN);
     }
 
     /// @dev The models that are final, at their first sight: they must stay.
