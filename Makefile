@@ -29,7 +29,7 @@ log=$$(mktemp); if $(1) >"$$log" 2>&1; then tail -n 1 "$$log"; rm "$$log"; \
 	else cat "$$log"; rm "$$log"; exit 1; fi
 endef
 
-.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool chaos network-test bench slowdown docs release contracts lock clean
+.PHONY: help demo test test-torch test-flower lint contracts-test forge-test slither pytest assure symbolic kubo geth kaia kafka promtool helm chaos network-test bench slowdown docs release contracts lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,7 +65,7 @@ slither: .venv/.dev $(NODE_MODULES) $(SLITHER)/.installed
 	@$(call concisely,PATH="$(CURDIR)/scripts:$$PATH" FOUNDRY_PROFILE=legacy FOUNDRY_OUT=.tools/slither-out \
 		FOUNDRY_CACHE_PATH=.tools/slither-cache $(SLITHER)/bin/slither .)
 
-pytest: .venv/.dev $(NODE_MODULES) $(RELEASE)/.installed kubo geth kaia kafka promtool
+pytest: .venv/.dev $(NODE_MODULES) $(RELEASE)/.installed kubo geth kaia kafka promtool helm
 	@echo "Testing the Python ..."
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
@@ -119,6 +119,9 @@ kafka:
 
 promtool:
 	@scripts/build_promtool.sh >/dev/null
+
+helm:
+	@scripts/build_helm.sh >/dev/null
 
 network-test: .venv/.dev $(NODE_MODULES) geth kaia ## Run a federation on four validators with Clique, and with Istanbul BFT
 	@$(BIN)/pytest -q tests/integration/test_validators.py
