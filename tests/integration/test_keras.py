@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from fl_orchestrator.model.manifest import TensorSpec as Tensor
 from fl_orchestrator.model.manifest import read_manifest
 from fl_orchestrator.training.architecture import architecture_of
 from fl_orchestrator.training.data import Rows
-from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow
+from fl_orchestrator.training.keras import KerasModel, KerasTrainer, load_tensorflow, tensors
 from fl_orchestrator.training.loading import load_trainer
 from fl_orchestrator.training.tasks import task_named
 from fl_orchestrator.training.trainer import BadTrainingConfig, BadWeights, FloatArray, WeightSpec
@@ -145,6 +147,28 @@ def test_the_given_weights_are_not_changed(model: KerasModel) -> None:
     before = digest(model.initial_weights)
     KerasTrainer(model, rows(20)).fit(model.initial_weights, CONFIG)
     assert digest(model.initial_weights) == before
+
+
+def test_the_first_weights_of_a_large_model_wait_on_the_disk(
+    model: KerasModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensors, "_MOST_IN_MEMORY", 32)  # the first tensor alone stays
+    large = KerasModel(build)
+    for _ in range(2):
+        found = large.initial_weights
+        assert [array.shape for array in found] == [tensor.shape for tensor in large.tensors]
+        assert digest(found) == digest(model.initial_weights)
+        KerasTrainer(large, rows(20)).fit(found, CONFIG)
+
+
+def test_a_full_disk_for_the_first_weights_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensors, "_MOST_IN_MEMORY", 32)
+    full = partial(Path("/dev/full").open, "r+b")
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(tensors.NoRoomForWeights, match="do not fit into the temporary directory"):
+        KerasModel(build)
 
 
 def test_parties_of_any_size_share_one_traced_graph(model: KerasModel) -> None:

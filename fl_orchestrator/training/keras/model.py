@@ -73,7 +73,6 @@ class KerasModel:
         self._weights = FederatedWeights(self.model)
         self.tensors = self._weights.tensors
         self._outputs = output_names(self.model)
-        self.initial_weights: list[FloatArray] = self._weights.initial
         self.lock = threading.Lock()
         self._optimizers = OptimizerStates(keras, self.model)
         self._random_states = [
@@ -83,6 +82,11 @@ class KerasModel:
         self._fitting = Fitting(self.tensorflow, self.model)
         self._proximal = ProximalSteps(self.tensorflow, self.model)
         self._own_steps = _has_own_steps(keras, self.model)
+
+    @property
+    def initial_weights(self) -> list[FloatArray]:
+        """The weights that the model had when this was made; of a large model, another copy."""
+        return self._weights.initial
 
     @classmethod
     def shared(cls, model: Any, example: Callable[[], Any]) -> KerasModel:

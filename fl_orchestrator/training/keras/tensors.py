@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 
@@ -18,8 +20,16 @@ _NUMBER: Final = re.compile(r"_\d+$")
 _WRAPPED: Final = re.compile(r"^(forward|backward)_")
 
 
+# The first values of a model of more parameters wait on the disk: they are rarely needed again.
+_MOST_IN_MEMORY: Final = 1 << 22
+
+
 class ModelChanged(TrainingError):
     """A model no longer has the tensors that it had when its trainer was made."""
+
+
+class NoRoomForWeights(TrainingError):
+    """The temporary directory has no room for the first weights of a large model."""
 
 
 def federated_variables(model: Any) -> list[Any]:
@@ -104,7 +114,7 @@ class FederatedWeights:
     """
 
     def __init__(self, model: Any) -> None:
-        """Raises BadWeights: the model has no weights yet."""
+        """Raises BadWeights: the model has no weights yet; and NoRoomForWeights."""
         self._model = model
         self.tensors = tensor_specs(model)
         self.variables = federated_variables(model)
@@ -122,7 +132,7 @@ class FederatedWeights:
             v.path.endswith("moving_variance") or (own and v.path.endswith("variance"))
             for v, own in zip(self.variables, self._statistics, strict=True)
         ]
-        self.initial = self.read()
+        self._initial = _Waiting(self._each())
         if cast := sorted({str(v.dtype) for v in self.variables} - {"float32"}):
             _log.warning(
                 "the model's weights are cast: a federation has float32",
@@ -130,9 +140,17 @@ class FederatedWeights:
                 first=next(v.path for v in self.variables if str(v.dtype) == cast[0]),
             )
 
+    @property
+    def initial(self) -> list[FloatArray]:
+        """The first weights, as float32."""
+        return self._initial.arrays()
+
     def read(self) -> list[FloatArray]:
         """Copies of the weights, as float32."""
-        return [np.array(variable.numpy(), np.float32) for variable in self.variables]
+        return [*self._each()]
+
+    def _each(self) -> Iterator[FloatArray]:
+        return (np.array(variable.numpy(), np.float32) for variable in self.variables)
 
     def write(self, weights: list[FloatArray]) -> bool:
         """Set the weights; True if graphs that were traced before compute with old statistics.
@@ -172,3 +190,42 @@ class FederatedWeights:
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:
     return f"({', '.join(map(str, shapes[:4]))}{', …' if len(shapes) > 4 else ''})"
+
+
+class _Waiting:
+    """Arrays that are rarely needed again: many values wait in a temporary file, without a name.
+
+    Raises NoRoomForWeights.
+    """
+
+    def __init__(self, arrays: Iterable[FloatArray]) -> None:
+        self._in_memory: list[FloatArray] = []
+        self._on_disk: list[tuple[int, ...]] = []
+        self._file: BinaryIO | None = None
+        held = 0
+        for array in arrays:
+            held += array.size
+            if held <= _MOST_IN_MEMORY:
+                self._in_memory.append(array)
+                continue
+            try:
+                if self._file is None:
+                    self._file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
+                self._file.write(np.ascontiguousarray(array).data)
+                self._file.flush()
+            except OSError as error:
+                raise NoRoomForWeights(
+                    "The first weights of the model do not fit into the temporary directory "
+                    f"{tempfile.gettempdir()}: {error.strerror or error}.",
+                    "Free some space, or set TMPDIR to another directory.",
+                ) from error
+            self._on_disk.append(array.shape)
+
+    def arrays(self) -> list[FloatArray]:
+        found = list(self._in_memory)
+        if self._file is not None:
+            self._file.seek(0)
+            for shape in self._on_disk:
+                values = np.fromfile(self._file, np.float32, int(np.prod(shape)))
+                found.append(values.reshape(shape))
+        return found
