@@ -140,6 +140,8 @@ abstract contract MirrorDisputes is IModelMirror {
     /// @inheritdoc IModelMirror
     function withdrawCredit(address account) external {
         uint256 amount = state.payees[account].credit;
+        // A credit is counted, and no balance that anybody can change.
+        // slither-disable-next-line incorrect-equality
         if (amount == 0) revert NothingToWithdraw();
         state.payees[account].credit = 0;
         emit CreditWithdrawn(account, amount);

@@ -39,28 +39,30 @@ contract ModelMirror is MirrorDisputes {
     ) external returns (uint32 submission) {
         _requireWellFormed(result, updates);
         bytes32 digest = resultDigest(result);
-        Tally memory tally = state.tallies[digest];
-        if (tally.fraudulent) revert FraudulentResult();
-        bool isNew = !tally.accepted;
-        _countQuorum(tally, result.round, digest, seats, signers, signatures);
+        bool isNew = _count(result.round, digest, seats, signers, signatures);
+        return _take(result, updates, signers, signatures, digest, isNew);
+    }
 
+    /// @param isNew Whether nobody has submitted this result before.
+    function _take(
+        Result calldata result,
+        CountedUpdate[] calldata updates,
+        uint256 signers,
+        Signature[] calldata signatures,
+        bytes32 digest,
+        bool isNew
+    ) private returns (uint32 submission) {
         Mirrored memory known = mirrored[result.round];
         bool isOther = known.attempts != 0 && known.digest != bytes29(digest);
         if (isOther && !known.convicted && !isNew) revert AlreadyRecorded();
-        state.tallies[digest] = tally;
         if (isOther && isNew) {
-            bool decided = _recordEquivocation(uint32(result.round), known);
-            emit EquivocationRecorded(
-                uint32(result.round), known.digest, digest, decided, result, updates, signers, signatures
-            );
+            _recordEquivocation(result, updates, signers, signatures, digest, known);
             if (!known.convicted) return 0;
         } else if (!isOther) {
             if (known.disputed) revert RoundDisputed();
             if (_isCanonical(_submission(result.round, known.attempts))) revert AlreadyMirrored();
         }
-        uint32 height;
-        (submission, height) = _append(result, digest, known);
-        emit ResultMirrored(submission, digest, height, result, updates, signers, signatures);
+        return _mirror(result, updates, signers, signatures, digest, known);
     }
 
     /// @inheritdoc IModelMirror
@@ -76,18 +78,14 @@ contract ModelMirror is MirrorDisputes {
         if (later.round > MAX_ROUND) revert RoundOutOfRange(later.round);
         Shared.requireUpdates(updates, chosen.updatesHash);
         bytes32 digest = resultDigest(chosen);
-        Tally memory tally = state.tallies[digest];
-        if (!tally.accepted) revert UnknownResult();
-        if (tally.fraudulent) revert FraudulentResult();
+        if (!state.tallies[digest].accepted) revert UnknownResult();
+        if (state.tallies[digest].fraudulent) revert FraudulentResult();
         Mirrored memory known = mirrored[chosen.round];
         if (known.digest == bytes29(digest) && _isCanonical(_submission(chosen.round, known.attempts))) {
             revert AlreadyMirrored();
         }
-        Tally memory ofLater;
-        _countQuorum(ofLater, later.round, resultDigest(later), seats, signers, signatures);
-        uint32 height;
-        (submission, height) = _append(chosen, digest, known);
-        emit ResultMirrored(submission, digest, height, chosen, updates, 0, new Signature[](0));
+        _requireQuorum(later.round, resultDigest(later), seats, signers, signatures);
+        return _mirror(chosen, updates, 0, signatures[:0], digest, known);
     }
 
     /// @inheritdoc IModelMirror
@@ -114,26 +112,53 @@ contract ModelMirror is MirrorDisputes {
         Shared.requireUpdates(updates, result.updatesHash);
     }
 
-    function _countQuorum(
-        Tally memory tally,
+    /// @return isNew Whether nobody has submitted this result before.
+    function _count(
         uint64 round,
         bytes32 digest,
         bytes32[] calldata seats,
         uint256 signers,
         Signature[] calldata signatures
-    ) private view {
-        _requireSeats(seats, _epochOf(round).seatsHash);
-        uint256 stake = Seats.requireQuorum(seats, digest, signers, signatures);
+    ) private returns (bool isNew) {
+        Tally memory tally = state.tallies[digest];
+        if (tally.fraudulent) revert FraudulentResult();
+        isNew = !tally.accepted;
+        uint256 stake = _requireQuorum(round, digest, seats, signers, signatures);
         tally.signers = uint64(signers);
         // Only a federation uses the stake. The sum of seats may exceed what fits.
         tally.stake = stake > type(uint96).max ? type(uint96).max : uint96(stake);
         tally.accepted = true;
+        state.tallies[digest] = tally;
+    }
+
+    function _requireQuorum(
+        uint64 round,
+        bytes32 digest,
+        bytes32[] calldata seats,
+        uint256 signers,
+        Signature[] calldata signatures
+    ) private view returns (uint256 stake) {
+        _requireSeats(seats, _epochOf(round).seatsHash);
+        return Seats.requireQuorum(seats, digest, signers, signatures);
     }
 
     /// @dev Two results with a quorum can be honest: an aggregator may sign a second one before the federation accepts
     /// the first. So neither is refused for ever; a later round tells which one was accepted.
-    /// @return decided Whether the first one stands all the same.
-    function _recordEquivocation(uint32 round, Mirrored memory known) private returns (bool decided) {
+    function _recordEquivocation(
+        Result calldata result,
+        CountedUpdate[] calldata updates,
+        uint256 signers,
+        Signature[] calldata signatures,
+        bytes32 digest,
+        Mirrored memory known
+    ) private {
+        uint32 round = uint32(result.round);
+        bool decided = _decide(round, known);
+        emit EquivocationRecorded(round, known.digest, digest, decided, result, updates, signers, signatures);
+    }
+
+    /// @return decided Whether the first result of a round stands in spite of another one.
+    function _decide(uint32 round, Mirrored memory known) private returns (bool decided) {
         uint32 submission = _submission(round, known.attempts);
         // So that the other result can be challenged too.
         state.rounds[_submission(round, 0)].attestEnd = uint40(block.timestamp);
@@ -143,6 +168,19 @@ contract ModelMirror is MirrorDisputes {
             _cut(state.rounds[submission].height - 1);
         }
         mirrored[round].disputed = true;
+    }
+
+    function _mirror(
+        Result calldata result,
+        CountedUpdate[] calldata updates,
+        uint256 signers,
+        Signature[] calldata signatures,
+        bytes32 digest,
+        Mirrored memory known
+    ) private returns (uint32 submission) {
+        uint32 height;
+        (submission, height) = _append(result, digest, known);
+        emit ResultMirrored(submission, digest, height, result, updates, signers, signatures);
     }
 
     function _append(Result calldata result, bytes32 digest, Mirrored memory known)
@@ -172,7 +210,7 @@ contract ModelMirror is MirrorDisputes {
         if (result.round <= headRound) revert RoundNotLater(headRound);
         height = headHeight;
         while (state.modelRoots[state.history[height].round] != result.baseRoot) {
-            if (height == state.treasury.finalHeight) revert NotOnHead(state.modelRoots[last]);
+            if (height <= state.treasury.finalHeight) revert NotOnHead(state.modelRoots[last]);
             --height;
         }
         if (height != headHeight) {

@@ -93,7 +93,7 @@ def verify(
                 "verified": True,
                 "complete": audit.history.complete,
                 "rounds": rounds,
-                "not_recomputed": audit.dropped,
+                **({"not_recomputed": audit.dropped} if audit.dropped else {}),
                 **audit.identity,
                 "seconds": round(seconds, 1),
             }
