@@ -38,6 +38,7 @@ from typing import Any, Final
 from _gas.disputes import Disputed
 from _gas.federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
 from _gas.floor import Cost
+from _gas.mirror import Mirrored
 from _gas.private import DisputedSum, PrivateBench
 from rich import box
 from rich.console import Console
@@ -143,6 +144,7 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
         Row("round_10_relayed_first", "round, relayed, the first", without_floor(first_relayed)),
         Row("round_10_relayed", "round, relayed", relayed.cost),
         *private_rounds(),
+        *mirrored_rounds(),
         Row("open_10", f"openRound, {PARTIES} registered", opening(few)),
         Row(f"open_{short(parties)}", f"the same, {parties:,} registered", opening(many)),
         *disputes(),
@@ -211,6 +213,17 @@ def disputes() -> list[Row]:
         # The second answer has the longest path among those with 64 nodes.
         Row("answer", "answer, 6 levels below", answers[1]),
         Row("answer_chunk", "answer, a chunk", answers[-1]),
+    ]
+
+
+def mirrored_rounds() -> list[Row]:
+    """Rounds of a federation that are carried to a mirror; floors are left out."""
+    home = Bench(PARTIES, AGGREGATORS)
+    mirrored = Mirrored(home)
+    first, *_, last = (mirrored.submit(home.run_round(relayed=True)) for _ in range(STEADY))
+    return [
+        Row("mirror_submit_10_first", "submit to a mirror, the first round", first),
+        Row("mirror_submit_10", "submit to a mirror", last),
     ]
 
 

@@ -109,6 +109,7 @@ ROWS: Final = (
         lambda f: f"the aggregator: {next(iter(f.values()))['ratio']['cpu']:.2f} of its CPU time",
     ),
     _gas("a round of ten parties and four aggregators, relayed", "round_10_relayed"),
+    _gas("the same, carried to a mirror with four seats, three of which sign", "mirror_submit_10"),
     _gas("a commit", "commit"),
     _gas("a reveal", "reveal"),
     _gas("a challenge of 10 updates in a tree of depth 17", "challenge_10"),
