@@ -32,6 +32,8 @@ from fl_orchestrator.chain.deployment.compile import (
 )
 
 VERSION = "0.8.30"
+# Those of the small project.
+CONTRACTS = {"Federation", "PrivateFederation", "ModelMirror", "Doubler"}
 
 FEDERATION = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
@@ -55,6 +57,14 @@ contract PrivateFederation {
     function keep(uint256 x) external { Doubler.keep(kept, x); }
 }
 """
+MODEL_MIRROR = """// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+import {Doubler} from "./libraries/Doubler.sol";
+
+contract ModelMirror {
+    function twice(uint256 x) external pure returns (uint256) { return Doubler.double(x); }
+}
+"""
 DOUBLER = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 library Doubler {
@@ -65,12 +75,13 @@ library Doubler {
 
 
 def write_project(root: Path, checkout: Path) -> Path:
-    """A small project with this checkout's settings: two contracts that link a library."""
+    """A small project with this checkout's settings: three contracts that link a library."""
     if not (checkout / "node_modules" / "solc").is_dir():
         pytest.skip("npm packages are not installed: run npm ci")
     (root / "contracts" / "libraries").mkdir(parents=True)
     (root / "contracts" / "Federation.sol").write_text(FEDERATION)
     (root / "contracts" / "PrivateFederation.sol").write_text(PRIVATE_FEDERATION)
+    (root / "contracts" / "ModelMirror.sol").write_text(MODEL_MIRROR)
     (root / "contracts" / "libraries" / "Doubler.sol").write_text(DOUBLER)
     (root / "fl_orchestrator" / "artifacts").mkdir(parents=True)
     (root / "scripts").mkdir()
@@ -183,14 +194,14 @@ def test_the_committed_artifacts_equal_forges_output(
     committed: dict[str, str], checkout: Path, tmp_path: Path
 ) -> None:
     libraries = {"Claims", "DisputeLogic", "MaskedDisputes"}
-    assert set(committed) == {"Federation", "PrivateFederation"} | libraries
+    assert set(committed) == {"Federation", "PrivateFederation", "ModelMirror"} | libraries
     assert_equal_to_forge(committed, forge_output(checkout, checkout, tmp_path))
 
 
 def test_a_linked_library_and_its_contract_equal_forges_output(
     compiled: dict[str, str], project: Path, checkout: Path, tmp_path: Path
 ) -> None:
-    assert set(compiled) == {"Federation", "PrivateFederation", "Doubler"}
+    assert set(compiled) == CONTRACTS
     assert_equal_to_forge(compiled, forge_output(project, checkout, tmp_path))
 
 
@@ -207,7 +218,7 @@ def test_a_build_writes_its_artifacts_and_removes_stale_ones(project: Path) -> N
     (directory / "Gone.json").write_text("{}")
     written = build_contracts(project)
     assert sorted(written) == sorted(directory.glob("*.json"))
-    assert {file.stem for file in written} == {"Federation", "PrivateFederation", "Doubler"}
+    assert {file.stem for file in written} == CONTRACTS
     for file in written:
         artifact = Artifact.from_json(file.read_text())
         assert artifact.runtime_code_hash == keccak_256(artifact.runtime_code).digest()
