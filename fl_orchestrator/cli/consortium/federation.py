@@ -94,9 +94,9 @@ def show(
     rows: dict[str, object] = {
         "address": chain.address,
         "chain_id": chain.chain_id,
-        "version": chain.version,
         "private": own is not None,
         "who_reads_what": at_a_glance(own),
+        "version": chain.version,
         "round": seen.current.round,
         "phase": seen.current.phase.name.lower(),
         **head_json(seen),
