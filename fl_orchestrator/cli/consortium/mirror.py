@@ -36,6 +36,8 @@ from fl_orchestrator.cli.site import (
     with_options,
 )
 from fl_orchestrator.errors import InputError
+from fl_orchestrator.files import write_whole
+from fl_orchestrator.json_text import to_json
 from fl_orchestrator.units import ether, parse_ether
 
 if TYPE_CHECKING:
@@ -253,17 +255,8 @@ def seats(
         signer = open_signer(site.key, site.password_file)
         if output is not None:
             signed = contract.sign_seats(signer, from_round, new)
-            output.write_text(
-                json.dumps(
-                    {
-                        "digest": "0x" + digest.hex(),
-                        "signer": signer.address,
-                        "r": "0x" + signed.r.hex(),
-                        "vs": "0x" + signed.vs.hex(),
-                    }
-                )
-                + "\n"
-            )
+            parts = {"r": "0x" + signed.r.hex(), "vs": "0x" + signed.vs.hex()}
+            _write(output, {"digest": "0x" + digest.hex(), "signer": signer.address, **parts})
             say(f"Signed {len(new)} seats from round {from_round} on, in {safe(output)}.")
             return
         present = contract.last_seats(mirror.from_block)
@@ -277,6 +270,16 @@ def seats(
         say(f"The mirror has {len(new)} seats from round {from_round} on.")
 
 
+def _write(path: Path, found: dict[str, str]) -> None:
+    """Write a signature into a file. Raises BadSignatureFile."""
+    try:
+        write_whole(path, to_json(found) + "\n")
+    except OSError as error:
+        raise BadSignatureFile(
+            f"{path} cannot be written: {error.strerror}.", "Give another --output."
+        ) from error
+
+
 def _signature(path: Path, digest: bytes, places: dict[str, int]) -> tuple[int, Any]:
     """A signature from a file, and the place of its seat. Raises BadSignatureFile."""
     from fl_orchestrator.chain.signing.recovery import recover
@@ -287,9 +290,10 @@ def _signature(path: Path, digest: bytes, places: dict[str, int]) -> tuple[int, 
             found = json.loads(stream.read(_LARGEST_FILE))
         signed = Signature(bytes.fromhex(found["r"][2:]), bytes.fromhex(found["vs"][2:]))
         account = recover(digest, signed)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadSignatureFile(
-            f"{path} has no signature.", "Write it with `flo mirror seats --output`."
+            f"{path} has no signature that can be read.",
+            "Write it with `flo mirror seats --output`.",
         ) from error
     if account is None or account not in places:
         raise BadSignatureFile(
