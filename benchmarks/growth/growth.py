@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from aggregate import RULES, cpu_seconds, run_rule, update
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +36,7 @@ from fl_orchestrator.audit.history import STORE
 from fl_orchestrator.cli.logs import silence
 from fl_orchestrator.model.chunk_tree import tree_of
 from fl_orchestrator.model.layout import Layout
+from fl_orchestrator.training.trainer import FloatArray, Metrics
 
 UPDATES: Final = 10
 SMALL: Final = 1_000
@@ -42,6 +44,26 @@ DRAWN: Final = 50
 _TURNS: Final = 5
 # Shorter spans than this are repeated.
 _LONG_ENOUGH_SECONDS: Final = 0.2
+
+
+class Random(Tiny):
+    """A party whose updates are never equal, however many rounds there are: equal ones count once.
+
+    The fit of `Tiny` comes to rest.
+    """
+
+    def __init__(self, parameters: int, number: int) -> None:
+        super().__init__(parameters, number)
+        self.number = number
+
+    def fit(
+        self, weights: list[FloatArray], config: dict[str, Any]
+    ) -> tuple[list[FloatArray], int, Metrics]:
+        began = time.process_time()
+        draw = np.random.default_rng((self.number, config["round"]))
+        moved = weights[0] + draw.uniform(-0.1, 0.1, weights[0].size).astype(np.float32)
+        Tiny.spent += time.process_time() - began
+        return [moved], 20, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +106,7 @@ def run(parties: int, rounds: int, participants: int | None = None) -> list[Spen
             marks.append(time.process_time() - Tiny.spent)
 
         simulate(
-            [Tiny(SMALL, number) for number in range(parties)],
+            [Random(SMALL, number) for number in range(parties)],
             rounds=rounds,
             evaluate=None,
             participants=participants,
