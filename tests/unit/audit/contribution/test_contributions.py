@@ -72,7 +72,6 @@ def by_all_orders(utility: Callable[[tuple[int, ...]], float], players: int) -> 
 RULES: list[tuple[RuleKind, Callable[[list[int], list[int]], int]]] = [
     (RuleKind.WEIGHTED_MEAN, arithmetic.weighted_mean),
     (RuleKind.MEDIAN, lambda values, _: arithmetic.median(values)),
-    (RuleKind.TRIMMED_MEAN, lambda values, _: arithmetic.trimmed_mean(values, 2_000)),
 ]
 
 
