@@ -22,7 +22,7 @@ import {Accepted, Round, Tally} from "./Stored.sol";
 /// - Nothing is slashed.
 /// - The last word on the order of results has a later round: a quorum at home builds only on what stands there.
 contract ModelMirror is MirrorDisputes {
-    uint256 private constant MAX_UPDATES = 100;
+    uint256 private constant UPDATES_LIMIT = 100;
     uint256 private constant MAX_WEIGHT = 255;
 
     constructor(MirrorParams memory m, Params memory p, bytes32[] memory seats) MirrorDisputes(m, p, seats) {}
@@ -102,7 +102,7 @@ contract ModelMirror is MirrorDisputes {
         if (result.round == 0 || result.round > MAX_ROUND) revert RoundOutOfRange(result.round);
         if (result.globalRoot == 0) revert ZeroRoot();
         if (!isValidCid(result.globalCid)) revert InvalidCid();
-        if (updates.length > MAX_UPDATES) revert InvalidUpdates();
+        if (updates.length > UPDATES_LIMIT) revert InvalidUpdates();
         bool phantom = result.included >> updates.length != 0;
         if (phantom || Bitmap.count(result.included) < minUpdates) revert InvalidBitmap();
         for (uint256 i = 0; i < updates.length; ++i) {

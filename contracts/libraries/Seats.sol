@@ -13,7 +13,7 @@ import {TypedData} from "./TypedData.sol";
 /// @notice A seat is one word, `uint160(account) << 96 | stake`. Passing the list costs less than reading it.
 library Seats {
     /// @dev As many as a federation has.
-    uint256 private constant SEATS_LIMIT = 64;
+    uint256 private constant SEATS = 64;
 
     bytes32 internal constant SEAT_CHANGE_TYPEHASH =
         keccak256("SeatChange(uint256 nonce,uint64 fromRound,bytes32[] seats)");
@@ -39,7 +39,7 @@ library Seats {
     }
 
     function requireValid(bytes32[] memory seats) internal pure {
-        if (seats.length == 0 || seats.length > SEATS_LIMIT) revert IModelMirror.InvalidSeats();
+        if (seats.length == 0 || seats.length > SEATS) revert IModelMirror.InvalidSeats();
         uint256 last = 0;
         for (uint256 i = 0; i < seats.length; ++i) {
             uint256 account = uint256(seats[i]) >> 96;

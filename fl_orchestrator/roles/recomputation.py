@@ -48,6 +48,9 @@ from fl_orchestrator.roles.vectors import (
 
 _log = get_logger(__name__)
 
+#: A watcher's step waits so long for updates that are being fetched, and so do demands that become
+#: overdue.
+STEP_SECONDS: Final = 5.0
 _NO_CID: Final = Cid(ZERO_HASH, RAW)
 
 

@@ -23,7 +23,12 @@ from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step
 from fl_orchestrator.roles.context import ReadContext
-from fl_orchestrator.roles.recomputation import Recomputation, UnavailableBase, UnavailableUpdates
+from fl_orchestrator.roles.recomputation import (
+    STEP_SECONDS,
+    Recomputation,
+    UnavailableBase,
+    UnavailableUpdates,
+)
 from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
 from fl_orchestrator.roles.watcher.prosecution import NOT_NOW, Prosecution, Unprovable, kept_secret
@@ -33,8 +38,6 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
-# A step waits so long for updates that are being fetched.
-_FETCH_SECONDS: Final = 5.0
 _UNCHECKABLE: Final = (UnavailableUpdates, UnavailableBase, InconsistentEvents)
 _UNPROVABLE: Final = (BondTooHigh, TooLate, Unprovable)
 
@@ -142,7 +145,7 @@ class MirrorWatcher:
         self._sender = sender
         self._mirror_from = mirror_from
         self._rounds = context.round_index()
-        self._recomputation = Recomputation(context, self._rounds, _FETCH_SECONDS)
+        self._recomputation = Recomputation(context, self._rounds, STEP_SECONDS)
         self._court = _Court(mirror)
         self._descents = Descents(self._court, self._court, sender.address, max_bond)
         self._prosecution = Prosecution(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
@@ -24,6 +23,7 @@ from fl_orchestrator.roles.base import NEW_EVENTS, Step, at
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.recomputation import (
     ExpectedModel,
+    STEP_SECONDS,
     Recomputation,
     UnavailableBase,
     UnavailableUpdates,
@@ -41,9 +41,6 @@ from fl_orchestrator.roles.watcher.prosecution import (
 )
 
 _log = get_logger(__name__)
-
-# A step waits so long for updates that are being fetched, and so do demands that become overdue.
-_FETCH_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class Watcher:
         """Reset all state that was derived from the node's answers."""
         federation, address, settings = self._federation, self.address, self._settings
         self._rounds = rounds
-        self._recomputation = Recomputation(self._context, self._rounds, _FETCH_SECONDS)
+        self._recomputation = Recomputation(self._context, self._rounds, STEP_SECONDS)
         self._descents = Descents(federation, self._rounds, address, settings.max_bond)
         self._prosecution = Prosecution(
             federation,

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from fl_orchestrator.artifacts import load_artifact
+from fl_orchestrator.chain.mirror.types import ATTEMPT_BITS
 from fl_orchestrator.content.cid import DAG_PB, RAW
 from fl_orchestrator.model.dispute_proof import LEVELS_PER_ANSWER
 from fl_orchestrator.model.layout import CHUNK_VALUES, MASKED_CHUNK_VALUES, MAX_DEPTH
@@ -26,6 +27,7 @@ from fl_orchestrator.privacy.masks import SEED_BYTES
 from fl_orchestrator.privacy.sets import MAX_SEATS
 
 IN_PYTHON = {
+    "ATTEMPT_BITS": ATTEMPT_BITS,
     "BPS": BPS,
     "CHUNK_NORM_LIMIT": CHUNK_NORM_LIMIT,
     "CHUNK_VALUES": CHUNK_VALUES,
