@@ -124,7 +124,8 @@ helm:
 	@scripts/build_helm.sh >/dev/null
 
 network-test: .venv/.dev $(NODE_MODULES) geth kaia ## Run a federation on four validators with Clique, and with Istanbul BFT
-	@$(BIN)/pytest -q tests/integration/test_validators.py
+	@# They wait for blocks, mostly: more of them than cores.
+	@$(BIN)/pytest -q -n 4 --dist load tests/integration/test_validators.py
 
 chaos: .venv/.dev $(NODE_MODULES) kubo ## Break a plain and a private federation of processes in some 150 ways (over an hour)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)

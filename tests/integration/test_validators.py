@@ -27,7 +27,8 @@ CALLDATA_GAS = {"clique": 16, "istanbul": 100}
 TRANSACTION_GAS = 2**24
 # Longer than three validators ever take for a block.
 STALLED_SECONDS = 4.0
-PATIENCE_SECONDS = 60.0
+# A dead validator whose turn it is costs the others of Istanbul 10 s and more.
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
