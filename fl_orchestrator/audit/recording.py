@@ -76,7 +76,7 @@ def replay(directory: Path, history: History) -> DevelopmentChain:
     first = next(lines, b"")
     try:
         genesis = _Genesis.model_validate_json(first)
-        chain = DevelopmentChain(genesis.balances, genesis.time)
+        chain = DevelopmentChain(genesis.balances, genesis.time, plain=True)
     except Exception as error:  # py-evm raises many types for a wrong genesis
         raise WrongRecord(
             f"Round 0: the recorded genesis was changed ({_reason(error)})."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from eth_hash.auto import keccak
@@ -28,6 +28,7 @@ try:
     from eth_tester.backends.pyevm.serializers import serialize_transaction_receipt
 
     from fl_orchestrator.chain.nodes.in_process import Answers
+    from fl_orchestrator.chain.nodes.straight import StraightVM
 except ModuleNotFoundError as error:
     raise ToolchainError(
         f"A chain in this process needs the Python package {error.name}, which is not installed.",
@@ -37,6 +38,8 @@ except ModuleNotFoundError as error:
 GENESIS_TIME: Final = 1_700_000_000
 BLOCK_SECONDS: Final = 1
 BLOCK_GAS_LIMIT: Final = 30_000_000
+# The answers to so many calls of a block are kept.
+_MOST_ANSWERS: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,25 @@ class RecordedBlock:
     transactions: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """A block's hash, the state after it, and the answers to calls of it by their questions."""
+
+    block: bytes
+    state: Any
+    answers: dict[tuple[Any, ...], bytes] = field(default_factory=dict)
+
+
 class _Backend(PyEVMBackend):  # type: ignore[misc]
     """eth-tester's py-evm backend without its randomness, and with revert data as from a node."""
 
     replayed_timestamp: int | None = None
+    _seen: _Latest | None = None
+
+    def run_straight(self) -> None:
+        """Let `StraightVM` run the transactions and calls from now on."""
+        # eth-tester makes a class for each chain, so this is this chain's only.
+        type(self.chain).vm_configuration = ((0, StraightVM),)
 
     def mine_blocks(self, num_blocks: int = 1, coinbase: bytes = b"\x00" * 20) -> tuple[bytes, ...]:
         hashes = []
@@ -93,6 +111,27 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
             block, receipts, transaction, index, False, self.chain.get_vm()
         )
 
+    def _latest(self) -> _Latest:
+        """The latest block, as calls see it."""
+        head = self.chain.get_canonical_head()
+        if self._seen is None or self._seen.block != head.hash:
+            vm = self.chain.get_vm(head)
+            # Use the time of the latest block, as nodes do; py-evm would use the system clock.
+            header = head.copy(base_fee_per_gas=0)
+            state = vm.build_state(vm.chaindb.db, header, vm.chain_context, vm.previous_hashes)
+            self._seen = _Latest(head.hash, state)
+        return self._seen
+
+    def get_nonce(self, account: bytes, block_number: Any = "latest") -> int:
+        if block_number != "latest":
+            return int(super().get_nonce(account, block_number))
+        return int(self._latest().state.get_nonce(account))
+
+    def get_balance(self, account: bytes, block_number: Any = "latest") -> int:
+        if block_number != "latest":
+            return int(super().get_balance(account, block_number))
+        return int(self._latest().state.get_balance(account))
+
     def _execute(self, transaction: dict[str, Any], block_number: Any) -> Any:
         from eth.vm.spoof import SpoofTransaction
 
@@ -103,21 +142,28 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         # A view call costs nothing, also for an account without coin.
         free = {"gas_price": 0, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
         spoofed = SpoofTransaction(unsigned, from_=transaction["from"], **free)
-        # Use the time of the latest block, as nodes do; py-evm would use the system clock.
-        head = self.chain.get_canonical_head()
-        vm = self.chain.get_vm(head)
-        header = head.copy(base_fee_per_gas=0)
-        state = vm.build_state(vm.chaindb.db, header, vm.chain_context, vm.previous_hashes)
+        state = self._latest().state
         snapshot = state.snapshot()
-        computation = state.apply_transaction(spoofed)
-        state.revert(snapshot)
+        try:
+            computation = state.apply_transaction(spoofed)
+        finally:
+            # Nothing of it is left, neither changes nor what was touched, so the next one is as
+            # the first one. What is left is what was read from the tries, which takes longest.
+            state.revert(snapshot)
         if computation.is_error:
             data = computation.output
             raise ContractLogicError("execution reverted", data="0x" + bytes(data).hex())
         return computation
 
     def call(self, transaction: dict[str, Any], block_number: Any = "latest") -> bytes:
-        return bytes(self._execute(transaction, block_number).output)
+        answers = self._latest().answers
+        # Several roles ask the same of a block, and only the block decides about the answer.
+        question = tuple(sorted(transaction.items()))
+        if question not in answers:
+            if len(answers) == _MOST_ANSWERS:
+                answers.clear()
+            answers[question] = bytes(self._execute(transaction, block_number).output)
+        return answers[question]
 
     def estimate_gas(self, transaction: dict[str, Any], block_number: Any = "latest") -> int:
         """Gas before refunds, from one execution instead of eth-tester's binary search."""
@@ -158,10 +204,17 @@ def _hash_fast() -> None:
 class DevelopmentChain:
     """A deterministic chain in this process. ``balances`` are in wei, by address.
 
-    Several threads may use ``web3``; one of them drives the chain.
+    Several threads may use ``web3``; one of them drives the chain. With ``plain``, py-evm runs
+    every opcode in its own way, which takes several times as long: for those who check a record.
     """
 
-    def __init__(self, balances: Mapping[str, int], genesis_time: int = GENESIS_TIME) -> None:
+    def __init__(
+        self,
+        balances: Mapping[str, int],
+        genesis_time: int = GENESIS_TIME,
+        *,
+        plain: bool = False,
+    ) -> None:
         _hash_fast()
         self.balances = dict(balances)
         self.genesis_time = genesis_time
@@ -178,9 +231,11 @@ class DevelopmentChain:
             {"timestamp": genesis_time, "gas_limit": BLOCK_GAS_LIMIT}
         )
         self._backend = _Backend(genesis_parameters=genesis, genesis_state=state)
+        if not plain:
+            self._backend.run_straight()
         self._tester = EthereumTester(self._backend)
         self._lock: Any = threading.RLock()
-        self.web3 = Web3(_Provider(self._tester, Answers(self._backend.chain), self._lock))
+        self.web3 = Web3(_Provider(self._tester, Answers(self._backend), self._lock))
 
     @property
     def now(self) -> int:

@@ -14,18 +14,28 @@ from eth_bloom.bloom import BloomFilter
 from eth_utils.address import to_canonical_address
 
 _LATEST: Final = "latest"
+# What the calls of a contract's views have.
+_CALL: Final = {"from", "to", "data"}
 # The logs of so many blocks are kept.
 _MOST_KNOWN: Final = 256
 
 
 class Answers:
-    """Answers requests for blocks and their logs from a chain of py-evm."""
+    """Answers requests for blocks and their logs, accounts and calls, from a backend of eth-tester.
 
-    def __init__(self, chain: Any) -> None:
-        self._chain = chain
-        self._blooms = _Blooms(chain)
+    Where a request is for another state than the latest, web3 has to ask.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._chain = backend.chain
+        self._blooms = _Blooms(self._chain)
         self._known: dict[bytes, list[tuple[Any, dict[str, Any]]]] = {}
         self._methods: dict[str, Callable[..., Any]] = {
+            "eth_blockNumber": self._block_number,
+            "eth_call": self._call,
+            "eth_chainId": self._chain_id,
+            "eth_getBalance": self._balance,
             "eth_getBlockByHash": self._block_by_hash,
             "eth_getBlockByNumber": self._block_by_number,
             "eth_getLogs": self._logs,
@@ -38,6 +48,30 @@ class Answers:
         """
         known = self._methods.get(method)
         return NotImplemented if known is None else known(*params)
+
+    # ------------------------------------------------------------------ state
+
+    def _chain_id(self) -> str:
+        return hex(self._chain.chain_id)
+
+    def _block_number(self) -> str:
+        return hex(self._chain.get_canonical_head().block_number)
+
+    def _balance(self, account: str, place: str) -> Any:
+        if place != _LATEST:
+            return NotImplemented
+        return hex(self._backend.get_balance(to_canonical_address(account), place))
+
+    def _call(self, call: dict[str, str], place: str) -> Any:
+        """Raises what the backend raises."""
+        if place != _LATEST or call.keys() != _CALL:
+            return NotImplemented
+        asked = {
+            "from": to_canonical_address(call["from"]),
+            "to": to_canonical_address(call["to"]),
+            "data": bytes.fromhex(call["data"][2:]),
+        }
+        return "0x" + self._backend.call(asked, place).hex()
 
     # ------------------------------------------------------------------ blocks
 

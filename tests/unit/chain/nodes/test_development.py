@@ -18,6 +18,7 @@ from fl_orchestrator.chain.nodes.development import (
     DevelopmentChain,
     RecordedBlock,
 )
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.units import ETHER
 
@@ -25,7 +26,7 @@ ALICE, BOB = signer("alice"), signer("bob")
 REVERTS = RevertDecoder.of_artifact("Federation")
 
 
-def new_chain(**changes: int) -> DevelopmentChain:
+def new_chain(**changes: Any) -> DevelopmentChain:
     return DevelopmentChain({ALICE.address: 10 * ETHER, BOB.address: 0}, **changes)
 
 
@@ -128,6 +129,53 @@ def test_a_call_sees_the_time_of_the_latest_block() -> None:
     chain.mine(1000)
     seen = chain.web3.eth.call({"to": address})  # type: ignore[typeddict-item]
     assert int.from_bytes(seen, "big") == chain.now == GENESIS_TIME + BLOCK_SECONDS + 1000
+
+
+# Counts the calls of it in a slot, and returns the count and the gas that is left.
+COUNTER = bytes.fromhex("6000546001018060005560005260" + "205a905260406000f3")
+
+
+def deployed(chain: DevelopmentChain, code: bytes) -> Any:
+    constructor = bytes.fromhex(f"60{len(code):02x}600c60003960{len(code):02x}6000f3")
+    receipt = Sender(chain.web3, ALICE, REVERTS).send(Call(None, constructor + code, 0, "deploy"))
+    return receipt.contract_address
+
+
+def test_a_call_leaves_nothing_behind_that_the_next_one_could_see() -> None:
+    chain = new_chain()
+    address = deployed(chain, COUNTER)
+    call: Any = {"from": ALICE.address, "to": address}
+    gas = chain.web3.eth.estimate_gas(call)
+    node = Node.of(chain.web3)
+    # None of them is answered from what is known; the slot is cold each time.
+    answers = {node.call(address, bytes([number])) for number in (4, 5, 6)}
+    assert [answer[:32] for answer in answers] == [bytes(31) + b"\1"]
+    assert chain.web3.eth.estimate_gas(call) == gas
+    sent = Sender(chain.web3, ALICE, REVERTS).send(Call(address, b"", 0, "count"))
+    assert sent.gas_used == gas
+    assert node.call(address, b"\4")[:32] == bytes(31) + b"\2"
+
+
+def test_a_call_of_a_block_is_run_once_and_again_after_the_next_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = new_chain()
+    address = deployed(chain, COUNTER)
+    run: list[Any] = []
+    execute = chain._backend._execute
+
+    def counted(transaction: Any, block: Any) -> Any:
+        run.append(transaction)
+        return execute(transaction, block)
+
+    monkeypatch.setattr(chain._backend, "_execute", counted)
+    node = Node.of(chain.web3)
+    answers = [node.call(address, data) for data in (b"", b"", b"\1", b"")]
+    assert len(run) == 2
+    Sender(chain.web3, ALICE, REVERTS).send(Call(address, b"", 0, "count"))
+    run.clear()
+    assert node.call(address, b"")[:32] == bytes(31) + b"\2" != answers[0][:32]
+    assert len(run) == 1
 
 
 def test_a_revert_carries_its_data_as_nodes_give_it() -> None:
