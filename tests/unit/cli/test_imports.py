@@ -48,7 +48,8 @@ def test_only_the_development_chain_runs_an_evm(checkout: Path) -> None:
                 names = [node.module or ""]
             if {name.partition(".")[0] for name in names} & set(EVM):
                 importers.add(module)
-    assert importers == {DEVELOPMENT_CHAIN, "fl_orchestrator.chain.nodes.in_process"}
+    nodes = "fl_orchestrator.chain.nodes"
+    assert importers == {DEVELOPMENT_CHAIN, f"{nodes}.in_process", f"{nodes}.straight"}
 
 
 def test_only_what_simulates_or_replays_a_chain_can_load_an_evm(checkout: Path) -> None:
