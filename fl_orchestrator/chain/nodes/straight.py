@@ -29,7 +29,7 @@ from eth.vm.memory import Memory
 
 _Stack = list[int]
 
-_WORD_BYTES: Final = 32
+_EVM_WORD: Final = 32
 _CEILING: Final = 1 << 256
 _MAX: Final = _CEILING - 1
 _SIGN: Final = 1 << 255
@@ -138,12 +138,12 @@ def _nothing(_stack: _Stack, _memory: _Memory) -> None:
 
 def _load(stack: _Stack, memory: _Memory) -> None:
     at = stack[-1]
-    stack[-1] = int.from_bytes(memory.until(at + _WORD_BYTES)[at : at + _WORD_BYTES], "big")
+    stack[-1] = int.from_bytes(memory.until(at + _EVM_WORD)[at : at + _EVM_WORD], "big")
 
 
 def _store(stack: _Stack, memory: _Memory) -> None:
     at = stack[-1]
-    memory.until(at + _WORD_BYTES)[at : at + _WORD_BYTES] = stack[-2].to_bytes(_WORD_BYTES, "big")
+    memory.until(at + _EVM_WORD)[at : at + _EVM_WORD] = stack[-2].to_bytes(_EVM_WORD, "big")
     del stack[-2:]
 
 
