@@ -63,12 +63,13 @@ class Context(ReadContext):
     """The context of one account's role. Without a ``relay`` the role sends everything itself.
 
     ``endpoints`` open the federation at each RPC endpoint by itself, for what two of them must
-    show alike in a private federation.
+    show alike in a private federation. With ``prompt``, no request to the store is slow.
     """
 
     sender: Sender
     relay: Relay | None = None
     endpoints: Sequence[Callable[[], Federation]] = ()
+    prompt: bool = False
 
     @property
     def address(self) -> str:

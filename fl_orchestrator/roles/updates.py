@@ -75,9 +75,18 @@ class UpdateFetches:
     threads end with the process. Used by one thread.
     """
 
-    def __init__(self, get: Callable[[RevealedUpdate, Callable[[], bool]], VectorFile]) -> None:
-        """``get(update, stop)`` fetches and checks one update, until ``stop()``."""
+    def __init__(
+        self,
+        get: Callable[[RevealedUpdate, Callable[[], bool]], VectorFile],
+        at_once: bool = False,
+    ) -> None:
+        """``get(update, stop)`` fetches and checks one update, until ``stop()``.
+
+        With ``at_once`` the caller's thread does it: where no source is slow, a thread takes longer
+        to start than a small update to fetch.
+        """
         self._get = get
+        self._at_once = at_once
         self._fetches: dict[_Name, Fetch[VectorFile]] = {}
         # Those of earlier rounds that have not ended yet.
         self._abandoned: list[Fetch[VectorFile]] = []
@@ -134,18 +143,24 @@ class UpdateFetches:
         running = sum(not fetch.done.is_set() for fetch in self._fetches.values())
         if running + len(self._abandoned) < _MAX_THREADS:
             self._fetches[_name(reveal)] = Fetch(
-                lambda fetch: self._get(reveal, fetch.abandoned.is_set)
+                lambda fetch: self._get(reveal, fetch.abandoned.is_set), self._at_once
             )
 
 
 class Fetch(Generic[T]):
-    """One fetch in its thread. ``done`` is set when it has ended, ``abandoned`` by its owner."""
+    """One fetch in its thread, or ``at_once`` in that of the caller.
 
-    def __init__(self, work: Callable[[Fetch[T]], T]) -> None:
+    ``done`` is set when it has ended, ``abandoned`` by its owner.
+    """
+
+    def __init__(self, work: Callable[[Fetch[T]], T], at_once: bool = False) -> None:
         self.done = threading.Event()
         self.abandoned = threading.Event()
         self._found: T | None = None
         self._error: BaseException | None = None
+        if at_once:
+            self._run(work)
+            return
         # A daemon: a process that is to end does not wait for a slow server.
         run = partial(contextvars.copy_context().run, self._run, work)
         threading.Thread(target=run, name="fetch", daemon=True).start()

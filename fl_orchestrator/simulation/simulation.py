@@ -339,6 +339,7 @@ class Simulation:
             home=self._directory / home,
             deployed_at=self.deployed_at,
             relay=relay or self._relay,
+            prompt=True,
         )
 
     def party(self, number: int) -> Party:

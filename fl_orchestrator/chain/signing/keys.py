@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
@@ -15,9 +16,11 @@ from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.errors import KeyStoreError
 from fl_orchestrator.files import decoded
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.protocol import ADDRESS
 
 if TYPE_CHECKING:
+    from coincurve import PrivateKey
     from eth_account.signers.local import LocalAccount
 
 MAX_KEYSTORE_BYTES: Final = 65_536
@@ -51,6 +54,13 @@ class LocalSigner:
     def __init__(self, account: LocalAccount) -> None:
         self._account = account
 
+    @functools.cached_property
+    def _key(self) -> PrivateKey:
+        """The key as libsecp256k1 has it. eth-account computes the public key at each signature."""
+        from coincurve import PrivateKey
+
+        return PrivateKey(bytes(self._account.key))
+
     def __repr__(self) -> str:
         return f"LocalSigner({self.address})"
 
@@ -71,8 +81,12 @@ class LocalSigner:
     def sign_typed_data(
         self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]
     ) -> Signature:
-        signed = self._account.sign_typed_data(domain, types, message)
-        return compact(signed.r, signed.s, signed.v - 27)
+        from eth_account.messages import encode_typed_data
+
+        signable = encode_typed_data(domain, types, message)
+        digest = keccak256(b"\x19" + signable.version + signable.header + signable.body)
+        signed = self._key.sign_recoverable(digest, hasher=None)
+        return compact(int.from_bytes(signed[:32]), int.from_bytes(signed[32:64]), signed[64])
 
 
 def compact(r: int, s: int, parity: int) -> Signature:

@@ -111,10 +111,13 @@ class Aggregator:
         self._origin = context.origin
         self._vectors = context.vectors()
         self._min_updates = context.federation.params().min_updates
-        self._fetches = UpdateFetches(plain_updates(self._vectors, self._store, self._origin))
+        self._large = context.manifest.layout.parameters >= AHEAD_PARAMETERS
+        self._fetches = UpdateFetches(
+            plain_updates(self._vectors, self._store, self._origin),
+            at_once=context.prompt and not self._large,
+        )
         self._saturation = SaturationAlert(context.monitor)
         self._work: _Work | None = None
-        self._large = context.manifest.layout.parameters >= AHEAD_PARAMETERS
         if self._large:
             load_kernels()
         # A round, and how many of its reveals are being fetched while others are still to come.

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fl_orchestrator.chain.signing.keys import (
     MAX_KEYSTORE_BYTES,
     LocalSigner,
+    compact,
     keystore_address,
     load_keystore,
     save_keystore,
@@ -251,3 +254,18 @@ def test_a_compact_signature_recovers_to_the_signer() -> None:
         vrs = (27 + parity, int.from_bytes(signature.r, "big"), s)
         assert Account.recover_message(message, vrs=vrs) == ADDRESS
     assert parities == {0, 1}
+
+
+@given(st.integers(1, 2**252), st.integers(0, 2**64 - 1), st.binary(max_size=80))
+def test_a_signature_is_the_one_that_eth_account_makes(key: int, number: int, text: bytes) -> None:
+    """Commits on a recorded chain have these bytes."""
+    domain = {"name": "Federation", "version": "1", "chainId": 5, "verifyingContract": ADDRESS}
+    types = {
+        "Thing": [{"name": "number", "type": "uint64"}, {"name": "part", "type": "Part"}],
+        "Part": [{"name": "text", "type": "bytes"}],
+    }
+    message = {"number": number, "part": {"text": text}}
+    account = Account.from_key(key.to_bytes(32))
+    theirs = account.sign_typed_data(domain, types, message)
+    mine = LocalSigner(account).sign_typed_data(domain, types, message)
+    assert mine == compact(theirs.r, theirs.s, theirs.v - 27)
