@@ -139,7 +139,7 @@ BENCH := build/bench
 # Those of short/ and table/ judge and write what the others measure.
 bench: .venv/.dev $(FLOWER)/.installed ## Run every benchmark, and write the tables of docs/performance.md (hours)
 	@mkdir -p $(BENCH)
-	@for file in benchmarks/[a-z]*.py benchmarks/{growth,training,transfers}/[a-z]*.py; do \
+	@for file in benchmarks/[a-z]*.py benchmarks/{audit,growth,latency,training,transfers}/[a-z]*.py; do \
 		echo "$$file"; name=$$(basename "$$file" .py); \
 		if ! grep -q '"--json"' "$$file"; then PYTHONPATH=benchmarks $(BIN)/python "$$file"; else \
 		PYTHONPATH=benchmarks $(BIN)/python "$$file" --json >$(BENCH)/$$name.new; \

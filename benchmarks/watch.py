@@ -1,6 +1,6 @@
 """The cost of watching compared with aggregating: CPU and bytes, from files, in one run.
 
-    python benchmarks/watch.py [--json] [--runs 3] [--parameters 5000000] [--updates 10]
+    python benchmarks/watch.py [--json] [--runs 3] [--parameters 25000000] [--updates 10]
 
 A federation on the development chain runs several rounds. In each, one aggregator fetches the
 updates, computes the next model, stores and signs it. Then a watcher, in the same process but with
@@ -284,7 +284,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--parameters", type=int, default=5_000_000)
+    parser.add_argument("--parameters", type=int, default=25_000_000)
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     options = parser.parse_args(arguments)
