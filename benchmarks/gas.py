@@ -40,6 +40,7 @@ from _gas.federation import AGGREGATORS, PARTIES, PROGRESS, Bench, Round
 from _gas.floor import Cost
 from _gas.mirror import Mirrored
 from _gas.private import DisputedSum, PrivateBench
+from _gas.shares import Shared
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -145,6 +146,7 @@ def measure(parties: int, rounds: int) -> tuple[list[Row], list[Ratio]]:
         Row("round_10_relayed", "round, relayed", relayed.cost),
         *private_rounds(),
         *mirrored_rounds(),
+        *shared_rewards(),
         Row("open_10", f"openRound, {PARTIES} registered", opening(few)),
         Row(f"open_{short(parties)}", f"the same, {parties:,} registered", opening(many)),
         *disputes(),
@@ -224,6 +226,17 @@ def mirrored_rounds() -> list[Row]:
     return [
         Row("mirror_submit_10_first", "submit to a mirror, the first round", first),
         Row("mirror_submit_10", "submit to a mirror", last),
+    ]
+
+
+def shared_rewards() -> list[Row]:
+    """Rewards by shares for all parties; floors are left out."""
+    home = Bench(PARTIES, AGGREGATORS)
+    home.finish(home.run_round(relayed=True))
+    shared = Shared(home)
+    return [
+        Row("shares_10_first", "distribute by shares, the first time", shared.distribute()),
+        Row("shares_10", "distribute by shares", shared.distribute()),
     ]
 
 

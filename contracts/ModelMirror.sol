@@ -6,7 +6,7 @@ import {Epoch, IModelMirror, Mirrored, MirrorParams} from "./interfaces/IModelMi
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {Seats} from "./libraries/Seats.sol";
 import {Shared} from "./libraries/Shared.sol";
-import {MirrorDisputes} from "./MirrorDisputes.sol";
+import {MirrorDisputes} from "./mirror/MirrorDisputes.sol";
 import {isValidCid} from "./Parameters.sol";
 import {Accepted, Round, Tally} from "./Stored.sol";
 

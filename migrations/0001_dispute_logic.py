@@ -3,6 +3,7 @@
 from typing import Any
 
 CONTRACT = "DisputeLogic"
+FOR = ("Federation", "PrivateFederation", "ModelMirror")
 
 
 def constructor_arguments(_terms: tuple[Any, ...]) -> list[Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 CONTRACT = "Federation"
-FOR = "Federation"
+FOR = ("Federation",)
 
 
 def constructor_arguments(terms: tuple[Any, ...]) -> list[Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 CONTRACT = "Claims"
-FOR = "PrivateFederation"
+FOR = ("PrivateFederation",)
 
 
 def constructor_arguments(_terms: tuple[Any, ...]) -> list[Any]:

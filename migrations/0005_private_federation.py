@@ -3,7 +3,7 @@
 from typing import Any
 
 CONTRACT = "PrivateFederation"
-FOR = "PrivateFederation"
+FOR = ("PrivateFederation",)
 
 
 def constructor_arguments(terms: tuple[Any, ...]) -> list[Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 CONTRACT = "ModelMirror"
-FOR = "ModelMirror"
+FOR = ("ModelMirror",)
 
 
 def constructor_arguments(terms: tuple[Any, ...]) -> list[Any]:

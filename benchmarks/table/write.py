@@ -128,6 +128,7 @@ ROWS: Final = (
     ),
     _gas("a round of ten parties and four aggregators, relayed", "round_10_relayed"),
     _gas("the same, carried to a mirror with four seats, three of which sign", "mirror_submit_10"),
+    _gas("rewards by shares for ten parties, signed by three of four aggregators", "shares_10"),
     _gas("a commit", "commit"),
     _gas("a reveal", "reveal"),
     _gas("a challenge of 10 updates in a tree of depth 17", "challenge_10"),

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
-_DAY_SECONDS: Final = 86_400
+#: The seconds of a day.
+DAY_SECONDS: Final = 86_400
 
 
 class _Screen:
@@ -158,5 +159,5 @@ def end_in_words(start: float, now: float, done: int, total: int) -> str:
     """
     left = (now - start) * max(0, total - done) / done
     end = datetime.datetime.fromtimestamp(now + left)  # noqa: DTZ006 (a person's own clock)
-    day = f"{end:%Y-%m-%d} " if left >= _DAY_SECONDS else ""
+    day = f"{end:%Y-%m-%d} " if left >= DAY_SECONDS else ""
     return f"{duration(left)} left, until {day}{end:%H:%M}"

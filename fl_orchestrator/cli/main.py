@@ -84,6 +84,11 @@ class _Commands(LazyGroup):
         "mirror": _lazy(
             "consortium.mirror", "app", "Keep the models of a federation on other chains, too."
         ),
+        "rewards": _lazy(
+            "consortium.rewards.rewards",
+            "app",
+            "Pay rewards by shares that more than two thirds of the aggregators have signed.",
+        ),
         "contracts": _lazy("consortium.contracts", "app", "Compile the contracts."),
     }
 

@@ -40,7 +40,7 @@ LAYERS = (
     ("fl_orchestrator.privacy",),
     ("fl_orchestrator.chain.deployment",),
     ("fl_orchestrator.chain.sending",),
-    ("fl_orchestrator.chain.mirror",),
+    ("fl_orchestrator.chain.mirror", "fl_orchestrator.chain.shares"),
     ("fl_orchestrator.chain.contract",),
     ("fl_orchestrator.chain.signing",),
     ("fl_orchestrator.chain.nodes",),

@@ -22,10 +22,10 @@ from fl_orchestrator.artifacts import ADDRESS_BYTES
 from fl_orchestrator.errors import InputError, ToolchainError
 from fl_orchestrator.json_text import to_json
 
-#: The contracts that are deployed, for each kind of federation and for mirrors: each in the file
-#: of its name.
+#: The contracts that are deployed, for each kind of federation, and for mirrors and shares: each in
+#: the file of its name.
 #: An artifact is written for each of them, and for the libraries that they link.
-DEPLOYED: Final = ("Federation", "PrivateFederation", "ModelMirror")
+DEPLOYED: Final = ("Federation", "PrivateFederation", "ModelMirror", "RewardShares")
 
 _ARTIFACTS: Final = Path("fl_orchestrator", "artifacts")
 _WRAPPER: Final = Path("scripts", "solc")

@@ -1,10 +1,9 @@
 """Runs the numbered migrations and records what they deployed, by chain.
 
 A migration is a module `migrations/NNNN_name.py` with `CONTRACT`, the artifact's name, and
-`constructor_arguments(terms)`. With `FOR` it is only for that contract: a federation, a private one
-or a mirror. Without it, it is for all of them. Migrations are idempotent: the address of a
-deployment is recorded before the transaction is sent, so that even after an interruption nothing is
-deployed twice.
+`constructor_arguments(terms)`. It is for the contracts in `FOR`: federations, private ones,
+mirrors, or rewards by shares. Migrations are idempotent: the address of a deployment is recorded
+before the transaction is sent, so that even after an interruption nothing is deployed twice.
 """
 
 from __future__ import annotations
@@ -149,7 +148,7 @@ def _migrations(contract: str) -> Iterator[tuple[Path, ModuleType]]:
     """The migrations of this contract, in their order."""
     for path in migration_files():
         module = _load(path)
-        if getattr(module, "FOR", contract) == contract:
+        if contract in module.FOR:
             yield path, module
 
 

@@ -102,20 +102,22 @@ class RemoteSigner(HttpSigner):
 
 def _hexadecimal(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Convert numbers and bytes to hexadecimal, as JSON-RPC requires."""
-    written: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            written[name] = _hexadecimal(value)
-        elif isinstance(value, bytes):
-            written[name] = "0x" + value.hex()
-        else:
-            written[name] = hex(value) if isinstance(value, int) else value
-    return written
+    return {name: _in_hexadecimal(value) for name, value in fields.items()}
+
+
+def _in_hexadecimal(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _hexadecimal(value)
+    if isinstance(value, list | tuple):
+        return [_in_hexadecimal(item) for item in value]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return hex(value) if isinstance(value, int) else value
 
 
 def _primary_type(types: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     """The EIP-712 type that no field of another type refers to."""
-    used = {field["type"] for fields in types.values() for field in fields}
+    used = {field["type"].removesuffix("[]") for fields in types.values() for field in fields}
     (primary,) = types.keys() - used
     return primary
 

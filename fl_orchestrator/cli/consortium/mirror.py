@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,6 +17,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.consortium.signatures import read_signature, write_signature
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import (
     SAFE_TO_STOP,
@@ -36,8 +36,6 @@ from fl_orchestrator.cli.site import (
     with_options,
 )
 from fl_orchestrator.errors import InputError
-from fl_orchestrator.files import write_whole
-from fl_orchestrator.json_text import to_json
 from fl_orchestrator.units import ether, parse_ether
 
 if TYPE_CHECKING:
@@ -46,7 +44,9 @@ if TYPE_CHECKING:
 
 _DAY: Final = 86_400
 _HOUR: Final = 3_600
-_LARGEST_FILE: Final = 1 << 20
+_SAME_CHANGE: Final = (
+    "All must sign the same round and the same seats; stakes may have changed since."
+)
 
 app = Noun("Keep the models of a federation on other chains, too.")
 
@@ -58,10 +58,6 @@ ToOption = Annotated[
         help="The mirror: an RPC endpoint of its chain, and its address if it is not recorded.",
     ),
 ]
-
-
-class BadSignatureFile(InputError):
-    """A file is not what `flo mirror seats` has written for this change."""
 
 
 @app.command()
@@ -255,52 +251,21 @@ def seats(
         signer = open_signer(site.key, site.password_file)
         if output is not None:
             signed = contract.sign_seats(signer, from_round, new)
-            parts = {"r": "0x" + signed.r.hex(), "vs": "0x" + signed.vs.hex()}
-            _write(output, {"digest": "0x" + digest.hex(), "signer": signer.address, **parts})
+            write_signature(output, digest, signer.address, signed)
             say(f"Signed {len(new)} seats from round {from_round} on, in {safe(output)}.")
             return
         present = contract.last_seats(mirror.from_block)
         places = {seat.account: place for place, seat in enumerate(present)}
-        given = dict(_signature(path, digest, places) for path in signature or [])
+        given = dict(
+            read_signature(path, digest, places, "flo mirror seats --output", _SAME_CHANGE)
+            for path in signature or []
+        )
         sender = Sender(contract.web3, signer, contract.reverts)
         receipt = sender.send(contract.change_seats(from_round, new, present, given))
     if json_output:
         print_json({"seats": len(new), "from_round": from_round, "gas": receipt.gas_used})
     else:
         say(f"The mirror has {len(new)} seats from round {from_round} on.")
-
-
-def _write(path: Path, found: dict[str, str]) -> None:
-    """Write a signature into a file. Raises BadSignatureFile."""
-    try:
-        write_whole(path, to_json(found) + "\n")
-    except OSError as error:
-        raise BadSignatureFile(
-            f"{path} cannot be written: {error.strerror}.", "Give another --output."
-        ) from error
-
-
-def _signature(path: Path, digest: bytes, places: dict[str, int]) -> tuple[int, Any]:
-    """A signature from a file, and the place of its seat. Raises BadSignatureFile."""
-    from fl_orchestrator.chain.signing.recovery import recover
-    from fl_orchestrator.chain.types import Signature
-
-    try:
-        with path.open("rb") as stream:
-            found = json.loads(stream.read(_LARGEST_FILE))
-        signed = Signature(bytes.fromhex(found["r"][2:]), bytes.fromhex(found["vs"][2:]))
-        account = recover(digest, signed)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSignatureFile(
-            f"{path} has no signature that can be read.",
-            "Write it with `flo mirror seats --output`.",
-        ) from error
-    if account is None or account not in places:
-        raise BadSignatureFile(
-            f"{path} has no signature of a present seat for this change.",
-            "All must sign the same round and the same seats; stakes may have changed since.",
-        )
-    return places[account], signed
 
 
 def _described(mirror: OpenMirror) -> dict[str, Any]:

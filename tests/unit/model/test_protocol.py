@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.mirror.types import ATTEMPT_BITS
+from fl_orchestrator.chain.shares.types import MAX_SHARES
 from fl_orchestrator.content.cid import DAG_PB, RAW
 from fl_orchestrator.model.dispute_proof import LEVELS_PER_ANSWER
 from fl_orchestrator.model.layout import CHUNK_VALUES, MASKED_CHUNK_VALUES, MAX_DEPTH
@@ -46,6 +47,7 @@ IN_PYTHON = {
     "PRIVATE_UPDATES_MINIMUM": PRIVATE_UPDATES_MINIMUM,
     "SEED_BYTES": SEED_BYTES,
     "SEATS": MAX_AGGREGATORS,
+    "SHARES_LIMIT": MAX_SHARES,
     "STATE_FRACTION_BITS": STATE_FRACTION_BITS,
     "STEP_LIMIT": UPDATE_MAX,
     "UPDATES_LIMIT": MAX_UPDATES,

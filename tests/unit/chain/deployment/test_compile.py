@@ -33,7 +33,7 @@ from fl_orchestrator.chain.deployment.compile import (
 
 VERSION = "0.8.30"
 # Those of the small project.
-CONTRACTS = {"Federation", "PrivateFederation", "ModelMirror", "Doubler"}
+CONTRACTS = {"Federation", "PrivateFederation", "ModelMirror", "RewardShares", "Doubler"}
 
 FEDERATION = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
@@ -65,6 +65,7 @@ contract ModelMirror {
     function twice(uint256 x) external pure returns (uint256) { return Doubler.double(x); }
 }
 """
+REWARD_SHARES = MODEL_MIRROR.replace("ModelMirror", "RewardShares")
 DOUBLER = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 library Doubler {
@@ -75,13 +76,14 @@ library Doubler {
 
 
 def write_project(root: Path, checkout: Path) -> Path:
-    """A small project with this checkout's settings: three contracts that link a library."""
+    """A small project with this checkout's settings: four contracts that link a library."""
     if not (checkout / "node_modules" / "solc").is_dir():
         pytest.skip("npm packages are not installed: run npm ci")
     (root / "contracts" / "libraries").mkdir(parents=True)
     (root / "contracts" / "Federation.sol").write_text(FEDERATION)
     (root / "contracts" / "PrivateFederation.sol").write_text(PRIVATE_FEDERATION)
     (root / "contracts" / "ModelMirror.sol").write_text(MODEL_MIRROR)
+    (root / "contracts" / "RewardShares.sol").write_text(REWARD_SHARES)
     (root / "contracts" / "libraries" / "Doubler.sol").write_text(DOUBLER)
     (root / "fl_orchestrator" / "artifacts").mkdir(parents=True)
     (root / "scripts").mkdir()
@@ -194,7 +196,7 @@ def test_the_committed_artifacts_equal_forges_output(
     committed: dict[str, str], checkout: Path, tmp_path: Path
 ) -> None:
     libraries = {"Claims", "DisputeLogic", "MaskedDisputes"}
-    assert set(committed) == {"Federation", "PrivateFederation", "ModelMirror"} | libraries
+    assert set(committed) == {*compiler.DEPLOYED} | libraries
     assert_equal_to_forge(committed, forge_output(checkout, checkout, tmp_path))
 
 

@@ -66,10 +66,13 @@ TYPES = {
         {"name": "number", "type": "uint128"},
         {"name": "account", "type": "address"},
         {"name": "part", "type": "Part"},
+        {"name": "parts", "type": "Part[]"},
+        {"name": "words", "type": "bytes32[]"},
     ],
     "Part": [{"name": "digest", "type": "bytes32"}],
 }
 MESSAGE = {"number": 1 << 120, "account": TARGET, "part": {"digest": b"\x05" * 32}}
+MESSAGE |= {"parts": [{"digest": b"\x06" * 32}], "words": [b"\x07" * 32]}
 
 Answer = Callable[[Any], Any]
 

@@ -3,15 +3,15 @@ pragma solidity 0.8.30;
 
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
-import {Demand, Fraud, IDisputes, Window} from "./interfaces/IDisputes.sol";
-import {Cid, CountedUpdate, Params, Result, VERSION} from "./interfaces/IFederation.sol";
-import {Epoch, IModelMirror, Mirrored, MirroredModel, MirrorParams} from "./interfaces/IModelMirror.sol";
-import {Claim, DisputeLogic} from "./libraries/DisputeLogic.sol";
-import {Seats} from "./libraries/Seats.sol";
-import {Shared} from "./libraries/Shared.sol";
-import {TypedData} from "./libraries/TypedData.sol";
-import {Blob, isValidCid} from "./Parameters.sol";
-import {Accepted, Current, Stored} from "./Stored.sol";
+import {Demand, Fraud, IDisputes, Window} from "../interfaces/IDisputes.sol";
+import {Cid, CountedUpdate, Params, Result, VERSION} from "../interfaces/IFederation.sol";
+import {Epoch, IModelMirror, Mirrored, MirroredModel, MirrorParams} from "../interfaces/IModelMirror.sol";
+import {Claim, DisputeLogic} from "../libraries/DisputeLogic.sol";
+import {Seats} from "../libraries/Seats.sol";
+import {Shared} from "../libraries/Shared.sol";
+import {TypedData} from "../libraries/TypedData.sol";
+import {Blob, isValidCid} from "../Parameters.sol";
+import {Accepted, Current, Stored} from "../Stored.sol";
 
 /// @title What a mirror keeps, and its disputes
 /// @notice The storage is that of a federation ({Stored}), so that {DisputeLogic} works on it as it is.
