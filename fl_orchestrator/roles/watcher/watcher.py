@@ -22,8 +22,8 @@ from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import NEW_EVENTS, Step, at
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.recomputation import (
-    ExpectedModel,
     STEP_SECONDS,
+    ExpectedModel,
     Recomputation,
     UnavailableBase,
     UnavailableUpdates,
