@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import requests
+
+from support.http_server import QuietHandler, http_server
 
 
 class Endpoint:
@@ -61,10 +61,10 @@ def _response(result: Any) -> bytes:
 def rpc_endpoint() -> Iterator[Endpoint]:
     endpoint = Endpoint()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             endpoint.requests += 1
-            body = endpoint.answer_to(self.rfile.read(int(self.headers["Content-Length"])))
+            body = endpoint.answer_to(self.body())
             self.send_response(200 if endpoint.forwards_to else endpoint.status)
             for name, value in endpoint.headers.items():
                 self.send_header(name, value)
@@ -78,17 +78,5 @@ def rpc_endpoint() -> Iterator[Endpoint]:
                     self.wfile.write(endpoint.endless)
                     endpoint.sent_bytes += len(endpoint.endless)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    endpoint.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as endpoint.port:
         yield endpoint
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

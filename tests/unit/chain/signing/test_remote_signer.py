@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from support.federation import SmallFederation, signer
+from support.http_server import QuietHandler, http_server
 from support.rpc import rpc_endpoint
 from web3 import Web3
 
@@ -114,29 +113,14 @@ class Program:
 
 @contextlib.contextmanager
 def running(program: Program) -> Iterator[RemoteSigner]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            request = json.loads(self.body())
             answer = program.answer(request["method"], request["params"])
-            body = json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(200, json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    program.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as program.port:
         yield RemoteSigner(program.url)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from eth_account import Account
 from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 from support.federation import SmallFederation, signer
+from support.http_server import QuietHandler, http_server
 from web3 import Web3
 
 from fl_orchestrator.chain.contract.federation import Call
@@ -103,16 +102,12 @@ class Program:
 
 @contextlib.contextmanager
 def running(program: Program) -> Iterator[Web3Signer]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def respond(self, status: int, body: bytes, kind: str) -> None:
             program.requests.append((self.command, self.path))
             if program.status != 200:
                 status, body = program.status, program.reason
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, body, kind)
 
         def do_GET(self) -> None:
             assert self.path == "/api/v1/eth1/publicKeys"
@@ -120,24 +115,12 @@ def running(program: Program) -> Iterator[Web3Signer]:
 
         def do_POST(self) -> None:
             assert self.headers["Content-Type"] == "application/json"
-            body = self.rfile.read(int(self.headers["Content-Length"]))
             place, _, identifier = self.path.rpartition("/")
             assert place == "/api/v1/eth1/sign"
-            self.respond(*program.sign(identifier, body), "text/plain; charset=utf-8")
+            self.respond(*program.sign(identifier, self.body()), "text/plain; charset=utf-8")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    program.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as program.port:
         yield Web3Signer(program.url)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
