@@ -12,12 +12,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, ValidationError
 
 from fl_orchestrator.errors import InputError, VerificationError
 from fl_orchestrator.files import open_regular, read_regular, write_whole
 from fl_orchestrator.json_text import NOT_FINITE, to_json
+from fl_orchestrator.model.parts.part import Part
 
 HISTORY: Final = "history.json"
 BLOCKS: Final = "blocks.jsonl"
@@ -40,16 +40,7 @@ class DamagedRun(VerificationError):
     """The record of a run is damaged or was changed."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
+class _Record(Part):
     # Explains to people why a number is null; see json_text. It is computed on each write.
     not_finite: dict[str, str] = Field(default={}, alias=NOT_FINITE, exclude=True)
 
@@ -68,7 +59,7 @@ class RoundEntry(_Record):
     accuracy: Measure
     loss: Measure
     # What was evaluated besides.
-    metrics: dict[str, Measure] = {}
+    metrics: dict[str, Measure] = Field(default={})
     clipped: float
     gas: int
     gas_by_call: dict[str, int]
@@ -109,7 +100,7 @@ class History(_Record):
     # The updates of earlier rounds, and their models, were dropped to save disk.
     first_kept: int = 1
     # The sha256 of each file that was exported from the head, by file name.
-    exports: dict[str, str] = {}
+    exports: dict[str, str] = Field(default={})
     complete: bool = False
 
     def save(self, directory: Path) -> None:

@@ -34,6 +34,8 @@ Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Part(BaseModel):
+    """An object of a canonical file: strict types, camel case, and no unknown keys."""
+
     model_config = ConfigDict(
         strict=True,
         extra="forbid",
