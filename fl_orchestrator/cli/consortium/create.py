@@ -178,10 +178,6 @@ def create(
     Example: flo federation create --manifest manifest.json --weights genesis.npz --parties 5
     """
     with interruptible("Run the same command again; it deploys nothing twice."):
-        from fl_orchestrator.chain.contract.reverts import RevertDecoder
-        from fl_orchestrator.chain.deployment.record import DeploymentRecord
-        from fl_orchestrator.chain.nodes.connect import connect
-        from fl_orchestrator.chain.sending.send import Sender
         from fl_orchestrator.roles.masked.terms import for_private
         from fl_orchestrator.roles.setup import Terms
 
@@ -218,14 +214,31 @@ def create(
         described, initial = _model(
             dataset, manifest, weights, rule, ruled, clip_norm, seed, private
         )
-        web3 = connect(rpc, chain_id)
-        signer = open_signer(key, password_file)
-        sender = Sender(web3, signer, RevertDecoder.of_artifact("Federation"))
-        record = DeploymentRecord(deployments, web3.eth.chain_id)
+        sender, record = deployer("Federation", rpc, chain_id, deployments, key, password_file)
         content = open_content(store, "", "")
         with scratch_store() if dry_run else contextlib.nullcontext(content) as published:
             params, own = _params(published, described, initial, terms, masked)
         deploy(sender, (params, own), record, dry_run, json_output, {})
+
+
+def deployer(
+    contract: str,
+    rpc: str,
+    chain_id: int | None,
+    deployments: Path,
+    key: Path | None,
+    password_file: Path | None,
+) -> tuple[Sender, DeploymentRecord]:
+    """What deploys a contract of this name with a key, and the record of the chain."""
+    from fl_orchestrator.chain.contract.reverts import RevertDecoder
+    from fl_orchestrator.chain.deployment.record import DeploymentRecord
+    from fl_orchestrator.chain.nodes.connect import connect
+    from fl_orchestrator.chain.sending.send import Sender
+
+    web3 = connect(rpc, chain_id)
+    signer = open_signer(key, password_file)
+    sender = Sender(web3, signer, RevertDecoder.of_artifact(contract))
+    return sender, DeploymentRecord(deployments, web3.eth.chain_id)
 
 
 def deploy(

@@ -19,6 +19,7 @@ from fl_orchestrator.cli.consortium.create import (
     bond_of,
     count,
     deploy,
+    deployer,
     period,
     scratch_store,
 )
@@ -34,7 +35,6 @@ from fl_orchestrator.cli.site import (
     RpcOption,
     StoreOption,
     open_content,
-    open_signer,
     parse_address,
 )
 from fl_orchestrator.errors import InputError
@@ -102,14 +102,10 @@ def migrate(
     with interruptible("Run the same command again; it deploys nothing twice."):
         from fl_orchestrator.audit.first_model import final_model
         from fl_orchestrator.chain.contract.private import open_federation
-        from fl_orchestrator.chain.contract.reverts import RevertDecoder
-        from fl_orchestrator.chain.deployment.record import DeploymentRecord
-        from fl_orchestrator.chain.nodes.connect import connect, reach
-        from fl_orchestrator.chain.sending.send import Sender
+        from fl_orchestrator.chain.nodes.connect import reach
         from fl_orchestrator.roles.setup import federation_params
 
-        web3 = connect(rpc, chain_id)
-        source = reach(from_rpc) if from_rpc else web3
+        source = reach(from_rpc or rpc, None if from_rpc else chain_id)
         before = open_federation(source, parse_address(old), any_version=True)
         given = {
             "max_parties": parties,
@@ -126,9 +122,7 @@ def migrate(
             "reward": parse_ether(reward) if reward else None,
         }
         terms = _terms(before.params(), {name: n for name, n in given.items() if n is not None})
-        sender = Sender(
-            web3, open_signer(key, password_file), RevertDecoder.of_artifact("Federation")
-        )
+        sender, record = deployer("Federation", rpc, chain_id, deployments, key, password_file)
         content = open_content(store, gateways, "")
         theirs = open_content(from_store, gateways, "") if from_store else content
         model = final_model(before)
@@ -146,7 +140,6 @@ def migrate(
         }
         if not json_output:
             _say_model(before, lineage)
-        record = DeploymentRecord(deployments, web3.eth.chain_id)
         deploy(sender, (params, own), record, dry_run, json_output, {"lineage": lineage})
 
 

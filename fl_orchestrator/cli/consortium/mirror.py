@@ -17,6 +17,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.consortium.create import deployer
 from fl_orchestrator.cli.consortium.signatures import read_signature, write_signature
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import (
@@ -97,28 +98,24 @@ def create(
     """
     with interruptible("Run the same command again to continue."):
         from fl_orchestrator.chain.abi import to_abi
-        from fl_orchestrator.chain.contract.reverts import RevertDecoder
         from fl_orchestrator.chain.deployment.migrate import deploy, gas_to_deploy
-        from fl_orchestrator.chain.deployment.record import DeploymentRecord
-        from fl_orchestrator.chain.nodes.connect import connect
-        from fl_orchestrator.chain.sending.send import Sender
         from fl_orchestrator.members.mirrors import mirror_terms, open_mirror, seats_of
 
         home = site.open_federation()
         bond = parse_ether(demand_bond)
         own = mirror_terms(home, challenge_period, answer_period, bond, now=from_head)
         seats = seats_of(home, deployed_at(home, site.deployments))
-        web3 = connect([to])
-        record = DeploymentRecord(site.deployments, web3.eth.chain_id)
-        signer = open_signer(site.key, site.password_file)
-        sender = Sender(web3, signer, RevertDecoder.of_artifact("ModelMirror"))
+        sender, record = deployer(
+            "ModelMirror", to, None, site.deployments, site.key, site.password_file
+        )
+        chain_id = sender.web3.eth.chain_id
         terms = (to_abi(own), to_abi(home.params()), [seat.word for seat in seats])
         if dry_run:
             gas = gas_to_deploy(sender, "ModelMirror", terms, record)
             if json_output:
-                print_json({"gas": gas, "chain_id": web3.eth.chain_id, "dry_run": True})
+                print_json({"gas": gas, "chain_id": chain_id, "dry_run": True})
             else:
-                say(f"Would deploy on chain {web3.eth.chain_id}; {gas:,} gas.")
+                say(f"Would deploy on chain {chain_id}; {gas:,} gas.")
             return
         deployed = deploy(sender, "ModelMirror", terms, record)[-1]
         mirror = open_mirror(f"{to}#{deployed.address}", site.deployments, home)
