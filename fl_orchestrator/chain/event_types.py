@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from fl_orchestrator.chain.types import Role
 from fl_orchestrator.content.cid import Cid
@@ -275,6 +275,19 @@ def common_events(found: Mapping[str, list[Any]]) -> dict[str, Any]:
     }
 
 
-def counted(updates: Iterable[RevealedUpdate]) -> list[tuple[int, bytes]]:
+class CountedUpdate(Protocol):
+    """What the rolling hash of a round has of a counted reveal."""
+
+    @property
+    def party(self) -> str: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def root(self) -> bytes: ...
+
+
+def counted(updates: Iterable[CountedUpdate]) -> list[tuple[int, bytes]]:
     """The counted reveals of a round as the arguments of contract calls, 64 bytes each."""
     return [(int(update.party, 16) << 96 | update.number, update.root) for update in updates]

@@ -344,6 +344,10 @@ class Window:
     final_at: int
     open_descents: int
 
+    def challenge_end(self, *, accepted: bool) -> int:
+        """Until when a result of the round, ``accepted`` or not, may be challenged."""
+        return self.final_at if accepted and self.canonical else self.window_end
+
 
 def included_indices(included: int) -> list[int]:
     """The indices of the set bits of a bitmap, lowest first."""

@@ -18,6 +18,12 @@ _OTHERS_SHARE: Final = 0.5
 _MAX_TRIES: Final = 3
 
 
+def have_stake(federation: Federation, deployed_at: int, round_number: int, digest: bytes) -> bool:
+    """Whether a signer of a result has something left to lose. Raises MissingEvents."""
+    signers = signers_of(federation, deployed_at, round_number, digest)
+    return any(federation.observe(account).aggregator.stake for account in signers)
+
+
 class Slashes:
     """The slashes that one account should send, of every signer of every proven fraud.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from integration.anvil_node import anvil_node
-from support.mirrors import MirrorSite, carry, guard_until, make_final
+from support.mirrors import carry, guard_until, make_final, mirror_of
 from support.validators import Consortium, wait_for
 
 from fl_orchestrator.members.mirrors import compare
@@ -54,11 +54,11 @@ def test_a_consortiums_models_are_mirrored_on_a_public_chain_and_on_another_cons
 
 def carry_and_refuse(consortium: Consortium, url: str, directory: Path) -> None:
     """Mirror the final rounds on the chain at ``url``, and have a wrong one refused there."""
-    site = MirrorSite(consortium, url, directory / "right", WINDOW_SECONDS)
+    site = mirror_of(consortium, url, directory / "right", WINDOW_SECONDS)
     assert carry(site.carrier())[:2] == ["mirror", "mirror"]
     assert compare(site.mirror, site.home).equal >= 2
 
-    second = MirrorSite(consortium, url, directory / "wrong")
+    second = mirror_of(consortium, url, directory / "wrong")
     second.submit(second.wrong(1, 3, publish=True))
     done = guard_until(second.watcher(), lambda: second.mirror.head().height == 0)
     assert done == ["registerChallenge", "challenge"]

@@ -202,6 +202,20 @@ class Contract:
 
         return self.believed(lambda: self._searched(search, first, last))
 
+    def _events_by_name(
+        self, names: Sequence[str], first: int, last: int | None, round_number: int | None
+    ) -> dict[str, list[Any]]:
+        """The events of each of these names, in their order, by one request."""
+        builders = self._builders()
+
+        def build(log: Any) -> tuple[str, Any]:
+            return log["event"], builders[log["event"]](log)
+
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        for name, event in self._events_of(names, first, last, round_number, build):
+            found[name].append(event)
+        return found
+
     def every_event(self, first: int, last: int) -> list[LoggedEvent]:
         """All events of a range of blocks, in the order of the chain. Raises UntrueEvents."""
         checks = self._builders()

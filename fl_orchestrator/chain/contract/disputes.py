@@ -11,14 +11,14 @@ from fl_orchestrator.chain.contract.contract import Call, Contract
 from fl_orchestrator.chain.contract.logs import LoggedEvent
 from fl_orchestrator.chain.event_types import (
     Answered,
+    CountedUpdate,
     Demanded,
     FraudProven,
-    RevealedUpdate,
     RoundRevoked,
     Slashed,
     counted,
 )
-from fl_orchestrator.chain.types import Demand, Fraud, Role, Window
+from fl_orchestrator.chain.types import Demand, Fraud, Params, Role, Window
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result
@@ -35,6 +35,10 @@ class Disputes(Contract):
     """Reads a federation's disputes, and builds calls to take part in them."""
 
     # ------------------------------------------------------------------ state
+
+    def params(self) -> Params:
+        """The parameters by which disputes are decided."""
+        raise NotImplementedError
 
     def demand_by_id(self, demand_id: int) -> Demand | None:
         """A demand; None if there never was one, or if its bond is settled."""
@@ -134,7 +138,7 @@ class Disputes(Contract):
     def challenge(
         self,
         result: Result,
-        updates: Sequence[RevealedUpdate],
+        updates: Sequence[CountedUpdate],
         coordinate: int,
         proofs: bytes,
         salt: bytes,

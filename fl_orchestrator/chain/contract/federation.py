@@ -221,20 +221,6 @@ class Federation(Disputes):
             locks=dict(found.get("Locked", [])),
         )
 
-    def _events_by_name(
-        self, names: Sequence[str], first: int, last: int | None, round_number: int | None
-    ) -> dict[str, list[Any]]:
-        """The events of each of these names, in their order, by one request."""
-        builders = self._builders()
-
-        def build(log: Any) -> tuple[str, Any]:
-            return log["event"], builders[log["event"]](log)
-
-        found: dict[str, list[Any]] = {name: [] for name in names}
-        for name, event in self._events_of(names, first, last, round_number, build):
-            found[name].append(event)
-        return found
-
     def _builders(self) -> dict[str, Callable[[Any], Any]]:
         """What converts each event, by its name."""
         return {

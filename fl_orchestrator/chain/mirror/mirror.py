@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.abi import checksummed, from_abi, to_abi, values_of
 from fl_orchestrator.chain.contract.contract import Call
-from fl_orchestrator.chain.contract.disputes import Disputes
+from fl_orchestrator.chain.contract.disputes import Disputes, typed
 from fl_orchestrator.chain.contract.logs import UntrueEvents
+from fl_orchestrator.chain.event_types import Answered, Demanded
 from fl_orchestrator.chain.mirror.types import (
     Epoch,
+    FraudRecorded,
     Mirrored,
     MirroredModel,
     MirroredResult,
     MirroredUpdate,
+    MirrorEvents,
     MirrorParams,
     Seat,
     seats_hash,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.signing.keys import Signer
 
 _RESULTS: Final = ("ResultMirrored", "EquivocationRecorded")
+_OF_PROCESSES: Final = (*_RESULTS, "Demanded", "Answered", "FraudRecorded", "SeatsChanged")
 _SEAT_CHANGE_TYPES: Final = {
     "SeatChange": [
         {"name": "nonce", "type": "uint256"},
@@ -125,24 +130,21 @@ class ModelMirror(Disputes):
 
     # ------------------------------------------------------------------ seats
 
+    def seats_hash_for(self, round_number: int) -> bytes:
+        """The hash of the seats whose stake counts for a round."""
+        return self._read_as(Epoch, "seatsFor", round_number).seats_hash
+
     def seats_for(self, round_number: int, from_block: int = 0) -> list[Seat]:
         """The seats whose stake counts for a round, in the contract's order.
 
         They are in the events from a block on. Raises UntrueEvents if they are not.
         """
-        epoch = self._read_as(Epoch, "seatsFor", round_number)
-        return self._seats_with(epoch.seats_hash, from_block)
+        changes = self._events_by_name(["SeatsChanged"], from_block, None, None)["SeatsChanged"]
+        return found_seats(dict(changes), self.seats_hash_for(round_number))
 
     def last_seats(self, from_block: int = 0) -> list[Seat]:
         """The seats that the next change must be signed by."""
         return self.seats_for((1 << 64) - 1, from_block)
-
-    def _seats_with(self, hashed: bytes, from_block: int) -> list[Seat]:
-        for log in self._events("SeatsChanged", from_block, None, None):
-            seats = [Seat.of(bytes(word)) for word in log["args"]["seats"]]
-            if seats_hash(seats) == hashed:
-                return seats
-        raise UntrueEvents("the seats of the mirror are missing")
 
     def sign_seats(self, signer: Signer, from_round: int, seats: Sequence[Seat]) -> Signature:
         """Sign the next change of seats: as one of the last ones."""
@@ -165,9 +167,23 @@ class ModelMirror(Disputes):
 
     # ------------------------------------------------------------------ events
 
-    def mirrored_results(self, first: int, last: int | None = None) -> list[MirroredResult]:
-        """Every result with a quorum, in the order in which they were submitted."""
-        return self._events_of(_RESULTS, first, last, None, self._mirrored)
+    def mirror_events(self, first: int, last: int) -> MirrorEvents:
+        """The events of a range of blocks that processes need, by one request."""
+        found = self._events_by_name(_OF_PROCESSES, first, last, None)
+        return MirrorEvents(
+            [result for name in _RESULTS for result in found[name]],
+            found["Demanded"],
+            found["Answered"],
+            found["FraudRecorded"],
+            dict(found["SeatsChanged"]),
+        )
+
+    def _builders(self) -> dict[str, Callable[[Any], Any]]:
+        return {
+            **dict.fromkeys(_RESULTS, self._mirrored),
+            **{cls.__name__: partial(typed, cls) for cls in (Demanded, Answered, FraudRecorded)},
+            "SeatsChanged": _seats,
+        }
 
     def _mirrored(self, log: Any) -> MirroredResult:
         args = log["args"]
@@ -225,6 +241,18 @@ class ModelMirror(Disputes):
 
     def withdraw_credit(self, account: str) -> Call:
         return self._call("withdrawCredit", account)
+
+
+def found_seats(by_hash: Mapping[bytes, list[Seat]], wanted: bytes) -> list[Seat]:
+    """The seats with a hash, among those that events tell. Raises UntrueEvents."""
+    if wanted not in by_hash:
+        raise UntrueEvents("the seats of the mirror are missing")
+    return by_hash[wanted]
+
+
+def _seats(log: Any) -> tuple[bytes, list[Seat]]:
+    seats = [Seat.of(bytes(word)) for word in log["args"]["seats"]]
+    return seats_hash(seats), seats
 
 
 def _quorum(seats: Sequence[Seat], signed: dict[int, Signature]) -> tuple[list[bytes], int, Any]:

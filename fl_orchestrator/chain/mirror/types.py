@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fl_orchestrator.chain.event_types import Answered, Demanded
 from fl_orchestrator.chain.types import Signature
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import InputError
@@ -117,6 +118,14 @@ class MirroredUpdate:
     party_and_weight: int
     root: bytes
 
+    @property
+    def party(self) -> str:
+        return f"0x{self.party_and_weight >> 96:040x}"
+
+    @property
+    def number(self) -> int:
+        return self.party_and_weight & (1 << 96) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class MirroredResult:
@@ -133,3 +142,38 @@ class MirroredResult:
     signers: int
     signatures: tuple[Signature, ...]
     block_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FraudRecorded:
+    """A result is proven wrong at a coordinate, by these packed proofs."""
+
+    round: int
+    digest: bytes
+    coordinate: int
+    proofs: bytes
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorEvents:
+    """The events of a mirror in a range of blocks, each kind in its order.
+
+    The "round" of a demand and of an answer is a submission. ``seats`` are by their hash.
+    """
+
+    results: list[MirroredResult]
+    demands: list[Demanded]
+    answers: list[Answered]
+    frauds: list[FraudRecorded]
+    seats: dict[bytes, list[Seat]]
+
+    def merged(self, later: MirrorEvents) -> MirrorEvents:
+        """These events, and after them the later ones."""
+        return MirrorEvents(
+            self.results + later.results,
+            self.demands + later.demands,
+            self.answers + later.answers,
+            self.frauds + later.frauds,
+            self.seats | later.seats,
+        )

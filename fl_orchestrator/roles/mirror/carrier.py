@@ -12,9 +12,11 @@ from typing import Final
 from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.events import MissingEvents
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.event_types import Demanded
+from fl_orchestrator.chain.mirror.index import MirrorIndex
 from fl_orchestrator.chain.mirror.mirror import ModelMirror
-from fl_orchestrator.chain.mirror.types import ATTEMPT_BITS, MirroredModel, Seat
+from fl_orchestrator.chain.mirror.types import ATTEMPT_BITS, MirroredModel
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.errors import ContentError
@@ -66,31 +68,39 @@ class Carrier:
         self._federation: Federation = context.federation
         self._mirror = mirror
         self._sender = sender
-        self._mirror_from = mirror_from
+        self._events = MirrorIndex(mirror, mirror_from)
         self._rounds = context.round_index()
         self._results = SignedResults(context.federation, self._rounds, context.deployed_at)
         self._context = context
         self._vectors = context.vectors()
         self._told: str | None = None
-        self._seats: dict[int, list[Seat]] = {}
         #: Whether nothing is left to carry now.
         self.idle = False
 
     def step(self) -> Step:
         seen = self._federation.observe(self._sender.address)
         self._rounds.search_to(seen.block_number)
-        action = self._answer() or self._finalize() or self._carry(seen)
+        latest = self._mirror.latest()
+        block = self._mirror.block(latest.number)
+        self.idle = False
+        if block is None:
+            return Step(wait=ANY_TIME)
+        try:
+            self._events.search_to(latest.number)
+            action = self._answer(block[1]) or self._finalize(block[1]) or self._carry(seen)
+        except (MissingEvents, UntrueEvents):
+            # A node that was behind may have left some out.
+            self._events.read_anew()
+            self._rounds.read_anew()
+            raise
         self.idle = action is None
         return Step(action, ANY_TIME)
 
     # ------------------------------------------------------------------ rounds
 
-    def _finalize(self) -> str | None:
-        height, latest = self._mirror.final_height() + 1, self._mirror.latest()
-        block = self._mirror.block(latest.number)
-        if block is None or height > self._mirror.head().height:
-            return None
-        if block[1] < self._mirror.model(height).final_at:
+    def _finalize(self, now: int) -> str | None:
+        height = self._mirror.final_height() + 1
+        if height > self._mirror.head().height or now < self._mirror.model(height).final_at:
             return None
         return "finalize" if attempt(self._sender, self._mirror.finalize(), _NOT_NOW) else None
 
@@ -124,7 +134,7 @@ class Carrier:
         if due.round <= head.round and not (known.attempts and not known.is_of(signed.digest)):
             self._tell("the mirror's head is of a later round, which is not the federation's")
             return None
-        seats = self._mirror.seats_for(due.round, self._mirror_from)
+        seats = self._events.seats_for(due.round)
         call = signed.submission(self._mirror, seats)
         if known.attempts and not known.is_of(signed.digest):
             _log.error("alert: the mirror has another result of a quorum", round=due.round)
@@ -136,18 +146,14 @@ class Carrier:
     def _decide(self, seen: Observation, chosen: SignedResult, later: ModelView) -> str | None:
         """The federation's next round is built on its own result: that decides."""
         following = self._results.of_round(later.round, seen.block_number)
-        seats = self._mirror.seats_for(later.round, self._mirror_from)
+        seats = self._events.seats_for(later.round)
         call = chosen.decision(self._mirror, following, seats)
         try_first = self._mirror.round_of(chosen.result.round)
-        if not try_first.is_of(chosen.digest) and not self._is_recorded(chosen.digest):
+        if not try_first.is_of(chosen.digest) and chosen.digest not in self._events.results:
             # The dispute is among other results: this one has to be on record first.
-            own = self._mirror.seats_for(chosen.result.round, self._mirror_from)
+            own = self._events.seats_for(chosen.result.round)
             call = chosen.submission(self._mirror, own)
         return call.label if attempt(self._sender, call, _NOT_NOW) else None
-
-    def _is_recorded(self, digest: bytes) -> bool:
-        recorded = self._mirror.mirrored_results(self._mirror_from)
-        return any(one.digest == digest for one in recorded)
 
     def _meeting(self, seen: Observation, head: MirroredModel) -> _Meeting | None:
         """Where the histories part: the next final model of the federation is due there.
@@ -181,16 +187,10 @@ class Carrier:
 
     # ------------------------------------------------------------------ demands
 
-    def _answer(self) -> str | None:
+    def _answer(self, now: int) -> str | None:
         """Answer a demand for a model that stands: without an answer the mirror refuses it."""
-        made = self._mirror.demands(self._mirror_from)
-        if not made:
-            return None
-        answered = {answer.id for answer in self._mirror.answers(self._mirror_from)}
-        block = self._mirror.block(self._mirror.latest().number)
-        now = 0 if block is None else block[1]
-        for demand in made:
-            if demand.id in answered or now >= demand.deadline:
+        for demand in self._events.demands.values():
+            if demand.id in self._events.answers or now >= demand.deadline:
                 continue
             if not self._mirror.window(demand.round).canonical:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.abi import signature_hash
@@ -16,6 +16,7 @@ from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.words import Undecodable, words_of
+from fl_orchestrator.chain.event_types import counted
 from fl_orchestrator.chain.mirror.mirror import ModelMirror
 from fl_orchestrator.chain.mirror.types import Seat
 from fl_orchestrator.chain.signing.recovery import recover
@@ -93,9 +94,7 @@ class SignedResults:
         """
         found = self._rounds.accepted(round_number, block_number)
         digest = self._federation.digest_of(found.result)
-        updates = tuple(
-            (int(update.party, 16) << 96 | update.number, update.root) for update in found.updates
-        )
+        updates = tuple(counted(found.updates))
         signatures = {
             account: signature
             for signature in self._signatures(round_number, digest)
@@ -118,8 +117,3 @@ class SignedResults:
         except Undecodable:
             return []
         return [Signature(bytes(r), bytes(vs)) for r, vs in signatures]
-
-
-def as_words(updates: Sequence[Any]) -> list[tuple[int, bytes]]:
-    """Updates from a mirror's event, as its calls take them."""
-    return [(update.party_and_weight, update.root) for update in updates]

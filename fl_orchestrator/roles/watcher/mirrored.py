@@ -1,6 +1,7 @@
 """The watcher of a mirror: computes its results again, and has wrong ones refused.
 
-It proves them with the code, and the proofs, that a watcher uses at home. docs/mirror.md.
+It proves them with the code, and the proofs, that a watcher uses at home, and carries each proof
+home, also one that somebody else has made. docs/mirror.md.
 """
 
 from __future__ import annotations
@@ -12,17 +13,24 @@ from typing import TYPE_CHECKING, Final
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import MissingEvents
-from fl_orchestrator.chain.contract.reverts import RevertDecoder
+from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
 from fl_orchestrator.chain.event_types import Answered, Demanded
+from fl_orchestrator.chain.mirror.index import MirrorIndex
 from fl_orchestrator.chain.mirror.mirror import ModelMirror
-from fl_orchestrator.chain.mirror.types import ATTEMPT_BITS, MirroredModel, MirroredResult
+from fl_orchestrator.chain.mirror.types import (
+    ATTEMPT_BITS,
+    FraudRecorded,
+    MirroredModel,
+    MirroredResult,
+)
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Demand, Fraud, Observation, Params, Window
+from fl_orchestrator.errors import ChainError
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step
-from fl_orchestrator.roles.context import ReadContext
+from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.recomputation import (
     STEP_SECONDS,
     Recomputation,
@@ -31,6 +39,7 @@ from fl_orchestrator.roles.recomputation import (
 )
 from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
+from fl_orchestrator.roles.watcher.homeward import HomeProofs, NotAtHome
 from fl_orchestrator.roles.watcher.prosecution import NOT_NOW, Prosecution, Unprovable, kept_secret
 
 if TYPE_CHECKING:
@@ -59,15 +68,13 @@ class _Court:
         self._demands: dict[int, Demanded] = {}
         self._answers: dict[int, Answered] = {}
 
-    def look(self, standing: list[MirroredResult], from_block: int) -> None:
+    def look(self, standing: list[MirroredResult], events: MirrorIndex) -> None:
         """Take in which results stand, and the demands for them."""
         self._standing = {one.result.round: one for one in standing}
         rounds = {one.submission: one.result.round for one in standing}
-        made = self._mirror.demands(from_block)
-        ours = [demand for demand in made if demand.round in rounds]
+        ours = [demand for demand in events.demands.values() if demand.round in rounds]
         self._demands = {d.id: dataclasses.replace(d, round=rounds[d.round]) for d in ours}
-        answers = self._mirror.answers(from_block) if ours else []
-        self._answers = {answer.id: answer for answer in answers if answer.id in self._demands}
+        self._answers = {n: answer for n, answer in events.answers.items() if n in self._demands}
 
     # ------------------------------------------------------------------ Docket
 
@@ -126,7 +133,7 @@ class _Court:
 
 
 class MirrorWatcher:
-    """A watcher of one mirror, with an account that has coin on the mirror's chain.
+    """A watcher of one mirror, with an account that has coin on the mirror's chain, and at home.
 
     ``context`` is of the federation at home, whose updates it needs. ``mirror_from`` is the
     mirror's block of deployment, or 0; ``max_bond`` as in `WatcherSettings`.
@@ -134,7 +141,7 @@ class MirrorWatcher:
 
     def __init__(
         self,
-        context: ReadContext,
+        context: Context,
         mirror: ModelMirror,
         sender: Sender,
         mirror_from: int = 0,
@@ -143,19 +150,20 @@ class MirrorWatcher:
         self._federation = context.federation
         self._mirror = mirror
         self._sender = sender
-        self._mirror_from = mirror_from
+        self._events = MirrorIndex(mirror, mirror_from)
         self._rounds = context.round_index()
         self._recomputation = Recomputation(context, self._rounds, STEP_SECONDS)
         self._court = _Court(mirror)
         self._descents = Descents(self._court, self._court, sender.address, max_bond)
+        secret = kept_secret(context.home / "private")
         self._prosecution = Prosecution(
-            self._court,
-            self._court,
-            self._recomputation,
-            self._descents,
-            sender.address,
-            kept_secret(context.home / "private"),
+            self._court, self._court, self._recomputation, self._descents, sender.address, secret
         )
+        self._home_sender = context.sender
+        self._home_proofs = HomeProofs(
+            context.federation, context.deployed_at, context.address, secret
+        )
+        self._refused: set[bytes] = set()
         self._checked: set[int] = set()
         self._told: set[tuple[int, str]] = set()
         #: Whether the last step has left nothing to check or to prove.
@@ -173,35 +181,49 @@ class MirrorWatcher:
         block = self._mirror.block(latest.number)
         if block is None:
             return Step(wait=ANY_TIME)
-        now = _Moment(latest.number, block[1])
-        standing = self._open_results()
-        self._court.look(standing, self._mirror_from)
         self.idle = True
+        try:
+            self._events.search_to(latest.number)
+            action = self._guard(seen, _Moment(latest.number, block[1]))
+        except ChainError:
+            self.idle = False
+            # Too little coin there, for one, is no reason to do nothing at home.
+            action = self._bring_home(seen)
+            if action is None:
+                raise
+        else:
+            action = action or self._bring_home(seen)
+        if action is not None:
+            self.idle = False
+        return Step(action, ANY_TIME)
+
+    def _guard(self, seen: Observation, now: _Moment) -> str | None:
+        """Check the next result of the mirror; return what was done."""
+        standing = self._open_results()
+        self._court.look(standing, self._events)
         for one in standing:
             if one.submission not in self._checked and (action := self._check(seen, now, one)):
-                self.idle = False
-                return Step(action, ANY_TIME)
-        return Step(wait=ANY_TIME)
+                return action
+        return None
 
     def _open_results(self) -> list[MirroredResult]:
         """The results of the mirror's history that are not final, the lowest first."""
         first, last = self._mirror.final_height() + 1, self._mirror.head().height
         models = [self._mirror.model(height) for height in range(first, last + 1)]
-        if all(model.submission in self._checked for model in models):
-            return []
-        recorded = self._mirror.mirrored_results(self._mirror_from)
-        found = {one.submission: one for one in recorded if one.submission}
-        return [self._of(model, found) for model in models]
+        return [self._of(model) for model in models]
 
-    @staticmethod
-    def _of(model: MirroredModel, found: Mapping[int, MirroredResult]) -> MirroredResult:
-        one = found.get(model.submission)
+    def _of(self, model: MirroredModel) -> MirroredResult:
+        one = self._events.submissions.get(model.submission)
         if one is None or one.result.round != model.submission >> ATTEMPT_BITS:
-            raise MissingEvents(
-                f"The node has no event of the mirrored result of round {model.round}.",
-                "Use an RPC endpoint that keeps all logs.",
-            )
+            raise self._missing(model.round)
         return one
+
+    def _missing(self, round_number: int) -> MissingEvents:
+        self._events.read_anew()
+        return MissingEvents(
+            f"The node has no event of the mirrored result of round {round_number}.",
+            "Use an RPC endpoint that keeps all logs.",
+        )
 
     # ------------------------------------------------------------------ one result
 
@@ -234,6 +256,40 @@ class MirrorWatcher:
         # A challenge is made for the federation: the mirror takes the same call.
         call = dataclasses.replace(call_or_none, to=self._mirror.address)
         return call.label if attempt(self._sender, call, NOT_NOW) else None
+
+    # ------------------------------------------------------------------ at home
+
+    def _bring_home(self, seen: Observation) -> str | None:
+        """Prove at home what is proven here, whoever did it; return what was sent."""
+        for digest, fraud in self._events.frauds.items():
+            if digest in self._refused:
+                continue
+            if (of := self._events.results.get(digest)) is None:
+                raise self._missing(fraud.round)
+            if sent := self._bring_one_home(seen, fraud, of):
+                return sent
+        return None
+
+    def _bring_one_home(
+        self, seen: Observation, fraud: FraudRecorded, of: MirroredResult
+    ) -> str | None:
+        wake_ats: list[int] = []
+        where = f"the mirror has refused a wrong model of round {fraud.round}, which"
+        try:
+            call = self._home_proofs.next(seen, fraud, of, wake_ats)
+            if call is not None or wake_ats:
+                self.idle = False
+            if call is not None and attempt(self._home_sender, call, NOT_NOW):
+                return call.label
+        except NotAtHome as error:
+            self._tell(of, f"{where} cannot be proven at home: {error.message}")
+        except ContractReverted as error:
+            # The mirror took this proof, but the federation does not: a node has told an untruth.
+            self._refused.add(fraud.digest)
+            self._tell(of, f"{where} the federation does not take as proven: {error.message}")
+        return None
+
+    # ------------------------------------------------------------------ alerts
 
     def _compare(self, seen: Observation, one: MirroredResult) -> None:
         """A right result that the federation did not accept: a quorum has signed two."""

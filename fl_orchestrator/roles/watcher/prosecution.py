@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.contract_errors import ContractError
@@ -52,12 +52,46 @@ class Unprovable(ChainError):
     """The wrong model is withheld, and cannot be demanded: it is not part of the history."""
 
 
-class Prosecution:
-    """Proofs against wrong results from one account. Nothing is kept that the chain knows.
+class Registry(Protocol):
+    """What registering a challenge needs of a contract."""
+
+    def registered_at(self, challenge: bytes) -> int: ...
+
+    def register_challenge(self, challenge: bytes) -> Call: ...
+
+
+class Registrations:
+    """Registers one account's challenges, each in a block before it is sent.
 
     ``secret`` hides a registered challenge from the signers: otherwise they could front-run it with
     a proof of their own, and get half of their stake back.
     """
+
+    def __init__(self, contract: Registry, address: str, secret: bytes) -> None:
+        self._contract = contract
+        self._address = address
+        self._secret = secret
+
+    def salt(
+        self, seen: Now, round_number: int, digest: bytes, coordinate: int, wake_ats: list[int]
+    ) -> bytes | Call | None:
+        """The salt of a challenge that can be sent now; before, the call that registers it.
+
+        None means to wait until a time that is added to ``wake_ats``.
+        """
+        salt = keccak256(self._secret + digest + coordinate.to_bytes(32, "big"))
+        registration = challenge_hash(self._address, round_number, digest, coordinate, salt)
+        registered = self._contract.registered_at(registration)
+        if registered == 0:
+            return self._contract.register_challenge(registration)
+        if seen.block_number <= registered:
+            wake_ats.append(seen.timestamp + 1)
+            return None
+        return salt
+
+
+class Prosecution:
+    """Proofs against wrong results from one account. Nothing is kept that the chain knows."""
 
     def __init__(
         self,
@@ -72,8 +106,7 @@ class Prosecution:
         self._rounds = rounds
         self._recomputation = recomputation
         self._descents = descents
-        self._address = address
-        self._secret = secret
+        self._registrations = Registrations(federation, address, secret)
         self._withheld: set[bytes] = set()
 
     def next(self, seen: Now, digest: bytes, result: Result, wake_ats: list[int]) -> Call | None:
@@ -84,8 +117,7 @@ class Prosecution:
         window = self._federation.window(result.round)
         accepted = self._rounds.accepted_digests.get(result.round) == digest
         revocable = accepted and window.canonical
-        end = window.final_at if revocable else window.window_end
-        if seen.timestamp >= end:
+        if seen.timestamp >= window.challenge_end(accepted=accepted):
             raise TooLate(
                 f"The result of round {result.round} is wrong, and can no longer be disputed."
             )
@@ -149,14 +181,9 @@ class Prosecution:
         """
         if self._federation.fraud(digest).challenger is not None:
             return None  # Somebody was faster, in a block whose events have not been read yet.
-        salt = keccak256(self._secret + digest + coordinate.to_bytes(32, "big"))
-        registration = challenge_hash(self._address, result.round, digest, coordinate, salt)
-        registered = self._federation.registered_at(registration)
-        if registered == 0:
-            return self._federation.register_challenge(registration)
-        if seen.block_number <= registered:
-            wake_ats.append(seen.timestamp + 1)
-            return None
+        salt = self._registrations.salt(seen, result.round, digest, coordinate, wake_ats)
+        if not isinstance(salt, bytes):
+            return salt
         if claimed is None:
             number = coordinate - SEED_COORDINATES
             return self._recomputation.challenge_seed(result, number, salt)

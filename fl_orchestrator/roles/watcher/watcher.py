@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fl_orchestrator.chain.contract.contract import Call
-from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex, signers_of
+from fl_orchestrator.chain.contract.events import MissingEvents, RoundIndex
 from fl_orchestrator.chain.contract.logs import UntrueEvents
 from fl_orchestrator.chain.contract.reverts import ContractReverted
 from fl_orchestrator.chain.sending.budget import BudgetExceeded
@@ -28,7 +28,7 @@ from fl_orchestrator.roles.recomputation import (
     UnavailableBase,
     UnavailableUpdates,
 )
-from fl_orchestrator.roles.settlement import Bonds, Slashes
+from fl_orchestrator.roles.settlement import Bonds, Slashes, have_stake
 from fl_orchestrator.roles.updates import InconsistentEvents, worth_considering
 from fl_orchestrator.roles.watcher.alerts import KIND_OF_ERROR, Alert, Alerts
 from fl_orchestrator.roles.watcher.cases import Case, State
@@ -266,9 +266,7 @@ class Watcher:
 
     def _has_stake(self, case: Case) -> bool:
         """Whether a signer has something left to lose."""
-        number = case.result.round
-        signers = signers_of(self._federation, self._deployed_at, number, case.digest)
-        return any(self._federation.observe(a).aggregator.stake for a in signers)
+        return have_stake(self._federation, self._deployed_at, case.result.round, case.digest)
 
     def _close(self, case: Case) -> None:
         case.state = State.DONE
