@@ -110,13 +110,16 @@ class Federation:
             else:
                 yield audit.check(model)
 
-    def outcomes(self, look: Look = lambda *_: None) -> Iterator[tuple[ModelView, FloError | None]]:
+    def outcomes(
+        self, look: Look = lambda *_: None, up_to: int | None = None
+    ) -> Iterator[tuple[ModelView, FloError | None]]:
         """Every model above genesis, with why it is wrong or cannot be checked, or None.
 
         Unlike `checks`, it goes on after such a model. ``look`` is called with each right one.
         """
+        last = self.head().height if up_to is None else up_to
         with self._audit() as audit:
-            for model in self.models()[1:]:
+            for model in [self.chain.model(height) for height in range(1, last + 1)]:
                 try:
                     audit.check(model, look)
                 except (VerificationError, ContentError, ChainError) as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from integration.anvil_site import secret_of
 from support.disk import overwrite
 from support.earlier import EarlierFederation, EarlierPrivateFederation
@@ -293,6 +295,77 @@ def test_a_line_to_a_chain_that_is_not_reached_is_said_to_be_unchecked(
     assert "on chain 5, height 0: not followed. Give --ancestor-rpc" in said
     found = flo("model", "verify", "--all", *options, "--json").succeeded().json["lineage"]
     assert [(entry["chain_id"], entry["followed"]) for entry in found] == [(5, False)]
+
+
+def claims(lineage: Any) -> Any:
+    """A report's lineage without what the report found out, as the page says."""
+    if isinstance(lineage, list):
+        return [claims(one) for one in lineage]
+    if isinstance(lineage, dict):
+        return {k: claims(v) for k, v in lineage.items() if k not in ("recomputed", "reason")}
+    return lineage
+
+
+def test_a_report_goes_back_to_the_federation_before(
+    old: EarlierFederation, on: Callable[[SmallFederation], Flo], tmp_path: Path
+) -> None:
+    made = on(old)("--json").succeeded().json
+    options = ("report", "--federation", made["federation"])
+    report = flo(*options, "--json").succeeded().json
+    (before,) = report["lineage"][0]["ancestors"]
+    model = old.federation.model(1)
+    assert {name: value for name, value in before.items() if name != "models"} == {
+        "chainId": old.federation.chain_id,
+        "federation": old.federation.address,
+        "version": old.federation.version,
+        "height": 1,
+        "round": 1,
+        "root": "0x" + model.root.hex(),
+        "cid": str(model.cid),
+        "recomputed": "equal",
+        "reason": None,
+    }
+    assert [one["round"] for one in before["models"]] == [0, 1]
+    assert before["models"][1]["recomputed"] == "equal"
+    digest = hashlib.sha256(rfc8785.dumps(claims(report["lineage"]))).hexdigest()
+    assert digest == report["lineage_digest"]
+
+    page = tmp_path / "report.html"
+    flo(*options, "--out", page).succeeded()
+    text = page.read_text()
+    assert "All 1 models were computed again" in text
+    assert "Where it comes from" in text
+    for shown in (old.federation.address, model.root.hex(), str(old.federation.chain_id), digest):
+        assert shown in text
+
+
+def test_a_report_of_a_broken_line_says_so_and_fails(
+    old: EarlierFederation, on: Callable[[SmallFederation], Flo], tmp_path: Path
+) -> None:
+    on(old)
+    page = tmp_path / "report.html"
+    for number, (changes, words) in enumerate(
+        [({"height": 2}, "only 1 is final there"), ({"height": 1}, "at height 1")]
+    ):
+        new = beside(old, tmp_path / str(number), naming(old, **changes))
+        flo("report", "--federation", new.address, "--out", page).refused(1, words)
+        text = page.read_text()
+        assert "Not what the protocol says: " in text
+        assert words in text
+
+
+def test_a_report_says_that_a_line_was_not_followed(
+    old: EarlierFederation, on: Callable[[SmallFederation], Flo], tmp_path: Path
+) -> None:
+    on(old)
+    new = beside(old, tmp_path / "new", naming(old, chain_id=5))
+    page = tmp_path / "report.html"
+    flo("report", "--federation", new.address, "--out", page).succeeded()
+    assert "A federation before it was not followed." in page.read_text()
+    report = flo("report", "--federation", new.address, "--json").succeeded().json
+    (before,) = report["lineage"][0]["ancestors"]
+    assert (before["chainId"], before["round"], before["recomputed"]) == (5, None, "not checked")
+    assert "--ancestor-rpc" in before["reason"]
 
 
 def test_the_present_record_is_not_overwritten(

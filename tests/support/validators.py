@@ -12,7 +12,7 @@ from fl_orchestrator.attacks.collusion import Colluder
 from fl_orchestrator.chain.contract.federation import Call, Federation
 from fl_orchestrator.chain.contract.reverts import RevertDecoder
 from fl_orchestrator.chain.deployment.migrate import migrate
-from fl_orchestrator.chain.deployment.record import DeploymentRecord
+from fl_orchestrator.chain.deployment.record import Deployment, DeploymentRecord
 from fl_orchestrator.chain.nodes.connect import connect
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.signing.keys import LocalSigner
@@ -23,6 +23,7 @@ from fl_orchestrator.roles.aggregator.aggregator import Aggregator
 from fl_orchestrator.roles.base import Worker
 from fl_orchestrator.roles.context import Context, ReadContext
 from fl_orchestrator.roles.keeper.keeper import Keeper
+from fl_orchestrator.roles.manifests import manifest_of
 from fl_orchestrator.roles.party.party import Party, PartySettings
 from fl_orchestrator.roles.recomputation import Recomputation
 from fl_orchestrator.roles.relay import Mailbox
@@ -84,7 +85,19 @@ class Consortium:
         self.deployment = migrate(owner, federation_params(self.manifest, genesis, terms), record)[
             -1
         ]
+        self._register()
+
+    def join(self, urls: Sequence[str], deployment: Deployment) -> None:
+        """Register all accounts in a federation that the owner has created; the store has it."""
+        self._urls, self.deployment = urls, deployment
+        self.manifest = manifest_of(self.store, self.federation())
+        self._register()
+
+    def _register(self) -> None:
+        web3 = connect(self._urls)
+        owner = Sender(web3, self.owner, RevertDecoder.of_artifact("Federation"))
         chain = Federation(web3, self.deployment.address)
+        terms = chain.params()
         admissions: list[Call] = []
         members: list[tuple[LocalSigner, Call]] = []
         for role, accounts, stake in (

@@ -1,8 +1,8 @@
-"""What `flo model verify --all` says of the federations that a federation goes on from."""
+"""The federations that a federation goes on from, for the commands that check it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +20,8 @@ AncestorRpcOption = Annotated[
     str,
     typer.Option(
         metavar="URLS",
-        help="With --all: the chains of the federations that it goes on from, where they are "
-        "others, separated by commas.",
+        help="Endpoints of the chains of the federations that it goes on from, where they are "
+        "other chains, separated by commas.",
     ),
 ]
 
@@ -47,11 +47,15 @@ def follow_lineage(
     federation: Federation, site: Reader, rpc: str, json_output: bool
 ) -> list[dict[str, object]]:
     """Check the federations before this one, the nearest first, and show them; returns the JSON."""
+    return [_checked(ancestor, json_output) for ancestor in line_of(federation, site, rpc)]
+
+
+def line_of(federation: Federation, site: Reader, rpc: str) -> Iterator[Ancestor]:
+    """The federations before this one, as `ancestors` gives them, on its chain or those at URLs."""
     from fl_orchestrator.audit.lineage import ancestors
 
     chains = _chains(federation.chain.node, rpc)
-    found = ancestors(federation, chains, lambda chain: deployed_at(chain, site.deployments))
-    return [_checked(ancestor, json_output) for ancestor in found]
+    return ancestors(federation, chains, lambda chain: deployed_at(chain, site.deployments))
 
 
 def _chains(own: Node, rpc: str) -> Callable[[int], Node | None]:

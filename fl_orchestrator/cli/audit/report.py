@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,7 @@ from fl_orchestrator.cli.audit.contributions import (
     measured,
     measuring,
 )
+from fl_orchestrator.cli.audit.lineage import AncestorRpcOption, line_of
 from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, safe, say
 from fl_orchestrator.cli.options.trainers import TrainerOption
 from fl_orchestrator.cli.site import Reader, deployed_at, with_options
@@ -28,6 +31,7 @@ from fl_orchestrator.errors import VerificationError
 if TYPE_CHECKING:
     from fl_orchestrator.audit.federation import Federation as Auditor
     from fl_orchestrator.audit.history import History
+    from fl_orchestrator.audit.lineage import Ancestor
     from fl_orchestrator.chain.contract.federation import Federation
     from fl_orchestrator.dashboard.report.gather import Report
 
@@ -54,6 +58,7 @@ def report(
     permutations: PermutationsOption = None,
     seed: SeedOption = None,
     measure: MeasureOption = None,
+    ancestor_rpc: AncestorRpcOption = "",
     json_output: JsonOption = False,
 ) -> None:
     """Write what a federation has done, for an auditor: one HTML file that needs no script.
@@ -61,6 +66,7 @@ def report(
     With --store, or of a recorded run, it computes every model again from its updates. It has the
     model's lineage from genesis to the head, all rounds, members, what each party did, disputes and
     terms, the commands that reproduce it, and what it does not show. Exits 1 if a model is wrong.
+    A federation that goes on from another one is followed back, also to other chains.
 
     With --contributions it says what each party's updates were worth on the validation data of
     --trainer; nothing of the data leaves this machine. A run of `flo demo` needs no trainer:
@@ -70,7 +76,10 @@ def report(
     """
     wanted = measuring(contributions, trainer, permutations, seed, measure)
     with interruptible("Nothing was written; run it again."):
-        subject = _subject(site, directory)
+        from fl_orchestrator.audit.lineage import BrokenLineage
+        from fl_orchestrator.dashboard.report.outcome import WRONG
+
+        subject = _subject(site, directory, ancestor_rpc)
         found = _gathered(subject, wanted)
         if json_output:
             print_json(found.to_json())
@@ -78,15 +87,18 @@ def report(
             from fl_orchestrator.dashboard.report.page import Place, render
             from fl_orchestrator.files import write_whole
 
-            place = Place(_public(site.rpc), _public(site.store), subject.run)
+            chains = shlex.quote(_public(ancestor_rpc)) if ancestor_rpc else ""
+            place = Place(_public(site.rpc), _public(site.store), subject.run, chains)
             write_whole(output, render(found, place))
             say(f"Written to {safe(output)}; the lineage is sha256:{found.lineage_digest}.")
-    wrong = [str(one["round"]) for one in found.checked("wrong")]
+    wrong = found.checked(WRONG)
     if wrong:
         raise WrongModels(
             f"The model of round {', '.join(wrong)} is not what the protocol says.",
             "The report has the first wrong coordinate; `flo watcher run` proves it on the chain.",
         )
+    for line in found.lines(WRONG):
+        raise BrokenLineage(line["reason"], "The report says which federation it names.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +110,10 @@ class _Subject:
     deployed_at: int = 0
     run: Path | None = None
     history: History | None = None
+    before: Iterable[Ancestor] = ()
 
 
-def _subject(site: Reader, directory: Path | None) -> _Subject:
+def _subject(site: Reader, directory: Path | None, ancestor_rpc: str) -> _Subject:
     from fl_orchestrator.audit.federation import Federation as Auditor
 
     if directory is not None:
@@ -115,7 +128,8 @@ def _subject(site: Reader, directory: Path | None) -> _Subject:
     chain = site.open_federation(any_version=True)
     block = deployed_at(chain, site.deployments)
     opened = Auditor(chain, site.open_store(), block) if site.store else None
-    return _Subject(chain, opened, block)
+    before = () if opened is None else line_of(opened, site, ancestor_rpc)
+    return _Subject(chain, opened, block, before=before)
 
 
 def _gathered(subject: _Subject, wanted: Measuring | None) -> Report:
@@ -139,6 +153,7 @@ def _gathered(subject: _Subject, wanted: Measuring | None) -> Report:
             subject.auditor,
             progress,
             contributions,
+            subject.before,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,14 @@ from fl_orchestrator.dashboard.index import queries
 from fl_orchestrator.dashboard.index.index import Index
 from fl_orchestrator.dashboard.index.queries import RoundRow
 from fl_orchestrator.dashboard.index.records import Record
+from fl_orchestrator.dashboard.report.ancestry import Progress, ancestry
+from fl_orchestrator.dashboard.report.outcome import (
+    EQUAL,
+    FOUND_OUT,
+    UNCHECKED,
+    named,
+    outcome_of,
+)
 from fl_orchestrator.dashboard.report.reliability import reliability
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.rules import RuleKind
@@ -28,13 +36,10 @@ from fl_orchestrator.roles.masked.terms import at_a_glance
 if TYPE_CHECKING:
     from fl_orchestrator.audit.contribution.contributions import Contributions
     from fl_orchestrator.audit.federation import Federation as Auditor
+    from fl_orchestrator.audit.lineage import Ancestor
     from fl_orchestrator.model.digests import Result
     from fl_orchestrator.roles.recomputation import Recomputation
 
-#: What became of the recomputation of a model.
-EQUAL: Final = "equal"
-WRONG: Final = "wrong"
-UNCHECKED: Final = "not checked"
 #: What a report does not show, whatever is in it.
 LIMITS: Final = (
     "That the data behind an update are what a party says, or that it trained on them at all.",
@@ -45,14 +50,13 @@ LIMITS: Final = (
     "where that is possible; make the report again with another endpoint to be sure.",
 )
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything in JSON's types. ``lineage`` has the models from genesis to the head.
 
-    ``lineage_digest`` is the sha256 of the lineage as canonical JSON (RFC 8785).
+    Its first one has the `ancestors` of the federation, if there are any. ``lineage_digest`` is
+    the sha256 of the lineage as canonical JSON (RFC 8785), without what the report found out.
     ``contributions`` are those of `Contributions`, if they were measured.
     """
 
@@ -80,9 +84,35 @@ class Report:
             found[one["status"]] = found.get(one["status"], 0) + 1
         return found
 
-    def checked(self, outcome: str) -> list[dict[str, Any]]:
-        """The models of the lineage with this outcome of their recomputation; genesis has none."""
-        return [one for one in self.lineage[1:] if one["recomputed"] == outcome]
+    @property
+    def ancestors(self) -> list[dict[str, Any]]:
+        """The federations before this one, as `ancestry` has them."""
+        found: list[dict[str, Any]] = self.lineage[0].get("ancestors", [])
+        return found
+
+    def checked(self, outcome: str) -> list[str]:
+        """The rounds of the lineage whose model has this outcome; genesis has none.
+
+        Those of an ancestor are named with its address.
+        """
+        before = [
+            f"{one['round']} of {ancestor['federation']}"
+            for ancestor in reversed(self.ancestors)
+            for one in ancestor["models"][1:]
+            if one["recomputed"] == outcome
+        ]
+        own = [str(one["round"]) for one in self.lineage[1:] if one["recomputed"] == outcome]
+        return before + own
+
+    @property
+    def models(self) -> int:
+        """How many models above genesis it has, with those of ancestors that were followed."""
+        before = sum(len(ancestor["models"][1:]) for ancestor in self.ancestors)
+        return before + len(self.lineage) - 1
+
+    def lines(self, outcome: str) -> list[dict[str, Any]]:
+        """The ancestors with this outcome: whether the successor's first model is their last."""
+        return [one for one in self.ancestors if one["recomputed"] == outcome]
 
 
 def gather(
@@ -92,11 +122,13 @@ def gather(
     auditor: Auditor | None = None,
     progress: Progress = lambda _done, _total: None,
     measured: Contributions | None = None,
+    before: Iterable[Ancestor] = (),
 ) -> Report:
     """Read the federation up to the present block, and compute every model again.
 
     ``auditor`` has the store for that; without it no model is checked. ``progress`` is called with
     the models that are done and their number. ``measured`` looks at every model that is right.
+    ``before`` are the federation's `ancestors`.
     Raises ChainError, ContentError and NoIndex, and what ``measured`` raises.
     """
     seen = chain.observe(chain.address)
@@ -114,6 +146,8 @@ def gather(
             by_number = {row.sum.number: row for row in rows}
             lineage = [*_lineage(chain, db, by_number, seen.head.height)]
             _recompute(lineage, auditor, progress, measured)
+            if auditor is not None and (earlier := ancestry(auditor, before, progress)):
+                lineage[0]["ancestors"] = earlier
             return Report(
                 version=__version__,
                 federation={
@@ -143,9 +177,13 @@ def gather(
         index.database.close()
 
 
-def _claims(lineage: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the chain says of the lineage, without what this report found out."""
-    return [{k: v for k, v in one.items() if k not in ("recomputed", "reason")} for one in lineage]
+def _claims(lineage: Any) -> Any:
+    """What the chains say of the lineage, without what this report found out."""
+    if isinstance(lineage, list):
+        return [_claims(one) for one in lineage]
+    if isinstance(lineage, dict):
+        return {k: _claims(v) for k, v in lineage.items() if k not in FOUND_OUT}
+    return lineage
 
 
 def _terms(chain: Federation) -> dict[str, Any]:
@@ -207,20 +245,10 @@ def _lineage(
     base = None
     for height in range(head + 1):
         model = chain.model(height)
-        known = _named(model, base)
+        known = named(model, base)
         row = rows.get(model.round)
         yield known if row is None or height == 0 else {**known, **_made(db, row)}
         base = known["root"]
-
-
-def _named(model: ModelView, base: str | None) -> dict[str, Any]:
-    return {
-        "height": model.height,
-        "round": model.round,
-        "root": "0x" + model.root.hex(),
-        "cid": str(model.cid),
-        "base": base,
-    }
 
 
 def _made(db: sqlite3.Connection, row: RoundRow) -> dict[str, Any]:
@@ -262,8 +290,6 @@ def _recompute(
         entry |= {"recomputed": UNCHECKED, "reason": "no store was given"}
     if auditor is None:
         return
-    from fl_orchestrator.audit.model_audit import IncorrectModel
-
     by_root = {(entry["height"], entry["root"]): entry for entry in lineage}
 
     def look(model: ModelView, result: Result, computed: Recomputation) -> None:
@@ -274,13 +300,8 @@ def _recompute(
     for done, (model, error) in enumerate(auditor.outcomes(look), start=1):
         progress(done, total)
         found = by_root.get((model.height, "0x" + model.root.hex()))
-        if found is None:
-            continue
-        if error is None:
-            found |= {"recomputed": EQUAL, "reason": None}
-        else:
-            wrong = isinstance(error, IncorrectModel)
-            found |= {"recomputed": WRONG if wrong else UNCHECKED, "reason": error.message}
+        if found is not None:
+            found |= outcome_of(error)
 
 
 def _contributions(measured: Contributions, lineage: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fl_orchestrator.dashboard.report.curve import Curve, curve
-from fl_orchestrator.dashboard.report.gather import EQUAL, UNCHECKED, WRONG, Report
+from fl_orchestrator.dashboard.report.gather import Report
+from fl_orchestrator.dashboard.report.outcome import EQUAL, UNCHECKED, WRONG
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.units import ether
 
@@ -25,11 +26,13 @@ class Place:
     """Where the federation is, for the commands that reproduce the report.
 
     ``run`` is the directory of a recorded run, which needs neither a chain nor a store.
+    ``ancestor_rpc`` has the endpoints of the chains of ancestors, where they are others.
     """
 
     rpc: str
     store: str
     run: Path | None = None
+    ancestor_rpc: str = ""
 
     @property
     def directory(self) -> str | None:
@@ -72,18 +75,23 @@ def render(report: Report, place: Place) -> str:
 
 def _verdict(report: Report) -> tuple[str, str]:
     """What the report found, in a sentence, and its class: good, bad or unknown."""
-    models = len(report.lineage) - 1
+    models = report.models
     wrong, unchecked = report.checked(WRONG), report.checked(UNCHECKED)
     if wrong:
-        rounds = ", ".join(str(one["round"]) for one in wrong)
+        rounds = ", ".join(wrong)
         return f"Not what the protocol says: the model of round {rounds} is wrong.", "bad"
+    for line in report.lines(WRONG):
+        return f"Not what the protocol says: {line['reason']}", "bad"
+    unfollowed = report.lines(UNCHECKED)
+    before = " A federation before it was not followed." if unfollowed else ""
     if not models:
-        return "No round has been accepted yet; the only model is genesis.", "unknown"
-    if unchecked:
+        return f"No round has been accepted yet; the only model is genesis.{before}", "unknown"
+    if unchecked or unfollowed:
         right = models - len(unchecked)
+        left = f"; {len(unchecked)} could not be checked" if unchecked else ""
         return (
             f"{right} of {models} models were computed again from their updates and are equal, bit "
-            f"for bit; {len(unchecked)} could not be checked.",
+            f"for bit{left}.{before}",
             "unknown",
         )
     return (
