@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.disputes import right_result, sign_and_accept, submit_updates, vector_federation
+from support.disputes import accept_a_lie, submit_updates, vector_federation
 from support.federation import SmallFederation
 from support.mirrors import AtHome, MirrorSite, carry
 from support.reorg import Fork
@@ -63,9 +63,9 @@ class Mirrored:
 
 
 def _accept(federation: SmallFederation, number: int) -> None:
-    """Have a round accepted and final."""
+    """Have a round accepted, with its model in the store, and final."""
     submit_updates(federation, number)
-    sign_and_accept(federation, right_result(federation))
+    accept_a_lie(federation, lambda right: right)
     federation.pass_until(federation.observe().finalizable_at)
     federation.send(federation.outsider, federation.federation.finalize())
 
