@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from fl_orchestrator.model.vector_file import (
     VectorReader,
     sizes_of_blocks,
 )
-from fl_orchestrator.roles.setup import Genesis, publish_state
 from fl_orchestrator.roles.vectors import Origin, VectorCache, VectorFile
+
+if TYPE_CHECKING:
+    from fl_orchestrator.roles.setup import Genesis
 
 
 class OtherTensors(InputError):
@@ -53,6 +55,8 @@ def publish_descended(
 
     Raises OtherTensors, and what the store raises.
     """
+    from fl_orchestrator.roles.setup import publish_state
+
     if manifest.layout != old.layout:
         raise OtherTensors(
             "The manifest has other tensors than the old federation, or another depth, layout or "

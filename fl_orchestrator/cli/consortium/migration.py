@@ -18,11 +18,10 @@ from fl_orchestrator.cli.consortium.create import (
     amount,
     bond_of,
     count,
-    deploy,
-    deployer,
     period,
     scratch_store,
 )
+from fl_orchestrator.cli.consortium.deployment import deploy, deployer
 from fl_orchestrator.cli.site import (
     DEPLOYMENTS_DEFAULT,
     RPC_DEFAULT,

@@ -17,7 +17,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
-from fl_orchestrator.cli.consortium.create import deployer
+from fl_orchestrator.cli.consortium.deployment import deployer
 from fl_orchestrator.cli.consortium.signatures import read_signature, write_signature
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import (
