@@ -2,7 +2,10 @@
 pragma solidity 0.8.30;
 
 import {Role, Signature} from "../../contracts/interfaces/IFederation.sol";
+import {Update} from "../../contracts/interfaces/IPlainFederation.sol";
 import {IRewardShares, Seat, Share, Shares} from "../../contracts/interfaces/IRewardShares.sol";
+import {DisputeTest} from "./support/DisputeTest.sol";
+import {Evidence} from "./support/Evidence.sol";
 import {FederationTest} from "./support/FederationTest.sol";
 import {PrivateTest} from "./support/PrivateTest.sol";
 import {SharesTest} from "./support/SharesTest.sol";
@@ -403,5 +406,35 @@ contract RewardSharesOfPrivateFederationTest is SharesTest, PrivateTest {
 
     function _endPhase() internal override(FederationTest, PrivateTest) {
         PrivateTest._endPhase();
+    }
+}
+
+/// @notice See RewardShares.tree.
+contract RewardSharesAfterSlashTest is DisputeTest, SharesTest {
+    function setUp() public override(DisputeTest, SharesTest) {
+        DisputeTest.setUp();
+        rewards = _deployRewards(address(federation));
+        _fundShares(SHARES_POT);
+    }
+
+    /// @dev An aggregator that has signed a wrong result has lost its stake, and keeps its seat.
+    function test_Distribute_WhenTheStakeOfASeatIsSlashed() public {
+        _toAttest(3);
+        Evidence memory wrong = _proposeWrong(1);
+        _sign(_evidence(), AGGREGATORS);
+        _challenge(wrong);
+        _slash(wrong, 0);
+        vm.warp(_observe().finalizableAt);
+        federation.finalize();
+
+        assertEq(rewards.seats()[0].account, _aggregator(0));
+        assertEq(rewards.seats()[0].stake, 0);
+        _refusedQuorum(2 * STAKE, 3 * STAKE, 2, 3);
+        _distribute(_shares(), THREE);
+        _distribute(_shares(), ALL - 1);
+    }
+
+    function _update(uint256 i) internal view override(DisputeTest, FederationTest) returns (Update memory) {
+        return DisputeTest._update(i);
     }
 }
