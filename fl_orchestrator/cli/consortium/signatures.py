@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,15 +41,18 @@ def read_signature(
     ``written_by`` is the command that writes such files, ``same`` a sentence on what all have to
     sign. Raises BadSignatureFile.
     """
+    # It refuses what is nested too deeply, where the standard library's may crash.
+    from pydantic_core import from_json
+
     from fl_orchestrator.chain.signing.recovery import recover
     from fl_orchestrator.chain.types import Signature
 
     try:
         with path.open("rb") as stream:
-            found = json.loads(stream.read(LARGEST_FILE))
+            found = from_json(stream.read(LARGEST_FILE))
         signed = Signature(bytes.fromhex(found["r"][2:]), bytes.fromhex(found["vs"][2:]))
         account = recover(digest, signed)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadSignatureFile(
             f"{path} has no signature that can be read.", f"Write it with `{written_by}`."
         ) from error

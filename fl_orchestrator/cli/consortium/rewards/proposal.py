@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import rfc8785
+from pydantic_core import from_json
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.shares.shares import RewardShares
@@ -33,9 +33,7 @@ _FIGURES: Final = (
     *("measure", "lessIsBetter", "rows", "dataDigest", "seed", "permutations", "rounds"),
 )
 # What is raised by JSON that is not what it should be.
-_MALFORMED: Final = (
-    *(LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError),
-)
+_MALFORMED: Final = (*(LookupError, TypeError, ValueError, AttributeError, OverflowError),)
 
 
 class BadSource(InputError):
@@ -142,8 +140,8 @@ def read_source(path: Path, federation: Federation) -> Source:
     data = _read(path, _LARGEST_REPORT, BadSource)
     file = hashlib.sha256(data).digest()
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
+        found = from_json(data)
+    except ValueError:
         return Source(path, file, _amounts(path, _table(path, data)))
     if isinstance(found, list):
         try:
@@ -249,7 +247,7 @@ class Proposal:
         """Raises BadSharesFile."""
         data = _read(path, LARGEST_FILE, BadSharesFile)
         try:
-            found = json.loads(data)
+            found = from_json(data)
             place = (found["chainId"], parse_address(found["rewards"]))
             parts = tuple(
                 Share(parse_address(one["account"]), _whole(one["wei"], AMOUNT_LIMIT))
