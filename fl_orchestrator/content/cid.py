@@ -10,6 +10,7 @@ specification of IPLD, and the UnixFS v1 specification of IPFS.
 """
 
 import base64
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Cid:
             )
 
     def __str__(self) -> str:
-        return "b" + base64.b32encode(self.to_bytes()).decode("ascii").rstrip("=").lower()
+        return _text(self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """Return the 36 binary bytes: version, codec, multihash."""
@@ -87,6 +88,12 @@ class Cid:
         if str(cid) != text:
             raise CidError(f"The CID {text} is not canonical base32.", _HINT)
         return cid
+
+
+# A file's name is asked for many times while it is fetched and stored.
+@functools.lru_cache(maxsize=4_096)
+def _text(binary: bytes) -> str:
+    return "b" + base64.b32encode(binary).decode("ascii").rstrip("=").lower()
 
 
 def _why_not_a_cid(text: str) -> str:

@@ -318,6 +318,7 @@ def _header(layout: Layout, meta: VectorMeta, seal_bytes: int) -> bytes:
     return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
+@functools.lru_cache(maxsize=64)
 def _max_header_bytes(layout: Layout, seal_bytes: int) -> int:
     kind = VectorKind.MASKED if seal_bytes else VectorKind.GLOBAL
     longest = VectorMeta(kind, 2**256 - 1, "0x" + "0" * 40, 2**64 - 1)

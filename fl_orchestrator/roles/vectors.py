@@ -208,8 +208,10 @@ class VectorCache:
 
     def _take_shared(self, wanted: _Wanted, path: Path) -> bool:
         """Take the file from those that this machine's roles share, if it is there and right."""
+        if self._shared is None:
+            return False
         with self._new_name() as linked:
-            if self._shared is None or not self._shared.take(path.name, linked):
+            if not self._shared.take(path.name, linked):
                 return False
             try:
                 with verified(reader(linked), wanted.cid, wanted.limit) as source:

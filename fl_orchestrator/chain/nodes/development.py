@@ -236,6 +236,9 @@ class DevelopmentChain:
         self._tester = EthereumTester(self._backend)
         self._lock: Any = threading.RLock()
         self.web3 = Web3(_Provider(self._tester, Answers(self._backend), self._lock))
+        # This chain has no names, and checks a transaction's chain id itself.
+        for unused in ("ens_name_to_address", "validation"):
+            self.web3.middleware_onion.remove(unused)
 
     @property
     def now(self) -> int:
