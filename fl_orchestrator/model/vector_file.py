@@ -310,6 +310,8 @@ def _entry(dtype: str, shape: list[int], start: int, stop: int) -> dict[str, Any
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
 
 
+# All updates of a round have the same header.
+@functools.lru_cache(maxsize=64)
 def _header(layout: Layout, meta: VectorMeta, seal_bytes: int) -> bytes:
     """Return the length field and the header, padded."""
     header = {"__metadata__": meta.to_strings(), **_entries(layout, meta.kind, seal_bytes)}
