@@ -15,6 +15,7 @@ from support.reorg import Fork
 
 from fl_orchestrator.chain.contract.events import READ_AGAIN
 from fl_orchestrator.chain.contract.logs import UntrueEvents
+from fl_orchestrator.chain.event_types import RoundAccepted
 from fl_orchestrator.chain.mirror.index import MirrorIndex
 from fl_orchestrator.chain.mirror.types import MirrorEvents
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
@@ -97,6 +98,35 @@ def test_a_step_asks_for_new_blocks_only_however_long_the_history_is(mirrored: M
     assert max(widths[1]) <= QUIET_BLOCKS + 3 * DEMANDS + READ_AGAIN
     assert mirrored.asked_by(guard.step) == []
     assert len(mirrored.site.mirror.answers(0)) == ROUNDS * DEMANDS
+
+
+def test_a_round_is_carried_without_a_search_of_the_rounds_before(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = mirrored.federation.federation
+    accepted = {one.round: one.block_number for one in federation.events(RoundAccepted, 0)}
+    asked = []
+    logged = federation.logged
+
+    def noting(name: str, first: int, *place: Any) -> Any:
+        asked.append(first)
+        return logged(name, first, *place)
+
+    monkeypatch.setattr(federation, "logged", noting)
+    assert carry(mirrored.site.carrier()) == ["mirror"] * ROUNDS
+    # Each search begins where the one before has found something.
+    assert asked == [mirrored.federation.deployment.block, accepted[1], accepted[2]]
+
+
+def test_signatures_that_a_reorganisation_has_moved_to_earlier_blocks_are_found(
+    mirrored: Mirrored,
+) -> None:
+    results = mirrored.site.carrier()._results
+    last = mirrored.federation.federation.latest().number
+    signed = results.of_round(2, last).signatures
+    # As if round 1 had been attested in later blocks, before the reorganisation.
+    results._begun[1] = last
+    assert results.of_round(2, last).signatures == signed != {}
 
 
 def test_a_demand_that_a_reorganisation_drops_is_forgotten_and_one_that_it_brings_is_found(

@@ -15,6 +15,7 @@ from fl_orchestrator.chain.abi import signature_hash
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.events import RoundIndex
 from fl_orchestrator.chain.contract.federation import Federation
+from fl_orchestrator.chain.contract.logs import LoggedEvent
 from fl_orchestrator.chain.contract.words import Undecodable, words_of
 from fl_orchestrator.chain.event_types import counted
 from fl_orchestrator.chain.mirror.mirror import ModelMirror
@@ -79,6 +80,7 @@ class SignedResults:
         self._federation = federation
         self._rounds = rounds
         self._from_block = from_block
+        self._begun: dict[int, int] = {}
         attest = next(
             item
             for item in load_artifact(federation.ARTIFACT).abi
@@ -103,13 +105,25 @@ class SignedResults:
         return SignedResult(digest, found.result, updates, signatures)
 
     def _signatures(self, round_number: int, digest: bytes) -> Iterator[Signature]:
-        events = self._federation.logged("Attested", self._from_block, None, round_number)
+        events = self._attested(round_number)
         sent = dict.fromkeys(e.transaction for e in events if bytes(e.values["digest"]) == digest)
         for transaction in sent:
             data = self._federation.call_data(transaction)
             # A contract may have called the federation: its call data are not a signature's place.
             if data[:_SELECTOR_BYTES] == self._selector:
                 yield from self._decoded(data[_SELECTOR_BYTES:])
+
+    def _attested(self, round_number: int) -> list[LoggedEvent]:
+        """The attestations of a round, which are later than the first one of each round before."""
+        earlier = (block for number, block in self._begun.items() if number < round_number)
+        first = max(earlier, default=self._from_block)
+        found = self._federation.logged("Attested", first, None, round_number)
+        if not found and first > self._from_block:
+            # A reorg may have moved them.
+            found = self._federation.logged("Attested", self._from_block, None, round_number)
+        if found:
+            self._begun[round_number] = min(event.block_number for event in found)
+        return found
 
     def _decoded(self, data: bytes) -> list[Signature]:
         try:
