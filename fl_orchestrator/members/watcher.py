@@ -25,7 +25,7 @@ class Watcher(Member):
         max_bond: The largest bond for one demand, in wei; default: what the account has.
         keep_all: Unpin nothing: keep an archive with which auditors can check every round.
         mirrors: The federation's mirrors that it guards too, from `mirrors.open_mirror`. The
-            account needs coin on their chains.
+            account needs coin on their chains, and at home.
     """
 
     role: ClassVar[str] = "watcher"
@@ -71,7 +71,10 @@ class Watcher(Member):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What a person must know of the mirrors: results that are wrong, or cannot be checked."""
+        """What a person must know of the mirrors.
+
+        Results that are wrong, cannot be checked, or cannot be proven wrong at home.
+        """
         return tuple(doubt for guard in self._guards for doubt in guard.doubts)
 
     @property

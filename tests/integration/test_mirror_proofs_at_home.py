@@ -164,6 +164,10 @@ def test_a_proof_that_somebody_else_made_is_carried_home(tmp_path: Path) -> None
     other = case.site.watcher("other", case.federation.keeper_key)
     assert case.guard(lambda: other, case.refused) == PROVEN
     assert case.proven_at_home() is None
+    # The mirror's events have the proof: nobody has to show the model any more.
+    shown = case.federation.store.locate(case.wrong.global_cid)
+    assert shown is not None
+    shown.unlink()
     assert case.guard(case.site.watcher) == PROVEN
     assert case.proven_at_home() == case.me.address
     # The other one has nothing to add.
