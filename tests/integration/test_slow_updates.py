@@ -45,7 +45,7 @@ class SlowStore(LocalStore):
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step waits for 0.3 seconds: nothing of what a test holds back comes meanwhile."""
     monkeypatch.setattr(module, "FETCH_SECONDS", 0.3)
-    monkeypatch.setattr("fl_orchestrator.roles.watcher.watcher._FETCH_SECONDS", 0.3)
+    monkeypatch.setattr("fl_orchestrator.roles.watcher.watcher.STEP_SECONDS", 0.3)
 
 
 def slow_aggregator(
