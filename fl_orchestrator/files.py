@@ -41,6 +41,17 @@ def open_regular(path: Path | str, *, folder: int | None = None) -> io.FileIO:
     return io.FileIO(descriptor, "rb")
 
 
+def names_in(directory: Path) -> list[str]:
+    """The names of what is in a directory; none if it does not exist. Raises OSError.
+
+    A search by a pattern, or paths for all of them, would take several times as long.
+    """
+    try:
+        return os.listdir(directory)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+
+
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """Read at most ``max_bytes + 1`` bytes of a file that ``open_regular`` accepts.
 

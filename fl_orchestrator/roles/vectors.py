@@ -25,7 +25,7 @@ from fl_orchestrator.content.kept import FetchStopped, Kept, reader
 from fl_orchestrator.content.shared import SharedFiles, make_read_only
 from fl_orchestrator.content.store import ContentStore, HashingWriter, verified
 from fl_orchestrator.errors import ContentError, TrainingError, VerificationError
-from fl_orchestrator.files import OWNER_ONLY, flush
+from fl_orchestrator.files import OWNER_ONLY, flush, names_in
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.chunk_root import read_root
 from fl_orchestrator.model.fixed_point import Saturation, UpdateEncoder, float_view_of
@@ -357,14 +357,14 @@ class VectorCache:
         Of rounds that are ``void``, which may be later ones, the updates are deleted too.
         """
         with self._lock:
-            for path in self._directory.iterdir():
-                left = path.name.startswith(_TEMPORARY) and path.name not in self._underway
-                if kept := _KEPT_NAME.fullmatch(path.name):
+            for name in names_in(self._directory):
+                left = name.startswith(_TEMPORARY) and name not in self._underway
+                if kept := _KEPT_NAME.fullmatch(name):
                     kind, number = kept[1], int(kept[2])
                     unused = kind != VectorKind.GLOBAL and number in void
                     left = number < round_number or unused
                 if left:
-                    path.unlink(missing_ok=True)
+                    (self._directory / name).unlink(missing_ok=True)
         if self._shared is not None:
             self._shared.forget_unused()
 

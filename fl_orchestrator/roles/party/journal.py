@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from fl_orchestrator.chain.types import CommitView, Update
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.errors import ContentError
-from fl_orchestrator.files import sync
+from fl_orchestrator.files import names_in, sync
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.model.digests import commitment
 from fl_orchestrator.model.protocol import COMMITMENT_BYTES
@@ -106,12 +106,12 @@ class EntryFolder:
 
     def forget_before(self, round_number: int) -> None:
         """Delete the entries of earlier rounds, for which no reveal can be due any more."""
-        for entry in self._directory.glob(f"{ENTRY}*"):
-            number = entry.name.removeprefix(ENTRY)
-            if number.isdecimal() and int(number) < round_number:
-                shutil.rmtree(entry, ignore_errors=True)
-        for interrupted in self._directory.glob(f".{ENTRY}*.new"):
-            shutil.rmtree(interrupted, ignore_errors=True)
+        for name in names_in(self._directory):
+            number = name.removeprefix(ENTRY)
+            earlier = number != name and number.isdecimal() and int(number) < round_number
+            interrupted = name.startswith(f".{ENTRY}") and name.endswith(".new")
+            if earlier or interrupted:
+                shutil.rmtree(self._directory / name, ignore_errors=True)
 
     def _entry(self, round_number: int) -> Path:
         return self._directory / f"{ENTRY}{round_number}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.files import sync
+from fl_orchestrator.files import names_in, sync
 from fl_orchestrator.roles.context import Context
 from fl_orchestrator.roles.party.journal import ENTRY, STATE
 from fl_orchestrator.roles.party.measurements import Measurements
@@ -149,8 +149,15 @@ class SiteStates:
 
         A round has both if a reorg made it current again.
         """
-        kept = [(path.stem, path) for path in self._kept.glob(f"{ENTRY}*{_SUFFIX}")]
-        entries = [(path.parent.name, path) for path in self._journal.glob(f"{ENTRY}*/{STATE}")]
-        named = [(name.removeprefix(ENTRY), path) for name, path in kept + entries]
-        found = {int(name): path for name, path in named if name.isdecimal()}
+        kept = [
+            (name.removesuffix(_SUFFIX), self._kept / name)
+            for name in names_in(self._kept)
+            if name.endswith(_SUFFIX)
+        ]
+        entries = [(name, self._journal / name / STATE) for name in names_in(self._journal)]
+        found = {}
+        for name, path in kept + entries:
+            number = name.removeprefix(ENTRY)
+            if number != name and number.isdecimal() and path.exists():
+                found[int(number)] = path
         return dict(sorted(found.items(), reverse=True))
