@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.shares.shares import RewardShares
-from fl_orchestrator.chain.shares.types import MAX_SHARES, Seat, Shares, ordered
+from fl_orchestrator.chain.shares.types import MAX_SHARES, MAX_VALID_DAYS, Seat, Shares, ordered
 from fl_orchestrator.errors import ChainError, InputError, VerificationError
 
 _NO_ACCOUNT: Final = "0x" + "00" * 20
+_MAX_VALID_SECONDS: Final = MAX_VALID_DAYS * 86_400
 
 
 class NoRecordedShares(InputError):
@@ -24,16 +26,24 @@ class OtherFederation(VerificationError):
     """The rewards by shares are those of another federation."""
 
 
+class ForgedShares(VerificationError):
+    """Nothing shows that the rewards by shares began empty, with this package's code."""
+
+
 class RefusedShares(ChainError):
     """Shares that the contract would refuse, or that pay somebody whom the federation knows not."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenShares:
-    """The rewards by shares of a federation, and the block from which on events are searched."""
+    """The rewards by shares of a federation, and the block from which on events are searched.
+
+    ``recorded``: whether the record of deployments has them.
+    """
 
     contract: RewardShares
     from_block: int
+    recorded: bool
 
 
 def open_shares(address: str, deployments: Path, federation: Federation) -> OpenShares:
@@ -59,13 +69,43 @@ def open_shares(address: str, deployments: Path, federation: Federation) -> Open
             "Name the right ones with --rewards, or the right federation with --federation.",
         )
     blocks = [d.block for d in recorded if d.address.lower() == contract.address.lower()]
-    return OpenShares(contract, blocks[0] if blocks else 0)
+    return OpenShares(contract, blocks[0] if blocks else 0, bool(blocks))
+
+
+def require_genuine(opened: OpenShares, federation: Federation) -> None:
+    """Raise ForgedShares unless the contract is recorded, or its deployment is on the chain.
+
+    Its code is no proof: other creation code can leave the same code with credits of its author,
+    or with another federation in one place of the code.
+    """
+    if opened.recorded:
+        return
+    from fl_orchestrator.chain.deployment.creation import NoOldState, creates
+
+    contract = opened.contract
+    artifact = load_artifact(RewardShares.ARTIFACT)
+    wanted = artifact.linked({}) + bytes.fromhex(federation.address[2:]).rjust(32, b"\0")
+    try:
+        genuine = creates(federation.web3, contract.address, wanted)
+    except NoOldState as error:
+        raise ForgedShares(
+            f"It cannot be checked who deployed {contract.address}, and how: the node has no old "
+            "states.",
+            "Use a node that has them (--rpc), or let the one fund it who created it.",
+        ) from error
+    if not genuine:
+        raise ForgedShares(
+            f"{contract.address} was not deployed by `flo rewards create`: whoever did it may take "
+            "what is in it.",
+            "Do not fund it. Create rewards by shares of your own.",
+        )
 
 
 def require_payable(contract: RewardShares, federation: Federation, shares: Shares) -> None:
     """Raise RefusedShares unless the contract would take these shares with a quorum.
 
-    Every account must be one that has registered in the federation: it may have left.
+    Every account must be one that has registered in the federation: it may have left. Signatures
+    must not be good for longer than anybody remembers them.
     """
     _require_list(shares)
     number, pot, final = contract.number(), contract.pot(), contract.final_round()
@@ -77,6 +117,11 @@ def require_payable(contract: RewardShares, federation: Federation, shares: Shar
         )
     if shares.valid_until < now:
         raise RefusedShares("The time of these shares is over.", "Propose them again.")
+    if shares.valid_until > now + _MAX_VALID_SECONDS:
+        raise RefusedShares(
+            f"The signatures would be good for more than {MAX_VALID_DAYS} days.",
+            "Propose the shares again with a shorter --valid.",
+        )
     if shares.total > pot:
         raise RefusedShares(
             f"The shares sum to {shares.total} wei, and the pot has {pot}.",

@@ -180,6 +180,7 @@ def test_a_list_of_amounts_is_signed_as_it_is(world: World, tmp_path: Path) -> N
         ({"toRound": 2}, "not all final"),
         ({"fromRound": 0}, "not all final"),
         ({"validUntil": 1}, "time of these shares is over"),
+        ({"validUntil": (1 << 64) - 1}, "good for more than 366 days"),
         ({"shares": []}, "not those of 1 to 100"),
         ({"shares": [{"account": "0x" + "00" * 19 + "99", "wei": "1"}]}, "never registered"),
     ],

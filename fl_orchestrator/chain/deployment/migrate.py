@@ -20,7 +20,6 @@ from typing import Any, Final
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address
 from eth_utils.crypto import keccak
-from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import Nonce
 from web3.utils.address import get_create_address
@@ -29,6 +28,7 @@ import fl_orchestrator
 from fl_orchestrator.artifacts import CONTRACTS_VERSION, Artifact, load_artifact, version_of
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.federation import Call, Federation
+from fl_orchestrator.chain.deployment.creation import creates_in
 from fl_orchestrator.chain.deployment.record import Deployment, DeploymentRecord
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params, PrivateParams
@@ -209,14 +209,9 @@ def is_deployed_here(federation: Federation) -> bool:
     bytecode = artifact.linked(federation.libraries)
     factory = web3.eth.contract(abi=artifact.abi, bytecode=bytecode)
     wanted = factory.constructor(*federation.constructor_arguments()).data_in_transaction
-    for number in range(1, web3.eth.block_number + 1):
-        for sent in web3.eth.get_block(number, full_transactions=True)["transactions"]:
-            if isinstance(sent, Mapping) and not sent.get("to"):
-                address = get_create_address(sent["from"], sent["nonce"])
-                if address == federation.address:
-                    data = sent.get("input") or sent.get("data") or b""
-                    return Web3.to_bytes(hexstr=wanted) == bytes(HexBytes(data))
-    return False
+    data = bytes.fromhex(wanted[2:])
+    numbers = range(1, web3.eth.block_number + 1)
+    return any(creates_in(web3, number, federation.address, data) for number in numbers)
 
 
 def _pending_addresses(sender: Sender) -> list[str]:

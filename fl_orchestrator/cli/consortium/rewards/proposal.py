@@ -106,7 +106,7 @@ class Source:
 
     def _values(self, first: int, last: int) -> dict[str, Fraction]:
         values: dict[str, Fraction] = {}
-        if self.left_out & set(range(first, last + 1)):
+        if any(first <= number <= last for number in self.left_out):
             raise BadSource(
                 f"{self.path} left out rounds of {first} to {last}: their models were not "
                 "computed again.",
@@ -169,14 +169,20 @@ def _report(path: Path, file: bytes, found: Any, federation: Federation) -> Sour
         )
     measured = found["contributions"]
     by_round = {
-        int(one["round"]): {
+        _number(one["round"]): {
             parse_address(party["party"]): _value(party["shapley"]) for party in one["parties"]
         }
         for one in measured["rounds"]
     }
-    left_out = frozenset(int(one["round"]) for one in measured["leftOut"])
+    left_out = frozenset(_number(one["round"]) for one in measured["leftOut"])
     figures = {name: measured[name] for name in _FIGURES}
     return Source(path, file, None, by_round, left_out, figures)
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError("a round has a whole number")
+    return value
 
 
 def _value(number: Any) -> Fraction:

@@ -78,12 +78,16 @@ def fund(
 ) -> None:
     """Add ETH to the pot of the shares. It leaves only by shares that a quorum signs.
 
+    A contract that is not recorded here is funded only if the chain shows how it was deployed.
     The reward of each round comes from another pot: see `flo federation fund`.
 
     Example: flo rewards fund 1.5 --key owner.json
     """
+    from fl_orchestrator.members.shares import require_genuine
+
     wei = parse_ether(amount)
     home, opened = opened_rewards(site, rewards)
+    require_genuine(opened, home)
     sender = sender_of(site, home, opened.contract.reverts)
     call = opened.contract.fund(wei)
     gas = sender.check(call) if dry_run else sender.send(call).gas_used

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from fl_orchestrator.chain.shares.types import MAX_VALID_DAYS
 from fl_orchestrator.cli.console import (
     DAY_SECONDS,
     JsonOption,
@@ -80,7 +81,10 @@ def propose(
         typer.Option(min=1, metavar="N", help="Default: the last final round in the report."),
     ] = None,
     valid: Annotated[
-        int, typer.Option(metavar="DAYS", min=1, help="How long the signatures are good.")
+        int,
+        typer.Option(
+            metavar="DAYS", min=1, max=MAX_VALID_DAYS, help="How long the signatures are good."
+        ),
     ] = 30,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("shares.json"),
     json_output: JsonOption = False,

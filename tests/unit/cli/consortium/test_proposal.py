@@ -112,6 +112,9 @@ def test_a_round_that_was_not_measured_is_not_paid_for(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="left out rounds of 1 to 2"):
         source.shares(1, 2, 100)
     assert source.shares(1, 1, 3) == (Share(ONE, 2), Share(TWO, 1))
+    # However many rounds are asked for: this takes no time and no memory.
+    with pytest.raises(BadSource, match="left out rounds"):
+        source.shares(1, 1 << 62, 100)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,10 @@ def test_a_round_that_was_not_measured_is_not_paid_for(tmp_path: Path) -> None:
         (json.dumps(report()).replace("0.25", "NaN"), "has no contributions"),
         (json.dumps(report()).replace("0.25", "1e999"), "has no contributions"),
         (json.dumps(report()).replace("0.25", "true"), "has no contributions"),
+        (json.dumps(report()).replace('"round": 1', '"round": "1"'), "has no contributions"),
+        (json.dumps(report()).replace('"round": 1', '"round": true'), "has no contributions"),
+        (json.dumps(report()).replace('"round": 1', '"round": 1.5'), "has no contributions"),
+        (json.dumps(report()).replace('"leftOut": []', '"leftOut": [{"round": "1"}]'), "has no"),
     ],
 )
 def test_a_source_without_amounts_is_refused(tmp_path: Path, value: Any, words: str) -> None:
