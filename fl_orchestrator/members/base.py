@@ -115,7 +115,13 @@ class Registration:
 def registration(
     chain: Federation, role: Role, account: str, stake: str, beneficiary: str, key: bytes | None
 ) -> Registration:
-    """``stake`` is in ETH, the minimum if empty; ``key`` is an aggregator's encryption key."""
+    """``stake`` is in ETH, the minimum if empty; ``key`` is an aggregator's encryption key.
+
+    Raises ForgedFederation: equal code alone may keep the stakes for its author.
+    """
+    from fl_orchestrator.chain.deployment.migrate import require_deployed
+
+    require_deployed(chain)
     params = chain.params()
     minimum = params.min_party_stake if role is Role.PARTY else params.min_aggregator_stake
     amount = parse_ether(stake) if stake else minimum

@@ -28,17 +28,24 @@ import fl_orchestrator
 from fl_orchestrator.artifacts import CONTRACTS_VERSION, Artifact, load_artifact, version_of
 from fl_orchestrator.chain.abi import to_abi
 from fl_orchestrator.chain.contract.federation import Call, Federation
-from fl_orchestrator.chain.deployment.creation import creates_in
+from fl_orchestrator.chain.deployment.creation import NoOldState, creates, creates_in
 from fl_orchestrator.chain.deployment.record import Deployment, DeploymentRecord
 from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import Params, PrivateParams
-from fl_orchestrator.errors import ChainError, ToolchainError
+from fl_orchestrator.errors import ChainError, ToolchainError, VerificationError
+from fl_orchestrator.log import get_logger
+
+_log = get_logger(__name__)
 
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.py")
 
 
 class DeploymentMismatch(ChainError):
     """The code on the chain differs from the record, or from this version of the package."""
+
+
+class ForgedFederation(VerificationError):
+    """A contract has a federation's code, and was not deployed as one."""
 
 
 class DeploymentPending(ChainError):
@@ -204,14 +211,36 @@ def is_deployed_here(federation: Federation) -> bool:
     The code at the address is no proof: other creation code can leave the same code with any
     storage. It searches every block, so use it only for short chains.
     """
-    web3 = federation.web3
-    artifact = load_artifact(federation.ARTIFACT)
-    bytecode = artifact.linked(federation.libraries)
-    factory = web3.eth.contract(abi=artifact.abi, bytecode=bytecode)
-    wanted = factory.constructor(*federation.constructor_arguments()).data_in_transaction
-    data = bytes.fromhex(wanted[2:])
+    web3, data = federation.web3, _creation_data(federation)
     numbers = range(1, web3.eth.block_number + 1)
     return any(creates_in(web3, number, federation.address, data) for number in numbers)
+
+
+def require_deployed(federation: Federation) -> None:
+    """As `is_deployed_here`, for any chain: with the states of old blocks it finds the block.
+
+    Raises ForgedFederation. A node without them cannot tell: the log has a warning then.
+    """
+    try:
+        if creates(federation.web3, federation.address, _creation_data(federation)):
+            return
+    except NoOldState as error:
+        _log.warning("deployment not checked", federation=federation.address, reason=error.message)
+        return
+    raise ForgedFederation(
+        f"The contract at {federation.address} has a federation's code, but no transaction that "
+        "deploys one: it may have begun with credits of its author, who then takes the stakes.",
+        "Do not join it. Compare the address with the other members, or ask another node.",
+    )
+
+
+def _creation_data(federation: Federation) -> bytes:
+    """The data of the transaction that deploys the federation with this package's code."""
+    artifact = load_artifact(federation.ARTIFACT)
+    bytecode = artifact.linked(federation.libraries)
+    factory = federation.web3.eth.contract(abi=artifact.abi, bytecode=bytecode)
+    wanted = factory.constructor(*federation.constructor_arguments()).data_in_transaction
+    return bytes.fromhex(wanted[2:])
 
 
 def _pending_addresses(sender: Sender) -> list[str]:
