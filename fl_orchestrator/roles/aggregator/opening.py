@@ -71,6 +71,7 @@ class Opener:
         self._files = ReleaseFiles(store)
         self._relock = relock
         self._note = note
+        self._logged: set[tuple[str, Lock]] = set()
 
     def begin(self, holding: Holding, locked: int, members: Members | None) -> OpenLock | None:
         """The lock of the chain, if its updates are here and it is allowed on its base root.
@@ -99,7 +100,7 @@ class Opener:
         try:
             self._vault.confirm(open_.lock)
         except LockRefused as error:
-            _log.error("confirms nothing", round=open_.lock.round, reason=error.message)
+            self._refused("confirms nothing", open_.lock, error)
             return None
         return Confirmed(open_.lock.round, open_.lock.word)
 
@@ -113,12 +114,18 @@ class Opener:
         try:
             self._vault.release(open_.lock)
         except LockRefused as error:
-            _log.error("releases nothing", round=open_.lock.round, reason=error.message)
+            self._refused("releases nothing", open_.lock, error)
             return []
         if not open_.files:
             indices = holding.seen.indices(open_.locked)
             self._publish(holding, open_, labels_for_lock(holding.seen.context.size, indices))
         return [Release(open_.lock.round, open_.lock.word, cid) for cid in open_.files]
+
+    def _refused(self, event: str, lock: Lock, error: LockRefused) -> None:
+        """Log it once for each lock: it is asked for in every step of the round."""
+        if (event, lock) not in self._logged:
+            self._logged.add((event, lock))
+            _log.error(event, round=lock.round, reason=error.message)
 
     def gather(self, holding: Holding, open_: OpenLock, now: int = 0) -> Opened | None:
         """Read what the others released; the seeds once all are open. Expels who misdealt.

@@ -246,6 +246,9 @@ def test_a_seat_confirms_and_releases_one_lock_of_a_round(tmp_path: Path) -> Non
             for one in seats:
                 one.tell(Confirmed(3, other.word))
             assert seat.opening.release(seat.holding, another) == []
+            # Once for each lock, though every step asks again.
+            assert seat.opening.confirm(seat.holding, another) is None
+            assert seat.opening.release(seat.holding, another) == []
         assert [log["event"] for log in logs] == ["confirms nothing", "releases nothing"]
 
 
