@@ -97,6 +97,7 @@ class UpdateFetches:
         """For each update its checked file, or why there is none.
 
         After so many ``seconds`` it is StillFetching for what is not there; None waits for all.
+        Raises what is the fault of this machine; a later call fetches again what failed.
         """
         for reveal in reveals:
             self._start(reveal)
@@ -108,7 +109,13 @@ class UpdateFetches:
             if fetch is None or not fetch.done.wait(left):
                 found.append(StillFetching(f"The update {reveal.cid} is still being fetched."))
                 continue
-            found.append(fetch.outcome())
+            try:
+                found.append(fetch.outcome())
+            except BaseException:
+                # A fault of this machine, such as a full disk, and perhaps of all of them: the next
+                # call tries again.
+                self.forget_failed()
+                raise
         for reveal in reveals:
             fetch = self._fetches.get(_name(reveal))
             if fetch is not None and fetch.done.is_set():

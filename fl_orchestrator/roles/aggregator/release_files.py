@@ -69,7 +69,12 @@ class ReleaseFiles:
         wanted = self._wanted[cid]
         if wanted.retry_at is not None or not wanted.fetch.done.is_set():
             return None
-        outcome = wanted.fetch.outcome()
+        try:
+            outcome = wanted.fetch.outcome()
+        except BaseException:
+            # A fault of this machine, such as a full disk: the next call asks for it again.
+            del self._wanted[cid]
+            raise
         if not isinstance(outcome, FloError):
             return outcome
         wanted.retry_at = now + min(2**wanted.tries, _MAX_RETRY_SECONDS)

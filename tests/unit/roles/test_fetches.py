@@ -1,6 +1,8 @@
 """Which thread fetches an update, and that what it finds or fails with does not depend on that."""
 
+import errno
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,3 +45,27 @@ def test_what_is_the_fault_of_this_machine_is_raised_where_the_caller_fetches() 
 
     with pytest.raises(MemoryError):
         UpdateFetches(get, at_once=True).fetch([revealed(0)])
+
+
+def test_what_failed_by_a_fault_of_this_machine_is_fetched_again_when_that_is_over() -> None:
+    disk = {"full": True}
+
+    def get(_update: RevealedUpdate, _stop: Callable[[], bool]) -> VectorFile:
+        if disk["full"]:
+            raise OSError(errno.EFBIG, "the disk is full")
+        return FILE
+
+    fetches = UpdateFetches(get)
+    updates = [revealed(index) for index in range(3)]
+    with pytest.raises(OSError, match="the disk is full"):
+        fetches.fetch(updates)
+    disk["full"] = False
+    deadline = time.monotonic() + 10
+    # Those that had not ended when the first one failed may fail too, each once.
+    while True:
+        try:
+            assert fetches.fetch(updates) == [FILE] * 3
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

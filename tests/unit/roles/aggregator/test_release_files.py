@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import threading
 import time
@@ -26,9 +27,12 @@ class SlowStore(LocalStore):
         self.asked: Counter[Cid] = Counter()
         self.slow: set[Cid] = set()
         self.may = threading.Event()
+        self.error: OSError | None = None
 
     def get(self, cid: Cid, max_bytes: int) -> io.BufferedReader:
         self.asked[cid] += 1
+        if self.error is not None:
+            raise self.error
         if cid in self.slow:
             self.may.wait(60)
         return super().get(cid, max_bytes)
@@ -76,3 +80,13 @@ def test_a_file_that_nobody_has_is_asked_for_seldom_and_told_of_once(store: Slow
 def test_a_file_that_is_larger_than_a_release_is_not_read(store: SlowStore) -> None:
     huge = store.put(io.BytesIO(bytes(101)))
     assert ReleaseFiles(store).fetch({huge: 100}, 0) == {}
+
+
+def test_a_file_is_asked_for_again_when_the_disk_of_this_machine_has_room(store: SlowStore) -> None:
+    pieces = store.put(io.BytesIO(b"pieces"))
+    files = ReleaseFiles(store)
+    store.error = OSError(errno.ENOSPC, "the disk is full")
+    with pytest.raises(OSError, match="the disk is full"):
+        files.fetch({pieces: 100}, 0)
+    store.error = None
+    assert files.fetch({pieces: 100}, 1) == {pieces: b"pieces"}
