@@ -11,8 +11,9 @@ from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.deployment.record import DeploymentRecord
 from fl_orchestrator.chain.shares.shares import RewardShares
-from fl_orchestrator.chain.shares.types import MAX_SHARES, MAX_VALID_DAYS, Seat, Shares, ordered
+from fl_orchestrator.chain.shares.types import MAX_SHARES, Seat, Shares, ordered
 from fl_orchestrator.errors import ChainError, InputError, VerificationError
+from fl_orchestrator.model.protocol import MAX_VALID_DAYS
 
 _NO_ACCOUNT: Final = "0x" + "00" * 20
 _MAX_VALID_SECONDS: Final = MAX_VALID_DAYS * 86_400

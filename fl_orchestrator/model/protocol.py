@@ -28,3 +28,5 @@ BPS: Final = 10_000
 COMMITMENT_BYTES: Final = 26
 #: The address of an account or a contract, with or without checksum.
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+#: Shares of rewards are signed for at most this time: who has the signatures can send them so long.
+MAX_VALID_DAYS: Final = 366

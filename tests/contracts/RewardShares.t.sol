@@ -238,7 +238,7 @@ contract RewardSharesTest is SharesTest {
 
     // ------------------------------------------------------------------ distribute: with a quorum
 
-    function test_Distribute_CreditsTheAccountsAndTakesItFromThePot() public {
+    function test_Distribute_WhenAQuorumHasSigned() public {
         Shares memory shares = _shares();
         Signature[] memory signatures = _signedBy(ALL - 1, rewards.sharesDigest(shares));
         address[] memory signers = new address[](3);
@@ -258,7 +258,7 @@ contract RewardSharesTest is SharesTest {
         assertEq(address(rewards).balance, SHARES_POT);
     }
 
-    function test_Distribute_AddsToEarlierCredits() public {
+    function test_Distribute_WhenAnAccountHasAnEarlierCredit() public {
         _distribute(_shares(), THREE);
         _distribute(_sharesOf(_party(1), 1 ether), ALL);
         assertEq(rewards.creditOf(_party(1)), 3 ether);
@@ -267,7 +267,7 @@ contract RewardSharesTest is SharesTest {
     }
 
     /// @dev What is signed, hashed here once more from the definition in EIP-712.
-    function test_TheDigestIsThatOfEip712() public view {
+    function test_the_digest_is_that_of_eip712() public view {
         Shares memory shares = _shares();
         bytes32 shareType = keccak256("Share(address account,uint96 amount)");
         bytes memory list;
@@ -384,7 +384,7 @@ contract RewardSharesOfPrivateFederationTest is SharesTest, PrivateTest {
         _fundShares(SHARES_POT);
     }
 
-    function test_ItWorksAsWithAPlainOne() public {
+    function test_a_private_federation_works_as_a_plain_one() public {
         assertEq(rewards.seats()[0].stake, 0);
         _startFinal(3);
         assertEq(rewards.finalRound(), 1);

@@ -9,8 +9,6 @@ from typing import Final
 MAX_SHARES: Final = 100
 #: Amounts are below it, in wei.
 AMOUNT_LIMIT: Final = 1 << 96
-#: The longest time for which anybody should sign: whoever has the signatures can send them in it.
-MAX_VALID_DAYS: Final = 366
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fl_orchestrator.chain.shares.types import MAX_VALID_DAYS
 from fl_orchestrator.cli.console import (
     DAY_SECONDS,
     JsonOption,
@@ -34,6 +33,7 @@ from fl_orchestrator.cli.site import (
     with_options,
 )
 from fl_orchestrator.errors import ChainError, InputError
+from fl_orchestrator.model.protocol import MAX_VALID_DAYS
 from fl_orchestrator.units import parse_ether
 
 if TYPE_CHECKING:
