@@ -108,7 +108,7 @@ def test_another_contract_is_no_federation(small: SmallFederation) -> None:
 def test_an_answer_that_does_not_decode_is_reported(
     small: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small.chain.web3.eth, "call", lambda *_, **__: b"\1\2\3")
+    monkeypatch.setattr(small.federation.node, "call", lambda *_: b"\1\2\3")
     with pytest.raises(RequestRefused, match="answer to head is not what such a contract"):
         small.federation.head()
 
@@ -116,6 +116,6 @@ def test_an_answer_that_does_not_decode_is_reported(
 def test_an_answer_that_decodes_to_nonsense_is_reported(
     small: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small.chain.web3.eth, "call", lambda *_, **__: b"\xff" * 1312)
+    monkeypatch.setattr(small.federation.node, "call", lambda *_: b"\xff" * 1312)
     with pytest.raises(RequestRefused, match="answer to observe is not what such a contract"):
         small.observe()
