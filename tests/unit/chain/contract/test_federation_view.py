@@ -44,7 +44,7 @@ def test_parameters_that_are_known_are_there_in_an_outage(
 ) -> None:
     federation = Federation(small.chain.web3, small.federation.address)
     known = federation.params()
-    monkeypatch.setattr(small.chain.web3.eth, "call", None)
+    monkeypatch.setattr(federation.node, "call", None)
     assert federation.params() == known == small.params
 
 
