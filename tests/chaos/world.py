@@ -145,7 +145,8 @@ class World:
         self.wait(lambda seen: seen.current.phase in open_phases, seconds, "open round")
         self.stop(["keeper-0"])
         ended = (Phase.ACCEPTED, Phase.VOID)
-        seen = self.wait(lambda seen: seen.current.phase in ended, seconds, "end of the round")
+        # What the keeper had taken and not sent, its author sends after half of the phase.
+        seen = self.wait(lambda seen: seen.current.phase in ended, 3 * seconds, "end of the round")
         # Give slower aggregators time to sign, and the watcher time to check the round.
         self.hold(5)
         self.stop()
