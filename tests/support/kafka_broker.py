@@ -61,6 +61,8 @@ class KafkaBroker:
             "transaction.state.log.num.partitions": 2,
             "offsets.topic.num.partitions": 2,
             "auto.create.topics.enable": "false",
+            # The blocks of the tests' chains are years old.
+            "log.retention.ms": -1,
             **self.more,
         }
         self.directory.mkdir(parents=True, exist_ok=True)
