@@ -76,7 +76,6 @@ def report(
     """
     wanted = measuring(contributions, trainer, permutations, seed, measure)
     with interruptible("Nothing was written; run it again."):
-        from fl_orchestrator.audit.lineage import BrokenLineage
         from fl_orchestrator.dashboard.report.outcome import WRONG
 
         subject = _subject(site, directory, ancestor_rpc)
@@ -98,6 +97,8 @@ def report(
             "The report has the first wrong coordinate; `flo watcher run` proves it on the chain.",
         )
     for line in found.lines(WRONG):
+        from fl_orchestrator.audit.lineage import BrokenLineage
+
         raise BrokenLineage(line["reason"], "The report says which federation it names.")
 
 
@@ -114,9 +115,8 @@ class _Subject:
 
 
 def _subject(site: Reader, directory: Path | None, ancestor_rpc: str) -> _Subject:
-    from fl_orchestrator.audit.federation import Federation as Auditor
-
     if directory is not None:
+        from fl_orchestrator.audit.federation import Federation as Auditor
         from fl_orchestrator.audit.recorded_run import open_run
         from fl_orchestrator.audit.run_directory import check_recorded
 
@@ -127,9 +127,12 @@ def _subject(site: Reader, directory: Path | None, ancestor_rpc: str) -> _Subjec
         return _Subject(run.federation, auditor, run=directory, history=run.history)
     chain = site.open_federation(any_version=True)
     block = deployed_at(chain, site.deployments)
-    opened = Auditor(chain, site.open_store(), block) if site.store else None
-    before = () if opened is None else line_of(opened, site, ancestor_rpc)
-    return _Subject(chain, opened, block, before=before)
+    if not site.store:
+        return _Subject(chain, None, block)
+    from fl_orchestrator.audit.federation import Federation as Auditor
+
+    opened = Auditor(chain, site.open_store(), block)
+    return _Subject(chain, opened, block, before=line_of(opened, site, ancestor_rpc))
 
 
 def _gathered(subject: _Subject, wanted: Measuring | None) -> Report:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fl_orchestrator.audit.lineage import Ancestor, BrokenLineage
 from fl_orchestrator.dashboard.report.outcome import EQUAL, UNCHECKED, WRONG, named, outcome_of
 from fl_orchestrator.errors import ChainError, ContentError, VerificationError
 
 if TYPE_CHECKING:
     from fl_orchestrator.audit.federation import Federation as Auditor
+    from fl_orchestrator.audit.lineage import Ancestor
     from fl_orchestrator.model.parts.part import Lineage
 
 Progress = Callable[[int, int], None]
@@ -30,6 +30,8 @@ def ancestry(
             found.append(_entry(ancestor, progress))
             successor = ancestor.federation or successor
     except (VerificationError, ContentError, ChainError) as error:
+        from fl_orchestrator.audit.lineage import BrokenLineage
+
         lineage = successor.manifest.lineage
         if lineage is None:
             raise

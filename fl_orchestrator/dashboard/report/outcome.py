@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fl_orchestrator.audit.model_audit import IncorrectModel
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.errors import FloError
 
@@ -30,5 +29,8 @@ def outcome_of(error: FloError | None) -> dict[str, str | None]:
     """What was found out of a model: why it is wrong or cannot be checked, or that it is equal."""
     if error is None:
         return {"recomputed": EQUAL, "reason": None}
+    # A report without a store computes no model, and imports nothing that does.
+    from fl_orchestrator.audit.model_audit import IncorrectModel
+
     wrong = isinstance(error, IncorrectModel)
     return {"recomputed": WRONG if wrong else UNCHECKED, "reason": error.message}
