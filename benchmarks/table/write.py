@@ -124,7 +124,7 @@ ROWS: Final = (
     Row(
         "blocks of 2 s from the last of five reveals to the acceptance, 25 M parameters",
         "benchmarks/latency/acceptance.py",
-        lambda f: f"{f['blocks_to_acceptance']:.0f} blocks",
+        lambda f: f"{f['blocks_to_acceptance']:.0f}",
     ),
     _gas("a round of ten parties and four aggregators, relayed", "round_10_relayed"),
     _gas("the same, carried to a mirror with four seats, three of which sign", "mirror_submit_10"),
