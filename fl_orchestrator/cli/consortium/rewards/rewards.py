@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.shares.shares import RewardShares
 
 app = Noun("Pay rewards by shares that more than two thirds of the aggregators have signed.")
-for _command in (propose, sign, distribute):
-    app.command()(_command)
 
 
 @app.command()
@@ -97,6 +95,11 @@ def fund(
         say(f"Would add {ether(wei)} to the pot of the shares; {gas:,} gas.")
     else:
         say(f"Added {ether(wei)} to the pot of the shares.")
+
+
+# In the order in which they are used.
+for _command in (propose, sign, distribute):
+    app.command()(_command)
 
 
 @app.command()
