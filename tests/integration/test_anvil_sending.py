@@ -35,6 +35,7 @@ from fl_orchestrator.chain.sending.send import (
     TransactionFailed,
 )
 from fl_orchestrator.chain.signing.keys import LocalSigner
+from fl_orchestrator.chain.types import Params
 
 GWEI = 10**9
 REVERTS = RevertDecoder.of_artifact("Federation")
@@ -655,9 +656,16 @@ def test_a_fee_is_not_raised_beyond_the_budget(
     assert budget.spent_today()[0] == receipt.fee
 
 
+class Answers(Disputes):
+    """What answers take of a federation that is not there."""
+
+    def params(self) -> Params:
+        raise AssertionError("no answer depends on them")
+
+
 def test_an_answer_that_is_not_mined_yet_is_seen(node: AnvilNode, key: LocalSigner) -> None:
     account = Account(node, key)
-    disputes = Disputes(account.web3, TARGET, load_artifact("Federation"))
+    disputes = Answers(account.web3, TARGET, load_artifact("Federation"))
     assert disputes.pending_answers() == frozenset()
     answers = [dataclasses.replace(disputes.answer(n, b"node", b""), gas=100_000) for n in (7, 9)]
     elsewhere = dataclasses.replace(answers[0], to=Web3.to_checksum_address(key.address))

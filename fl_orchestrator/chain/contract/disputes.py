@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -31,14 +32,14 @@ _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 _Event = TypeVar("_Event", bound=Any)
 
 
-class Disputes(Contract):
+class Disputes(Contract, ABC):
     """Reads a federation's disputes, and builds calls to take part in them."""
 
     # ------------------------------------------------------------------ state
 
+    @abstractmethod
     def params(self) -> Params:
         """The parameters by which disputes are decided."""
-        raise NotImplementedError
 
     def demand_by_id(self, demand_id: int) -> Demand | None:
         """A demand; None if there never was one, or if its bond is settled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -70,7 +71,7 @@ class _Search(Generic[_F]):
     found: _F
 
 
-class EventIndex(Generic[_F]):
+class EventIndex(ABC, Generic[_F]):
     """An index of a contract's events, from ``from_block`` on: the block of deployment, or 0.
 
     Each search requests the new blocks, and the last few before them once more.
@@ -83,18 +84,19 @@ class EventIndex(Generic[_F]):
         self._reorganised = False
         self._forget()
 
+    @abstractmethod
     def _forget(self) -> None:
         """Begin an empty index."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _request(self, first: int, last: int) -> _F:
         """The events of a range of blocks, by one request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take(self, found: _F) -> None:
         """Add events, of which some may be known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check(self, found: _F, timestamp: int) -> None:
         """Raise UntrueEvents if the new events, up to a block of this time, cannot be true."""
 
