@@ -102,25 +102,20 @@ class UpdateFetches:
         for reveal in reveals:
             self._start(reveal)
         deadline = None if seconds is None else time.monotonic() + seconds
-        found: list[VectorFile | FloError] = []
-        for reveal in reveals:
-            fetch = self._fetches.get(_name(reveal))
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if fetch is None or not fetch.done.wait(left):
-                found.append(StillFetching(f"The update {reveal.cid} is still being fetched."))
-                continue
-            try:
-                found.append(fetch.outcome())
-            except BaseException:
-                # A fault of this machine, such as a full disk, and perhaps of all of them: the next
-                # call tries again.
-                self.forget_failed()
-                raise
-        for reveal in reveals:
-            fetch = self._fetches.get(_name(reveal))
-            if fetch is not None and fetch.done.is_set():
-                del self._fetches[_name(reveal)]
-        return found
+        try:
+            return [self._outcome(reveal, deadline) for reveal in reveals]
+        finally:
+            # After a fault of this machine too, such as a full disk: the next call tries again.
+            for name in map(_name, reveals):
+                if name in self._fetches and self._fetches[name].done.is_set():
+                    del self._fetches[name]
+
+    def _outcome(self, reveal: RevealedUpdate, deadline: float | None) -> VectorFile | FloError:
+        fetch = self._fetches.get(_name(reveal))
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if fetch is None or not fetch.done.wait(left):
+            return StillFetching(f"The update {reveal.cid} is still being fetched.")
+        return fetch.outcome()
 
     def start(self, reveals: Sequence[RevealedUpdate]) -> None:
         """Begin to fetch these updates, for a later call of ``fetch``."""

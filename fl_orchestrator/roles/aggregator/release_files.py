@@ -69,12 +69,10 @@ class ReleaseFiles:
         wanted = self._wanted[cid]
         if wanted.retry_at is not None or not wanted.fetch.done.is_set():
             return None
-        try:
-            outcome = wanted.fetch.outcome()
-        except BaseException:
-            # A fault of this machine, such as a full disk: the next call asks for it again.
-            del self._wanted[cid]
-            raise
+        # A fault of this machine is raised, such as a full disk: the next call asks for it again.
+        del self._wanted[cid]
+        outcome = wanted.fetch.outcome()
+        self._wanted[cid] = wanted
         if not isinstance(outcome, FloError):
             return outcome
         wanted.retry_at = now + min(2**wanted.tries, _MAX_RETRY_SECONDS)
