@@ -13,11 +13,11 @@ from fl_orchestrator.cli.console import (
     ether,
     print_json,
     print_pairs,
-    say,
     short,
 )
 from fl_orchestrator.cli.consortium.admission import admit, remove
 from fl_orchestrator.cli.consortium.create import create
+from fl_orchestrator.cli.consortium.funding import add_to_pot
 from fl_orchestrator.cli.consortium.kits.answer import answer
 from fl_orchestrator.cli.consortium.kits.kit import kit
 from fl_orchestrator.cli.consortium.migration import migrate
@@ -57,14 +57,7 @@ def fund(
     wei = parse_ether(amount)
     chain = site.open_federation()
     sender = site.open_sender(chain)
-    call = chain.fund_rewards(wei)
-    gas = sender.check(call) if dry_run else sender.send(call).gas_used
-    if json_output:
-        print_json({"added_wei": wei, "gas": gas, "dry_run": dry_run})
-    elif dry_run:
-        say(f"Would add {ether(wei)} to the reward pot; {gas:,} gas.")
-    else:
-        say(f"Added {ether(wei)} to the reward pot.")
+    add_to_pot(sender, chain.fund_rewards(wei), wei, "the reward pot", dry_run, json_output)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from fl_orchestrator.cli.console import (
     say,
     short,
 )
+from fl_orchestrator.cli.consortium.funding import add_to_pot
 from fl_orchestrator.cli.consortium.rewards.common import RewardsOption, opened_rewards, sender_of
 from fl_orchestrator.cli.consortium.rewards.signing import distribute, propose, sign
 from fl_orchestrator.cli.groups import Noun
@@ -88,13 +89,7 @@ def fund(
     require_genuine(opened, home)
     sender = sender_of(site, home, opened.contract.reverts)
     call = opened.contract.fund(wei)
-    gas = sender.check(call) if dry_run else sender.send(call).gas_used
-    if json_output:
-        print_json({"added_wei": wei, "gas": gas, "dry_run": dry_run})
-    elif dry_run:
-        say(f"Would add {ether(wei)} to the pot of the shares; {gas:,} gas.")
-    else:
-        say(f"Added {ether(wei)} to the pot of the shares.")
+    add_to_pot(sender, call, wei, "the pot of the shares", dry_run, json_output)
 
 
 # In the order in which they are used.
