@@ -27,6 +27,8 @@ from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 from eth.vm.forks.prague.state import PragueState
 from eth.vm.memory import Memory
 
+from fl_orchestrator.chain.nodes.storage_trie import account_db
+
 _Stack = list[int]
 
 _EVM_WORD: Final = 32
@@ -337,11 +339,14 @@ class _Computation(PragueComputation):
             self.code = _Straight(self)
 
 
-class _State(PragueState):
-    computation_class = _Computation
+def straight_vm() -> type[PragueVM]:
+    """The rules of Prague for one chain: what `PragueVM` does, in a fraction of the time."""
 
+    class _State(PragueState):
+        computation_class = _Computation
+        account_db_class = account_db()
 
-class StraightVM(PragueVM):
-    """The rules of Prague: what `PragueVM` does, in a fraction of the time."""
+    class _StraightVM(PragueVM):
+        _state_class = _State
 
-    _state_class = _State
+    return _StraightVM

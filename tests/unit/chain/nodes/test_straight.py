@@ -1,4 +1,4 @@
-"""`StraightVM` and py-evm's own virtual machine run the same programs and chains alike."""
+"""A development chain's virtual machine and py-evm's own run the same programs and chains alike."""
 
 from typing import Any
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from support.federation import signer
 
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
-from fl_orchestrator.chain.nodes.straight import StraightVM
 from fl_orchestrator.units import ETHER
 
 ALICE = signer("alice")
@@ -63,11 +62,11 @@ _PROGRAMS = st.tuples(
 _GAS = st.one_of(st.integers(0, 300), st.integers(0, 5_000), st.integers(0, 60_000))
 
 
-def machine(kind: type[PragueVM], code: bytes) -> Any:
+def machine(code: bytes, *, plain: bool) -> Any:
     """A virtual machine whose account `WHERE` has this code."""
-    chain = DevelopmentChain({ALICE.address: ETHER}, plain=kind is PragueVM)._backend.chain
+    chain = DevelopmentChain({ALICE.address: ETHER}, plain=plain)._backend.chain
     vm: Any = chain.get_vm()
-    assert type(vm) is kind
+    assert (type(vm) is PragueVM) is plain
     vm.state.set_code(WHERE, code)
     vm.state.set_balance(WHERE, 7)
     vm.state.lock_changes()
@@ -91,8 +90,8 @@ def outcome(computation: Any) -> dict[str, Any]:
     }
 
 
-def run(kind: type[PragueVM], code: bytes, gas: int, data: bytes) -> tuple[Any, bytes]:
-    vm = machine(kind, code)
+def run(code: bytes, gas: int, data: bytes, *, plain: bool = False) -> tuple[Any, bytes]:
+    vm = machine(code, plain=plain)
     done = vm.execute_bytecode(WHO, 1, gas, WHERE, WHO, 0, data, code)
     return outcome(done), vm.state.make_state_root()
 
@@ -114,8 +113,8 @@ def test_an_opcode_does_the_same_on_both_to_all_edges(opcode: int) -> None:
         for first in EDGES
         for second in EDGES
     )
-    mine = run(StraightVM, code, 100_000, b"")
-    assert mine == run(PragueVM, code, 100_000, b"")
+    mine = run(code, 100_000, b"")
+    assert mine == run(code, 100_000, b"", plain=True)
     assert len(mine[0]["stack"]) >= len(EDGES) ** 2
 
 
@@ -123,7 +122,7 @@ def test_an_opcode_does_the_same_on_both_to_all_edges(opcode: int) -> None:
 @pytest.mark.parametrize("opcode", [op.ADD, op.NOT, op.ISZERO, op.EQ, op.MSTORE, op.DUP1, op.JUMPI])
 def test_words_that_py_evm_makes_can_be_used(source: int, opcode: int) -> None:
     code = push(4) + push(1) + bytes([source, opcode])
-    assert run(StraightVM, code, 9_000, b"\1" * 64) == run(PragueVM, code, 9_000, b"\1" * 64)
+    assert run(code, 9_000, b"\1" * 64) == run(code, 9_000, b"\1" * 64, plain=True)
 
 
 @settings(max_examples=400, deadline=None)
@@ -138,18 +137,18 @@ def test_words_that_py_evm_makes_can_be_used(source: int, opcode: int) -> None:
 @example(push(4) + bytes([op.JUMP, op.PUSH1, op.JUMPDEST, op.STOP]), 100, b"")
 @example(push(2**256 - 1) + bytes([op.MLOAD]), 60_000, b"")
 def test_a_program_does_the_same_on_both(code: bytes, gas: int, data: bytes) -> None:
-    assert run(StraightVM, code, gas, data) == run(PragueVM, code, gas, data)
+    assert run(code, gas, data) == run(code, gas, data, plain=True)
 
 
 @pytest.mark.parametrize("code", [GROWS, push(1) + push(0) + b"\x55" + GROWS, LOOP, DEEP, AWAY])
 def test_a_program_does_the_same_on_both_wherever_its_gas_ends(code: bytes) -> None:
     for gas in range(500):
-        assert run(StraightVM, code, gas, b"") == run(PragueVM, code, gas, b""), gas
+        assert run(code, gas, b"") == run(code, gas, b"", plain=True), gas
 
 
 def test_most_opcodes_do_not_reach_py_evm(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    vm = machine(StraightVM, LOOP)
+    vm = machine(LOOP, plain=False)
 
     class Seen(dict[int, Any]):
         def __getitem__(self, code: int) -> Any:
