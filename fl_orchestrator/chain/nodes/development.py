@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,11 +24,14 @@ from fl_orchestrator.errors import ToolchainError
 try:
     from eth.exceptions import HeaderNotFound
     from eth.exceptions import TransactionNotFound as EthTransactionNotFound
+    from eth.vm.forks.prague.state import PragueTransactionExecutor
+    from eth.vm.message import Message
+    from eth.vm.spoof import SpoofTransaction
     from eth_tester import EthereumTester, PyEVMBackend
     from eth_tester.backends.pyevm.serializers import serialize_transaction_receipt
 
+    from fl_orchestrator.chain.nodes.evm.straight import straight_vm
     from fl_orchestrator.chain.nodes.in_process import Answers
-    from fl_orchestrator.chain.nodes.straight import straight_vm
 except ModuleNotFoundError as error:
     raise ToolchainError(
         f"A chain in this process needs the Python package {error.name}, which is not installed.",
@@ -132,28 +135,41 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
             return int(super().get_balance(account, block_number))
         return int(self._latest().state.get_balance(account))
 
-    def _execute(self, transaction: dict[str, Any], block_number: Any) -> Any:
-        from eth.vm.spoof import SpoofTransaction
-
+    def _try(self, execute: Callable[[Any], Any], block_number: Any) -> Any:
+        """Execute something on the state after the latest block, of which nothing is left."""
         if block_number not in ("latest", "pending"):
             raise NotImplementedError("only the latest state can be called")
-        transaction = {"gas": BLOCK_GAS_LIMIT, **transaction}
-        unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, "latest")
-        # A view call costs nothing, also for an account without coin.
-        free = {"gas_price": 0, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
-        spoofed = SpoofTransaction(unsigned, from_=transaction["from"], **free)
         state = self._latest().state
         snapshot = state.snapshot()
         try:
-            computation = state.apply_transaction(spoofed)
+            computation = execute(state)
         finally:
-            # Nothing of it is left, neither changes nor what was touched, so the next one is as
-            # the first one. What is left is what was read from the tries, which takes longest.
+            # Neither changes nor what was touched, so the next one is as the first one. What is
+            # left is what was read from the tries, which takes longest.
             state.revert(snapshot)
         if computation.is_error:
             data = computation.output
             raise ContractLogicError("execution reverted", data="0x" + bytes(data).hex())
         return computation
+
+    def _view(self, call: dict[str, Any], block_number: Any) -> bytes:
+        """What a call of a contract returns. It costs nothing, also an account without coin."""
+
+        def execute(state: Any) -> Any:
+            message = Message(
+                gas=call.get("gas", BLOCK_GAS_LIMIT),
+                to=call["to"],
+                sender=call["from"],
+                value=call.get("value", 0),
+                data=call.get("data", b""),
+                code=state.get_code(call["to"]),
+            )
+            context = state.get_transaction_context_class()(gas_price=0, origin=call["from"])
+            computation = state.computation_class.apply_message(state, message, context)
+            state.clear_transient_storage()
+            return computation
+
+        return bytes(self._try(execute, block_number).output)
 
     def call(self, transaction: dict[str, Any], block_number: Any = "latest") -> bytes:
         answers = self._latest().answers
@@ -162,16 +178,17 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         if question not in answers:
             if len(answers) == _MOST_ANSWERS:
                 answers.clear()
-            answers[question] = bytes(self._execute(transaction, block_number).output)
+            answers[question] = self._view(transaction, block_number)
         return answers[question]
 
     def estimate_gas(self, transaction: dict[str, Any], block_number: Any = "latest") -> int:
         """Gas before refunds, from one execution instead of eth-tester's binary search."""
-        from eth.vm.forks.prague.state import PragueTransactionExecutor
-
         limited = {**transaction, "gas": BLOCK_GAS_LIMIT}
-        used = BLOCK_GAS_LIMIT - int(self._execute(limited, block_number).get_gas_remaining())
         unsigned = self._get_normalized_and_unsigned_evm_transaction(limited, "latest")
+        free = {"gas_price": 0, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
+        spoofed = SpoofTransaction(unsigned, from_=transaction["from"], **free)
+        done = self._try(lambda state: state.apply_transaction(spoofed), block_number)
+        used = BLOCK_GAS_LIMIT - int(done.get_gas_remaining())
         # Apply the minimum price of calldata (EIP-7623), which py-evm applies only when it mines.
         return used + int(PragueTransactionExecutor.calc_data_floor_gas(unsigned, used, 0))
 

@@ -162,13 +162,13 @@ def test_a_call_of_a_block_is_run_once_and_again_after_the_next_block(
     chain = new_chain()
     address = deployed(chain, COUNTER)
     run: list[Any] = []
-    execute = chain._backend._execute
+    execute = chain._backend._try
 
     def counted(transaction: Any, block: Any) -> Any:
         run.append(transaction)
         return execute(transaction, block)
 
-    monkeypatch.setattr(chain._backend, "_execute", counted)
+    monkeypatch.setattr(chain._backend, "_try", counted)
     node = Node.of(chain.web3)
     answers = [node.call(address, data) for data in (b"", b"", b"\1", b"")]
     assert len(run) == 2

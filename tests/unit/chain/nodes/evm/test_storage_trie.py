@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trie.hexary import HexaryTrie
 
-from fl_orchestrator.chain.nodes import storage_trie
-from fl_orchestrator.chain.nodes.storage_trie import account_db
+from fl_orchestrator.chain.nodes.evm import storage_trie
+from fl_orchestrator.chain.nodes.evm.storage_trie import account_db
 
 WHERE = Address(b"\x11" * 20)
 # Short keys of few digits have paths in common, and short nodes are inside their parents.

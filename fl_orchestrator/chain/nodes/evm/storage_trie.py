@@ -14,11 +14,13 @@ import functools
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
+import rlp
 from eth.abc import AccountStorageDatabaseAPI, DatabaseAPI
 from eth.constants import BLANK_ROOT_HASH
 from eth.db.account import AccountDB
 from eth.db.backends.base import BaseDB
 from eth.db.storage import AccountStorageDB
+from eth.rlp.accounts import Account
 from eth_hash.auto import keccak
 from eth_typing import Address, Hash32
 
@@ -27,6 +29,8 @@ _DIGITS: Final = "0123456789abcdef"
 _EMPTY: Final = b"\x80"
 # The hashes of so many slots are kept.
 _MOST_SLOTS: Final = 1 << 16
+
+_MOST_ACCOUNTS: Final = 1 << 12
 
 # The new nodes of a trie, by their hashes.
 _Nodes = dict[bytes, bytes]
@@ -225,6 +229,12 @@ def _path(slot: bytes) -> str:
     return keccak(slot.rjust(_HASH_BYTES, b"\0")).hex()
 
 
+@functools.lru_cache(_MOST_ACCOUNTS)
+def _account(encoded: bytes) -> Account:
+    """An account; nobody changes it. py-evm decodes the same ones many times in a transaction."""
+    return rlp.decode(encoded, sedes=Account) if encoded else Account()
+
+
 class _Slots(BaseDB):
     """A contract's slots, as py-evm's ``StorageLookup`` has them, from a trie of ``tries``."""
 
@@ -286,5 +296,20 @@ def account_db() -> type[AccountDB]:
                 store._storage_lookup = store._storage_cache._db = _Slots(tries, root)
                 self._account_stores[address] = store
             return self._account_stores[address]
+
+        def _get_account(self, address: Address, from_journal: bool = True) -> Account:
+            if from_journal and address in self._account_cache:
+                return self._account_cache[address]
+            account = _account(self._get_encoded_account(address, from_journal))
+            if from_journal:
+                self._account_cache[address] = account
+            return account
+
+        def touch_account(self, address: Address) -> None:
+            encoded = self._get_encoded_account(address)
+            if encoded:
+                self._journaltrie[address] = encoded
+            else:
+                super().touch_account(address)
 
     return _Accounts

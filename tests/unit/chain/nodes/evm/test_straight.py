@@ -29,6 +29,7 @@ _JUST_OPCODES = (
     *range(op.ADD, op.SIGNEXTEND + 1),
     *range(op.LT, op.SAR + 1),
     *(op.SHA3, op.ADDRESS, op.CALLER, op.CALLDATALOAD, op.CALLDATASIZE, op.CODESIZE, op.GAS),
+    *(op.CALLVALUE, op.TIMESTAMP, op.NUMBER, op.CHAINID, op.ORIGIN, op.SELFBALANCE, op.EXTCODEHASH),
     *(op.MLOAD, op.MSTORE, op.MSTORE8, op.MSIZE, op.MCOPY, op.PC, op.POP, op.JUMPDEST, op.PUSH0),
     *(op.SLOAD, op.SSTORE, op.TLOAD, op.TSTORE, op.CALLDATACOPY, op.CODECOPY, op.RETURNDATASIZE),
     *(op.LOG0, op.LOG2, op.CALL, op.STATICCALL, op.DELEGATECALL, op.CREATE, op.CREATE2),
@@ -118,7 +119,7 @@ def test_an_opcode_does_the_same_on_both_to_all_edges(opcode: int) -> None:
     assert len(mine[0]["stack"]) >= len(EDGES) ** 2
 
 
-@pytest.mark.parametrize("source", [op.CALLER, op.CALLDATALOAD, op.MLOAD, op.SLOAD, op.SHA3])
+@pytest.mark.parametrize("source", [op.ORIGIN, op.COINBASE, op.MLOAD, op.SLOAD, op.SHA3])
 @pytest.mark.parametrize("opcode", [op.ADD, op.NOT, op.ISZERO, op.EQ, op.MSTORE, op.DUP1, op.JUMPI])
 def test_words_that_py_evm_makes_can_be_used(source: int, opcode: int) -> None:
     code = push(4) + push(1) + bytes([source, opcode])
@@ -163,7 +164,7 @@ def test_most_opcodes_do_not_reach_py_evm(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_code_that_jumps_to_each_of_its_positions_costs_little_memory() -> None:
-    from fl_orchestrator.chain.nodes import straight
+    from fl_orchestrator.chain.nodes.evm import straight
 
     program = straight._program(bytes([op.JUMPDEST]) * 24_000)
     assert all(len(program.stretch(first).steps) <= 256 for first in range(0, 24_000, 1_000))

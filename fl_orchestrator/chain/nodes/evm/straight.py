@@ -1,80 +1,43 @@
 """py-evm with a faster way through the opcodes that touch only the stack and the memory.
 
-They are 97 of 100 opcodes of our contracts, and py-evm calls some ten functions for each of them.
+They are 99 of 100 opcodes of our contracts, and py-evm calls some ten functions for each of them.
 Here a code is cut into stretches of such opcodes, and a stretch is entered only if there is gas for
 all of it, and its stack is neither too low nor too high. py-evm itself runs everything else, one
-opcode at a time: the opcodes that touch the state, other contracts or the block, and those that
-fail. So it alone decides about errors, and the prices are its own. A test runs random programs on
-both.
+opcode at a time: the opcodes that touch the state or other contracts, and those that fail. So it
+alone decides about errors, and the prices are its own. A test runs random programs on both.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from operator import and_, eq, gt, lt, or_, xor
 from typing import Any, Final, NamedTuple
 
-from eth._utils.numeric import ceil32
+from eth._utils.address import force_bytes_to_address
 from eth.abc import MessageAPI, StateAPI, TransactionContextAPI
+from eth.constants import GAS_ECRECOVER
+from eth.precompiles.ecrecover import ecrecover
 from eth.vm import opcode_values as op
 from eth.vm.code_stream import CodeStream
-from eth.vm.computation import memory_gas_cost
 from eth.vm.forks.prague import PragueVM
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 from eth.vm.forks.prague.state import PragueState
-from eth.vm.memory import Memory
+from lru import LRU
 
-from fl_orchestrator.chain.nodes.storage_trie import account_db
+from fl_orchestrator.chain.nodes.evm.steps import OPCODES, Leave, Opcode, Step, StepMemory, pushed
+from fl_orchestrator.chain.nodes.evm.storage_trie import account_db
 
-_Stack = list[int]
-
-_EVM_WORD: Final = 32
-_CEILING: Final = 1 << 256
-_MAX: Final = _CEILING - 1
-_SIGN: Final = 1 << 255
 _MOST_VALUES: Final = 1024
 # The code of a deployment is run once, that of a contract very often.
 _MOST_PROGRAMS: Final = 64
 # A stretch is shorter than this, so that no code makes a long one from each of its positions.
 _MOST_STEPS: Final = 256
-
-
-class _Leave(Exception):
-    """A step that py-evm has to do; nothing of it is done yet."""
-
-
-class _Memory(Memory):
-    """py-evm's memory; ``spare`` is the gas that the stretch that is being run does not need."""
-
-    spare = 0
-
-    def until(self, end: int) -> bytearray:
-        """The bytes, with room up to ``end``. Raises _Leave if they cannot grow so far."""
-        data: bytearray = self._bytes
-        if end > len(data):
-            size = ceil32(end)
-            more = memory_gas_cost(size) - memory_gas_cost(len(data))
-            if more > self.spare:
-                raise _Leave
-            try:
-                data.extend(bytes(size - len(data)))
-            except BufferError:  # something still looks at them
-                raise _Leave from None
-            self.spare -= more
-        return data
-
-
-# Does one opcode to a stack and a memory.
-_Step = Callable[[_Stack, _Memory], None]
-
-
-class _Opcode(NamedTuple):
-    step: _Step
-    takes: int
-    leaves: int
+_MOST_SIGNERS: Final = 1 << 12
+_ECRECOVER: Final = force_bytes_to_address(b"\x01")
+# How many values a jump takes.
+_JUMPS: Final = {op.JUMP: 1, op.JUMPI: 2}
 
 
 class _Stretch(NamedTuple):
@@ -85,124 +48,12 @@ class _Stretch(NamedTuple):
     """
 
     # Each with its position, and the gas of all before it.
-    steps: tuple[tuple[_Step, int, int], ...]
+    steps: tuple[tuple[Step, int, int], ...]
     gas: int
     least: int
     most: int
     end: int
     jump: int | None
-
-
-# ---------------------------------------------------------------------- opcodes
-
-
-def _word(function: Callable[[int, int], int]) -> _Opcode:
-    def step(stack: _Stack, _memory: _Memory) -> None:
-        top = stack.pop()
-        stack[-1] = function(top, stack[-1]) & _MAX
-
-    return _Opcode(step, 2, 1)
-
-
-def _test(function: Callable[[int, int], bool]) -> _Opcode:
-    def step(stack: _Stack, _memory: _Memory) -> None:
-        top = stack.pop()
-        stack[-1] = 1 if function(top, stack[-1]) else 0
-
-    return _Opcode(step, 2, 1)
-
-
-def _add(stack: _Stack, _memory: _Memory) -> None:
-    top = stack.pop()
-    stack[-1] = (top + stack[-1]) & _MAX
-
-
-def _sub(stack: _Stack, _memory: _Memory) -> None:
-    top = stack.pop()
-    stack[-1] = (top - stack[-1]) & _MAX
-
-
-def _is_zero(stack: _Stack, _memory: _Memory) -> None:
-    stack[-1] = 0 if stack[-1] else 1
-
-
-def _not(stack: _Stack, _memory: _Memory) -> None:
-    stack[-1] ^= _MAX
-
-
-def _pop(stack: _Stack, _memory: _Memory) -> None:
-    stack.pop()
-
-
-def _nothing(_stack: _Stack, _memory: _Memory) -> None:
-    pass
-
-
-def _load(stack: _Stack, memory: _Memory) -> None:
-    at = stack[-1]
-    stack[-1] = int.from_bytes(memory.until(at + _EVM_WORD)[at : at + _EVM_WORD], "big")
-
-
-def _store(stack: _Stack, memory: _Memory) -> None:
-    at = stack[-1]
-    memory.until(at + _EVM_WORD)[at : at + _EVM_WORD] = stack[-2].to_bytes(_EVM_WORD, "big")
-    del stack[-2:]
-
-
-def _push(value: int) -> _Step:
-    def step(stack: _Stack, _memory: _Memory) -> None:
-        stack.append(value)
-
-    return step
-
-
-def _dup(place: int) -> _Opcode:
-    def step(stack: _Stack, _memory: _Memory) -> None:
-        stack.append(stack[place])
-
-    return _Opcode(step, -place, 1 - place)
-
-
-def _swap(place: int) -> _Opcode:
-    def step(stack: _Stack, _memory: _Memory) -> None:
-        stack[-1], stack[place] = stack[place], stack[-1]
-
-    return _Opcode(step, -place, -place)
-
-
-def _signed(value: int) -> int:
-    return value - _CEILING if value & _SIGN else value
-
-
-#: All but PUSH1 to PUSH32 and the jumps.
-_OPCODES: Final[dict[int, _Opcode]] = {
-    op.ADD: _Opcode(_add, 2, 1),
-    op.SUB: _Opcode(_sub, 2, 1),
-    op.MUL: _word(lambda a, b: a * b),
-    op.DIV: _word(lambda a, b: a // b if b else 0),
-    op.MOD: _word(lambda a, b: a % b if b else 0),
-    op.AND: _word(and_),
-    op.OR: _word(or_),
-    op.XOR: _word(xor),
-    op.SHL: _word(lambda a, b: b << a if a < 256 else 0),
-    op.SHR: _word(lambda a, b: b >> a if a < 256 else 0),
-    op.LT: _test(lt),
-    op.GT: _test(gt),
-    op.EQ: _test(eq),
-    op.SLT: _test(lambda a, b: _signed(a) < _signed(b)),
-    op.SGT: _test(lambda a, b: _signed(a) > _signed(b)),
-    op.ISZERO: _Opcode(_is_zero, 1, 1),
-    op.NOT: _Opcode(_not, 1, 1),
-    op.POP: _Opcode(_pop, 1, 0),
-    op.JUMPDEST: _Opcode(_nothing, 0, 0),
-    op.MLOAD: _Opcode(_load, 1, 1),
-    op.MSTORE: _Opcode(_store, 2, 0),
-    op.PUSH0: _Opcode(_push(0), 0, 1),
-    **{op.DUP1 + number: _dup(-1 - number) for number in range(16)},
-    **{op.SWAP1 + number: _swap(-2 - number) for number in range(16)},
-}
-# How many values a jump takes.
-_JUMPS: Final = {op.JUMP: 1, op.JUMPI: 2}
 
 
 def _price(opcode: int) -> int:
@@ -216,9 +67,6 @@ def _size(opcode: int) -> int:
     return 1 + max(0, opcode - op.PUSH0) if opcode <= op.PUSH32 else 1
 
 
-# ---------------------------------------------------------------------- programs
-
-
 @dataclass(slots=True)
 class _Program:
     """A code, and its stretches by their first positions, which are made as they are needed."""
@@ -229,7 +77,7 @@ class _Program:
 
     def stretch(self, first: int) -> _Stretch:
         """The stretch from a position on; it has no step if py-evm does the first opcode."""
-        steps: list[tuple[_Step, int, int]] = []
+        steps: list[tuple[Step, int, int]] = []
         at, gas, height, least, highest = first, 0, 0, 0, 0
         jump = None
         while at < len(self.code) and len(steps) < _MOST_STEPS:
@@ -253,14 +101,14 @@ class _Program:
         self.stretches[first] = made
         return made
 
-    def _opcode(self, at: int) -> _Opcode | None:
+    def _opcode(self, at: int) -> Opcode | None:
         code = self.code[at]
         if not op.PUSH1 <= code <= op.PUSH32:
-            return _OPCODES.get(code)
+            return OPCODES.get(code)
         size = code - op.PUSH0
         # Behind the end of a code there are zeros.
         value = self.code[at + 1 : at + 1 + size].ljust(size, b"\0")
-        return _Opcode(_push(int.from_bytes(value, "big")), 0, 1)
+        return pushed(int.from_bytes(value, "big"))
 
 
 @functools.lru_cache(_MOST_PROGRAMS)
@@ -306,7 +154,7 @@ class _Straight(CodeStream):
             try:
                 for step in stretch.steps:
                     step[0](values, memory)
-            except _Leave:
+            except Leave:
                 _, at, before = step
                 gas = memory.spare + stretch.gas - before
                 break
@@ -326,7 +174,25 @@ class _Straight(CodeStream):
 # ---------------------------------------------------------------------- the virtual machine
 
 
+# What `ecrecover` returned for its data: the estimate of a transaction's gas checks the same
+# signatures as the transaction.
+_signers: LRU[bytes, bytes] = LRU(_MOST_SIGNERS)
+
+
+def _recover(computation: Any) -> Any:
+    data = computation.msg.data_as_bytes
+    if data in _signers:
+        computation.consume_gas(GAS_ECRECOVER, reason="ecrecover")
+        computation.output = _signers[data]
+    else:
+        ecrecover(computation)
+        _signers[data] = computation.output
+    return computation
+
+
 class _Computation(PragueComputation):
+    _precompiles = {**PragueComputation.get_precompiles(), _ECRECOVER: _recover}  # noqa: RUF012
+
     def __init__(
         self,
         state: StateAPI,
@@ -335,7 +201,7 @@ class _Computation(PragueComputation):
     ) -> None:
         super().__init__(state, message, transaction_context)
         if not self.logger.show_debug2:  # py-evm's log has every opcode
-            self._memory = _Memory()
+            self._memory = StepMemory(state, message)
             self.code = _Straight(self)
 
 
