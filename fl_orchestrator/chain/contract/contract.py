@@ -262,7 +262,7 @@ class Contract:
     def paid(self, transaction: bytes) -> tuple[int, int] | None:
         """The gas that a transaction has used, and the fee in wei; None if it is not mined."""
         with self.reverts.translated():
-            found = self._receipt(transaction)
+            found = self.node.receipt(transaction)
             if found is None:
                 return None
             gas = number_of(found["gasUsed"])
@@ -275,17 +275,6 @@ class Contract:
             if found is NotImplemented:
                 found = self.web3.eth.get_transaction(cast(Any, transaction))
             return b"" if found is None else _bytes(found["input"])
-
-    def _receipt(self, transaction: bytes) -> Any:
-        found = self.node.raw("eth_getTransactionReceipt", "0x" + transaction.hex())
-        if found is not NotImplemented:
-            return found
-        from web3.exceptions import TransactionNotFound
-
-        try:
-            return self.web3.eth.get_transaction_receipt(cast(Any, transaction))
-        except TransactionNotFound:
-            return None
 
     def believed(self, read: Callable[[], _T]) -> _T:
         """Return the value of ``read``; retry with another endpoint after UntrueEvents.

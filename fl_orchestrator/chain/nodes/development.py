@@ -101,18 +101,24 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
 
         A search for events needs every receipt, so the scans would take quadratic time.
         """
-        try:
-            number, index = self.chain.get_canonical_transaction_index(transaction_hash)
-            block = self.chain.get_canonical_block_by_number(number)
-            transaction = block.transactions[index]
-        except (EthTransactionNotFound, HeaderNotFound, IndexError):
+        place = self.place(transaction_hash)
+        if place is None:
             return super().get_transaction_receipt(transaction_hash)
-        if transaction.hash != transaction_hash:
-            return super().get_transaction_receipt(transaction_hash)
-        receipts = block.get_receipts(self.chain.chaindb)
+        block, index = place
+        receipts, transaction = block.get_receipts(self.chain.chaindb), block.transactions[index]
         return serialize_transaction_receipt(
             block, receipts, transaction, index, False, self.chain.get_vm()
         )
+
+    def place(self, transaction_hash: bytes) -> tuple[Any, int] | None:
+        """The block of a transaction, and its number there; None if it is in no block."""
+        try:
+            number, index = self.chain.get_canonical_transaction_index(transaction_hash)
+            block = self.chain.get_canonical_block_by_number(number)
+            found = block.transactions[index].hash == transaction_hash
+        except (EthTransactionNotFound, HeaderNotFound, IndexError):
+            return None
+        return (block, index) if found else None
 
     def _latest(self) -> _Latest:
         """The latest block, as calls see it."""

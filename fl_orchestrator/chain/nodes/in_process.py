@@ -39,6 +39,8 @@ class Answers:
             "eth_getBlockByHash": self._block_by_hash,
             "eth_getBlockByNumber": self._block_by_number,
             "eth_getLogs": self._logs,
+            "eth_getTransactionCount": self._nonce,
+            "eth_getTransactionReceipt": self._receipt,
         }
 
     def answer(self, method: str, params: Sequence[Any]) -> Any:
@@ -61,6 +63,11 @@ class Answers:
         if place != _LATEST:
             return NotImplemented
         return hex(self._backend.get_balance(to_canonical_address(account), place))
+
+    def _nonce(self, account: str, place: str) -> Any:
+        if place != _LATEST:
+            return NotImplemented
+        return hex(self._backend.get_nonce(to_canonical_address(account), place))
 
     def _call(self, call: dict[str, str], place: str) -> Any:
         """Raises what the backend raises."""
@@ -104,6 +111,32 @@ class Answers:
 
     def _block_by_hash(self, block_hash: str, whole: bool = False) -> dict[str, str] | None:
         return self._block_by_number(block_hash, whole)
+
+    def _receipt(self, transaction: str) -> Any:
+        place = self._backend.place(bytes.fromhex(transaction[2:]))
+        if place is None:
+            return None
+        block, index = place
+        sent, header = block.transactions[index], block.header
+        if not sent.to:
+            return NotImplemented  # the address of a contract that was created
+        before, receipt = (None, *block.get_receipts(self._chain.chaindb))[index : index + 2]
+        tip = min(sent.max_priority_fee_per_gas, sent.max_fee_per_gas - header.base_fee_per_gas)
+        logs = [found for _, found in self._all_logs(header)]
+        return {
+            "transactionHash": transaction,
+            "transactionIndex": hex(index),
+            "blockNumber": hex(header.block_number),
+            "blockHash": "0x" + header.hash.hex(),
+            "from": "0x" + sent.sender.hex(),
+            "to": "0x" + sent.to.hex(),
+            "contractAddress": None,
+            "status": hex(int.from_bytes(receipt.state_root, "big")),
+            "cumulativeGasUsed": hex(receipt.gas_used),
+            "gasUsed": hex(receipt.gas_used - (before.gas_used if before else 0)),
+            "effectiveGasPrice": hex(header.base_fee_per_gas + tip),
+            "logs": [log for log in logs if log["transactionHash"] == transaction],
+        }
 
     # ------------------------------------------------------------------ events
 

@@ -6,7 +6,7 @@ To import web3.py takes more time than most commands, and reading needs none of 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fl_orchestrator.chain.nodes.endpoints import Endpoints
 from fl_orchestrator.chain.nodes.refusal import RequestRefused
@@ -72,6 +72,25 @@ class Node:
         """The balance of an address with its checksum, in wei."""
         found = self.raw("eth_getBalance", address, "latest")
         return self.web3.eth.get_balance(address) if found is NotImplemented else int(found, 16)
+
+    def nonce(self, address: Any) -> int:
+        """How many transactions of an address with its checksum are mined, at the latest block."""
+        found = self.raw("eth_getTransactionCount", address, "latest")
+        if found is NotImplemented:
+            return self.web3.eth.get_transaction_count(address, "latest")
+        return int(found, 16)
+
+    def receipt(self, transaction: bytes) -> Any:
+        """The receipt of a transaction as the node or as web3 has it; None if it is not mined."""
+        found = self.raw("eth_getTransactionReceipt", "0x" + transaction.hex())
+        if found is not NotImplemented:
+            return found
+        from web3.exceptions import TransactionNotFound
+
+        try:
+            return self.web3.eth.get_transaction_receipt(cast(Any, transaction))
+        except TransactionNotFound:
+            return None
 
     def call(self, address: Any, data: bytes) -> bytes:
         """What a view function of the contract at an address returns, at the latest block."""

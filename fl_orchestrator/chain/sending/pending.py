@@ -12,11 +12,12 @@ from typing import Any, Final
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3 import Web3
-from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
-from web3.types import TxReceipt
+from web3.exceptions import Web3Exception, Web3RPCError
 
 from fl_orchestrator.chain.contract.contract import Call
+from fl_orchestrator.chain.contract.logs import number_of
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RevertDecoder
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.sending.budget import Budget, BudgetExceeded, UnusableBudget
 from fl_orchestrator.chain.sending.fees import Fees, at_least, bumped, fees_of, highest, market_fees
 from fl_orchestrator.chain.signing.http_signer import SignerUnavailable
@@ -71,6 +72,33 @@ class SendPolicy:
     budget: Budget | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """A transaction in a block; ``price`` is what it paid for a unit of gas, in wei."""
+
+    transaction: bytes
+    block: int
+    block_hash: bytes
+    succeeded: bool
+    gas_used: int
+    price: int
+    contract_address: str | None
+
+    @classmethod
+    def of(cls, receipt: Any, offered: int) -> Mined:
+        """From a receipt as a node or as web3 has it; some nodes do not say what was paid."""
+        created, price = receipt["contractAddress"], receipt.get("effectiveGasPrice")
+        return cls(
+            bytes(HexBytes(receipt["transactionHash"])),
+            number_of(receipt["blockNumber"]),
+            bytes(HexBytes(receipt["blockHash"])),
+            number_of(receipt["status"]) == 1,
+            number_of(receipt["gasUsed"]),
+            offered if price is None else number_of(price),
+            None if created is None else Web3.to_checksum_address(created),
+        )
+
+
 class PendingTransaction:
     """A call sent as a transaction with one nonce; versions of it differ only in their fees."""
 
@@ -89,6 +117,7 @@ class PendingTransaction:
         self._preceded = preceded
         self._eth = web3.eth
         self._web3 = web3
+        self._node = Node.of(web3)
         self._signer = signer
         self._account = Web3.to_checksum_address(signer.address)
         self._reverts = reverts
@@ -172,31 +201,30 @@ class PendingTransaction:
 
     # ------------------------------------------------------------------ following
 
-    def poll(self) -> TxReceipt | None:
+    def poll(self) -> Mined | None:
         """Return the receipt once it is confirmed or has reverted; else resend it if needed.
 
         Raises TransactionDropped, and the node's errors.
         """
-        head = self._eth.block_number
+        head = self._node.block_number
         receipt = self._receipt()
         if receipt is None:
             self._push(head)
             return None
-        depth = head - receipt["blockNumber"]
-        if receipt["status"] != 1 or depth >= self._policy.confirmations:
+        depth = head - receipt.block
+        if not receipt.succeeded or depth >= self._policy.confirmations:
             return receipt
-        progress = bytes(receipt["blockHash"]), depth
+        progress = receipt.block_hash, depth
         if progress != self._mined_in:
             self._mined_in = progress
             self._renew_deadline()
         return None
 
-    def _receipt(self) -> TxReceipt | None:
+    def _receipt(self) -> Mined | None:
         for version in self._hashes:
-            try:
-                return self._eth.get_transaction_receipt(HexBytes(version))
-            except TransactionNotFound:
-                continue
+            found = self._node.receipt(version)
+            if found is not None:
+                return Mined.of(found, highest(self.fees))
         return None
 
     def _push(self, head: int) -> None:
@@ -261,7 +289,7 @@ class PendingTransaction:
         Either another transaction with the nonce was mined, or an earlier nonce is missing and
         no transaction with it is pending any more.
         """
-        count = int(self._eth.get_transaction_count(self._account, "latest"))
+        count = self._node.nonce(self._account)
         if count == self.nonce or (count < self.nonce and self._preceded()):
             self._overtaken_at = None
             return

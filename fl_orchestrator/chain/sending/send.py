@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from web3 import Web3
-from web3.types import TxParams, TxReceipt
+from web3.types import TxParams
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.endpoints import RpcUnavailable
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.sending.fees import Fees, highest, market_fees
 from fl_orchestrator.chain.sending.flight import Flight, Receipt
 from fl_orchestrator.chain.sending.pending import (
+    Mined,
     PendingTransaction,
     SendPolicy,
     TransactionDropped,
@@ -90,6 +92,7 @@ class Sender:
         on_receipt: Callable[[Receipt], None] = lambda _receipt: None,
     ) -> None:
         self.web3 = web3
+        self._node = Node.of(web3)
         self.signer = signer
         self.policy = policy
         self._reverts = reverts
@@ -201,14 +204,14 @@ class Sender:
             self._forget(pending)
         return self._mined(pending, receipt)
 
-    def _mined(self, pending: PendingTransaction, receipt: TxReceipt) -> Receipt:
+    def _mined(self, pending: PendingTransaction, receipt: Mined) -> Receipt:
         """Count a transaction that is in a block. Raises TransactionFailed when it reverted."""
         self._forget(pending)
         with self._reverts.translated():
             mined = self._settle(pending, receipt)
-        if receipt["status"] != 1:
+        if not receipt.succeeded:
             raise TransactionFailed(
-                f"{pending.call.label} reverted in block {receipt['blockNumber']}.",
+                f"{pending.call.label} reverted in block {receipt.block}.",
                 "The chain changed between the check and the block; run the command again.",
             )
         self._on_receipt(mined)
@@ -261,7 +264,7 @@ class Sender:
         if known is None:
             address = Web3.to_checksum_address(self.address)
             with self._reverts.translated():
-                known = int(self.web3.eth.get_transaction_count(address, "latest"))
+                known = self._node.nonce(address)
         while known in self._in_flight:
             known += 1
         return known
@@ -270,7 +273,7 @@ class Sender:
     def _chain_id(self) -> int:
         return int(self.web3.eth.chain_id)
 
-    def _poll(self, pending: PendingTransaction) -> TxReceipt | None:
+    def _poll(self, pending: PendingTransaction) -> Mined | None:
         """The receipt of a transaction that is confirmed. An outage of the node is no failure."""
         try:
             with self._reverts.translated():
@@ -280,7 +283,7 @@ class Sender:
                 raise
             return None
 
-    def _wait(self, pending: PendingTransaction) -> TxReceipt:
+    def _wait(self, pending: PendingTransaction) -> Mined:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             # What was started and is not waited for may be in the way.
@@ -294,18 +297,17 @@ class Sender:
             time.sleep(pause)
             pause = min(pause * 1.5, _LAST_PAUSE_SECONDS)
 
-    def _settle(self, pending: PendingTransaction, receipt: TxReceipt) -> Receipt:
-        price = receipt.get("effectiveGasPrice", highest(pending.fees))
-        fee = receipt["gasUsed"] * price
+    def _settle(self, pending: PendingTransaction, receipt: Mined) -> Receipt:
+        fee = receipt.gas_used * receipt.price
         if self.policy.budget is not None:
-            value = pending.call.value if receipt["status"] == 1 else 0
+            value = pending.call.value if receipt.succeeded else 0
             self.policy.budget.settle(pending.nonce, fee, value)
         return Receipt(
             pending.call.label,
-            bytes(receipt["transactionHash"]),
-            receipt["blockNumber"],
-            receipt["gasUsed"],
-            receipt["contractAddress"],
+            receipt.transaction,
+            receipt.block,
+            receipt.gas_used,
+            receipt.contract_address,
             fee,
         )
 
@@ -321,7 +323,7 @@ class Sender:
     def _means(self) -> _Means:
         """What the account has and has to offer now. Raises FeeTooHigh."""
         with self._reverts.translated():
-            balance = self.web3.eth.get_balance(Web3.to_checksum_address(self.address))
+            balance = self._node.balance(Web3.to_checksum_address(self.address))
             return _Means(balance, market_fees(self.web3, self.policy.max_fee_per_gas))
 
     def _estimate(self, call: Call, means: _Means) -> int:

@@ -252,6 +252,31 @@ def test_a_search_for_events_is_answered_as_web3_answers_it(tmp_path: Path) -> N
     assert found(2, 1, []) == []
 
 
+def test_receipts_and_nonces_are_answered_as_web3_has_them(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path, 1, 1)
+    chain, eth = federation.chain, federation.chain.web3.eth
+    node, blocks = Node.of(chain.web3), list(federation.chain.recorded())
+    mined = [Web3.keccak(raw) for block in blocks for raw in block.transactions]
+    created = 0
+    for transaction in mined:
+        found, known = node.receipt(bytes(transaction)), eth.get_transaction_receipt(transaction)
+        if known["contractAddress"] is not None:
+            created += 1  # they go through web3
+            continue
+        numbers = ("blockNumber", "gasUsed", "cumulativeGasUsed", "effectiveGasPrice", "status")
+        assert [int(found[name], 16) for name in numbers] == [known[name] for name in numbers]  # type: ignore[literal-required]
+        assert found["blockHash"] == known["blockHash"].to_0x_hex()
+        assert found["transactionHash"] == known["transactionHash"].to_0x_hex()
+        assert (found["from"], found["to"]) == (known["from"].lower(), known["to"].lower())
+        assert found["contractAddress"] is None
+        logs = [log["data"].to_0x_hex() for log in known["logs"]]
+        assert [log["data"] for log in found["logs"]] == logs
+    assert 0 < created < len(mined)
+    assert node.receipt(bytes(32)) is None
+    sender = Web3.to_checksum_address(found["from"])
+    assert node.nonce(sender) == eth.get_transaction_count(sender, "latest") > 0
+
+
 def test_a_search_after_a_reorganisation_finds_what_the_chain_has_now(tmp_path: Path) -> None:
     federation = SmallFederation(tmp_path, 1, 1)
     fork = Fork(federation.chain)

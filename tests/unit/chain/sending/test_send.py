@@ -20,6 +20,7 @@ from fl_orchestrator.chain.contract.contract_errors import ContractError
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.contract.reverts import ContractReverted, RequestRefused, RevertDecoder
 from fl_orchestrator.chain.nodes.development import DevelopmentChain
+from fl_orchestrator.chain.nodes.node import Node
 from fl_orchestrator.chain.sending import send
 from fl_orchestrator.chain.sending.send import (
     InsufficientFunds,
@@ -257,11 +258,11 @@ def test_a_signer_that_is_away_does_not_end_the_waiting(
 def test_a_receipt_that_lacks_something_is_refused(
     chain: DevelopmentChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = chain.web3.eth.get_transaction_receipt
+    whole = Node.receipt
     monkeypatch.setattr(
-        chain.web3.eth,
-        "get_transaction_receipt",
-        lambda mined: {k: v for k, v in whole(mined).items() if k != "contractAddress"},
+        Node,
+        "receipt",
+        lambda node, mined: {k: v for k, v in whole(node, mined).items() if k != "contractAddress"},
     )
     with pytest.raises(RequestRefused, match="not what the request asked for"):
         Sender(chain.web3, RICH, REVERTS).send(transfer(1))
