@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import rlp
+import rlp  # type: ignore[import-untyped]
 
 _LEGACY_FIELDS: Final = ("nonce", "gasPrice", "gas", "to", "value", "data")
 _TYPE_2_FIELDS: Final = (

@@ -14,7 +14,7 @@ import functools
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-import rlp
+import rlp  # type: ignore[import-untyped]
 from eth.abc import AccountStorageDatabaseAPI, DatabaseAPI
 from eth.constants import BLANK_ROOT_HASH
 from eth.db.account import AccountDB

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rlp
+import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from support.federation import SmallFederation, signer
