@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 
 Stack = list[int]
 
-WORD: Final = 32
+EVM_WORD: Final = 32
 _CEILING: Final = 1 << 256
 _MAX: Final = _CEILING - 1
 _SIGN: Final = 1 << 255
@@ -120,18 +120,18 @@ def _nothing(_stack: Stack, _memory: StepMemory) -> None:
 
 def _load(stack: Stack, memory: StepMemory) -> None:
     at = stack[-1]
-    stack[-1] = int.from_bytes(memory.until(at + WORD)[at : at + WORD], "big")
+    stack[-1] = int.from_bytes(memory.until(at + EVM_WORD)[at : at + EVM_WORD], "big")
 
 
 def _store(stack: Stack, memory: StepMemory) -> None:
     at = stack[-1]
-    memory.until(at + WORD)[at : at + WORD] = stack[-2].to_bytes(WORD, "big")
+    memory.until(at + EVM_WORD)[at : at + EVM_WORD] = stack[-2].to_bytes(EVM_WORD, "big")
     del stack[-2:]
 
 
 def _hash(stack: Stack, memory: StepMemory) -> None:
     at, size = stack[-1], stack[-2]
-    price = GAS_SHA3WORD * (ceil32(size) // WORD)
+    price = GAS_SHA3WORD * (ceil32(size) // EVM_WORD)
     if price > memory.spare:
         raise Leave
     memory.spare -= price
@@ -147,7 +147,7 @@ def _hash(stack: Stack, memory: StepMemory) -> None:
 def _load_data(stack: Stack, memory: StepMemory) -> None:
     at = stack[-1]
     # Behind the end of the data there are zeros.
-    stack[-1] = int.from_bytes(memory.data[at : at + WORD].ljust(WORD, b"\0"), "big")
+    stack[-1] = int.from_bytes(memory.data[at : at + EVM_WORD].ljust(EVM_WORD, b"\0"), "big")
 
 
 def pushed(value: int) -> Opcode:

@@ -24,7 +24,7 @@ from eth.rlp.accounts import Account
 from eth_hash.auto import keccak
 from eth_typing import Address, Hash32
 
-_HASH_BYTES: Final = 32
+_NODE_HASH_BYTES: Final = 32
 _DIGITS: Final = "0123456789abcdef"
 _EMPTY: Final = b"\x80"
 # The hashes of so many slots are kept.
@@ -51,7 +51,7 @@ class _Node(ABC):
         """
         if not self._link:
             encoded = self._link = _list(self._payload(new))
-            if len(encoded) >= _HASH_BYTES:
+            if len(encoded) >= _NODE_HASH_BYTES:
                 digest = keccak(encoded)
                 new[digest] = encoded
                 self._link = _string(digest)
@@ -60,7 +60,7 @@ class _Node(ABC):
     def root(self, new: _Nodes) -> Hash32:
         """Its hash as the root of a trie, whatever its length."""
         link = self.link(new)
-        if len(link) == 1 + _HASH_BYTES:
+        if len(link) == 1 + _NODE_HASH_BYTES:
             return Hash32(link[1:])
         digest = keccak(link)
         new[digest] = link
@@ -226,7 +226,7 @@ def _compact(path: str, kind: int) -> bytes:
 @functools.lru_cache(_MOST_SLOTS)
 def _path(slot: bytes) -> str:
     """The path of a slot, which py-evm has without leading zeros."""
-    return keccak(slot.rjust(_HASH_BYTES, b"\0")).hex()
+    return keccak(slot.rjust(_NODE_HASH_BYTES, b"\0")).hex()
 
 
 @functools.lru_cache(_MOST_ACCOUNTS)
