@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from fl_orchestrator.chain.deployment import migrate
 from fl_orchestrator.chain.deployment.creation import NoOldState
 from fl_orchestrator.chain.deployment.migrate import ForgedFederation, require_deployed
 from fl_orchestrator.chain.types import Role
+from fl_orchestrator.cli.consortium.federation import fund
+from fl_orchestrator.cli.roles.stake import add_stake
 from fl_orchestrator.members.base import registration
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.units import ETHER
@@ -73,6 +76,17 @@ def test_nobody_registers_where_the_author_has_a_credit(
     with pytest.raises(ForgedFederation, match="no transaction that deploys one"):
         registration(forged, Role.PARTY, party, "", "", None)
     assert registration(made.federation, Role.PARTY, party, "", "", None).beneficiary == party
+
+
+def test_nobody_adds_to_a_stake_or_a_pot_where_the_author_has_a_credit(
+    small: tuple[SmallFederation, Federation],
+) -> None:
+    site: Any = SimpleNamespace(open_federation=lambda: small[1])
+    with pytest.raises(ForgedFederation, match="no transaction that deploys one"):
+        add_stake(site, "0.1", dry_run=True, json_output=False)
+    command: Any = fund
+    with pytest.raises(ForgedFederation, match="no transaction that deploys one"):
+        command.__wrapped__("1", site, dry_run=True, json_output=False)
 
 
 def test_a_node_without_old_states_is_no_reason_to_stay_away(

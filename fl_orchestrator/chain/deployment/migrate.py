@@ -230,7 +230,7 @@ def require_deployed(federation: Federation) -> None:
     raise ForgedFederation(
         f"The contract at {federation.address} has a federation's code, but no transaction that "
         "deploys one: it may have begun with credits of its author, who then takes the stakes.",
-        "Do not join it. Compare the address with the other members, or ask another node.",
+        "Send nothing to it. Compare the address with the other members, or ask another node.",
     )
 
 

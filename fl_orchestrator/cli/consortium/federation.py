@@ -54,8 +54,11 @@ def fund(
 
     Example: flo federation fund 1.5 --key owner.json
     """
+    from fl_orchestrator.chain.deployment.migrate import require_deployed
+
     wei = parse_ether(amount)
     chain = site.open_federation()
+    require_deployed(chain)
     sender = site.open_sender(chain)
     add_to_pot(sender, chain.fund_rewards(wei), wei, "the reward pot", dry_run, json_output)
 

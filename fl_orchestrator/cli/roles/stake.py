@@ -77,7 +77,10 @@ def register_role(
 
 def add_stake(site: Payer, amount: str, dry_run: bool, json_output: bool) -> None:
     """Add to the stake of the key's account, which is a party."""
+    from fl_orchestrator.chain.deployment.migrate import require_deployed
+
     federation = site.open_federation()
+    require_deployed(federation)
     added = parse_ether(amount)
     sender = site.open_sender(federation)
     call = federation.deposit(added)
