@@ -25,7 +25,8 @@ from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.chain.signing.keys import LocalSigner
 from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import challenge_hash, result_digest
-from fl_orchestrator.model.dispute_proof import ChunkProof, levels_shown, nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import levels_shown, nodes_below, path_above
+from fl_orchestrator.model.disputes.proof import ChunkProof
 from fl_orchestrator.model.fixed_point import next_state, next_with_momentum
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.manifest import RuleSpec

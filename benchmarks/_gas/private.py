@@ -36,7 +36,7 @@ from fl_orchestrator.chain.types import (
 from fl_orchestrator.content.cid import RAW, Cid
 from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import challenge_hash
-from fl_orchestrator.model.dispute_proof import ChunkProof
+from fl_orchestrator.model.disputes.proof import ChunkProof
 from fl_orchestrator.model.fixed_point import next_state
 from fl_orchestrator.model.layout import CHUNK_VALUES, MASKED_CHUNK_VALUES, Layout
 from fl_orchestrator.model.private_digests import (

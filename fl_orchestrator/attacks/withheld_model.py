@@ -31,7 +31,7 @@ from fl_orchestrator.attacks.collusion import (
     tell_judgement,
 )
 from fl_orchestrator.attacks.scene import Scene
-from fl_orchestrator.model.dispute_proof import levels_shown
+from fl_orchestrator.model.disputes.answers import levels_shown
 from fl_orchestrator.model.keccak import HASH_BYTES
 from fl_orchestrator.simulation.options import Options
 from fl_orchestrator.units import ether

@@ -4,16 +4,20 @@ A model in memory is one flat array: its tensors in manifest order, each in row-
 padding, exactly as in the data section of a file. The padding of docs/protocol.md, section 3, is
 always zero and is never stored; it only takes up coordinates. In a packed layout, which private
 federations have, no padding lies between tensors: coordinates and positions are the same numbers.
+NumPy is imported where arrays are made: who only reads a chain needs the numbers alone.
 """
+
+from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CHUNK_VALUES: Final = 256
 MASKED_CHUNK_VALUES: Final = 64
@@ -79,7 +83,7 @@ class Layout:
         *,
         packed: bool = False,
         momentum: bool = False,
-    ) -> "Layout":
+    ) -> Layout:
         """Lay out tensors, given as (name, shape, o_l), in this order.
 
         Without a ``depth``, the smallest sufficient one is used. Nothing is validated here: the
@@ -158,6 +162,8 @@ class Layout:
 
     def chunk_ends(self) -> NDArray[np.int64]:
         """Return where the chunks with values end in the flat vector of a model, ascending."""
+        import numpy as np
+
         ends = [
             np.append(np.arange(run.start + CHUNK_VALUES, run.stop, CHUNK_VALUES), run.stop)
             for run in self.runs
@@ -191,6 +197,8 @@ class Layout:
         within = coordinate - tensor.padded_start
         if within >= tensor.size:
             return None
+        import numpy as np
+
         return tensor.name, tuple(int(i) for i in np.unravel_index(within, tensor.shape))
 
 

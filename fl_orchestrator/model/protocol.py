@@ -1,7 +1,7 @@
 """The protocol's constants that the contracts also define. This module is cheap to import.
 
 Constants of a single subject are in its module: CHUNK_VALUES and MAX_DEPTH in ``layout``,
-STATE_FRACTION_BITS in ``manifest``, LEVELS_PER_ANSWER in ``dispute_proof``, codecs in
+STATE_FRACTION_BITS in ``manifest``, LEVELS_PER_ANSWER in ``disputes``, codecs in
 ``content.cid``. tests/unit/model/test_protocol.py compares them all with the contracts.
 """
 

@@ -27,7 +27,7 @@ from fl_orchestrator.json_text import to_json
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.digests import ZERO_HASH, Result
-from fl_orchestrator.model.dispute_proof import ChunkProof, first_wrong_coordinate
+from fl_orchestrator.model.disputes.proof import ChunkProof, first_wrong_coordinate
 from fl_orchestrator.model.vector_file import VectorReader, read_tree
 from fl_orchestrator.roles.combination.interface import Combination, Evidence
 from fl_orchestrator.roles.combination.masked import MaskedCombination

@@ -17,7 +17,7 @@ from support.private_federation import SmallPrivateFederation
 from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.model.chunk_tree import chunk, tree_of
-from fl_orchestrator.model.dispute_proof import nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import nodes_below, path_above
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.private_digests import PrivateResult
 from fl_orchestrator.privacy.opening import seeds_hash

@@ -37,7 +37,7 @@ from fl_orchestrator.chain.event_types import Demanded
 from fl_orchestrator.chain.sending.send import Receipt, Sender
 from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.model.dispute_proof import nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import nodes_below, path_above
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.roles.aggregator.responder import Responder

@@ -23,7 +23,7 @@ from fl_orchestrator.chain.event_types import (
 )
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.model.dispute_proof import (
+from fl_orchestrator.model.disputes.answers import (
     Answer,
     levels_shown,
     shown_content_hash,

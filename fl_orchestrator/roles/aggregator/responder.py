@@ -27,7 +27,7 @@ from fl_orchestrator.chain.sending.send import Flight, Receipt
 from fl_orchestrator.chain.types import Observation
 from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.log import get_logger
-from fl_orchestrator.model.dispute_proof import nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import nodes_below, path_above
 from fl_orchestrator.roles.aggregator.trees import Trees
 from fl_orchestrator.roles.aggregator.turns import Turns
 from fl_orchestrator.roles.base import NEW_EVENTS, Step, at

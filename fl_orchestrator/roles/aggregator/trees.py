@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from fl_orchestrator.model.chunk_tree import Tree
-from fl_orchestrator.model.dispute_proof import read_chunk
+from fl_orchestrator.model.disputes.proof import read_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import read_tree

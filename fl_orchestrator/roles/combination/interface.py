@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.event_types import RevealedUpdate
-from fl_orchestrator.model.dispute_proof import ChunkProof
+from fl_orchestrator.model.disputes.proof import ChunkProof
 from fl_orchestrator.roles.vectors import MadeVector, VectorFile
 
 #: Updates on this disk, each with its reveal, in the order of the reveals.

@@ -18,7 +18,7 @@ from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.event_types import MaskedReveal, RevealedUpdate
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.model.chunk_root import read_masked
-from fl_orchestrator.model.dispute_proof import ChunkProof, prove_chunk
+from fl_orchestrator.model.disputes.proof import ChunkProof, prove_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import MASKED_CHUNK_VALUES
 from fl_orchestrator.model.manifest import Manifest

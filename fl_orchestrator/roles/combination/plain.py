@@ -9,7 +9,7 @@ from fl_orchestrator.chain.contract.contract import Call
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.event_types import RevealedUpdate
 from fl_orchestrator.content.store import ContentStore
-from fl_orchestrator.model.dispute_proof import ChunkProof, prove_chunk
+from fl_orchestrator.model.disputes.proof import ChunkProof, prove_chunk
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.roles.combination.interface import Combined, Evidence, Updates
 from fl_orchestrator.roles.updates import plain_updates

@@ -21,7 +21,7 @@ from fl_orchestrator.chain.sending.send import Sender
 from fl_orchestrator.chain.types import ModelView, Observation
 from fl_orchestrator.errors import ContentError
 from fl_orchestrator.log import get_logger
-from fl_orchestrator.model.dispute_proof import nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import nodes_below, path_above
 from fl_orchestrator.model.vector_file import read_tree
 from fl_orchestrator.roles.attempt import attempt
 from fl_orchestrator.roles.base import ANY_TIME, Step

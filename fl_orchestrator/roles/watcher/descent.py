@@ -20,12 +20,8 @@ from fl_orchestrator.chain.types import Window
 from fl_orchestrator.errors import ChainError
 from fl_orchestrator.model.chunk_tree import Tree
 from fl_orchestrator.model.digests import Result
-from fl_orchestrator.model.dispute_proof import (
-    Answer,
-    ChunkProof,
-    first_wrong_node,
-    proof_from_answers,
-)
+from fl_orchestrator.model.disputes.answers import Answer, first_wrong_node
+from fl_orchestrator.model.disputes.proof import ChunkProof, proof_from_answers
 from fl_orchestrator.roles.watcher.court import Court, Docket, Now
 from fl_orchestrator.units import ether
 

@@ -15,7 +15,7 @@ from fl_orchestrator.errors import ChainError, ContentError
 from fl_orchestrator.files import write_whole
 from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.digests import Result, challenge_hash
-from fl_orchestrator.model.dispute_proof import ChunkProof, wrong_coordinate_of_chunk
+from fl_orchestrator.model.disputes.proof import ChunkProof, wrong_coordinate_of_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES
 from fl_orchestrator.roles.recomputation import Recomputation

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fl_orchestrator.model.chunk_tree import Tree, chunk, root_from_proof, tree_of
-from fl_orchestrator.model.dispute_proof import (
+from fl_orchestrator.model.disputes.answers import (
     Answer,
-    ChunkProof,
-    first_wrong_coordinate,
     first_wrong_node,
     levels_shown,
     nodes_below,
     path_above,
+)
+from fl_orchestrator.model.disputes.proof import (
+    ChunkProof,
+    first_wrong_coordinate,
     proof_from_answers,
     prove_chunk,
     wrong_coordinate_of_chunk,

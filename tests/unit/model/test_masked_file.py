@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fl_orchestrator.model.chunk_root import read_masked
 from fl_orchestrator.model.chunk_tree import chunk, root_from_proof, tree_of
-from fl_orchestrator.model.dispute_proof import prove_chunk
+from fl_orchestrator.model.disputes.proof import prove_chunk
 from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import (

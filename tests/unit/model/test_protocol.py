@@ -9,7 +9,7 @@ from fl_orchestrator.artifacts import load_artifact
 from fl_orchestrator.chain.mirror.types import ATTEMPT_BITS
 from fl_orchestrator.chain.shares.types import MAX_SHARES
 from fl_orchestrator.content.cid import DAG_PB, RAW
-from fl_orchestrator.model.dispute_proof import LEVELS_PER_ANSWER
+from fl_orchestrator.model.disputes.answers import LEVELS_PER_ANSWER
 from fl_orchestrator.model.layout import CHUNK_VALUES, MASKED_CHUNK_VALUES, MAX_DEPTH
 from fl_orchestrator.model.manifest import STATE_FRACTION_BITS
 from fl_orchestrator.model.protocol import (

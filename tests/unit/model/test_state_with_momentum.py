@@ -18,7 +18,7 @@ from fl_orchestrator.model.chunk_tree import (
     tree_of,
     verify,
 )
-from fl_orchestrator.model.dispute_proof import prove_chunk, read_chunk
+from fl_orchestrator.model.disputes.proof import prove_chunk, read_chunk
 from fl_orchestrator.model.fixed_point import (
     float_view,
     genesis_state,

@@ -24,7 +24,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.content.store import ContentNotFound
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.model.chunk_tree import tree_of
-from fl_orchestrator.model.dispute_proof import nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import nodes_below, path_above
 from fl_orchestrator.model.vector_file import read_vector
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.vectors import Origin

@@ -34,7 +34,8 @@ from fl_orchestrator.chain.types import Demand, Fraud, Phase, Role, Window
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.model.chunk_tree import Tree, chunk, tree_of
 from fl_orchestrator.model.digests import Result, challenge_hash, result_digest
-from fl_orchestrator.model.dispute_proof import ChunkProof, nodes_below, path_above
+from fl_orchestrator.model.disputes.answers import nodes_below, path_above
+from fl_orchestrator.model.disputes.proof import ChunkProof
 from fl_orchestrator.model.layout import Layout
 from fl_orchestrator.model.vector_file import VectorMeta, read_vector
 from fl_orchestrator.roles.vectors import Origin

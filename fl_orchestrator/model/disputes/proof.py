@@ -1,9 +1,8 @@
-"""The proofs of disputes: one chunk of a vector with its path, and the nodes below a node.
+"""The proofs of disputes: one chunk of a vector with its path.
 
-A challenge of a result contains, for every vector, the chunk with the challenged coordinate. An
-answer to a demand contains the nodes below the demanded one; the answers of a whole descent
-together give the path of the chunk at its end. Source: docs/protocol.md, section 6;
-contracts/interfaces/IDisputes.sol.
+A challenge of a result contains, for every vector, the chunk with the challenged coordinate. The
+answers to the demands of a whole descent together give the path of the chunk at its end. Source:
+docs/protocol.md, section 6; contracts/interfaces/IDisputes.sol.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,19 +12,13 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_orchestrator.model.chunk_tree import (
-    Tree,
-    chunk_slice,
-    chunk_values,
-    root_from_proof,
-)
-from fl_orchestrator.model.keccak import HASH_BYTES, keccak256
+from fl_orchestrator.model.chunk_tree import chunk_slice, chunk_values, root_from_proof
+from fl_orchestrator.model.disputes.answers import Answer, levels_shown, nodes_in
+from fl_orchestrator.model.keccak import keccak256
 from fl_orchestrator.model.layout import CHUNK_VALUES, Layout
 from fl_orchestrator.model.vector_file import VectorMeta, VectorReader, tree_of_file
 
-LEVELS_PER_ANSWER: Final = 6
 _INT32: Final = np.dtype("<i4")
-_CHUNK_BYTES: Final = CHUNK_VALUES * _INT32.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +37,6 @@ class ChunkProof:
     def packed(self) -> bytes:
         """The bytes that ``IDisputes.challenge`` expects: the chunk, then the siblings."""
         return self.chunk + b"".join(self.siblings)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The content of the answer to a demand for the node (level, index): see `nodes_below`."""
-
-    level: int
-    index: int
-    content: bytes
 
 
 def prove_chunk(
@@ -111,69 +95,6 @@ def wrong_coordinate_of_chunk(claimed: ChunkProof, right: ChunkProof) -> int | N
     return right.index * CHUNK_VALUES + int(wrong[0]) if wrong.size else None
 
 
-# The content of answers.
-
-
-def levels_shown(level: int) -> int:
-    """How many levels below a demanded node the nodes of its answer are."""
-    return min(LEVELS_PER_ANSWER, level)
-
-
-def nodes_below(tree: Tree, level: int, index: int) -> bytes:
-    """The 2^min(6, level) nodes that an answer shows below the node (level, index), level > 0."""
-    levels = levels_shown(level)
-    first = index << levels
-    return b"".join(tree.node(level - levels, first + i) for i in range(1 << levels))
-
-
-def shown_content_hash(level: int, content: bytes) -> bytes | None:
-    """The hash of the node of a state's tree that ``content`` is the answer for.
-
-    None if ``content`` does not have the length of an answer at this level.
-    """
-    if level == 0:
-        return keccak256(content) if len(content) == _CHUNK_BYTES else None
-    if len(content) != HASH_BYTES << levels_shown(level):
-        return None
-    nodes = _nodes(content)
-    while len(nodes) > 1:
-        nodes = [keccak256(a + b) for a, b in zip(nodes[::2], nodes[1::2], strict=True)]
-    return nodes[0]
-
-
-def shown_node(answer: Answer, level: int, index: int) -> bytes | None:
-    """The hash of the node (level, index) in an answer; None if the answer does not contain it."""
-    levels = levels_shown(answer.level)
-    if not levels or level != answer.level - levels or index >> levels != answer.index:
-        return None
-    return _nodes(answer.content)[index - (answer.index << levels)]
-
-
-def _nodes(content: bytes) -> list[bytes]:
-    return [content[i : i + HASH_BYTES] for i in range(0, len(content), HASH_BYTES)]
-
-
-def path_above(tree: Tree, level: int, index: int) -> bytes:
-    """The siblings from the node (level, index) up to the root."""
-    return b"".join(
-        tree.node(height, index >> height - level ^ 1) for height in range(level, tree.depth)
-    )
-
-
-def first_wrong_node(tree: Tree, answer: Answer) -> int | None:
-    """The index, on its own level, of the first node of an answer that ``tree`` does not have.
-
-    None if it has all of them. ``tree`` is the correct one; the nodes are ``levels_shown`` levels
-    below the demanded one.
-    """
-    right = nodes_below(tree, answer.level, answer.index)
-    first = answer.index << levels_shown(answer.level)
-    for start in range(0, len(right), HASH_BYTES):
-        if answer.content[start : start + HASH_BYTES] != right[start : start + HASH_BYTES]:
-            return first + start // HASH_BYTES
-    return None
-
-
 def proof_from_answers(answers: Sequence[Answer]) -> ChunkProof:
     """Build the proof of the chunk at the end of a descent from the root, from the answers.
 
@@ -183,7 +104,7 @@ def proof_from_answers(answers: Sequence[Answer]) -> ChunkProof:
     siblings: list[bytes] = []
     for shown in reversed(nodes):
         levels = levels_shown(shown.level)
-        level = _nodes(shown.content)
+        level = nodes_in(shown.content)
         within = (last.index >> len(siblings)) - (shown.index << levels)
         for _ in range(levels):
             siblings.append(level[within ^ 1])
