@@ -27,12 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.contract.federation import Federation
@@ -47,6 +49,7 @@ from fl_orchestrator.relay.box import StoredMailbox
 from fl_orchestrator.relay.messages import RelayMessage, any_of
 from fl_orchestrator.relay.private_messages import WordMessage
 from fl_orchestrator.relay.private_screening import PrivateScreening
+from fl_orchestrator.relay.routing import application, in_path, route, whole_number
 from fl_orchestrator.relay.screening import MessageKind, Refused, Screening, TooEarly
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.relay.uploads import Uploads, too_large, unpacked
@@ -124,24 +127,37 @@ class RelayServer:
         return cid in (seen.head.cid, seen.current.base_cid)
 
 
-def relay_app(relay: RelayServer) -> FastAPI:
+def relay_app(relay: RelayServer) -> Starlette:
     """The HTTP service."""
-
-    def count(request: Request) -> None:
-        relay.throttle.request(_host(request))
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(count)])
-    for kind in (Refused, FloError, OSError, Web3Exception, ClientDisconnect):
-        app.add_exception_handler(kind, _explain)
-    for message in relay.screen.kinds:
-        _take(app, relay, message)
-    _take_files(app, relay)
-    _give(app, relay)
-    _give_words(app, relay)
-    return app
+    routes = [
+        *(_take(relay, kind) for kind in relay.screen.kinds),
+        *_take_files(relay),
+        *_give(relay),
+        _give_words(relay),
+    ]
+    errors = (Refused, FloError, OSError, Web3Exception, ClientDisconnect)
+    return application(routes, [Middleware(_Counted, throttle=relay.throttle)], _explain, errors)
 
 
-def _take(app: FastAPI, relay: RelayServer, kind: MessageKind) -> None:
+class _Counted:
+    """Counts every request, and refuses those beyond the limit before anything is read."""
+
+    def __init__(self, app: ASGIApp, throttle: Throttle) -> None:
+        self._app = app
+        self._throttle = throttle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            try:
+                self._throttle.request(_host(request))
+            except Refused as refused:
+                await _explain(request, refused)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _take(relay: RelayServer, kind: MessageKind) -> Route:
     def keep(message: RelayMessage) -> dict[str, Any]:
         value = message.value()
         author = kind.screen(message.round, value)
@@ -151,12 +167,14 @@ def _take(app: FastAPI, relay: RelayServer, kind: MessageKind) -> None:
 
     form = any_of([kind.form])
 
-    @app.post(f"/v1/{kind.path}")
-    async def post(request: Request) -> dict[str, Any]:
-        return await run_in_threadpool(keep, await _read(request, form, kind.max_bytes))
+    async def post(request: Request) -> Response:
+        message = await _read(request, form, kind.max_bytes)
+        return JSONResponse(await run_in_threadpool(keep, message))
+
+    return route("POST", f"/v1/{kind.path}", post)
 
 
-def _take_files(app: FastAPI, relay: RelayServer) -> None:
+def _take_files(relay: RelayServer) -> list[Route]:
     kinds = [kind for kind in relay.screen.kinds if kind.upload]
     form, limit = any_of(kind.form for kind in kinds), max(kind.max_bytes for kind in kinds)
 
@@ -168,13 +186,12 @@ def _take_files(app: FastAPI, relay: RelayServer) -> None:
         codings = [packing.CODING] if relay.packs else []
         return {"stored": stored, "max_bytes": upload.max_bytes, "codings": codings}
 
-    @app.post("/v1/uploads")
-    async def announce(request: Request) -> dict[str, Any]:
-        return await run_in_threadpool(expect, await _read(request, form, limit))
+    async def announce(request: Request) -> Response:
+        message = await _read(request, form, limit)
+        return JSONResponse(await run_in_threadpool(expect, message))
 
-    @app.put("/v1/uploads/{text}")
-    async def upload(text: str, request: Request) -> dict[str, Any]:
-        cid = _parse_cid(text)
+    async def upload(request: Request) -> Response:
+        cid = _parse_cid(in_path(request, "cid"))
         most = relay.uploads.limit(cid)
         if int(request.headers.get("content-length", 0)) > most:
             raise too_large(most)
@@ -185,13 +202,14 @@ def _take_files(app: FastAPI, relay: RelayServer) -> None:
             await relay.uploads.receive(cid, request.stream())
         else:
             raise Refused(415, "The relay does not take this content coding.")
-        return {"stored": True}
+        return JSONResponse({"stored": True})
+
+    return [route("POST", "/v1/uploads", announce), route("PUT", "/v1/uploads/{cid}", upload)]
 
 
-def _give(app: FastAPI, relay: RelayServer) -> None:
-    @app.get("/ipfs/{text}")
-    def content(text: str, request: Request) -> Response:
-        cid, host = _parse_cid(text), _host(request)
+def _give(relay: RelayServer) -> list[Route]:
+    def content(request: Request) -> Response:
+        cid, host = _parse_cid(in_path(request, "cid")), _host(request)
         if not relay.gives(cid):
             raise Refused(404, "The keeper does not have this content.")
         begin = _beginning(request.headers.get("range"))
@@ -220,10 +238,9 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
         part = f"bytes {begin}-{size - 1}/{size}" if begin else None
         return _Download(packing.packed(blocks()) if packs else blocks(), done, part, packs)
 
-    @app.get("/v1/status")
-    def status() -> dict[str, Any]:
+    def status(_: Request) -> Response:
         seen = relay.screen.current()
-        return {
+        found = {
             "chain_id": relay.federation.chain_id,
             "federation": relay.federation.address,
             "block": seen.block_number,
@@ -232,18 +249,27 @@ def _give(app: FastAPI, relay: RelayServer) -> None:
             "phase": seen.current.phase.name.lower(),
             "max_update_bytes": relay.screen.max_update_bytes,
         }
+        return JSONResponse(found)
 
-    @app.get("/healthz")
-    def health() -> dict[str, Any]:
+    def health(_: Request) -> Response:
         relay.screen.current()
-        return {"ok": True}
+        return JSONResponse({"ok": True})
+
+    return [
+        route("GET", "/ipfs/{cid}", content),
+        route("GET", "/v1/status", status),
+        route("GET", "/healthz", health),
+    ]
 
 
-def _give_words(app: FastAPI, relay: RelayServer) -> None:
-    @app.get("/v1/words/{number}")
-    def words(number: int) -> dict[str, Any]:
-        found = relay.box.waiting(number, SignedWord)
-        return {"words": [WordMessage.of(number, word).model_dump() for word in found]}
+def _give_words(relay: RelayServer) -> Route:
+    def words(request: Request) -> Response:
+        number = whole_number("round", in_path(request, "round"), 0, 1 << 32)
+        waiting = relay.box.waiting(number, SignedWord)
+        found = [WordMessage.of(number, word).model_dump() for word in waiting]
+        return JSONResponse({"words": found})
+
+    return route("GET", "/v1/words/{round}", words)
 
 
 def _beginning(asked: str | None) -> int:

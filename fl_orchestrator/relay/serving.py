@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from fl_orchestrator.errors import ChainError, InputError
 from fl_orchestrator.log import get_logger
@@ -30,7 +30,7 @@ class CannotListen(InputError):
 
 
 @contextmanager
-def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
+def serving(app: ASGIApp, host: str, port: int) -> Iterator[str]:
     """Serve an application and yield its URL. Port 0 is any free port. Raises CannotListen.
 
     It uses plain HTTP. TLS, and protection against deliberately slow clients, belong into a reverse

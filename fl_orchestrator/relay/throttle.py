@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections import Counter
 from typing import Final
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-
+from fl_orchestrator.relay.counting import REQUESTS_PER_MINUTE, PerMinute, network_of
 from fl_orchestrator.relay.screening import Refused
 
-#: Per client address. A hundred parties behind one address post three messages each in a round.
-REQUESTS_PER_MINUTE: Final = 600
 #: Per account, round and kind of message, counted after the signature or preimage was verified.
 MESSAGES_PER_MINUTE: Final = 30
 #: Concurrent downloads in total and per client address; each may occupy one of 40 threads.
@@ -32,9 +26,8 @@ class Throttle:
         downloads: int = DOWNLOADS,
         downloads_per_client: int = DOWNLOADS_PER_CLIENT,
     ) -> None:
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._requests = RateLimitItemPerMinute(requests_per_minute, namespace="client")
-        self._messages = RateLimitItemPerMinute(messages_per_minute, namespace="account")
+        self._requests = PerMinute(requests_per_minute)
+        self._messages = PerMinute(messages_per_minute)
         self._downloads = downloads
         self._downloads_per_client = downloads_per_client
         self._downloading: Counter[str] = Counter()
@@ -42,7 +35,7 @@ class Throttle:
 
     def request(self, host: str) -> None:
         """Count a request. Raises Refused."""
-        if not self._limiter.hit(self._requests, network_of(host)):
+        if not self._requests.hit(network_of(host)):
             raise Refused(429, "Too many requests from this address.")
 
     def message(self, account: str, round_number: int, kind: str) -> None:
@@ -51,7 +44,7 @@ class Throttle:
         A message that the chain shows can be posted again by anybody. So those of one kind, or of
         an earlier round, do not use up what the account may still have to post.
         """
-        if not self._limiter.hit(self._messages, account, str(round_number), kind):
+        if not self._messages.hit(account, str(round_number), kind):
             raise Refused(429, f"Too many messages of {account}.")
 
     def begin_download(self, host: str) -> None:
@@ -68,14 +61,3 @@ class Throttle:
         with self._lock:
             self._downloading.subtract([network_of(host)])
             self._downloading += Counter()  # drops the zeros
-
-
-def network_of(host: str) -> str:
-    """The addresses of one client: an IPv4 address, or an IPv6 /64 network."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

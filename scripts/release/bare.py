@@ -19,7 +19,15 @@ from typing import Final
 
 MINORS: Final = (11, 12, 13)
 #: What only extras bring.
-_EXTRAS: Final = ("tensorflow", "eth_tester", "sklearn", "matplotlib", "fastapi", "jinja2", "onnx")
+_EXTRAS: Final = (
+    "tensorflow",
+    "eth_tester",
+    "sklearn",
+    "matplotlib",
+    "starlette",
+    "jinja2",
+    "onnx",
+)
 #: The public names that need the extra `simulation`, and say so.
 _SIMULATED: Final = ("NoProgress", "PartyFailed", "SimulationResult", "simulate")
 _IMPORTS: Final = f"""

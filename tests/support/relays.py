@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eth_keys.backends.native.jacobian import fast_multiply
 from eth_keys.constants import SECPK1_G, SECPK1_N
-from fastapi.testclient import TestClient
+from starlette.testclient import TestClient
 
 from fl_orchestrator.chain.contract.federation import Call
 from fl_orchestrator.chain.signing.keys import LocalSigner

@@ -7,21 +7,35 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from fastapi import FastAPI, Path, Query, Request
-from fastapi.responses import JSONResponse, Response
 from sse_starlette import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.dashboard.server.board import Board
-from fl_orchestrator.dashboard.server.details import Details, NotThere
+from fl_orchestrator.dashboard.server.details import SORTS, Details, NotThere
 from fl_orchestrator.dashboard.server.guard import Guard, client_of
 from fl_orchestrator.dashboard.server.recompute import Busy, Recomputations
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.model.protocol import ADDRESS
+from fl_orchestrator.relay.routing import (
+    application,
+    choice_in_query,
+    in_path,
+    matching,
+    number_in_query,
+    route,
+    text_in_query,
+    whole_number,
+)
 
 _PAGE: Final = "fl_orchestrator.dashboard.page"
 _TYPES: Final = {
@@ -39,9 +53,13 @@ _LOOK_SECONDS: Final = 0.25
 _CACHE: Final = "no-cache"
 _VAGUE: Final = "the chain or the store cannot give what it takes"
 
-Number = Annotated[int, Path(ge=1, lt=1 << 32)]
-Address = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$")]
-Sort = Literal["address", "stake", "state", "seen", "missed", "rewards", "rounds"]
+# Numbers of rounds, and of accounts that are left out.
+_NUMBERS: Final = 1 << 32
+_OFFSETS: Final = 1 << 24
+_MOST_ACCOUNTS: Final = 100
+_LONGEST_SEARCH: Final = 64
+# A block, and a place in it.
+_PLACE: Final = re.compile(r"(\d{1,15})\.(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,60 +90,63 @@ class Service:
         return {**found, "recompute": {"allowed": asked is not None, "jobs": jobs}}
 
 
-def dashboard_app(service: Service) -> FastAPI:
+def dashboard_app(service: Service) -> Starlette:
     """The HTTP service."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(FloError, _explain)
+    guard = Middleware(Guard, hosts=service.hosts, root_path=service.root_path)
     # Events are not compressed: the middleware leaves them out by their type.
-    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)
-    app.add_middleware(Guard, hosts=service.hosts, root_path=service.root_path)
-    _give_data(app, service)
-    _give_events(app, service)
-    _take_recomputations(app, service)
-    _give_page(app)
-    return app
+    packing = Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)
+    routes = [*_data(service), _events(service), _recomputations(service), *_page()]
+    return application(routes, [guard, packing], _explain, [FloError])
 
 
-def _give_data(app: FastAPI, service: Service) -> None:
-    @app.get("/api/state")
-    def state() -> Response:
+def _data(service: Service) -> list[Route]:
+    def state(_: Request) -> Response:
         return _json(service.state())
 
-    @app.get("/api/rounds")
-    def rounds(after: Annotated[int, Query(ge=0, lt=1 << 32)] = 0) -> Response:
+    def rounds(request: Request) -> Response:
+        after = number_in_query(request, "after", 0, 0, _NUMBERS)
         return _json(service.details.rounds(after))
 
-    @app.get("/api/rounds/{number}")
-    def one_round(number: Number) -> Response:
-        return _json(service.details.round(number))
+    def one_round(request: Request) -> Response:
+        return _json(service.details.round(_number(request)))
 
-    @app.get("/api/accounts")
-    def accounts(
-        role: Literal["party", "aggregator"] = "party",
-        sort: Sort = "address",
-        order: Literal["up", "down"] = "up",
-        q: Annotated[str, Query(max_length=64)] = "",
-        offset: Annotated[int, Query(ge=0, lt=1 << 24)] = 0,
-        limit: Annotated[int, Query(ge=1, le=100)] = 25,
-    ) -> Response:
-        return _json(service.details.accounts(role, sort, order == "down", q, offset, limit))
+    def accounts(request: Request) -> Response:
+        role = choice_in_query(request, "role", "party", "aggregator")
+        sort = choice_in_query(request, "sort", *SORTS)
+        down = choice_in_query(request, "order", "up", "down") == "down"
+        text = text_in_query(request, "q", _LONGEST_SEARCH)
+        offset = number_in_query(request, "offset", 0, 0, _OFFSETS)
+        limit = number_in_query(request, "limit", 25, 1, _MOST_ACCOUNTS + 1)
+        return _json(service.details.accounts(role, sort, down, text, offset, limit))
 
-    @app.get("/api/accounts/{address}")
-    def account(
-        address: Address,
-        before: Annotated[str | None, Query(pattern=r"^\d{1,15}\.\d{1,9}$")] = None,
-    ) -> Response:
-        block, _, place = (before or "").partition(".")
-        position = (int(block), int(place)) if before else None
+    def account(request: Request) -> Response:
+        address = in_path(request, "address")
+        matching("address", address, ADDRESS, "an address")
+        before, position = request.query_params.get("before"), None
+        if before is not None:
+            found = matching("before", before, _PLACE, "a block and a place, as 12.3")
+            position = int(found[1]), int(found[2])
         return _json(service.details.account(address, position))
 
-    @app.get("/healthz")
-    def health() -> Response:
+    def health(_: Request) -> Response:
         found = service.board.read()
         return _json({"ok": found["error"] is None, "silent": found["silent"]})
 
+    return [
+        route("GET", "/api/state", state),
+        route("GET", "/api/rounds", rounds),
+        route("GET", "/api/rounds/{number}", one_round),
+        route("GET", "/api/accounts", accounts),
+        route("GET", "/api/accounts/{address}", account),
+        route("GET", "/healthz", health),
+    ]
 
-def _give_events(app: FastAPI, service: Service) -> None:
+
+def _number(request: Request) -> int:
+    return whole_number("number", in_path(request, "number"), 1, _NUMBERS)
+
+
+def _events(service: Service) -> Route:
     streams: dict[str, int] = {}
 
     async def states() -> AsyncIterator[dict[str, str]]:
@@ -138,7 +159,6 @@ def _give_events(app: FastAPI, service: Service) -> None:
                 yield {"event": "state", "data": to_json(found)}
             await asyncio.sleep(_LOOK_SECONDS)
 
-    @app.get("/api/events")
     async def events(request: Request) -> Response:
         client = client_of(request)
         if sum(streams.values()) >= _MOST_STREAMS or streams.get(client, 0) >= _MOST_STREAMS_OF_ONE:
@@ -156,12 +176,13 @@ def _give_events(app: FastAPI, service: Service) -> None:
 
         return EventSourceResponse(counted(), ping=15)
 
+    return route("GET", "/api/events", events)
 
-def _take_recomputations(app: FastAPI, service: Service) -> None:
-    @app.post("/api/recompute/{number}")
-    def recompute(number: Number) -> Response:
-        row = service.details.row(number)
-        one = row.sum
+
+def _recomputations(service: Service) -> Route:
+    def recompute(request: Request) -> Response:
+        number = _number(request)
+        one = service.details.row(number).sum
         if service.recomputations is None:
             sentence = "Recomputing is off here: see `flo dashboard --recompute`."
             return JSONResponse({"error": sentence}, 403)
@@ -171,17 +192,19 @@ def _take_recomputations(app: FastAPI, service: Service) -> None:
         job = service.recomputations.ask(model, one.included or 0)
         return _json({"state": job.state})
 
+    return route("POST", "/api/recompute/{number}", recompute)
 
-def _give_page(app: FastAPI) -> None:
+
+def _page() -> list[Route]:
     files = _page_files()
 
-    @app.get("/")
-    def page() -> Response:
+    def page(_: Request) -> Response:
         return _file(files, "index.html")
 
-    @app.get("/page/{name}")
-    def file(name: str) -> Response:
-        return _file(files, name)
+    def file(request: Request) -> Response:
+        return _file(files, in_path(request, "name"))
+
+    return [route("GET", "/", page), route("GET", "/page/{name}", file)]
 
 
 def _page_files() -> dict[str, bytes]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fl_orchestrator.chain.signing.recovery import recover
 from fl_orchestrator.chain.types import Role
 from fl_orchestrator.dashboard.index import queries
 from fl_orchestrator.dashboard.index.queries import Member, RoundRow
@@ -16,13 +15,13 @@ from fl_orchestrator.dashboard.server.follower import Follower, is_missing
 from fl_orchestrator.dashboard.server.measures import measures_json
 from fl_orchestrator.errors import InputError
 from fl_orchestrator.model.private_digests import Release
-from fl_orchestrator.roles.masked.words import SignedWord
 
 #: The rounds of an account that are shown as dots.
 DOTS: Final = 20
 _MOST_EVENTS: Final = 2_000
 _PAGE: Final = 100
-_SORTS: Final = {
+#: What accounts can be sorted by; the first is the default.
+SORTS: Final = {
     "address": lambda m: m.address.lower(),
     "stake": lambda m: m.stake,
     "state": lambda m: m.state,
@@ -123,6 +122,10 @@ class Details:
 
     def _announced(self, db: Any, number: int, row: RoundRow) -> list[dict[str, Any]]:
         """The releases that aggregators announced on the chain; most go through relays."""
+        # What recovers signers takes as long to import as the whole server.
+        from fl_orchestrator.chain.signing.recovery import recover
+        from fl_orchestrator.roles.masked.words import SignedWord
+
         aggregators = {m.address for m in self._follower.members if m.role is Role.AGGREGATOR}
         found = []
         for event in queries.events_named(db, ["Announced"], 500, row.sum.opened_block or 0):
@@ -148,7 +151,7 @@ class Details:
             if m.role is wanted and text.lower() in m.address.lower()
         ]
         found.sort(key=lambda m: m.address.lower())
-        found.sort(key=_SORTS[sort], reverse=descending)
+        found.sort(key=SORTS[sort], reverse=descending)
         page = found[offset : offset + min(limit, _PAGE)]
         first = max(1, (rows[-1].sum.number if rows else 0) - DOTS + 1)
         dots = self._dots(first, wanted)

@@ -6,15 +6,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fl_orchestrator.relay.throttle import REQUESTS_PER_MINUTE, network_of
+from fl_orchestrator.relay.counting import REQUESTS_PER_MINUTE, PerMinute, network_of
 
 #: Recomputations per client.
 RECOMPUTATIONS_PER_MINUTE: Final = 20
@@ -45,9 +42,8 @@ class Guard:
         self._app = app
         self._root_path = root_path
         self._hosts = {host.lower().strip("[]") for host in hosts}
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._requests = RateLimitItemPerMinute(REQUESTS_PER_MINUTE, namespace="request")
-        self._recomputations = RateLimitItemPerMinute(RECOMPUTATIONS_PER_MINUTE, namespace="work")
+        self._requests = PerMinute(REQUESTS_PER_MINUTE)
+        self._recomputations = PerMinute(RECOMPUTATIONS_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +70,7 @@ class Guard:
                 421, "This dashboard is not known by that name: see `flo dashboard --host-name`."
             )
         client = network_of(scope["client"][0] if scope.get("client") else "")
-        if not self._limiter.hit(self._requests, client):
+        if not self._requests.hit(client):
             return _refused(429, "Too many requests from this address.")
         if self._root_path and scope["path"] == self._root_path:
             # Without a slash at its end, the relative addresses of the page would miss the path.
@@ -82,7 +78,7 @@ class Guard:
         if scope["method"] == "POST":
             if not _same_origin(headers):
                 return _refused(403, "Only the dashboard's own page may ask for that.")
-            if not self._limiter.hit(self._recomputations, client):
+            if not self._recomputations.hit(client):
                 return _refused(429, "Too many recomputations asked for from this address.")
         return None
 

@@ -17,6 +17,7 @@ import requests
 from confluent_kafka import Producer
 from integration.anvil_node import anvil_node
 from integration.anvil_site import Site
+from starlette.datastructures import Headers
 from support.federation import SmallFederation
 from support.flo import finish, start_flo
 from support.kafka_broker import KafkaBroker
@@ -65,13 +66,12 @@ class Relayed:
         relay = open_relay(self.federation, self.directory, store=self.store)
         app = relay_app(relay)
 
-        @app.middleware("http")
-        async def note(request: Any, call_next: Any) -> Any:
-            if request.method == "PUT":
-                self.codings.append(request.headers.get("content-encoding"))
-            return await call_next(request)
+        async def noting(scope: Any, receive: Any, send: Any) -> None:
+            if scope["method"] == "PUT":
+                self.codings.append(Headers(scope=scope).get("content-encoding"))
+            await app(scope, receive, send)
 
-        with serving(app, "127.0.0.1", 0) as url:
+        with serving(noting, "127.0.0.1", 0) as url:
             address = self.federation.federation.address
             with bridged(Bridge(self.settings, self.topic, url, address, MOST_BYTES)):
                 self.federation.mailbox = relay.box

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
 from structlog.testing import capture_logs
 from support.disk import overwrite
 from support.federation import SmallFederation
@@ -134,12 +136,10 @@ def test_an_address_that_is_taken_is_named(relayed: Relayed) -> None:
 def test_a_defect_is_a_line_of_the_log_and_a_strangers_mistake_is_none(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    app = FastAPI()
-
-    @app.get("/")
-    def fail() -> None:
+    def fail(_: Request) -> None:
         raise KeyError("a defect")
 
+    app = Starlette(routes=[Route("/", fail)])
     with capture_logs() as lines, serving(app, "127.0.0.1", 0) as url:
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as stranger:
             stranger.sendall(b"no HTTP\r\n\r\n")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from fastapi.testclient import TestClient
+from starlette.testclient import TestClient
 from support.federation import SmallFederation
 from support.private_federation import SmallPrivateFederation
 from support.relays import client_of, entry_of, open_relay
@@ -221,7 +221,7 @@ def running(relay: RelayServer) -> Iterator[tuple[str, list[tuple[str, str, int]
             coding = headers.get(b"content-encoding", b"identity").decode()
             seen.append((headers[b"content-length"].decode(), coding, size))
 
-    with serving(counting, "127.0.0.1", 0) as url:  # type: ignore[arg-type]
+    with serving(counting, "127.0.0.1", 0) as url:
         yield url, seen
     relay.box.close()
 

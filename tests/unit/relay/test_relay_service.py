@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
+from starlette.testclient import TestClient
 from support.federation import SmallFederation, signer
 from support.relays import client_of, entry_of, open_relay, sign, signed_result, signed_with
 from web3.exceptions import Web3Exception
@@ -150,8 +150,9 @@ def test_a_body_that_is_no_message_is_refused(committing: SmallFederation, tmp_p
         for body in (b"", b"[]", b"{", b"\xff", b"[" * MAX_MESSAGE_BYTES, b"null"):
             refused(client.post("/v1/commits", content=body), 400, "Malformed message")
         refused(client.post("/v1/commits", content=b" " * (MAX_MESSAGE_BYTES + 1)), 413, "At most")
-        assert client.get("/v1/commits").status_code == 405
-        assert client.get("/docs").status_code == 404
+        refused(client.get("/v1/commits"), 405, "Not Allowed")
+        assert client.head("/v1/status").status_code == 405
+        refused(client.get("/docs"), 404, "Not Found")
 
 
 def test_what_was_posted_before_a_restart_is_carried_after_it(
@@ -434,6 +435,15 @@ def test_a_flood_from_one_address_stops_nobody_else(
         refused(client.get("/v1/status"), 429, "Too many requests")
     with client_of(relay, "192.0.2.2") as client:
         assert client.post("/v1/commits", json=committed(committing, 0)).status_code == 200
+
+
+def test_requests_for_what_is_not_there_count_too(
+    committing: SmallFederation, tmp_path: Path
+) -> None:
+    relay = open_relay(committing, tmp_path, throttle=Throttle(requests_per_minute=2))
+    with client_of(relay) as client:
+        answers = [client.get("/nothing"), client.get("/v1/commits"), client.get("/healthz")]
+    assert [answer.status_code for answer in answers] == [404, 405, 429]
 
 
 def test_a_client_has_a_whole_network_of_ipv6(committing: SmallFederation, tmp_path: Path) -> None:

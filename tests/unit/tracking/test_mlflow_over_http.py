@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from fl_orchestrator.relay.serving import serving
 from fl_orchestrator.tracking.by_name import Place, tracker_named
@@ -44,11 +46,11 @@ class Server:
             "runs/log-batch": self._log,
             "runs/set-tag": self._tag,
         }
-        self.app = FastAPI()
-        self.app.add_api_route("/api/2.0/mlflow/{path:path}", self._answer, methods=["GET", "POST"])
+        every = Route("/api/2.0/mlflow/{path:path}", self._answer, methods=["GET", "POST"])
+        self.app = Starlette(routes=[every])
 
-    async def _answer(self, path: str, request: Request) -> JSONResponse:
-        body = await request.body()
+    async def _answer(self, request: Request) -> JSONResponse:
+        path, body = request.path_params["path"], await request.body()
         self.asked.append((path, body + str(request.headers).encode()))
         if self.refuses:
             return _error(403, "PERMISSION_DENIED")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
+from starlette.testclient import TestClient
 from support.adversary import PartialStore, run_to_attest
 from support.dashboards import Desk, desk_of
 from support.disputes import accept_a_lie, off_by_one, responder, run_watchers, watcher
@@ -24,7 +24,7 @@ from fl_orchestrator.content.local import LocalStore
 from fl_orchestrator.dashboard.server.app import dashboard_app
 from fl_orchestrator.dashboard.server.guard import POLICY
 from fl_orchestrator.json_text import to_json
-from fl_orchestrator.relay.throttle import REQUESTS_PER_MINUTE
+from fl_orchestrator.relay.counting import REQUESTS_PER_MINUTE
 
 __all__ = ["build"]
 
@@ -313,6 +313,50 @@ def test_every_answer_has_the_policy(client: TestClient, path: str) -> None:
 )
 def test_what_is_not_there_is_refused(client: TestClient, path: str, code: int) -> None:
     assert client.get(path).status_code == code
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/api/rounds?after=-1", "after has to be a whole number from 0 to 4294967295."),
+        ("/api/rounds?after=", "after has to be a whole number"),
+        ("/api/rounds?after=" + "9" * 5_000, "after has to be a whole number"),
+        ("/api/rounds/4294967296", "number has to be a whole number from 1 to 4294967295."),
+        ("/api/rounds/%D9%A1", "number has to be a whole number"),
+        ("/api/accounts?role=keeper", "role has to be one of party, aggregator."),
+        ("/api/accounts?order=DOWN", "order has to be one of up, down."),
+        ("/api/accounts?limit=0", "limit has to be a whole number from 1 to 100."),
+        ("/api/accounts?offset=1.5", "offset has to be a whole number"),
+        ("/api/accounts?q=" + "a" * 65, "q has to be a text of 64 characters at most."),
+        ("/api/accounts/0x" + "0" * 41, "address has to be an address."),
+        ("/api/accounts/0x" + "0" * 40 + "?before=3", "before has to be a block and a place"),
+    ],
+)
+def test_a_parameter_that_no_route_takes_is_told(
+    client: TestClient, path: str, sentence: str
+) -> None:
+    response = client.get(path)
+    assert response.status_code == 422
+    assert sentence in response.json()["error"]
+
+
+def test_the_events_of_an_account_go_on_before_a_place(
+    client: TestClient, world: SmallFederation
+) -> None:
+    address = world.parties[0].address
+    events = given(client, f"/api/accounts/{address}")["events"]
+    block, place = events[1]["block"], events[1]["place"]
+    later = given(client, f"/api/accounts/{address}?before={block}.{place}")["events"]
+    assert later == events[2:]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE"])
+def test_a_method_that_a_path_does_not_have_is_refused(client: TestClient, method: str) -> None:
+    """HEAD too: nothing is read to be thrown away, and no stream of events is held."""
+    for path in ("/", "/api/state", "/api/events"):
+        response = client.request(method, path)
+        assert response.status_code == 405
+        assert response.headers["allow"] == "GET"
 
 
 def test_a_round_without_a_model_is_not_recomputed(build: Build) -> None:
