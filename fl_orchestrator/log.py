@@ -6,11 +6,14 @@ Its import takes longer than what most commands do, and most commands log nothin
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 # What configures structlog; at most one, and none once it is done.
 _waiting: Final[list[Callable[[], None]]] = []
+# Of two threads that log first, one waits until the other has configured structlog.
+_preparing: Final = threading.RLock()
 
 
 class Logger:
@@ -42,8 +45,12 @@ def configure_when_used(configure: Callable[[], None]) -> None:
 
 def prepare() -> None:
     """Configure structlog as was asked for, if that is not done yet."""
-    while _waiting:
-        _waiting.pop()()
+    if not _waiting:
+        return
+    with _preparing:
+        for configure in _waiting[:]:
+            configure()
+        _waiting.clear()
 
 
 def forget() -> None:

@@ -7,11 +7,14 @@ import json
 import logging
 import math
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
 import structlog
 
+from fl_orchestrator import log as loggers
 from fl_orchestrator.cli.logs import BadLogging, configure, log
 from fl_orchestrator.printable import is_printable
 
@@ -68,6 +71,28 @@ def test_only_warnings_are_logged_by_default(capsys: pytest.CaptureFixture[str])
     structlog.get_logger().warning("seen")
     assert "unseen" not in (shown := capsys.readouterr().err)
     assert "seen" in shown
+
+
+def test_threads_that_log_first_wait_until_that_is_configured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else the later of them would log as structlog does by itself: to stdout."""
+
+    def slowly() -> None:
+        time.sleep(0.2)
+        log("warning", "json")
+
+    loggers._waiting[:] = [slowly]
+    threads = [
+        threading.Thread(target=lambda: loggers.get_logger("x").warning("seen")) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [json.loads(line)["event"] for line in captured.err.splitlines()] == ["seen"] * 4
 
 
 @pytest.mark.parametrize(("level", "kind"), [("loud", "text"), ("info", "xml")])
