@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
@@ -95,6 +96,13 @@ def say(text: str, console: Console = out) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
+def print_line(text: str) -> None:
+    """Print a text without markup as one line; unlike `say`, it does not import Rich."""
+    stream = streams.stdout()
+    stream.write(printable(text) + "\n")
+    stream.flush()
+
+
 def safe(value: object) -> str:
     """Escape text from outside, such as a file name, for a sentence with markup."""
     from rich.markup import escape
@@ -125,6 +133,23 @@ def duration(seconds: float) -> str:
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (0 if days else minutes, "min")]
     return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show what a command does while it does it; the yielded function shows something else.
+
+    It is shown on a terminal only: without one, Rich is not imported for it.
+    """
+    if not sys.stderr.isatty():
+        yield _show_nothing
+        return
+    with err.status(what) as status:
+        yield status.update
+
+
+def _show_nothing(_what: str) -> None:
+    """What a pipe gets to see of the work."""
 
 
 @contextlib.contextmanager

@@ -108,7 +108,7 @@ def _sparing_pydantic(parameters: list[Any]) -> list[Any]:
 
 
 def _spare_pydantic(parameter: Any) -> None:
-    """Prevent Typer from importing pydantic for a text, a path, a default, or for no value.
+    """Prevent Typer from importing pydantic for a text, a path, a default, or for no value or list.
 
     It takes as long as all else that Typer does, to leave such values as they are.
     """
@@ -121,6 +121,8 @@ def _spare_pydantic(parameter: Any) -> None:
             value = kind(value)
         elif type(value) is kind and value == parameter.default:
             pass
+        elif parameter.multiple and not value and not parameter.required:
+            value = ()
         elif value is not None or parameter.required or parameter.multiple:
             return process(ctx, value)
         return value if parameter.callback is None else parameter.callback(ctx, parameter, value)

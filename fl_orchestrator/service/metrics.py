@@ -15,17 +15,12 @@ from prometheus_client.exposition import MetricsHandler
 
 from fl_orchestrator.chain.sending.send import Receipt
 from fl_orchestrator.chain.types import Observation
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.service.listen import BadListenAddress, parse_listen
 
-_HOST: Final = "127.0.0.1"
 #: Longer than most steps of a role take.
 UNHEALTHY_SECONDS: Final = 900.0
 #: A party that could not train in so many rounds in a row needs somebody to look.
 UNHEALTHY_ROUNDS: Final = 3
-
-
-class BadListenAddress(InputError):
-    """The address to listen on is malformed or in use."""
 
 
 class Metrics:
@@ -207,11 +202,3 @@ class Metrics:
             server.shutdown()
             server.server_close()
             thread.join()
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """``[HOST:]PORT``; without a host, loopback. Raises BadListenAddress."""
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise BadListenAddress(f"{text!r} is not [HOST:]PORT.", "Example: 127.0.0.1:9108")
-    return host.strip("[]") or _HOST, int(port)

@@ -92,6 +92,12 @@ class Node:
         except TransactionNotFound:
             return None
 
+    @property
+    def gas_price(self) -> int:
+        """What the node suggests to pay for a unit of gas, in wei."""
+        found = self.raw("eth_gasPrice")
+        return int(self.web3.eth.gas_price) if found is NotImplemented else int(found, 16)
+
     def call(self, address: Any, data: bytes) -> bytes:
         """What a view function of the contract at an address returns, at the latest block."""
         # Give a sender: without one, web3 first requests the development chain's accounts.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fl_orchestrator.cli.console import safe, say
+from fl_orchestrator.cli.console import print_line
 from fl_orchestrator.cli.site import (
     HOME_DEFAULT,
     HomeOption,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.audit.federation import Federation
     from fl_orchestrator.chain.contract import federation as contract
     from fl_orchestrator.content.store import ContentStore
+    from fl_orchestrator.dashboard.server.measures import Measures
 
 _LISTEN_DEFAULT = "127.0.0.1:8600"
 
@@ -89,12 +90,9 @@ def dashboard(
             f"A dashboard needs the Python package {error.name}, which is not installed.",
             "Install it with: pip install 'fl-orchestrator[dashboard]'.",
         ) from error
-    from fl_orchestrator.cli.logs import log
-    from fl_orchestrator.dashboard.server.measures import measures_in
-    from fl_orchestrator.service.metrics import parse_listen
+    from fl_orchestrator.service.listen import parse_listen
     from fl_orchestrator.service.stop import stop_on_signals
 
-    log("warning", "text")
     if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
         raise InputError(
             f"{root_path!r} is not a path.", "Write it as /flo, without a slash behind."
@@ -114,13 +112,21 @@ def dashboard(
             expanded(index or home / f"{chain.chain_id}-{chain.address.lower()}" / "index.sqlite"),
             address,
             from_block=deployed_at(chain, site.deployments),
-            measures=[measures_in(expanded(path), chain.address) for path in measures or ()],
+            measures=_recorded(measures or [], chain.address),
             recompute=_opener(site, chain) if allowed and store is not None else None,
         ) as url,
     ):
-        say(f"The dashboard of {safe(chain.address)} is at {url} (Ctrl-C ends it).")
+        print_line(f"The dashboard of {chain.address} is at {url} (Ctrl-C ends it).")
         while not stop.requested:
             stop.sleep(3600.0)
+
+
+def _recorded(directories: Sequence[Path], federation: str) -> list[Measures]:
+    if not directories:
+        return []
+    from fl_orchestrator.dashboard.server.recorded import measures_in
+
+    return [measures_in(expanded(directory), federation) for directory in directories]
 
 
 def _opener(

@@ -23,7 +23,7 @@ from fl_orchestrator.cli.audit.contributions import (
     measuring,
 )
 from fl_orchestrator.cli.audit.lineage import AncestorRpcOption, line_of
-from fl_orchestrator.cli.console import JsonOption, err, interruptible, print_json, safe, say
+from fl_orchestrator.cli.console import JsonOption, interruptible, print_json, safe, say, working
 from fl_orchestrator.cli.options.trainers import TrainerOption
 from fl_orchestrator.cli.site import Reader, deployed_at, with_options
 from fl_orchestrator.errors import VerificationError
@@ -121,7 +121,7 @@ def _subject(site: Reader, directory: Path | None, ancestor_rpc: str) -> _Subjec
         from fl_orchestrator.audit.run_directory import check_recorded
 
         check_recorded(directory)
-        with err.status("Replaying the recorded transactions on a new chain …"):
+        with working("Replaying the recorded transactions on a new chain …"):
             run = open_run(directory)
         auditor = Auditor(run.federation, run.store)
         return _Subject(run.federation, auditor, run=directory, history=run.history)
@@ -142,12 +142,12 @@ def _gathered(subject: _Subject, wanted: Measuring | None) -> Report:
         measured(wanted, subject.auditor, subject.history) as contributions,
         tempfile.TemporaryDirectory(prefix="flo-report-") as directory,
         # What measures has a status line of its own.
-        contextlib.nullcontext() if contributions else err.status("Reading the chain …") as status,
+        contextlib.nullcontext() if contributions else working("Reading the chain …") as show,
     ):
 
         def progress(done: int, total: int) -> None:
-            if status is not None:
-                status.update(f"Computing the models again: {done} of {total} …")
+            if show is not None:
+                show(f"Computing the models again: {done} of {total} …")
 
         return gather(
             subject.chain,

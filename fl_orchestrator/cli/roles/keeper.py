@@ -115,7 +115,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
             f"A relay needs the Python package {error.name}, which is not installed.",
             "Install it with: pip install 'fl-orchestrator[relay]'.",
         ) from error
-    from fl_orchestrator.service.metrics import parse_listen
+    from fl_orchestrator.service.listen import parse_listen
 
     # A connection of its own, so that the relay's threads do not wait for the keeper's requests.
     chain = process.waiting.until_had("the chain", site.open_federation)

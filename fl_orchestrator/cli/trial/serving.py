@@ -42,7 +42,7 @@ def serving_trial(
             "Install it with: pip install 'fl-orchestrator[dashboard]'.",
         ) from error
     from fl_orchestrator.audit import federation as audit
-    from fl_orchestrator.service.metrics import parse_listen
+    from fl_orchestrator.service.listen import parse_listen
 
     host, port = parse_listen(listen)
     address = Address(host=host, port=port)
@@ -73,7 +73,7 @@ def serving_demo(
         yield
         return
     from fl_orchestrator.chain.contract.private import open_federation
-    from fl_orchestrator.dashboard.server.measures import RunMeasures
+    from fl_orchestrator.dashboard.server.recorded import RunMeasures
     from fl_orchestrator.service.stop import stop_on_signals
 
     with serving_trial(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.contract.private import PrivateFederation
@@ -14,9 +14,10 @@ from fl_orchestrator.dashboard.index import queries
 from fl_orchestrator.dashboard.index.index import Index
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.log import get_logger
-from fl_orchestrator.model.manifest import Manifest
 from fl_orchestrator.printable import printable
-from fl_orchestrator.roles.manifests import manifest_cid, manifest_of
+
+if TYPE_CHECKING:
+    from fl_orchestrator.model.manifest import Manifest
 
 _log = get_logger(__name__)
 
@@ -70,6 +71,9 @@ class ContentWatch:
             self._asked.wait(_PAUSE_SECONDS)
 
     def _look(self, store: ContentStore, wanted: dict[str, str]) -> None:
+        # Without a store there is no manifest, and its checks need not be imported.
+        from fl_orchestrator.roles.manifests import manifest_cid, manifest_of
+
         try:
             if self._manifest is None:
                 digest = self._chain.params().manifest_digest

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from requests import RequestException
-from web3 import Web3
-from web3.exceptions import Web3Exception
 
 from fl_orchestrator.chain.contract.federation import Federation
 from fl_orchestrator.chain.types import Observation, Role
@@ -92,7 +90,7 @@ class Follower:
             try:
                 behind = self.look()
                 self.board.heard()
-            except (FloError, RequestException, Web3Exception, OSError) as error:
+            except (FloError, RequestException, OSError) as error:
                 behind = False
                 self.board.failed(printable(str(error)))
             except Exception as error:
@@ -135,18 +133,18 @@ class Follower:
         self.data_version += 1
 
     def _look_at_balances(self) -> None:
-        """Read the balances of some accounts, in turn."""
+        """Read the balances of some accounts, in turn. Raises RequestRefused."""
         here = [m.address for m in self._members if m.state != "left"]
         if not here:
             return
-        if self._turn % max(1, len(here)) < _BALANCES_AT_ONCE:
-            self._gas_price = self._chain.web3.eth.gas_price
-        for _ in range(min(len(here), _BALANCES_AT_ONCE)):
-            address = here[self._turn % len(here)]
-            self._balances[address] = self._chain.web3.eth.get_balance(
-                Web3.to_checksum_address(address)
-            )
-            self._turn += 1
+        node = self._chain.node
+        with self._chain.reverts.translated():
+            if self._turn % max(1, len(here)) < _BALANCES_AT_ONCE:
+                self._gas_price = node.gas_price
+            for _ in range(min(len(here), _BALANCES_AT_ONCE)):
+                address = here[self._turn % len(here)]
+                self._balances[address] = node.balance(address)
+                self._turn += 1
 
     # ------------------------------------------------------------------ the state
 

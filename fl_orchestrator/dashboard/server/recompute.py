@@ -7,20 +7,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from requests import RequestException
-from web3.exceptions import Web3Exception
 
-from fl_orchestrator.audit.federation import Federation
-from fl_orchestrator.audit.model_audit import IncorrectModel
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.content.store import ContentStore
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.log import get_logger
-from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
 from fl_orchestrator.printable import printable
 from fl_orchestrator.service.metered import MeteredStore
+
+if TYPE_CHECKING:
+    from fl_orchestrator.audit.federation import Federation
 
 _log = get_logger(__name__)
 
@@ -49,7 +48,7 @@ class Busy(FloError):
 
 
 #: Opens the federation with a connection and a store of its own.
-Open = Callable[[Callable[[ContentStore], ContentStore]], Federation]
+Open: TypeAlias = "Callable[[Callable[[ContentStore], ContentStore]], Federation]"
 
 
 class Recomputations:
@@ -90,6 +89,9 @@ class Recomputations:
 
     def _work(self) -> None:
         while (asked := self._queue.get()) is not None:
+            # What computes is imported when a first round is asked for.
+            from web3.exceptions import Web3Exception
+
             job, model, included = asked
             started = time.monotonic()
             job.state, job.text = "running", "Fetching the updates, and computing"
@@ -105,6 +107,9 @@ class Recomputations:
             job.seconds, job.part = round(time.monotonic() - started, 1), 1.0
 
     def _outcome(self, job: Job, model: ModelView, included: int) -> tuple[str, str]:
+        from fl_orchestrator.audit.model_audit import IncorrectModel
+        from fl_orchestrator.model.vector_file import VectorKind, max_file_bytes
+
         federation = self._opened()
         layout = federation.manifest.layout
         size = max_file_bytes(layout, VectorKind.UPDATE)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.imports import modules_of
+
+from fl_orchestrator.dashboard.index import queries
 
 ACCOUNT = "0x" + "11" * 20
 # web3 and its parts take a second, the others a tenth of a second or more each.
@@ -103,5 +106,35 @@ def test_the_keys_of_a_directory_are_listed_without_what_decrypts_them(tmp_path:
     assert imported(NEEDLESS, "keys", "list", str(tmp_path)) == "[]"
 
 
-def test_a_report_of_what_the_chain_has_sends_nothing(chain: list[str]) -> None:
-    assert imported((*WITH_WEB3, "numba"), "report", *chain, "--json") == "[]"
+def test_a_report_of_what_the_chain_has_is_one_that_reads(chain: list[str], tmp_path: Path) -> None:
+    assert imported((*NEEDLESS, "rich", "jinja2"), "report", *chain, "--json") == "[]"
+    written = ("--out", str(tmp_path / "report.html"))
+    assert imported(NEEDLESS, "report", *chain, *written) == "[]"
+
+
+def test_a_dashboard_that_nobody_looks_at_reads_the_chain_and_serves(
+    chain: list[str], tmp_path: Path
+) -> None:
+    """It has read all rounds by then; what answers a request is imported with the first one."""
+    needless = (*NEEDLESS, "fastapi", "limits", "prometheus_client", "rich")
+    command = ("dashboard", *chain, "--home", str(tmp_path), "--listen", "0")
+    script = SCRIPT.format(command=command, needless=needless)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        index = next(tmp_path.glob("*/index.sqlite"))
+        deadline = time.monotonic() + 30
+        while rounds_in(index) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert output.splitlines()[-1] == "[]"
+
+
+def rounds_in(index: Path) -> int:
+    with queries.reading(index) as db:
+        return len(queries.rounds(db))

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 from support.flo import flo
 
+from fl_orchestrator.cli import console
 from fl_orchestrator.cli import main as module
-from fl_orchestrator.cli.console import err, out, print_json, print_pairs, safe, say
+from fl_orchestrator.cli.console import (
+    err,
+    out,
+    print_json,
+    print_line,
+    print_pairs,
+    safe,
+    say,
+    working,
+)
 from fl_orchestrator.cli.screen import Screen
 from fl_orchestrator.errors import VerificationError
 
@@ -48,11 +59,29 @@ def test_every_way_to_print_leaves_a_terminal_alone(monkeypatch: pytest.MonkeyPa
     assert "[bold]" in shown
 
 
+def test_work_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal, pipe = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(console, "err", Screen(stderr=True))
+    with working("reading") as show:
+        show("computing")
+        deadline = time.monotonic() + 30  # Rich draws it several times a second.
+        while "computing" not in terminal.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    monkeypatch.setattr(sys, "stderr", pipe)
+    with working("reading") as show:
+        show("computing")
+    assert pipe.getvalue() == ""
+
+
 def test_a_value_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_pairs([("name", "first\nVerified: all"), ("other\n", HARMFUL)])
     say(f"{safe(chr(10) + 'Verified')} is written.")
+    print_line(f"The file {HARMFUL} is written.")
     shown = capsys.readouterr().out
-    assert shown.count("\n") == 3
+    assert shown.count("\n") == 4
     assert harmless(shown)
 
 

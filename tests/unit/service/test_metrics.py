@@ -19,8 +19,9 @@ from fl_orchestrator.chain.sending.send import Receipt
 from fl_orchestrator.chain.types import Phase
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore
+from fl_orchestrator.service.listen import BadListenAddress, parse_listen
 from fl_orchestrator.service.metered import MeteredStore
-from fl_orchestrator.service.metrics import BadListenAddress, Metrics, parse_listen
+from fl_orchestrator.service.metrics import Metrics
 
 
 def samples(url: str) -> dict[str, float]:
