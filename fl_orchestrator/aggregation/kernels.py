@@ -3,6 +3,8 @@
 Import this only where a rule runs: numba takes a second to import.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -18,14 +20,16 @@ Network = NDArray[np.int64]
 
 #: Updates that `add_weighted` takes.
 AT_ONCE: Final = 10
-_SHIFT: Final = 48
 _LOWEST: Final = -(1 << 31)
 _HIGHEST: Final = (1 << 31) - 1
 # Columns sorted at a time: ten rows of this length fit the L1 cache, a hundred the L2 cache.
 _TILE: Final = 1024
+# Columns whose sums are made and divided at a time: they stay in the L1 cache.
+_SUMS_TILE: Final = 4096
 # Blocks from files are read-only, blocks in memory are not; this one signature accepts both.
 _BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
 _SUMS: Final = types.int32[::1]
+_DIVISOR: Final = (types.int32, types.uint32, types.uint32)  # see `_divisor`
 
 
 @compiled(types.void(_SUMS, types.int32[::1], *[_BLOCK] * AT_ONCE))
@@ -105,26 +109,87 @@ def clip_chunks(block: Int16, ends: NDArray[np.int64], limit: int, clipped: Int1
         start = stop
 
 
-@compiled(types.void(_SUMS, types.int64, types.uint64, types.int16[::1]))
-def _divide(sums: Int32, count: int, reciprocal: np.uint64, quotients: Int16) -> None:
-    bias = 65_536 * count + count
+@compiled(types.void(_SUMS, *_DIVISOR, types.int16[::1]))
+def _divide(sums: Int32, bias: int, reciprocal: int, shift: int, quotients: Int16) -> None:
+    # Of 32 bits each, so that the product is one instruction.
+    factor, places = np.uint64(reciprocal), np.uint64(shift)
     for i in range(sums.size):
-        numerator = np.uint64(2 * np.int64(sums[i]) + bias)
-        quotient = (numerator * reciprocal) >> np.uint64(_SHIFT)
-        quotients[i] = np.int64(quotient) - 32_768
+        numerator = np.uint64(np.uint32(sums[i] + bias))
+        quotients[i] = np.int32(np.uint32((numerator * factor) >> places)) - np.int32(32_768)
+
+
+@functools.lru_cache(maxsize=16)
+def _divisor(count: int) -> tuple[int, int, int]:
+    """The bias, the reciprocal and the shift by which `_divide` divides by N = ``count``.
+
+    floor((2S + N) / 2N) = floor((S + floor(N/2)) / N). Division by an invariant N is a
+    multiplication: floor(x / N) = floor(x m / 2^k) with m = ceil(2^k / N), exactly, while 0 <= x
+    and x (m N - 2^k) < 2^k (Granlund and Montgomery, 1994). Adding 2^15 N to x makes it
+    non-negative and the quotient 2^15 too large; then x < 2^16 N < 2^31, because N <= 25,500. With
+    k = 16 + 2 c and N <= 2^c, c being the least, m N - 2^k < N makes it exact; and m < 2^32,
+    because N > 2^(c-1) and c <= 15.
+    """
+    shift = 16 + 2 * (count - 1).bit_length()
+    return 32_768 * count + count // 2, -((-1 << shift) // count), shift
 
 
 def rounded_mean(sums: Int32, count: int) -> Int16:
-    """Return floor((2S + N) / 2N) for each sum S of N = ``count`` <= 25,500 int16 values.
-
-    Division by an invariant d = 2N is a multiplication: floor(x / d) = floor(x m / 2^48) with
-    m = ceil(2^48 / d), exactly, while 0 <= x and x (m d - 2^48) < 2^48 (Granlund and Montgomery,
-    1994). Adding 2^15 d makes x non-negative and the quotient 2^15 too large; then x < 2^32 and
-    m d - 2^48 < d < 2^16, and the product stays below 2^64 because x / d < 2^16.
-    """
+    """Return floor((2S + N) / 2N) for each sum S of N = ``count`` <= 25,500 int16 values."""
     quotients = np.empty(sums.size, np.int16)
-    _divide(sums, count, np.uint64(-((-1 << _SHIFT) // (2 * count))), quotients)
+    _divide(sums, *_divisor(count), quotients)
     return quotients
+
+
+@compiled(types.void(_SUMS, types.int32[::1], *_DIVISOR, types.int16[::1], *[_BLOCK] * AT_ONCE))
+def _last_ten(
+    sums: Int32,
+    w: Int32,
+    bias: int,
+    reciprocal: int,
+    shift: int,
+    mean: Int16,
+    q0: Int16,
+    q1: Int16,
+    q2: Int16,
+    q3: Int16,
+    q4: Int16,
+    q5: Int16,
+    q6: Int16,
+    q7: Int16,
+    q8: Int16,
+    q9: Int16,
+) -> None:
+    """Add ten updates to the sums, which are empty if there were none before, and divide.
+
+    So the sums of a tile are divided while they are in the cache.
+    """
+    tile = np.empty(_SUMS_TILE, np.int32)
+    for a in range(0, mean.size, _SUMS_TILE):
+        b = min(a + _SUMS_TILE, mean.size)
+        if sums.size:
+            part = sums[a:b]
+        else:
+            part = tile[: b - a]
+            part[:] = 0
+        first = (q0[a:b], q1[a:b], q2[a:b], q3[a:b], q4[a:b])
+        add_weighted(part, w, *first, q5[a:b], q6[a:b], q7[a:b], q8[a:b], q9[a:b])
+        _divide(part, bias, reciprocal, shift, mean[a:b])
+
+
+def weighted_mean(blocks: Sequence[Int16], weights: Int32, count: int) -> Int16:
+    """Return floor((2S + N) / 2N), S = sum of w q, for a block of each update.
+
+    N = ``count`` is the sum of the weights, of which there are `AT_ONCE` more, zeros.
+    """
+    mean = np.empty(blocks[0].size, np.int16)
+    last = (len(blocks) - 1) // AT_ONCE * AT_ONCE
+    sums = np.zeros(mean.size if last else 0, np.int32)
+    for k in range(0, last, AT_ONCE):
+        add_weighted(sums, weights[k : k + AT_ONCE], *blocks[k : k + AT_ONCE])
+    # After the last update, fill up with any block; its weight is 0.
+    q = (*blocks[last:], *[blocks[0]] * AT_ONCE)[:AT_ONCE]
+    _last_ten(sums, weights[last : last + AT_ONCE], *_divisor(count), mean, *q)
+    return mean
 
 
 @compiled(

@@ -26,7 +26,7 @@ from fl_orchestrator.model.protocol import ADDRESS
 
 BLOCK_VALUES: Final = 1 << 15
 #: Of files that are combined block by block: Python takes a smaller part of the time.
-COMBINED_VALUES: Final = 1 << 16
+COMBINED_VALUES: Final = 1 << 17
 LENGTH_BYTES: Final = 8
 _ALIGNMENT: Final = 8
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)

@@ -114,6 +114,16 @@ def test_whole_blocks_are_the_formula_too(rule: RuleSpec, count: int) -> None:
     assert run(rule, updates, w, size=2_050) == expected(rule, updates, w)
 
 
+@pytest.mark.parametrize("size", [4_095, 4_096, 4_097, 8_193])
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 21])
+def test_a_mean_of_blocks_of_several_tiles_is_the_formula_too(count: int, size: int) -> None:
+    """Ten updates are added at a time, and 4,096 of their sums."""
+    rng = np.random.default_rng(count)
+    updates = list(rng.integers(-32_768, 32_768, (count, size), np.int16))
+    w = rng.integers(1, 256, count).tolist()
+    assert run(MEAN, updates, w) == expected(MEAN, updates, w)
+
+
 @pytest.mark.parametrize("extreme", [-32_768, 32_767])
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_hundred_extreme_updates_of_the_largest_weight_do_not_overflow(
