@@ -27,7 +27,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fl_orchestrator.content.cid import Cid, CidError
+from fl_orchestrator.content.cid import Cid, CidError, cid_of_file
 from fl_orchestrator.content.kept import COPY_BYTES
 from fl_orchestrator.content.shared import link_own
 from fl_orchestrator.content.store import (
@@ -38,6 +38,7 @@ from fl_orchestrator.content.store import (
     HashingReader,
     StoreFull,
     StoreUnavailable,
+    above_limit,
     too_large,
     verified,
 )
@@ -208,10 +209,9 @@ class LocalStore(ReadOnlyStore):
             return self.put(io.BufferedReader(source), pin=pin)
 
     def _cid_of(self, source: io.FileIO) -> Cid:
-        reader = HashingReader(io.BufferedReader(source), self._max_file_bytes)
-        while reader.read(COPY_BYTES):
-            pass
-        return reader.cid()
+        if os.fstat(source.fileno()).st_size > self._max_file_bytes:
+            raise above_limit(self._max_file_bytes)
+        return cid_of_file(source.fileno())
 
     def _move_in(self, incoming: int, name: str, cid: Cid, pin: bool) -> None:
         with self._translated_errors():

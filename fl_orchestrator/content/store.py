@@ -114,9 +114,7 @@ class HashingReader:
         data = self._stream.read(size)
         self._room -= len(data)
         if self._room < 0:
-            raise ContentTooLarge(
-                f"The content has more than the {self._max_bytes:,} bytes that the store allows."
-            )
+            raise above_limit(self._max_bytes)
         self._hasher.update(data)
         return data
 
@@ -182,6 +180,12 @@ class _VerifiedReader(io.RawIOBase):
             self._source.close()
         finally:
             super().close()
+
+
+def above_limit(max_bytes: int) -> ContentTooLarge:
+    return ContentTooLarge(
+        f"The content has more than the {max_bytes:,} bytes that the store allows."
+    )
 
 
 def too_large(cid: Cid, max_bytes: int) -> ContentTooLarge:

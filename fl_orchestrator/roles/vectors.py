@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
 import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from fl_orchestrator.aggregation.ahead import ahead
 from fl_orchestrator.aggregation.models import next_blocks, rule_step, zero_step
 from fl_orchestrator.aggregation.rules import Int16
+from fl_orchestrator.content.beside import written_beside
 from fl_orchestrator.content.cid import Cid
 from fl_orchestrator.content.kept import FetchStopped, Kept, reader
 from fl_orchestrator.content.shared import SharedFiles, make_read_only
@@ -248,17 +247,18 @@ class VectorCache:
         return VectorFile(path, meta, root) if path.exists() else None
 
     def write(self, meta: VectorMeta, blocks: Iterable[NDArray[Any]]) -> MadeVector:
-        """Write a canonical file of these flat blocks."""
+        """Write a canonical file of these flat blocks, which nobody may change afterwards."""
         layout, seen = self._manifest.layout, Saturation(self._manifest.layout)
         looked = map(seen.look, blocks) if meta.kind is VectorKind.GLOBAL else blocks
         made = self.write_checked(meta, lambda f: write_vector(f, layout, meta, looked).root)
-        return dataclasses.replace(made, saturated=seen.tensors())
+        return replace(made, saturated=seen.tensors())
 
     def write_checked(self, meta: VectorMeta, write: Callable[[BinaryIO], bytes]) -> MadeVector:
-        """Keep the file that ``write`` writes, whose root it returns."""
+        """Keep the file that ``write`` writes, whose root it returns: see `written_beside`."""
         with self._temporary() as (temporary, file):
             hashed = HashingWriter(file)
-            root = write(cast("BinaryIO", hashed))
+            with written_beside(hashed) as stream:
+                root = write(stream)
             self._keep(temporary, file, self._path(meta, root))
         made = MadeVector(self._path(meta, root), meta, root, hashed.cid())
         if meta.kind is VectorKind.GLOBAL:
@@ -371,7 +371,7 @@ class VectorCache:
     def _path(self, meta: VectorMeta, root: bytes) -> Path:
         return self._directory / f"{meta.kind}-{meta.round}-{root.hex()}.safetensors"
 
-    @contextlib.contextmanager
+    @contextmanager
     def _new_name(self) -> Iterator[Path]:
         """A path for a moment, at which there is no file."""
         path = self._directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
@@ -384,7 +384,7 @@ class VectorCache:
             with self._lock:
                 self._underway.discard(path.name)
 
-    @contextlib.contextmanager
+    @contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
         with self._new_name() as path:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from cid_vectors import VectorFile, cid_vectors
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_orchestrator.content import cid as cid_module
-from fl_orchestrator.content.cid import DAG_PB, RAW, Cid, CidError, CidHasher, cid_of
+from fl_orchestrator.content.cid import DAG_PB, RAW, Cid, CidError, CidHasher, cid_of, cid_of_file
 from fl_orchestrator.errors import ContentError
 
 HELLO = Cid(hashlib.sha256(b"hello").digest(), RAW)
@@ -111,6 +112,18 @@ def test_values_that_are_not_a_cid_of_the_protocol_are_refused(digest: bytes, co
 @pytest.mark.parametrize("size", cid_vectors())
 def test_the_cid_of_a_file_is_the_one_kubo_gives(size: int) -> None:
     assert str(cid_of(io.BufferedReader(VectorFile(size)))) == cid_vectors()[size]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (4 << 20) + 1, (12 << 20) - 1, 12 << 20])
+def test_the_cid_of_a_file_on_disk_is_the_same_on_any_number_of_cores(
+    size: int, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cid_module, "cores", lambda: cores)
+    content = hashlib.shake_128(b"file").digest(size)
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb") as file:
+        assert cid_of_file(file.fileno()) == cid_of(io.BytesIO(content))
 
 
 @settings(max_examples=25, deadline=None)
