@@ -17,6 +17,7 @@ written. The store's directory itself may be a link, because the user chose it.
 
 import errno
 import io
+import math
 import os
 import re
 import stat
@@ -45,6 +46,8 @@ from fl_orchestrator.content.store import (
 from fl_orchestrator.files import flush, open_folder, open_regular
 
 GRACE_SECONDS: Final = 3600.0
+# After a look for garbage, puts of pinned content do not look again for so long.
+_PAUSE_SECONDS: Final = 1.0
 
 _INCOMING: Final = "incoming"
 _PINNED: Final = "pinned"
@@ -164,6 +167,7 @@ class LocalStore(ReadOnlyStore):
         super().__init__(directory)
         self._max_file_bytes = max_file_bytes
         self._grace_seconds = grace_seconds
+        self._collected_at = -math.inf
         with self._translated_errors():
             directory.mkdir(parents=True, exist_ok=True)
             for folder in (_INCOMING, _PINNED, _UNPINNED):
@@ -186,7 +190,7 @@ class LocalStore(ReadOnlyStore):
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=incoming)
-        self.collect_garbage()
+        self._collect_after_put(pin)
         return cid
 
     def put_file(self, path: Path, *, pin: bool = True) -> Cid:
@@ -201,7 +205,7 @@ class LocalStore(ReadOnlyStore):
                     if _link_in(source, path, incoming, name):
                         cid = self._cid_of(source)
                         self._move_in(incoming, name, cid, pin)
-                        self.collect_garbage()
+                        self._collect_after_put(pin)
                         return cid
                 finally:
                     with suppress(FileNotFoundError):
@@ -248,10 +252,16 @@ class LocalStore(ReadOnlyStore):
     def collect_garbage(self) -> int:
         """Remove unpinned content and leftovers older than the grace period.
 
-        Every put and unpin calls it, because a directory has no background process. Returns the
-        number of files removed. Raises StoreUnavailable.
+        Unpinning calls it, and putting now and then, because a directory has no background process.
+        Returns the number of files removed. Raises StoreUnavailable.
         """
+        self._collected_at = time.monotonic()
         return self._remove_older(_UNPINNED) + self._remove_older(_INCOMING)
+
+    def _collect_after_put(self, pinned: bool) -> None:
+        """Content that is pinned adds nothing that could be removed."""
+        if not pinned or time.monotonic() >= self._collected_at + _PAUSE_SECONDS:
+            self.collect_garbage()
 
     def _copy(self, stream: BinaryIO, file: io.FileIO) -> Cid:
         reader = HashingReader(stream, self._max_file_bytes)

@@ -29,7 +29,9 @@ class ReadContext:
     """The context for reading and checking a federation's models.
 
     ``home`` is a directory that no other process writes to. ``cache`` is one that the roles of this
-    machine have in common for this federation's files. ``deployed_at`` is the first block of
+    machine have in common for this federation's files. ``checked`` is one for the vectors that a
+    role of this process has checked, where others of them, which do the same at the same time,
+    need not do it again; without it they are in the ``home``. ``deployed_at`` is the first block of
     the search for the federation's events. Metrics are reported to ``monitor``. With a
     ``retention`` the store keeps what was used, as long as a dispute may need it.
     """
@@ -42,6 +44,7 @@ class ReadContext:
     retention: Retention | None = None
     monitor: Monitor = _NO_MONITOR
     cache: Path | None = None
+    checked: Path | None = None
 
     @property
     def origin(self) -> Origin:
@@ -55,7 +58,7 @@ class ReadContext:
 
     def vectors(self) -> VectorCache:
         """The cache of vectors on this disk; creates its directory."""
-        return VectorCache(self.home / "vectors", self.manifest, self.cache)
+        return VectorCache(self.checked or self.home / "vectors", self.manifest, self.cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

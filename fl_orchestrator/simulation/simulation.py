@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,8 @@ class Shape:
     """The numbers of participants in a simulation, and the federation's terms.
 
     If there are watchers, the aggregators answer their demands. With ``private`` terms it is a
-    private federation.
+    private federation. With ``common_files`` what one aggregator has checked is not checked again
+    by the others, nor the model of a round by each party: they are one process.
     """
 
     aggregators: int
@@ -73,6 +74,7 @@ class Shape:
     party_stakes: Sequence[int] = ()
     watchers: int = 0
     private: PrivateTerms | None = None
+    common_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,14 +346,22 @@ class Simulation:
 
     def party(self, number: int) -> Party:
         context = self.context(self.accounts.parties[number], f"parties/{number}")
+        context = self._in_common(context, "parties")
         settings = PartySettings(self.shape.seed, salts(self.shape.seed, number))
         return Party(context, self._trainers[number], settings)
 
     def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator | PrivateAggregator:
         """An aggregator, with a relay of its own if one is given."""
         context = self.context(self.accounts.aggregators[number], _aggregator(number), relay)
+        context = self._in_common(context, "aggregators")
         responder = Responder(context, self.rounds) if self.shape.watchers else None
         return self._kind.aggregator(context, number, responder)
+
+    def _in_common(self, context: Context, kind: str) -> Context:
+        """The context of a role that has the vectors that others of its kind have checked."""
+        if not self.shape.common_files:
+            return context
+        return replace(context, checked=self._directory / kind / "checked")
 
     def watcher(self, number: int) -> Watcher:
         signer = self.accounts.watchers[number]

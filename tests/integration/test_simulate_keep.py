@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from support.quadratic import Linear
 
 from fl_orchestrator import RoundEntry, SimulationResult, simulate
 from fl_orchestrator.audit.history import STORE, History
+from fl_orchestrator.content.cid import Cid
+from fl_orchestrator.content.local import ReadOnlyStore
 from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.simulation.options import BadOptions
 
@@ -113,3 +116,26 @@ def test_a_private_run_keeps_its_last_rounds_too(tmp_path: Path) -> None:
 def test_it_keeps_at_least_one_round() -> None:
     with pytest.raises(BadOptions, match="--keep is 0; it must be 1 to 10000"):
         simulate(Linear, parties=PARTIES, keep=0, **OPTIONS)
+
+
+def test_what_one_role_of_a_simulation_has_checked_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[Cid] = []
+    get = ReadOnlyStore.get
+
+    def counted(store: ReadOnlyStore, cid: Cid, max_bytes: int) -> Any:
+        read.append(cid)
+        return get(store, cid, max_bytes)
+
+    monkeypatch.setattr(ReadOnlyStore, "get", counted)
+    aggregators = 4
+    result = simulate(
+        Linear, parties=PARTIES, **{**OPTIONS, "rounds": 2, "aggregators": aggregators}
+    )
+    assert [entry.included for entry in result.rounds] == [PARTIES, PARTIES]
+    counts = Counter(read)
+    # Three updates in each of two rounds, by one of the aggregators; models, by one role of a kind.
+    assert len(counts) >= 2 * PARTIES + 2
+    assert sum(count == 1 for count in counts.values()) >= 2 * PARTIES
+    assert max(counts.values()) < aggregators

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.disk import overwrite
 
+from fl_orchestrator.content import local
 from fl_orchestrator.content.cid import Cid, cid_of
 from fl_orchestrator.content.local import LocalStore, ReadOnlyStore
 from fl_orchestrator.content.store import (
@@ -263,13 +264,37 @@ def test_the_grace_period_starts_when_content_is_unpinned(
 
 @pytest.mark.parametrize("call", [lambda s: put(s, b"other"), lambda s: s.unpin(put(s, b"else"))])
 def test_a_put_and_an_unpin_collect_garbage(
-    store: LocalStore, tmp_path: Path, call: Callable[[LocalStore], object]
+    store: LocalStore,
+    tmp_path: Path,
+    call: Callable[[LocalStore], object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(local, "_PAUSE_SECONDS", 0.0)
     cid = put(store, b"old")
     store.unpin(cid)
     age(tmp_path / "store" / "unpinned" / str(cid), 3601)
     call(store)
     assert not store.has(cid)
+
+
+def test_many_puts_look_for_garbage_once(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_PAUSE_SECONDS", 3600.0)
+    put(store, b"the first")
+    looks: list[str] = []
+
+    def look(name: str) -> int:
+        looks.append(name)
+        return 0
+
+    monkeypatch.setattr(store, "_remove_older", look)
+    for number in range(5):
+        put(store, b"%d" % number)
+    assert looks == []
+    # What is not pinned may be removed.
+    store.put(io.BytesIO(b"unpinned"), pin=False)
+    assert looks == ["unpinned", "incoming"]
 
 
 def test_what_is_put_unpinned_may_go_unless_it_is_pinned(store: LocalStore, tmp_path: Path) -> None:
