@@ -47,7 +47,7 @@ from fl_orchestrator.files import flush, open_folder, open_regular
 
 GRACE_SECONDS: Final = 3600.0
 # After a look for garbage, puts of pinned content do not look again for so long.
-_PAUSE_SECONDS: Final = 1.0
+_LOOK_AGAIN_SECONDS: Final = 1.0
 
 _INCOMING: Final = "incoming"
 _PINNED: Final = "pinned"
@@ -260,7 +260,7 @@ class LocalStore(ReadOnlyStore):
 
     def _collect_after_put(self, pinned: bool) -> None:
         """Content that is pinned adds nothing that could be removed."""
-        if not pinned or time.monotonic() >= self._collected_at + _PAUSE_SECONDS:
+        if not pinned or time.monotonic() >= self._collected_at + _LOOK_AGAIN_SECONDS:
             self.collect_garbage()
 
     def _copy(self, stream: BinaryIO, file: io.FileIO) -> Cid:

@@ -269,7 +269,7 @@ def test_a_put_and_an_unpin_collect_garbage(
     call: Callable[[LocalStore], object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(local, "_LOOK_AGAIN_SECONDS", 0.0)
     cid = put(store, b"old")
     store.unpin(cid)
     age(tmp_path / "store" / "unpinned" / str(cid), 3601)
@@ -280,7 +280,7 @@ def test_a_put_and_an_unpin_collect_garbage(
 def test_many_puts_look_for_garbage_once(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(local, "_LOOK_AGAIN_SECONDS", 3600.0)
     put(store, b"the first")
     looks: list[str] = []
 
