@@ -1,7 +1,7 @@
 """Routes of the HTTP services, and the parameters in their paths and queries.
 
 Parameters that are not what a route takes are answered with 422. Every refusal is a JSON object
-with a sentence, ``error``.
+with a sentence, ``error``; so is the answer to a defect.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ def application(
     """A service, which answers these errors by ``explain``; ``middleware`` from the outside in."""
     handlers: dict[Any, Any] = dict.fromkeys(errors, explain)
     handlers[HTTPException] = _explain
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    handlers[Exception] = _admit
+    made = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    # A path with a slash too many would be answered with the host's name of the request.
+    made.router.redirect_slashes = False
+    return made
 
 
 def route(method: str, path: str, endpoint: Endpoint) -> Route:
@@ -90,3 +94,8 @@ def _refuse(name: str, what: str) -> NoReturn:
 
 def _explain(_: Request, error: HTTPException) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _admit(_: Request, _error: Exception) -> Response:
+    """The answer to a defect, which the server writes to its log."""
+    return JSONResponse({"error": "A defect of flo: the log of this service has it."}, 500)

@@ -28,7 +28,7 @@ from fl_orchestrator.relay.messages import (
     RevealMessage,
 )
 from fl_orchestrator.relay.screening import Upload
-from fl_orchestrator.relay.service import RelayServer
+from fl_orchestrator.relay.service import RelayServer, relay_app
 from fl_orchestrator.relay.throttle import Throttle
 from fl_orchestrator.roles.relay import MAX_RESULTS, SignedResult
 from fl_orchestrator.transport import packing
@@ -153,6 +153,31 @@ def test_a_body_that_is_no_message_is_refused(committing: SmallFederation, tmp_p
         refused(client.get("/v1/commits"), 405, "Not Allowed")
         assert client.head("/v1/status").status_code == 405
         refused(client.get("/docs"), 404, "Not Found")
+
+
+def test_no_request_says_where_another_is_redirected(
+    committing: SmallFederation, tmp_path: Path
+) -> None:
+    with client_of(open_relay(committing, tmp_path)) as client:
+        for method, path in [("GET", "/v1/status/"), ("POST", "/v1/commits/"), ("GET", "/ipfs/a/")]:
+            answer = client.request(
+                method, path, headers={"host": "evil.example"}, follow_redirects=False
+            )
+            refused(answer, 404, "Not Found")
+            assert "evil.example" not in str(answer.headers)
+
+
+def test_a_defect_is_told_as_a_refusal_is_and_without_its_words(
+    committing: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise KeyError("a path of this machine")
+
+    relay = open_relay(committing, tmp_path)
+    monkeypatch.setattr(relay.screen, "current", defect)
+    answer = TestClient(relay_app(relay), raise_server_exceptions=False).get("/healthz")
+    refused(answer, 500, "A defect")
+    assert "machine" not in answer.text
 
 
 def test_what_was_posted_before_a_restart_is_carried_after_it(
