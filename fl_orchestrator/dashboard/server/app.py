@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -16,6 +17,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from fl_orchestrator.chain.types import ModelView
 from fl_orchestrator.content.cid import Cid
@@ -147,7 +149,7 @@ def _number(request: Request) -> int:
 
 
 def _events(service: Service) -> Route:
-    streams: dict[str, int] = {}
+    streams: Counter[str] = Counter()
 
     async def states() -> AsyncIterator[dict[str, str]]:
         sent = None
@@ -161,22 +163,33 @@ def _events(service: Service) -> Route:
 
     async def events(request: Request) -> Response:
         client = client_of(request)
-        if sum(streams.values()) >= _MOST_STREAMS or streams.get(client, 0) >= _MOST_STREAMS_OF_ONE:
+        if streams.total() >= _MOST_STREAMS or streams[client] >= _MOST_STREAMS_OF_ONE:
             return JSONResponse({"error": "Too many pages are open."}, 429)
 
-        async def counted() -> AsyncIterator[dict[str, str]]:
-            streams[client] = streams.get(client, 0) + 1
-            try:
-                async for one in states():
-                    yield one
-            finally:
-                streams[client] -= 1
-                if not streams[client]:
-                    del streams[client]
+        def done() -> None:
+            streams[client] -= 1
+            if not streams[client]:
+                del streams[client]
 
-        return EventSourceResponse(counted(), ping=15)
+        # Not when the first event is made: many may ask before that.
+        streams[client] += 1
+        return _Stream(states(), done)
 
     return route("GET", "/api/events", events)
+
+
+class _Stream(EventSourceResponse):
+    """Sends events, and calls ``done`` at the end, also after an error."""
+
+    def __init__(self, states: AsyncIterator[dict[str, str]], done: Callable[[], None]) -> None:
+        super().__init__(states, ping=15)
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._done()
 
 
 def _recomputations(service: Service) -> Route:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +28,7 @@ from fl_orchestrator.dashboard.server.app import dashboard_app
 from fl_orchestrator.dashboard.server.guard import POLICY
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.relay.counting import REQUESTS_PER_MINUTE
+from fl_orchestrator.relay.serving import serving
 
 __all__ = ["build"]
 
@@ -392,6 +396,30 @@ def test_events_begin_with_the_state(desk: Desk) -> None:
         desk.service.board.close()
     assert lines[0] == "event: state"
     assert json.loads(lines[-1].removeprefix("data:"))["round"]["round"] == 1
+
+
+def test_a_burst_of_pages_holds_no_more_streams_than_a_client_may(world: SmallFederation) -> None:
+    """They ask at once, before a first event has been made; what they leave is given back."""
+    with desk_of(world) as desk, serving(dashboard_app(desk.service), "127.0.0.1", 0) as url:
+        desk.look()
+        port = int(url.rpartition(":")[2])
+
+        def ask() -> socket.socket:
+            asked = socket.create_connection(("127.0.0.1", port), timeout=30)
+            asked.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            return asked
+
+        def statuses(count: int) -> Counter[bytes]:
+            with contextlib.ExitStack() as stack:
+                asked = [stack.enter_context(ask()) for _ in range(count)]
+                return Counter(one.recv(12)[9:] for one in asked)
+
+        assert statuses(40) == {b"200": 16, b"429": 24}
+        deadline = time.monotonic() + 30
+        while statuses(16) != {b"200": 16}:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        desk.service.board.close()  # its streams end
 
 
 def test_a_hostile_name_stays_text(desk: Desk, client: TestClient) -> None:
