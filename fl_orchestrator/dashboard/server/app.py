@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from fl_orchestrator.dashboard.server.guard import Guard, client_of
 from fl_orchestrator.dashboard.server.recompute import Busy, Recomputations
 from fl_orchestrator.errors import FloError
 from fl_orchestrator.json_text import to_json
+from fl_orchestrator.log import get_logger
 from fl_orchestrator.model.protocol import ADDRESS
 from fl_orchestrator.relay.routing import (
     application,
@@ -38,6 +40,8 @@ from fl_orchestrator.relay.routing import (
     text_in_query,
     whole_number,
 )
+
+_log = get_logger(__name__)
 
 _PAGE: Final = "fl_orchestrator.dashboard.page"
 _TYPES: Final = {
@@ -98,7 +102,7 @@ def dashboard_app(service: Service) -> Starlette:
     # Events are not compressed: the middleware leaves them out by their type.
     packing = Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)
     routes = [*_data(service), _events(service), _recomputations(service), *_page()]
-    return application(routes, [guard, packing], _explain, [FloError])
+    return application(routes, [guard, packing], _explain, [FloError, sqlite3.Error])
 
 
 def _data(service: Service) -> list[Route]:
@@ -243,5 +247,9 @@ def _json(value: Any) -> Response:
 
 def _explain(_: Request, error: Exception) -> Response:
     """Answer an error with its sentence."""
+    if isinstance(error, sqlite3.Error):
+        # It is damaged or gone until the follower makes it again.
+        _log.warning("index unreadable", reason=str(error))
+        return JSONResponse({"error": "The index cannot be read at the moment."}, 503)
     status = 404 if isinstance(error, NotThere) else 429 if isinstance(error, Busy) else 503
     return JSONResponse({"error": str(error)}, status)

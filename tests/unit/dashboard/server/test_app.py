@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -420,6 +421,18 @@ def test_a_burst_of_pages_holds_no_more_streams_than_a_client_may(world: SmallFe
             assert time.monotonic() < deadline
             time.sleep(0.2)
         desk.service.board.close()  # its streams end
+
+
+def test_an_index_that_is_gone_is_told_without_its_path(
+    desk: Desk, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.service.details, "_path", tmp_path / "gone")
+    for path in ("/api/rounds/1", "/api/accounts", "/api/accounts/0x" + "00" * 20):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert response.json() == {"error": "The index cannot be read at the moment."}
+        assert response.headers["content-security-policy"] == POLICY
+    given(client, "/api/state")
 
 
 def test_a_hostile_name_stays_text(desk: Desk, client: TestClient) -> None:
