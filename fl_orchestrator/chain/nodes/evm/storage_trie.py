@@ -5,7 +5,7 @@ transaction. Here a trie is made of nodes that never change: a write makes new o
 and shares the others with the trie before it. A node is encoded and hashed at most once, when a
 root is needed, so not for each write. As in py-evm's own database in memory, no trie is dropped.
 
-Merkle Patricia tries: yellow paper, appendix D; RLP: appendix B; the keys are hashes of slots.
+Merkle Patricia tries: yellow paper, appendix D; the keys are hashes of slots.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from eth.db.storage import AccountStorageDB
 from eth.rlp.accounts import Account
 from eth_hash.auto import keccak
 from eth_typing import Address, Hash32
+from rlp.codec import encode_raw, length_prefix  # type: ignore[import-untyped]
 
 _NODE_HASH_BYTES: Final = 32
 _DIGITS: Final = "0123456789abcdef"
-_EMPTY: Final = b"\x80"
-# The hashes of so many slots are kept.
+_EMPTY: Final = bytes(encode_raw(b""))
+# What the length of a list is added to (yellow paper, appendix B).
+_LIST: Final = 0xC0
+# The hashes of so many slots, and so many accounts, are kept.
 _MOST_SLOTS: Final = 1 << 16
-
 _MOST_ACCOUNTS: Final = 1 << 12
 
 # The new nodes of a trie, by their hashes.
@@ -198,21 +200,13 @@ def _common(a: str, b: str) -> int:
 # ---------------------------------------------------------------------- encoding
 
 
-def _list(payload: bytes) -> bytes:
-    return _prefix(0xC0, len(payload)) + payload
-
-
 def _string(text: bytes) -> bytes:
-    if len(text) == 1 and text < _EMPTY:
-        return text
-    return _prefix(0x80, len(text)) + text
+    return bytes(encode_raw(text))
 
 
-def _prefix(kind: int, length: int) -> bytes:
-    if length <= 55:
-        return bytes((kind + length,))
-    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((kind + 55 + len(size),)) + size
+def _list(payload: bytes) -> bytes:
+    """A list of items that are encoded already."""
+    return bytes(length_prefix(len(payload), _LIST)) + payload
 
 
 def _compact(path: str, kind: int) -> bytes:
