@@ -134,7 +134,7 @@ class Contract:
     def block(self, number: int) -> tuple[bytes, int] | None:
         """The hash and the timestamp of a block; None when the node has no such block."""
         with self.reverts.translated():
-            block = self._block(number)
+            block = self.node.block(number)
             return None if block is None else (_bytes(block["hash"]), number_of(block["timestamp"]))
 
     def latest(self) -> Place:
@@ -147,7 +147,7 @@ class Contract:
     def place(self, block: int | bytes | str) -> Place | None:
         """The block with this number or hash, or "latest"; None if the node has none."""
         with self.reverts.translated():
-            found = self._block(block)
+            found = self.node.block(block)
             if found is None:
                 return None
             bloom = found.get("logsBloom")
@@ -157,20 +157,6 @@ class Contract:
                 _bytes(found["parentHash"]),
                 bloom is None or _may_have(_bytes(bloom), self.address),
             )
-
-    def _block(self, block: int | bytes | str) -> Any:
-        by_hash = isinstance(block, bytes)
-        name = "0x" + block.hex() if isinstance(block, bytes) else block
-        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
-        found = self.node.raw(method, hex(name) if isinstance(name, int) else name, False)
-        if found is not NotImplemented:
-            return found
-        from web3.exceptions import BlockNotFound
-
-        try:
-            return self.web3.eth.get_block(cast(Any, block))
-        except BlockNotFound:
-            return None
 
     def _events(
         self,

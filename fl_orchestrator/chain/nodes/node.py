@@ -6,6 +6,7 @@ To import web3.py takes more time than most commands, and reading needs none of 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_orchestrator.chain.nodes.endpoints import Endpoints
@@ -13,6 +14,7 @@ from fl_orchestrator.chain.nodes.refusal import RequestRefused
 
 if TYPE_CHECKING:
     from web3 import Web3
+    from web3.eth import Eth
 
 
 class Node:
@@ -80,16 +82,31 @@ class Node:
             return self.web3.eth.get_transaction_count(address, "latest")
         return int(found, 16)
 
+    def block(self, block: int | bytes | str) -> Any:
+        """A block, by its number, its hash or a name, as the node or as web3 has it; None if there
+        is none."""
+        by_hash = isinstance(block, bytes)
+        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
+        name = "0x" + block.hex() if isinstance(block, bytes) else block
+        asked = hex(name) if isinstance(name, int) else name
+        return self._if_there(lambda eth: eth.get_block(cast(Any, block)), method, asked, False)
+
     def receipt(self, transaction: bytes) -> Any:
         """The receipt of a transaction as the node or as web3 has it; None if it is not mined."""
-        found = self.raw("eth_getTransactionReceipt", "0x" + transaction.hex())
+        return self._if_there(
+            lambda eth: eth.get_transaction_receipt(cast(Any, transaction)),
+            *("eth_getTransactionReceipt", "0x" + transaction.hex()),
+        )
+
+    def _if_there(self, of_web3: Callable[[Eth], Any], method: str, *arguments: Any) -> Any:
+        found = self.raw(method, *arguments)
         if found is not NotImplemented:
             return found
-        from web3.exceptions import TransactionNotFound
+        from web3.exceptions import BlockNotFound, TransactionNotFound
 
         try:
-            return self.web3.eth.get_transaction_receipt(cast(Any, transaction))
-        except TransactionNotFound:
+            return of_web3(self.web3.eth)
+        except (BlockNotFound, TransactionNotFound):
             return None
 
     @property

@@ -78,7 +78,7 @@ def test_only_a_filter_with_other_bits_says_that_a_block_has_no_events(
 ) -> None:
     federation = SmallFederation(tmp_path, 1).federation
     block = {**federation.web3.eth.get_block("latest"), "logsBloom": bloom}
-    monkeypatch.setattr(federation, "_block", lambda _: block)
+    monkeypatch.setattr(federation.node, "block", lambda _: block)
     place = federation.place("latest")
     assert place is not None
     assert place.has_events is may
