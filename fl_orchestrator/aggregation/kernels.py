@@ -28,6 +28,7 @@ _TILE: Final = 1024
 _SUMS_TILE: Final = 4096
 # Blocks from files are read-only, blocks in memory are not; this one signature accepts both.
 _BLOCK: Final = types.Array(types.int16, 1, "C", readonly=True)
+_TEN: Final = types.UniTuple(_BLOCK, AT_ONCE)  # type: ignore[no-untyped-call]
 _SUMS: Final = types.int32[::1]
 _DIVISOR: Final = (types.int32, types.uint32, types.uint32)  # see `_divisor`
 
@@ -140,7 +141,7 @@ def rounded_mean(sums: Int32, count: int) -> Int16:
     return quotients
 
 
-@compiled(types.void(_SUMS, types.int32[::1], *_DIVISOR, types.int16[::1], *[_BLOCK] * AT_ONCE))
+@compiled(types.void(_SUMS, types.int32[::1], *_DIVISOR, types.int16[::1], _TEN))
 def _last_ten(
     sums: Int32,
     w: Int32,
@@ -148,16 +149,7 @@ def _last_ten(
     reciprocal: int,
     shift: int,
     mean: Int16,
-    q0: Int16,
-    q1: Int16,
-    q2: Int16,
-    q3: Int16,
-    q4: Int16,
-    q5: Int16,
-    q6: Int16,
-    q7: Int16,
-    q8: Int16,
-    q9: Int16,
+    q: tuple[Int16, ...],
 ) -> None:
     """Add ten updates to the sums, which are empty if there were none before, and divide.
 
@@ -171,8 +163,8 @@ def _last_ten(
         else:
             part = tile[: b - a]
             part[:] = 0
-        first = (q0[a:b], q1[a:b], q2[a:b], q3[a:b], q4[a:b])
-        add_weighted(part, w, *first, q5[a:b], q6[a:b], q7[a:b], q8[a:b], q9[a:b])
+        first = (q[0][a:b], q[1][a:b], q[2][a:b], q[3][a:b], q[4][a:b])
+        add_weighted(part, w, *first, q[5][a:b], q[6][a:b], q[7][a:b], q[8][a:b], q[9][a:b])
         _divide(part, bias, reciprocal, shift, mean[a:b])
 
 
@@ -188,7 +180,7 @@ def weighted_mean(blocks: Sequence[Int16], weights: Int32, count: int) -> Int16:
         add_weighted(sums, weights[k : k + AT_ONCE], *blocks[k : k + AT_ONCE])
     # After the last update, fill up with any block; its weight is 0.
     q = (*blocks[last:], *[blocks[0]] * AT_ONCE)[:AT_ONCE]
-    _last_ten(sums, weights[last : last + AT_ONCE], *_divisor(count), mean, *q)
+    _last_ten(sums, weights[last : last + AT_ONCE], *_divisor(count), mean, q)
     return mean
 
 
