@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from fl_orchestrator.content.cores import cores
+from fl_orchestrator.cores import cores
 from fl_orchestrator.errors import ContentError
 
 RAW: Final = 0x55

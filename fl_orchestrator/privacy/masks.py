@@ -4,7 +4,6 @@ A vector arrives in blocks that the caller owns, and masks are added to them in 
 is that of a block, whatever the numbers of masks and of values.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_orchestrator.cores import cores
 from fl_orchestrator.model.keccak import add_streams
 from fl_orchestrator.privacy.dealing import Dealing
 
@@ -53,7 +53,7 @@ def with_masks(blocks: Iterable[UInt32], masks: Masks, total: int) -> Iterator[U
     array of uint32 of any size. Raises ValueError for other arrays.
     """
     first = 0
-    with ThreadPoolExecutor(_cores()) as workers:
+    with ThreadPoolExecutor(cores()) as workers:
         for block in blocks:
             _add(block, masks, first, total, workers)
             first += block.size
@@ -61,7 +61,7 @@ def with_masks(blocks: Iterable[UInt32], masks: Masks, total: int) -> Iterator[U
 
 
 def _add(block: UInt32, masks: Masks, first: int, total: int, workers: Executor) -> None:
-    parts = max(1, min(_cores(), block.size // _PART_VALUES))
+    parts = max(1, min(cores(), block.size // _PART_VALUES))
     # Parts start at whole hashes, of eight numbers each.
     width = -(-block.size // parts // 8) * 8
 
@@ -74,7 +74,3 @@ def _add(block: UInt32, masks: Masks, first: int, total: int, workers: Executor)
         add(0)
     else:
         list(workers.map(add, starts))
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1

@@ -94,7 +94,7 @@ def test_masks_are_the_same_on_any_number_of_cores(
     masks = Masks(SEEDS[:2], SEEDS[2:3])
     expected = np.zeros(size, np.uint32)
     add_streams(expected, masks.added, masks.subtracted)
-    monkeypatch.setattr(masking, "_cores", lambda: cores)
+    monkeypatch.setattr(masking, "cores", lambda: cores)
     found = np.concatenate(list(with_masks(in_blocks(np.zeros(size, np.uint32)), masks, size)))
     assert np.array_equal(found, expected)
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from fl_orchestrator.content.cores import cores
+from fl_orchestrator.cores import cores
 
 
 def test_a_process_that_was_bound_to_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:
