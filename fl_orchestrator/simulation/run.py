@@ -189,12 +189,12 @@ def shape_of(
     """The shape of a simulation. Raises NotPrivate, and InputError for a rule that is no sum."""
     terms = Terms(max_parties=parties, participants=participants)
     if not private:
-        return Shape(aggregators, rounds, seed, terms, relay, common_files=True)
+        return Shape(aggregators, rounds, seed, terms, relay)
     require_sum(rule)
     own = PrivateTerms()
     terms = for_private(terms, own)
     require_seats([terms.min_aggregator_stake] * aggregators, own.secrecy)
-    return Shape(aggregators, rounds, seed, terms, relay, private=own, common_files=True)
+    return Shape(aggregators, rounds, seed, terms, relay, private=own)
 
 
 def require_possible(manifest: Manifest, shape: Shape) -> None:

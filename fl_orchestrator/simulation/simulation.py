@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -62,8 +62,7 @@ class Shape:
     """The numbers of participants in a simulation, and the federation's terms.
 
     If there are watchers, the aggregators answer their demands. With ``private`` terms it is a
-    private federation. With ``common_files`` what one aggregator has checked is not checked again
-    by the others, nor the model of a round by each party: they are one process.
+    private federation.
     """
 
     aggregators: int
@@ -74,7 +73,6 @@ class Shape:
     party_stakes: Sequence[int] = ()
     watchers: int = 0
     private: PrivateTerms | None = None
-    common_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +329,14 @@ class Simulation:
         for sender, call in calls:
             sender.send(call)
 
-    def context(self, signer: LocalSigner, home: str, relay: Relay | None = None) -> Context:
-        """The context of this account's role, with a home in the simulation's directory."""
+    def context(
+        self, signer: LocalSigner, home: str, relay: Relay | None = None, checked: str = ""
+    ) -> Context:
+        """The context of this account's role, with a home in the simulation's directory.
+
+        ``checked`` is the place there of what other roles of its kind have checked, if it takes it:
+        they are one process, so a second check would show nothing.
+        """
         return Context(
             federation=self.federation,
             sender=self.sender(signer),
@@ -342,26 +346,21 @@ class Simulation:
             deployed_at=self.deployed_at,
             relay=relay or self._relay,
             prompt=True,
+            checked=self._directory / checked if checked else None,
         )
 
     def party(self, number: int) -> Party:
-        context = self.context(self.accounts.parties[number], f"parties/{number}")
-        context = self._in_common(context, "parties")
+        signer = self.accounts.parties[number]
+        context = self.context(signer, f"parties/{number}", checked="parties/checked")
         settings = PartySettings(self.shape.seed, salts(self.shape.seed, number))
         return Party(context, self._trainers[number], settings)
 
     def aggregator(self, number: int, relay: Relay | None = None) -> Aggregator | PrivateAggregator:
         """An aggregator, with a relay of its own if one is given."""
-        context = self.context(self.accounts.aggregators[number], _aggregator(number), relay)
-        context = self._in_common(context, "aggregators")
+        signer, checked = self.accounts.aggregators[number], "aggregators/checked"
+        context = self.context(signer, _aggregator(number), relay, checked)
         responder = Responder(context, self.rounds) if self.shape.watchers else None
         return self._kind.aggregator(context, number, responder)
-
-    def _in_common(self, context: Context, kind: str) -> Context:
-        """The context of a role that has the vectors that others of its kind have checked."""
-        if not self.shape.common_files:
-            return context
-        return replace(context, checked=self._directory / kind / "checked")
 
     def watcher(self, number: int) -> Watcher:
         signer = self.accounts.watchers[number]
