@@ -53,6 +53,7 @@ LAYERS = (
     ("fl_orchestrator.artifacts",),
     (
         "fl_orchestrator.compiled",
+        "fl_orchestrator.cores",
         "fl_orchestrator.files",
         "fl_orchestrator.json_text",
         "fl_orchestrator.printable",
