@@ -292,20 +292,17 @@ def test_the_same_transaction_again_is_not_refused(node: AnvilNode, key: LocalSi
 
 
 def test_a_node_that_is_a_block_behind_is_asked_again(
-    node: AnvilNode, key: LocalSigner, monkeypatch: pytest.MonkeyPatch
+    node: AnvilNode, key: LocalSigner
 ) -> None:
     """As those behind one address may be: it names a nonce that another of them has seen mined."""
-    account = Account(node, key)
-    with mining(node):
+    with rpc_endpoint() as line, mining(node):
+        line.forwards_to = node.url
+        account = Account(node, key, url=line.url)
         account.sender.send(transfer(1))
-        count, stale = account.web3.eth.get_transaction_count, [0, 0]
-        monkeypatch.setattr(
-            account.web3.eth,
-            "get_transaction_count",
-            lambda *given: stale.pop() if stale else count(*given),
-        )
+        line.outdated["eth_getTransactionCount"] = stale = ["0x0", "0x0"]
         account.sender.send(transfer(1))
-    assert account.nonce() == 2
+        assert not stale
+        assert account.nonce() == 2
 
 
 def test_independent_calls_are_sent_together_and_mined_in_one_block(

@@ -17,7 +17,8 @@ class Endpoint:
     """The responses: an HTTP status and a body, or the entry of ``results`` for a method.
 
     After the body, ``endless`` is sent repeatedly, each time after ``pause`` seconds. With
-    ``forwards_to``, requests are forwarded to a node instead. ``requests`` counts the requests.
+    ``forwards_to``, requests are forwarded to a node instead, but first the entries of ``outdated``
+    for a method are returned, one for each request. ``requests`` counts the requests.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class Endpoint:
         self.endless = b""
         self.pause = 0.0
         self.forwards_to = ""
+        self.outdated: dict[str, list[Any]] = {}
         self.requests = 0
         self.sent_bytes = 0
         self.port = 0
@@ -46,10 +48,12 @@ class Endpoint:
         self.results = {"eth_chainId": hex(chain_id), **results}
 
     def answer_to(self, request: bytes) -> bytes:
+        method = json.loads(request)["method"]
+        if self.outdated.get(method):
+            return _response(self.outdated[method].pop(0))
         if self.forwards_to:
             headers = {"Content-Type": "application/json"}
             return requests.post(self.forwards_to, request, headers=headers, timeout=20).content
-        method = json.loads(request)["method"]
         return _response(self.results[method]) if method in self.results else self.body
 
 
