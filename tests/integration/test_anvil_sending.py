@@ -291,9 +291,7 @@ def test_the_same_transaction_again_is_not_refused(node: AnvilNode, key: LocalSi
     assert received(node) - before == 5
 
 
-def test_a_node_that_is_a_block_behind_is_asked_again(
-    node: AnvilNode, key: LocalSigner
-) -> None:
+def test_a_node_that_is_a_block_behind_is_asked_again(node: AnvilNode, key: LocalSigner) -> None:
     """As those behind one address may be: it names a nonce that another of them has seen mined."""
     with rpc_endpoint() as line, mining(node):
         line.forwards_to = node.url

@@ -261,7 +261,17 @@ def test_what_the_store_cannot_deliver_is_an_alert(world: SmallFederation) -> No
                 time.sleep(0.05)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        "[::1]",
+        "[127.0.0.1].evil.example",
+        "127.0.0.1:x",
+    ],
+)
 def test_another_hosts_name_is_refused(client: TestClient, host: str) -> None:
     assert client.get("/api/state", headers={"host": host}).status_code == 421
     assert client.get("/", headers={"host": host}).status_code == 421
