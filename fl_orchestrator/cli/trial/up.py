@@ -348,7 +348,8 @@ class _Show:
             return
         root, seconds = short(found["root"]), time.monotonic() - self._began
         if found["revoked"]:
-            line = f"[yellow]Round {found['round']} revoked[/]: root {root}"
+            # Revoked by the contract, or removed by a reorg.
+            line = f"[yellow]Round {found['round']} is no longer accepted[/]: root {root}"
         elif found["loss"] is None:
             line = f"Round {found['round']} accepted: root {root}; its model has been pruned"
         else:
