@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from integration.anvil_node import AnvilNode, anvil_node
+from support.federation import signer
 from support.flo import PASSWORD, flo, write_key
 from support.mirrors import (
     ANSWER_SECONDS,
@@ -65,6 +67,11 @@ def chains(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator
 @pytest.fixture
 def site(chains: Chains, tmp_path: Path) -> MirrorSite:
     return mirror_of(chains.consortium, chains.other.url, tmp_path)
+
+
+def held(site: MirrorSite) -> int:
+    """The wei that the mirror has."""
+    return site.mirror.web3.eth.get_balance(site.mirror.address)
 
 
 def roots(mirror: ModelMirror) -> list[bytes]:
@@ -143,17 +150,35 @@ def test_a_withheld_wrong_model_is_refused_when_nobody_shows_it(
     chains.other.pass_time(ANSWER_SECONDS)
     guard_until(watcher, lambda: site.mirror.head().height == 0)
 
+    # Another process of the same account gets the bonds back, all of them.
+    again = site.watcher()
+    done = guard_until(again, lambda: held(site) == 0)
+    assert Counter(done) == {"settleBond": 2, "withdrawCredit": 1}
+    assert again.step().action is None
 
-def test_a_demand_for_a_right_model_is_answered(site: MirrorSite) -> None:
+
+def test_a_demand_for_a_right_model_is_answered(chains: Chains, site: MirrorSite) -> None:
     assert site.carrier().step().action == "mirror"
     submission = site.mirror.head().submission
     depth, bond = site.mirror.params().state_depth, site.mirror.params().demand_bond
-    site.sender().send(site.mirror.demand(submission, depth, 0, bond))
-    site.sender().send(site.mirror.demand(submission, 0, 1, 2 * bond))
-    done = carry(site.carrier())
+    demander, answerer = signer("demander"), signer("answerer")
+    for key in (demander, answerer):
+        chains.other.give(key.address)
+    site.sender(demander).send(site.mirror.demand(submission, depth, 0, bond))
+    site.sender(demander).send(site.mirror.demand(submission, 0, 1, 2 * bond))
+    assert held(site) == 3 * bond
+    carrier = site.carrier(answerer)
+    done = carry(carrier)
     assert done[:2] == ["answer", "answer"]
     assert len(site.mirror.answers(site.deployment.block)) == 2
     assert site.mirror.head().height > 1
+    assert "settleBond" not in done
+
+    # Half of each bond is for the answer, once the model is final. The other half is burnt.
+    chains.other.pass_time(FINALITY_SECONDS)
+    done = carry(carrier)
+    assert done[-3:] == ["settleBond", "settleBond", "withdrawCredit"]
+    assert held(site) == 3 * bond - 3 * bond // 2
 
 
 def test_another_result_of_a_quorum_gives_way_to_the_one_that_the_next_round_is_built_on(

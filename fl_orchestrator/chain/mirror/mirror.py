@@ -240,6 +240,7 @@ class ModelMirror(Disputes):
         return self._call("finalize")
 
     def withdraw_credit(self, account: str) -> Call:
+        """Pays what is credited to an account, to it."""
         return self._call("withdrawCredit", account)
 
 

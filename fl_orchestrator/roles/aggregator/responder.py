@@ -170,7 +170,8 @@ class Responder:
             self._retry_at[job.demand] = seen.timestamp + _RETRY_SECONDS
 
     def _settlements(self, seen: Observation) -> Iterator[_Job]:
-        for demand, call in self._bonds.due(seen):
+        federation = self._federation
+        for demand, call in self._bonds.due(lambda: federation.model(seen.final_height).round):
             if (call.label, demand) not in self._sent:
                 yield _Job(demand, call)
 

@@ -28,6 +28,7 @@ from fl_orchestrator.roles.base import ANY_TIME, Step
 from fl_orchestrator.roles.combination.plain import prove
 from fl_orchestrator.roles.context import ReadContext
 from fl_orchestrator.roles.mirror.evidence import NoQuorumOfSeats, SignedResult, SignedResults
+from fl_orchestrator.roles.settlement import MirrorRefunds
 from fl_orchestrator.roles.vectors import RootMismatch, require_root
 
 _log = get_logger(__name__)
@@ -69,6 +70,7 @@ class Carrier:
         self._mirror = mirror
         self._sender = sender
         self._events = MirrorIndex(mirror, mirror_from)
+        self._refunds = MirrorRefunds(mirror, self._events, sender)
         self._rounds = context.round_index()
         self._results = SignedResults(context.federation, self._rounds, context.deployed_at)
         self._context = context
@@ -86,8 +88,14 @@ class Carrier:
         if block is None:
             return Step(wait=ANY_TIME)
         try:
-            self._events.search_to(latest.number)
-            action = self._answer(block[1]) or self._finalize(block[1]) or self._carry(seen)
+            if self._events.search_to(latest.number):
+                self._refunds.look_anew()
+            action = (
+                self._answer(block[1])
+                or self._finalize(block[1])
+                or self._carry(seen)
+                or self._refunds.collect()
+            )
         except (MissingEvents, UntrueEvents):
             # A node that was behind may have left some out.
             self._events.read_anew()

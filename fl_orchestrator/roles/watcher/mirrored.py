@@ -1,7 +1,7 @@
 """The watcher of a mirror: computes its results again, and has wrong ones refused.
 
-It proves them with the code, and the proofs, that a watcher uses at home, and carries each proof
-home, also one that somebody else has made. docs/mirror.md.
+It proves them with the code, and the proofs, that a watcher uses at home, carries each proof home,
+also one that somebody else has made, and collects its bonds. docs/mirror.md.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from fl_orchestrator.roles.recomputation import (
     UnavailableBase,
     UnavailableUpdates,
 )
+from fl_orchestrator.roles.settlement import MirrorRefunds
 from fl_orchestrator.roles.updates import InconsistentEvents
 from fl_orchestrator.roles.watcher.descent import BondTooHigh, Descents, TooLate
 from fl_orchestrator.roles.watcher.homeward import HomeProofs, NotAtHome
@@ -151,6 +152,7 @@ class MirrorWatcher:
         self._mirror = mirror
         self._sender = sender
         self._events = MirrorIndex(mirror, mirror_from)
+        self._refunds = MirrorRefunds(mirror, self._events, sender)
         self._rounds = context.round_index()
         self._recomputation = Recomputation(context, self._rounds, STEP_SECONDS)
         self._court = _Court(mirror)
@@ -183,16 +185,17 @@ class MirrorWatcher:
             return Step(wait=ANY_TIME)
         self.idle = True
         try:
-            self._events.search_to(latest.number)
+            if self._events.search_to(latest.number):
+                self._refunds.look_anew()
             action = self._guard(seen, _Moment(latest.number, block[1]))
         except ChainError:
             self.idle = False
-            # Too little coin there, for one, is no reason to do nothing at home.
-            action = self._bring_home(seen)
+            # Too little coin there, for one, is no reason to do nothing at home. Bonds may be due.
+            action = self._bring_home(seen) or self._refunds.collect()
             if action is None:
                 raise
         else:
-            action = action or self._bring_home(seen)
+            action = action or self._bring_home(seen) or self._refunds.collect()
         if action is not None:
             self.idle = False
         return Step(action, ANY_TIME)

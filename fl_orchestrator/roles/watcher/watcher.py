@@ -170,11 +170,7 @@ class Watcher:
             if checked := self._check_one(seen, wake_ats):
                 return checked
             raise
-        step = (
-            urgent
-            or self._check_one(seen, wake_ats)
-            or self._send_one(call for _, call in self._bonds.due(seen))
-        )
+        step = urgent or self._check_one(seen, wake_ats) or self._send_one(self._refunds(seen))
         return step or self._send_one(self._rewards(seen))
 
     def _prosecute(self, seen: Observation, wake_ats: list[int]) -> Step | None:
@@ -201,6 +197,11 @@ class Watcher:
         """
         outcomes = self._sender.send_together(calls) if calls else []
         return any(isinstance(outcome, Receipt) for outcome in outcomes)
+
+    def _refunds(self, seen: Observation) -> Iterator[Call]:
+        """Calls that credit bonds to the account."""
+        due = self._bonds.due(lambda: self._federation.model(seen.final_height).round)
+        return (call for _, call in due)
 
     def _rewards(self, seen: Observation) -> Iterator[Call]:
         """Calls that pay out the account's earnings from disputes, but not those of other roles."""
