@@ -38,6 +38,13 @@ TESTS: Final = Path("tests", "contracts")
 LEFT_OUT: Final = re.compile(r"(Invariants|Smoke)\.t\.sol$|/(libraries|symbolic)/")
 #: What only private federations have; the tests of their contract begin with the same word.
 PRIVATE: Final = re.compile(r"Private|Masked|Claims")
+#: What is tested by the files whose names begin so, of those that are not of one library.
+OWN_TESTS: Final = {
+    "ModelMirror": re.compile("Mirror"),
+    "MirrorDisputes": re.compile("Mirror"),
+    "RewardShares": re.compile("RewardShares"),
+    "StateProofs": re.compile("(Private)?Challenge"),
+}
 THRESHOLD: Final = 0.9
 #: Limit of each process. The first compilation takes two minutes; an endless loop uses up all gas
 #: within seconds.
@@ -121,14 +128,17 @@ def suite_for(file: Path) -> Suite:
     ]
     if file.parent == LIBRARIES and own:
         return _suite(file.stem, own)
-    private = bool(PRIVATE.search(file.name))
+    sources = (CHECKOUT / "contracts").rglob("*.sol")
     tests = [
         test
         for test in (CHECKOUT / "tests").rglob("*.t.sol")
-        if not LEFT_OUT.search(test.as_posix()) and test.name.startswith("Private") == private
+        if not LEFT_OUT.search(test.as_posix())
     ]
-    sources = (CHECKOUT / "contracts").rglob("*.sol")
-    return _suite("private" if private else "plain", [*sources, *tests])
+    if begin := OWN_TESTS.get(file.stem):
+        return _suite(file.stem, [*sources, *(test for test in tests if begin.match(test.name))])
+    private = bool(PRIVATE.search(file.name))
+    of_kind = [test for test in tests if test.name.startswith("Private") == private]
+    return _suite("private" if private else "plain", [*sources, *of_kind])
 
 
 def _suite(name: str, files: list[Path]) -> Suite:

@@ -7,7 +7,7 @@ import pytest
 
 from assurance import mutation
 from assurance.mutants import Mutant, mutants_of
-from assurance.mutation import INVALID, KILLED, SURVIVED, judge
+from assurance.mutation import INVALID, KILLED, OWN_TESTS, SURVIVED, judge, suite_for
 from assurance.records import Records, digest, needed_by
 
 SOURCE = """// SPDX-License-Identifier: Apache-2.0
@@ -114,6 +114,22 @@ def test_what_a_test_needs_is_found(checkout: Path) -> None:
         assert Path(file) in needed
     assert Path("contracts/libraries/ModelRule.sol") not in needed
     assert all((checkout / file).exists() for file in needed)
+
+
+def test_a_contract_that_has_tests_of_its_own_is_tested_by_them_alone(checkout: Path) -> None:
+    sources = {file.relative_to(checkout) for file in (checkout / "contracts").rglob("*.sol")}
+    assert {file.stem for file in sources} >= OWN_TESTS.keys()
+    files = {source.stem: suite_for(source).files for source in sources if source.stem in OWN_TESTS}
+    tests = {
+        stem: {file.name.removesuffix(".t.sol") for file in found if file.match("*.t.sol")}
+        for stem, found in files.items()
+    }
+    assert tests["ModelMirror"] == tests["MirrorDisputes"]
+    assert tests["ModelMirror"] == {"MirrorAttacks", "MirrorDisputes", "MirrorResults"}
+    assert tests["RewardShares"] > {"RewardShares", "RewardSharesReentrant"}
+    assert tests["StateProofs"] == {"Challenge", "PrivateChallenge"}
+    # They deploy contracts that they do not import.
+    assert all(sources <= set(found) for found in files.values())
 
 
 def test_a_mutant_is_shown_as_what_changes() -> None:
