@@ -266,9 +266,27 @@ contract RewardSharesTest is SharesTest {
         assertEq(rewards.number(), 2);
     }
 
+    /// @dev For some of the rounds, those that came later can have shares of their own.
+    function test_Distribute_WhenLaterRoundsAreFinalToo() public {
+        _toFinal(3);
+        _toFinal(3);
+        assertEq(rewards.finalRound(), 3);
+        Shares memory shares = _shares();
+        shares.toRound = 2;
+        Signature[] memory signatures = _signedBy(THREE, rewards.sharesDigest(shares));
+        address[] memory signers = new address[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            signers[i] = _aggregator(i);
+        }
+        vm.expectEmit(address(rewards));
+        emit IRewardShares.SharesDistributed(0, 1, 2, shares.report, 6 ether, signers);
+        _send(shares, THREE, signatures);
+    }
+
     /// @dev What is signed, hashed here once more from the definition in EIP-712.
     function test_the_digest_is_that_of_eip712() public view {
         Shares memory shares = _shares();
+        (shares.number, shares.fromRound, shares.toRound) = (5, 2, 3);
         bytes32 shareType = keccak256("Share(address account,uint96 amount)");
         bytes memory list;
         for (uint256 i = 0; i < shares.list.length; ++i) {
@@ -325,8 +343,12 @@ contract RewardSharesTest is SharesTest {
 
     function test_Withdraw_RevertWhen_SomebodyElseCalls() public {
         _distribute(_shares(), THREE);
-        vm.expectRevert(IRewardShares.NotAccountOrBeneficiary.selector);
-        _withdrawShares(_party(0), stranger);
+        // Whatever the order of the addresses is.
+        address[3] memory others = [stranger, address(1), address(type(uint160).max)];
+        for (uint256 i = 0; i < others.length; ++i) {
+            vm.expectRevert(IRewardShares.NotAccountOrBeneficiary.selector);
+            _withdrawShares(_party(0), others[i]);
+        }
     }
 
     function test_Withdraw_RevertWhen_NothingIsCredited() public {
