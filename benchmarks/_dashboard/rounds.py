@@ -327,6 +327,10 @@ class Script:
                 return to_abi(self.history[-1])
             case "model":
                 return to_abi(self.history[int.from_bytes(data, "big")])
+            case "owner":
+                return account("owner", 0)
+            case "pendingOwner":
+                return "0x" + "00" * 20
             case "heldUntil":
                 return 0
             case "window":

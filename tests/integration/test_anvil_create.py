@@ -259,6 +259,30 @@ def test_only_the_owner_removes_whom_it_has_admitted(deployed: Site) -> None:
     assert not deployed.federation.observe(address).party.admitted
 
 
+def test_an_owner_hands_the_federation_over_in_two_steps(deployed: Site) -> None:
+    owner, successor, chain = deployed.key("owner"), deployed.key("successor"), deployed.on_chain()
+    first, second = deployed.address("owner"), deployed.address("successor")
+    transfer, accept = ["federation", "transfer", *chain], ["federation", "accept", *chain]
+
+    flo(*transfer, "x", *owner).refused(2, "'x' is not an address")
+    flo(*transfer, second, *deployed.key("outsider")).refused(3, "Only the owner")
+    flo(*accept, *successor).refused(3, "was not offered to this account", "transfer")
+    planned = flo(*transfer, second, *owner, "--dry-run", "--json").succeeded().json
+    assert planned.pop("gas") > 21_000
+    assert planned == {"offered_to": second, "dry_run": True}
+    assert deployed.federation.pending_owner() is None
+
+    flo(*transfer, second, *owner).succeeded()
+    shown = flo("federation", "show", "--json", *chain).succeeded().json
+    assert (shown["owner"], shown["offered_to"]) == (first, second)
+    flo(*accept, *deployed.key("outsider")).refused(3, "was not offered to this account")
+    assert flo(*accept, *successor).succeeded().out == f"{second} is the owner now.\n"
+    assert deployed.federation.pending_owner() is None
+    admit = ["federation", "admit", first, *chain]
+    flo(*admit, *owner).refused(3, "Only the owner")
+    flo(*admit, *successor).succeeded()
+
+
 def test_terms_under_which_a_flood_of_demands_is_cheap_are_refused(site: Site) -> None:
     # 24 s, and one block in between: 16 answers of one aggregator, 62 of four or more.
     short = ["--answer-period", "24"]

@@ -130,6 +130,9 @@ class ContractError(Enum):
 
 # Errors whose meaning depends on the function.
 _OF_FUNCTIONS: Final[dict[tuple[ContractError, str | None], str]] = {
+    (ContractError.OwnableUnauthorizedAccount, "acceptOwnership"): (
+        "The federation was not offered to this account: the owner runs `flo federation transfer`."
+    ),
     (ContractError.WrongRound, "attest"): "The result is for another round.",
     (ContractError.WrongRound, "commit"): "The commit is for another round.",
 }

@@ -274,7 +274,22 @@ class Federation(Disputes):
         signature = signer.sign_typed_data(self.domain, COMMIT_TYPES, message)
         return SignedCommit(signer.address, commitment, signature.r, signature.vs)
 
+    def owner(self) -> str:
+        return checksummed(self._read("owner"))
+
+    def pending_owner(self) -> str | None:
+        """The account that was offered the federation and has not accepted, if there is one."""
+        account = self._read("pendingOwner")
+        return checksummed(account) if int(account, 16) else None
+
     # ------------------------------------------------------------------ calls
+
+    def transfer_ownership(self, account: str) -> Call:
+        """Offers the federation to an account, which becomes the owner when it accepts."""
+        return self._call("transferOwnership", account)
+
+    def accept_ownership(self) -> Call:
+        return self._call("acceptOwnership")
 
     def admit(self, accounts: Sequence[str], role: Role) -> Call:
         return self._call("admit", list(accounts), int(role))

@@ -21,6 +21,7 @@ from fl_orchestrator.cli.consortium.funding import add_to_pot
 from fl_orchestrator.cli.consortium.kits.answer import answer
 from fl_orchestrator.cli.consortium.kits.kit import kit
 from fl_orchestrator.cli.consortium.migration import migrate
+from fl_orchestrator.cli.consortium.ownership import accept, transfer
 from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.site import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.private import PrivateFederation
 
 app = Noun("Create a federation, admit and remove accounts, fund rewards, show its terms.")
-for _command in (create, migrate, kit, answer, admit, remove):
+for _command in (create, migrate, kit, answer, admit, remove, transfer, accept):
     app.command()(_command)
 
 
@@ -93,6 +94,8 @@ def show(
         "private": own is not None,
         "who_reads_what": at_a_glance(own),
         "version": chain.version,
+        "owner": chain.owner(),
+        "offered_to": chain.pending_owner() or "nobody",
         "round": seen.current.round,
         "phase": seen.current.phase.name.lower(),
         **head_json(seen),
