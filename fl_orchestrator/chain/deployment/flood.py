@@ -55,17 +55,6 @@ def flood_cost(demand_bond: int, answers: int) -> int:
     return demand_bond * (answers + 1) * (answers + 2) // 2
 
 
-def answers_to_outlast(demand_bond: int, stake: int) -> int:
-    """How many answers make a flood beyond them cost ten times a stake. Amounts in wei.
-
-    Aggregators need coin for the gas of so many, all together.
-    """
-    answers = 0
-    while flood_cost(demand_bond, answers) < FLOOD_MARGIN * stake:
-        answers += 1
-    return answers
-
-
 def least_bond(
     answer_period: int, aggregator_stake: int, block_seconds: float = BLOCK_SECONDS
 ) -> int:

@@ -10,17 +10,12 @@ from fl_orchestrator.chain.contract.private import PrivateFederation
 from fl_orchestrator.chain.contract.private_events import PrivateRoundIndex
 from fl_orchestrator.chain.event_types import MaskedReveal
 from fl_orchestrator.chain.types import PrivateObservation, included_indices
-from fl_orchestrator.errors import VerificationError
 from fl_orchestrator.privacy.context import Commit, RoundContext, Seat, commits_hash, lock_of
 from fl_orchestrator.privacy.sets import SeatsError
 from fl_orchestrator.roles.updates import InconsistentEvents, check_reveals
 
 #: The parties that may be opened together on a base root, with their weights.
 Members = frozenset[tuple[str, int]]
-
-
-class NotOnTheList(VerificationError):
-    """What is locked, or would be, is not what may be opened on this base root."""
 
 
 @dataclass(frozen=True, slots=True)
