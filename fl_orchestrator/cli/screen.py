@@ -21,7 +21,9 @@ class Screen(Console):
 
     def __init__(self, stderr: bool) -> None:
         piped = not (stderr or streams.stdout().isatty())
-        super().__init__(stderr=stderr, highlight=False, width=_PIPED_WIDTH if piped else None)
+        width = _PIPED_WIDTH if piped else None
+        # Without emoji: FILE.py:office is the name of a function, and no picture of an office.
+        super().__init__(stderr=stderr, highlight=False, emoji=False, width=width)
 
     @property
     def file(self) -> IO[str]:

@@ -59,6 +59,19 @@ def test_every_way_to_print_leaves_a_terminal_alone(monkeypatch: pytest.MonkeyPa
     assert "[bold]" in shown
 
 
+def test_a_name_between_colons_stays_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    screen = Screen(stderr=False)
+    table = Table("column")
+    table.add_row("row:office:")
+    say(f"{safe('mine.py:office')}: 4 parties", screen)
+    screen.print("acc:fire:", markup=False)
+    screen.print(table)
+    for name in ("mine.py:office: 4 parties", "acc:fire:", "row:office:"):
+        assert name in terminal.getvalue()
+
+
 def test_work_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     terminal, pipe = Terminal(), io.StringIO()
