@@ -6,7 +6,23 @@ the categories below, which fix the exit code of the command line.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Any
+
+
+def install_hint(extra: str) -> str:
+    """How to add an extra of this package to the Python that runs."""
+    return f"Install it with: {pip_install(f'fl-orchestrator[{extra}]')}"
+
+
+def pip_install(requirement: str) -> str:
+    """The command that adds a package to the Python that runs.
+
+    Where `flo` is started from an environment that is not active, `pip` alone is another one's.
+    """
+    python = shlex.quote(sys.executable or "python")
+    return f"{python} -m pip install {shlex.quote(requirement)}"
 
 
 class FloError(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fl_orchestrator.audit.history import History
-from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.errors import ToolchainError, pip_install
 
 CURVES: Final = "curves.png"
 
@@ -72,7 +72,8 @@ def _pyplot() -> Any:
         import matplotlib as mpl
     except ModuleNotFoundError as error:
         raise NoPlots(
-            "Drawing needs the Python package matplotlib.", "Install it: pip install matplotlib."
+            "Drawing needs the Python package matplotlib.",
+            f"Install it with: {pip_install('matplotlib')}",
         ) from error
     mpl.use("Agg")
     from matplotlib import pyplot

@@ -12,7 +12,7 @@ import fl_orchestrator
 from fl_orchestrator.cli import streams
 from fl_orchestrator.cli.config import ConfigOption
 from fl_orchestrator.cli.groups import Lazy, LazyGroup, Noun
-from fl_orchestrator.errors import ContentError, FloError, ToolchainError
+from fl_orchestrator.errors import ContentError, FloError, ToolchainError, install_hint
 from fl_orchestrator.printable import printable_lines
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _outcome(action: Callable[[], Any]) -> int:
         return _explain(
             "Error:",
             f"The Python package {error.name} is not installed.",
-            "Install it with: pip install 'fl-orchestrator[demo]'.",
+            install_hint("demo"),
             ToolchainError.exit_code,
         )
     except Exception as error:

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from fl_orchestrator.content.store import ContentStore, StoreUnavailable, StoreUrlError
+from fl_orchestrator.errors import install_hint
 
 
 def open_store(url: str, gateways: Sequence[str] = ()) -> ContentStore:
@@ -68,7 +69,7 @@ def _open_kubo(parts: SplitResult) -> ContentStore:
     except ModuleNotFoundError as error:
         raise StoreUnavailable(
             f"A Kubo store needs the Python package {error.name}, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[kubo]'.",
+            install_hint("kubo"),
         ) from error
     return KuboStore(
         parts.hostname or "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import InputError, install_hint
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
@@ -185,7 +185,7 @@ def _over_http(url: str) -> str:
     except ModuleNotFoundError as error:
         raise InputError(
             f"A relay behind Kafka needs the package {error.name}, which is not installed.",
-            "Run: pip install 'fl-orchestrator[kafka]'",
+            install_hint("kafka"),
         ) from error
     return tunnel_to(url)
 

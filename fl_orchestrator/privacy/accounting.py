@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.errors import ToolchainError, install_hint
 from fl_orchestrator.model.manifest import NoiseSpec
 from fl_orchestrator.privacy.noise import TABLE_ERROR
 from fl_orchestrator.training.dp_sgd import Mechanism
@@ -133,6 +133,6 @@ def _library() -> Any:
     except ImportError as error:
         raise AccountantMissing(
             f"dp-accounting cannot be imported: {error}.",
-            "Install it with: pip install 'fl-orchestrator[privacy]'.",
+            install_hint("privacy"),
         ) from error
     return dp_accounting

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import InputError, install_hint
 from fl_orchestrator.tracking.kafka_address import BadKafkaAddress, kafka_address
 from fl_orchestrator.tracking.tracker import Tracker
 from fl_orchestrator.training.loading import load_function
@@ -94,7 +94,7 @@ def _module(name: str, package: str, extra: str) -> Any:
             raise
         raise TrackerMissing(
             f"This tracker needs {package}, which is not installed.",
-            f"Run: pip install 'fl-orchestrator[{extra}]'",
+            install_hint(extra),
         ) from error
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from fl_orchestrator.errors import InputError, TrainingError
+from fl_orchestrator.errors import InputError, TrainingError, install_hint
 from fl_orchestrator.training.trainer import FloatArray
 
 #: What stands for an unknown value, besides an empty cell.
@@ -46,7 +46,7 @@ def load_pandas() -> Any:
     except ImportError as error:
         raise PandasMissing(
             f"pandas cannot be imported: {error}.",
-            "Install it with: pip install 'fl-orchestrator[tables]'.",
+            install_hint("tables"),
         ) from error
     return pandas
 

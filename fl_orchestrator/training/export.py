@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.errors import TrainingError, install_hint
 from fl_orchestrator.training.trainer import FloatArray, WeightSpec
 from fl_orchestrator.training.weights_file import save_keras, save_weights
 
@@ -67,7 +67,7 @@ def write_model(
             except ImportError as error:
                 raise ExporterMissing(
                     f"The format {format_} cannot be written: {error}.",
-                    "Install what it needs with: pip install 'fl-orchestrator[export]'.",
+                    install_hint("export"),
                 ) from error
             exported.replace(path)
 

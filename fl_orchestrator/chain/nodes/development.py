@@ -19,7 +19,7 @@ from eth_utils.address import to_canonical_address
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractLogicError
 
-from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.errors import ToolchainError, install_hint
 
 try:
     from eth.exceptions import HeaderNotFound
@@ -35,7 +35,7 @@ try:
 except ModuleNotFoundError as error:
     raise ToolchainError(
         f"A chain in this process needs the Python package {error.name}, which is not installed.",
-        "Install it with: pip install 'fl-orchestrator[simulation]'.",
+        install_hint("simulation"),
     ) from error
 
 GENESIS_TIME: Final = 1_700_000_000

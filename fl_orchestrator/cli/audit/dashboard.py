@@ -18,7 +18,7 @@ from fl_orchestrator.cli.site import (
     named,
     with_options,
 )
-from fl_orchestrator.errors import InputError, ToolchainError
+from fl_orchestrator.errors import InputError, ToolchainError, install_hint
 
 if TYPE_CHECKING:
     from fl_orchestrator.audit.federation import Federation
@@ -88,7 +88,7 @@ def dashboard(
     except ModuleNotFoundError as error:
         raise ToolchainError(
             f"A dashboard needs the Python package {error.name}, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[dashboard]'.",
+            install_hint("dashboard"),
         ) from error
     from fl_orchestrator.service.listen import parse_listen
     from fl_orchestrator.service.stop import stop_on_signals

@@ -15,7 +15,7 @@ from fl_orchestrator.cli.following import head_json
 from fl_orchestrator.cli.groups import Noun
 from fl_orchestrator.cli.roles.service import ServiceSite
 from fl_orchestrator.cli.site import with_options
-from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.errors import ToolchainError, install_hint
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.types import Observation
@@ -113,7 +113,7 @@ def _mailbox(process: Process, site: KeeperSite) -> Iterator[Mailbox]:
     except ModuleNotFoundError as error:
         raise ToolchainError(
             f"A relay needs the Python package {error.name}, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[relay]'.",
+            install_hint("relay"),
         ) from error
     from fl_orchestrator.service.listen import parse_listen
 
@@ -144,7 +144,7 @@ def _bridged(site: KeeperSite, relay: RelayServer, url: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise ToolchainError(
             f"A relay behind Kafka needs the package {error.name}, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[relay,kafka]'.",
+            install_hint("relay,kafka"),
         ) from error
     with bridged(Bridge(settings, topic, url, relay.federation.address, relay.max_content_bytes)):
         err.print(f"The relay is behind {site.kafka_relay.partition('?')[0]}.")

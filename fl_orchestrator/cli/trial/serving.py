@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fl_orchestrator.cli.console import err, safe, say
-from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.errors import ToolchainError, install_hint
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ def serving_trial(
     except ModuleNotFoundError as error:
         raise ToolchainError(
             f"A dashboard needs the Python package {error.name}, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[dashboard]'.",
+            install_hint("dashboard"),
         ) from error
     from fl_orchestrator.audit import federation as audit
     from fl_orchestrator.service.listen import parse_listen

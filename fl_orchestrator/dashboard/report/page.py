@@ -11,7 +11,7 @@ from typing import Any, Final
 from fl_orchestrator.dashboard.report.curve import Curve, curve
 from fl_orchestrator.dashboard.report.gather import Report
 from fl_orchestrator.dashboard.report.outcome import EQUAL, UNCHECKED, WRONG
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import InputError, install_hint
 from fl_orchestrator.units import ether
 
 _TEMPLATE: Final = "report.html.j2"
@@ -46,7 +46,7 @@ def render(report: Report, place: Place) -> str:
     except ModuleNotFoundError as error:
         raise JinjaMissing(
             "The report needs Jinja2, which is not installed.",
-            "Run: pip install 'fl-orchestrator[report]', or use --json.",
+            f"{install_hint('report')}, or use --json.",
         ) from error
     environment = Environment(
         loader=PackageLoader("fl_orchestrator.dashboard.report", ""),

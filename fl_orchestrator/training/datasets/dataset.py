@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.errors import TrainingError, install_hint
 from fl_orchestrator.training.data import Indices, Rows
 
 CHECKOUT = Path(__file__).parents[3]
@@ -94,6 +94,6 @@ def scikit_learn_dir() -> Path:
     if package is None or not package.submodule_search_locations:
         raise DataSetMissing(
             "This data set is part of scikit-learn, which is not installed.",
-            "Install it with: pip install 'fl-orchestrator[demo]'.",
+            install_hint("demo"),
         )
     return Path(package.submodule_search_locations[0]) / "datasets" / "data"

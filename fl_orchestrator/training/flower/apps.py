@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from fl_orchestrator.errors import InputError
+from fl_orchestrator.errors import InputError, install_hint
 from fl_orchestrator.training.failures import BadTrainerFile
 
 Scalar = bool | int | float | str
@@ -36,7 +36,7 @@ def require_flower() -> None:
     if find_spec("flwr") is None:
         raise FlowerMissing(
             "Flower is not installed.",
-            "Install the extra: pip install 'fl-orchestrator[flower]'.",
+            install_hint("flower"),
         )
     telemetry: Any = importlib.import_module(_TELEMETRY_MODULE)
     telemetry.FLWR_TELEMETRY_ENABLED = "0"

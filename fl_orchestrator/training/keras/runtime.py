@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.errors import TrainingError, install_hint
 
 _NO_SENTENCE: Final = (
     *("Exception encountered", "Graph execution error", "Detected at", "Hint:", "[[", "[Op:"),
@@ -65,7 +65,7 @@ def load_tensorflow(*, deterministic: bool = False, threads: int | None = None) 
     except ImportError as error:
         raise TensorFlowMissing(
             f"TensorFlow cannot be imported: {error}.",
-            "Install it with: pip install 'fl-orchestrator[demo]'.",
+            install_hint("demo"),
         ) from error
     if keras.backend.backend() != "tensorflow":
         raise UnsupportedModel(

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fl_orchestrator.errors import TrainingError
+from fl_orchestrator.errors import TrainingError, install_hint
 from fl_orchestrator.json_text import to_json
 from fl_orchestrator.training.data import BadRows, arrays_digest
 from fl_orchestrator.training.sklearn.estimators import UnsupportedEstimator, kind_of, one_thread
@@ -49,7 +49,7 @@ def load_sklearn() -> Any:
     except ImportError as error:
         raise SklearnMissing(
             f"scikit-learn cannot be imported: {error}.",
-            "Install it with: pip install 'fl-orchestrator[sklearn]'.",
+            install_hint("sklearn"),
         ) from error
     return sklearn
 

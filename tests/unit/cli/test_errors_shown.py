@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 
 import pytest
 import structlog
@@ -79,7 +80,16 @@ def test_a_full_disk_and_other_file_errors_are_no_defects(raised: list[BaseExcep
 
 def test_a_package_that_is_not_installed_is_named(raised: list[BaseException]) -> None:
     raised.append(ModuleNotFoundError("No module named 'eth_tester'", name="eth_tester"))
-    flo("fail").refused(7, "eth_tester is not installed", "pip install 'fl-orchestrator[demo]'")
+    command = f"{sys.executable} -m pip install 'fl-orchestrator[demo]'\n"
+    assert flo("fail").refused(7, "eth_tester is not installed").err.endswith(command)
+
+
+def test_a_command_to_copy_installs_into_the_python_that_runs(
+    raised: list[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised.append(ModuleNotFoundError("No module named 'eth_tester'", name="eth_tester"))
+    monkeypatch.setattr(sys, "executable", "/opt/our tools/bin/python")
+    flo("fail").refused(7, "Install it with: '/opt/our tools/bin/python' -m pip install")
 
 
 def test_a_defect_is_called_one(raised: list[BaseException]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from fl_orchestrator.cli.console import JsonOption, out, print_json, safe, say
 from fl_orchestrator.cli.site import Holder, expanded, open_signer, with_options
-from fl_orchestrator.errors import ToolchainError
+from fl_orchestrator.errors import ToolchainError, install_hint
 
 if TYPE_CHECKING:
     from fl_orchestrator.cli.consortium.kits.folder import Kit
@@ -95,7 +95,7 @@ def show_code(text: str) -> None:
     except ImportError as error:
         raise ToolchainError(
             "A QR code needs the package segno; the answer is written all the same.",
-            "Install it with: pip install 'fl-orchestrator[qr]'.",
+            install_hint("qr"),
         ) from error
     rows = [list(row) for row in segno.make(text, error="l", micro=False).matrix_iter(border=2)]
     rows += [[0] * len(rows[0])] * (len(rows) % 2)
