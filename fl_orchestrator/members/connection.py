@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fl_orchestrator.roles.relay import Relay
     from fl_orchestrator.tracking.tracker import Tracker
 
-_GWEI_IN_ETHER: Final = 10**9
 # Before the URL of a Web3Signer whose own API is meant, not its JSON-RPC.
 _WEB3SIGNER: Final = "web3signer+"
 
@@ -146,15 +145,15 @@ def send_policy(
     """
     from fl_orchestrator.chain.sending.budget import Budget
     from fl_orchestrator.chain.sending.send import SendPolicy
-    from fl_orchestrator.units import parse_ether
+    from fl_orchestrator.units import parse_ether, parse_gwei
 
-    gas, deposit, fee = (
-        parse_ether(amount) if amount else None for amount in (daily_cap, daily_deposit, max_fee)
+    gas, deposit = (
+        parse_ether(amount) if amount else None for amount in (daily_cap, daily_deposit)
     )
     capped = gas is not None or deposit is not None
     return SendPolicy(
         confirmations=confirmations,
-        max_fee_per_gas=None if fee is None else fee // _GWEI_IN_ETHER,
+        max_fee_per_gas=parse_gwei(max_fee) if max_fee else None,
         budget=Budget(home / "budget.json", gas, deposit) if capped else None,
     )
 

@@ -15,7 +15,7 @@ from web3 import Web3
 from fl_orchestrator.cli.console import duration, end_in_words, ether, progress, short
 from fl_orchestrator.cli.site import parse_address
 from fl_orchestrator.errors import InputError
-from fl_orchestrator.units import parse_ether
+from fl_orchestrator.units import parse_ether, parse_gwei
 
 WEI = st.integers(0, 2**96 - 1)
 ADDRESS = st.binary(min_size=20, max_size=20).map(lambda raw: Web3.to_checksum_address(raw))
@@ -32,6 +32,12 @@ def test_an_amount_is_read_exactly(wei: int) -> None:
 def test_what_is_no_number_is_no_amount(text: str) -> None:
     with pytest.raises(InputError, match=r"is not an amount\. Write it in ETH, such as 0\.1\."):
         parse_ether(text)
+
+
+def test_a_fee_for_a_unit_of_gas_is_in_gwei() -> None:
+    assert parse_gwei("1.5") == 1_500_000_000
+    with pytest.raises(InputError, match=r"is not an amount\. Write it in gwei, such as 0\.1\."):
+        parse_gwei("much")
 
 
 @pytest.mark.parametrize("text", ["1e-19", "0.1234567890123456789", "1e-999999999"])
