@@ -85,7 +85,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
-        reason = getattr(error, "strerror", None) or error
+        # socket.create_server() repeats the address in its reason.
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
         raise CannotListen(
             f"Cannot listen on {_shown(host)}:{port}: {reason}.",
             "Choose another address.",

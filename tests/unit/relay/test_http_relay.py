@@ -125,7 +125,7 @@ def test_an_address_that_is_taken_is_named(relayed: Relayed) -> None:
     app = relay_app(open_relay(relayed.federation, relayed.directory))
     with (
         relayed.running(),
-        pytest.raises(CannotListen, match=str(relayed.port)),
+        pytest.raises(CannotListen, match=rf"127.0.0.1:{relayed.port}: Address already in use\."),
         serving(app, "127.0.0.1", relayed.port),
     ):
         pytest.fail("it listens")
