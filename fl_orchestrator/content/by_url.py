@@ -43,7 +43,10 @@ def _open_own(url: str) -> ContentStore:
 def _shown(parts: SplitResult) -> str:
     """The URL without the parts that may be secret: user, password and query."""
     host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="", fragment="").geturl()
+    shown = parts._replace(netloc=host, query="", fragment="").geturl()
+    # urlunsplit() makes file:///store of file:store.
+    relative = not parts.netloc and not parts.path.startswith("/")
+    return shown.replace(":///", ":", 1) if relative else shown
 
 
 def _open_local(parts: SplitResult) -> ContentStore:

@@ -48,6 +48,11 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     assert "file:///path/to/directory" in str(caught.value)
 
 
+def test_a_relative_path_is_shown_as_it_was_written() -> None:
+    with pytest.raises(StoreUrlError, match="'file:store' has no absolute path"):
+        open_store("file:store")
+
+
 def test_the_kubo_store_is_imported_only_when_it_is_opened(tmp_path: Path) -> None:
     code = (
         "import sys; from fl_orchestrator.content.by_url import open_store;"
