@@ -159,8 +159,10 @@ def _checked(
                 f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(options))}."
             )
             raise BadConfig(f"{where}: there is no setting {key!r}.", hint) from error
+        # Pydantic names the class of a path, which tells a user nothing.
+        reason = "It is not a path" if first["type"] == "path_type" else first["msg"]
         raise BadConfig(
-            f"{where}: {key} = {first['input']!r} cannot be used: {first['msg']}.",
+            f"{where}: {key} = {first['input']!r} cannot be used: {reason}.",
             "Write the value as you would type it after the option.",
         ) from error
     directory = file.resolve().parent

@@ -95,6 +95,8 @@ def test_an_amount_may_be_a_number_and_a_number_has_to_be_one() -> None:
     assert read("[watcher]\nmax-bond = 0.5")["watcher"]["run"]["max_bond"] == "0.5"
     with pytest.raises(BadConfig, match="timeout = 'soon' cannot be used"):
         read('[party]\ntimeout = "soon"')
+    with pytest.raises(BadConfig, match=r"key = True cannot be used: It is not a path\."):
+        read("key = true")
 
 
 @pytest.mark.parametrize(
