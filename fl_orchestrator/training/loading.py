@@ -33,7 +33,13 @@ def load_trainer(spec: str) -> CheckedTrainer:
         BadTrainerFile: no such file or function, a syntax error, or the result is no trainer.
         TrainerFailed: the file or the function raises an error; the message has the line.
     """
-    return _made(*load_function(spec, DEFAULT_FUNCTION), ())
+    function, name, path = load_function(spec, DEFAULT_FUNCTION)
+    if not _takes(function):
+        raise BadTrainerFile(
+            f"{name} in {path} needs arguments, but is called without any for this site.",
+            f"Write a function such as def mine(): return {name}(…), and name it after the colon.",
+        )
+    return _made(function, name, path, ())
 
 
 class PartyTrainers:
@@ -56,20 +62,27 @@ class PartyTrainers:
         if self._loaded is None:
             self._loaded = load_function(self.spec, DEFAULT_PARTY_FUNCTION)
         function, name, path = self._loaded
-        try:
-            inspect.signature(function).bind(number, parties)
-        except TypeError:
+        if not _takes(function, number, parties):
             raise BadTrainerFile(
                 f"{name} in {path} cannot be called with a party's number and the number of "
                 "parties.",
                 f"Write def {name}(number, parties): each party needs rows of its own.",
-            ) from None
-        except ValueError:  # a function of an extension, which tells nobody what it takes
-            pass
+            )
         return _made(function, name, path, (number, parties))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PartyTrainers, (str(Path(self.spec).absolute()),)
+
+
+def _takes(function: Callable[..., Any], *arguments: int) -> bool:
+    """Whether a function can be called so; True for one that does not tell what it takes."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a function of an extension
+        return True
+    return True
 
 
 def load_function(

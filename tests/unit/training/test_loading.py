@@ -97,7 +97,7 @@ def test_a_trainer_may_import_what_lies_beside_its_file_also_when_it_trains(tmp_
         ("import no_such_library", "mine.py", ("cannot be loaded", "no_such_library", "line 1)")),
         ("x = 1\n\nx / 0\n", "mine.py", ("ZeroDivisionError: division by zero", "line 3)")),
         ("def make_trainer():\n    return [][0]\n", "mine.py", ("IndexError", "line 2)")),
-        ("def make_trainer(a): ...\n", "mine.py", ("make_trainer", "TypeError")),
+        ("def make_trainer(a): ...\n", "mine.py", ("needs arguments", "return make_trainer(…)")),
         ("def make_trainer(): ...\n", "mine.py", ("returned None", "no fit and no evaluate")),
         ("make_trainer = dict", "mine.py", ("returned {}", "no fit and no evaluate")),
     ],
