@@ -17,6 +17,9 @@ def make_party(number, parties):
     print("loads", number, "of", parties)
     return Linear(number, parties)
 
+def make_same(number, parties):
+    return Linear(0, parties)
+
 def make_other():
     return Linear(99, 1)
 
@@ -84,6 +87,17 @@ def test_people_see_each_round_and_a_run_that_was_stopped_goes_on(
     ]
     assert "mae" in lines[2]
     assert "Loss after round 1:" in shown
+    again = flo("demo", "--trainer", f"{file}:make_party", *rest).succeeded().out
+    assert "at its end already: nothing was trained." in again
+    assert set(lines[2:5]) <= set(again.splitlines())
+
+
+def test_equal_updates_make_a_round_void_and_it_is_said_why(file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    shown = flo("demo", "--trainer", f"{file}:make_same", *OPTIONS, "--out", run).succeeded().out
+    assert "2 of 2 rounds were void" in shown
+    assert "give each party rows of its own" in shown
+    assert shown.endswith(f"flo verify '{run}'\n")
 
 
 @pytest.mark.parametrize(
@@ -93,10 +107,10 @@ def test_people_see_each_round_and_a_run_that_was_stopped_goes_on(
         ("{file}:make_part", [], 2, ["has no function 'make_part'", "Did you mean make_party?"]),
         ("{file}:make_other", [], 2, ["cannot be called", "def make_other(number, parties)"]),
         ("{file}:make_none", [], 2, ["returned None, which has no fit and no evaluate"]),
-        ("{file}:make_broken", [], 5, ["make_broken(0, 3)", "IndexError", "mine.py, line 15"]),
+        ("{file}:make_broken", [], 5, ["make_broken(0, 3)", "IndexError", "mine.py, line 18"]),
         ("{file}", ["--dataset", "digits"], 2, ["--dataset does not go with", "its own data"]),
         ("{file}", ["--participants", 9], 2, ["--participants is 9; it must be 1 to 3"]),
-        ("{file}", ["--evaluate", "{file}:make_party"], 5, ["make_party", "TypeError"]),
+        ("{file}", ["--evaluate", "{file}:make_party"], 2, ["needs arguments", "make_party(…)"]),
         ("{file}", ["--learning-rate", "0"], 2, ["learning"]),
         ("{file}", ["--rule", "median", "--private"], 2, ["median", "sum"]),
     ],

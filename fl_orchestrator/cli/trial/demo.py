@@ -46,6 +46,7 @@ from fl_orchestrator.cli.trial.own import (
     ProximalOption,
     require_trainer,
     run_own,
+    verify_command,
 )
 from fl_orchestrator.cli.trial.serving import serving_demo
 from fl_orchestrator.model.protocol import MAX_AGGREGATORS
@@ -223,8 +224,8 @@ def demo(
     run = experiment.simulation
     with experiment, serving_demo(run.federation, run.store, output, console, serve):
         with interruptible(
-            f"{output} contains the record of the rounds so far: `flo verify {output}` checks it. "
-            "Running the demo again starts from the beginning."
+            f"{output} contains the record of the rounds so far: `{verify_command(output)}` "
+            "checks it. Running the demo again starts from the beginning."
         ):
             _introduce(console, experiment)
             with tracked(run, output, trackers) as track_round:
@@ -342,9 +343,9 @@ def _conclude(
             "the same file, and the same values in every round's model. Only roots and CIDs "
             "differ, because a private federation lays out the tensors without padding."
         )
-    shown = safe(directory)
-    say(f"Written to {shown}: history.json, curves.png, model.keras, model.safetensors.")
-    say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
+    files = "history.json, curves.png, model.keras, model.safetensors"
+    say(f"Written to {safe(directory)}: {files}.")
+    say(f"Check all of it yourself: [bold]{safe(verify_command(directory))}[/]")
 
 
 def _stakes(shares: list[RewardShare]) -> Table:

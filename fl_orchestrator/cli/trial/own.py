@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +121,15 @@ class OwnTrainers:
             f"{' Private: only sums of updates can be read.' * self.options['private']}\n",
             console,
         )
+        shown: list[RoundEntry] = []
         with progress(console, "training", self.rounds) as advance:
 
             def show(entry: RoundEntry) -> None:
+                shown.append(entry)
                 _show_round(console, entry)
                 advance()
 
-            return simulate(
+            result = simulate(
                 trainers,
                 parties=parties,
                 rounds=self.rounds,
@@ -138,6 +141,11 @@ class OwnTrainers:
                 progress=False,
                 **self.options,
             )
+        if not shown:
+            say("This run was at its end already: nothing was trained.\n", console)
+            for entry in result.rounds:
+                _show_round(console, entry)
+        return result
 
 
 def require_trainer(context: typer.Context) -> None:
@@ -160,13 +168,22 @@ def run_own(own: OwnTrainers, directory: Path, json_output: bool) -> None:
         print_json(_as_json(own, result, seconds))
         return
     first, last = result.rounds[0], result.rounds[-1]
-    shown = safe(directory)
     say(
         f"\nLoss after round {first.round}: {first.loss:.4g}; after round {last.round}: "
         f"{last.loss:.4g}. Total gas: {result.record.gas_total:,}. Time: {duration(seconds)}."
     )
-    say(f"Written to {shown}: history.json, curves.png, model.safetensors.")
-    say(f"Check all of it yourself: [bold]flo verify {shown}[/]")
+    if void := sum(not entry.accepted for entry in result.rounds):
+        say(
+            f"{void} of {len(result.rounds)} rounds were void: too few updates counted. Updates "
+            "that are the same, to the bit, count once: give each party rows of its own."
+        )
+    say(f"Written to {safe(directory)}: history.json, curves.png, model.safetensors.")
+    say(f"Check all of it yourself: [bold]{safe(verify_command(directory))}[/]")
+
+
+def verify_command(directory: Path) -> str:
+    """What to type to check the run in a directory, whatever characters its name has."""
+    return f"flo verify {shlex.quote(str(directory))}"
 
 
 def _show_round(console: Console, entry: RoundEntry) -> None:
