@@ -111,13 +111,16 @@ def _show_table(rounds: Sequence[RoundMeasurements], metric: str) -> None:
     for name in names:
         table.add_column(f"{safe(name)}, training", justify="right")
         table.add_column(f"{safe(name)}, global model", justify="right")
-    table.add_column("")
+    notable = any(entry.revoked or entry.faults for entry in rounds)
+    if notable:
+        table.add_column("")
     for entry in rounds:
         cells = [
             _cell(found.get(name)) for name in names for found in (entry.trained, entry.evaluated)
         ]
-        state = "revoked" if entry.revoked else "refused" if entry.faults else ""
-        table.add_row(str(entry.round), f"{entry.rows:,}" if entry.rows else "", *cells, state)
+        if notable:
+            cells.append("revoked" if entry.revoked else "refused" if entry.faults else "")
+        table.add_row(str(entry.round), f"{entry.rows:,}" if entry.rows else "", *cells)
     out.print(table)
 
 

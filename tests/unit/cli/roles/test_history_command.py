@@ -47,6 +47,12 @@ def test_a_table_and_a_plot_show_the_rounds(three: Measurements) -> None:
     assert len([line for line in newest.splitlines() if line.startswith("│")]) == 1
 
 
+def test_without_a_refused_or_revoked_model_there_is_no_column_for_it(kept: Measurements) -> None:
+    kept.trained(1, {"loss": 0.6}, 1200)
+    shown = flo(*HISTORY).succeeded().out
+    assert "│     1 │ 1,200 │            0.6 │                    │\n" in shown
+
+
 def test_json_has_everything_and_a_number_that_is_none_is_null(three: Measurements) -> None:
     found = flo(*HISTORY, "--json").succeeded().json
     assert found["address"] == PARTY
