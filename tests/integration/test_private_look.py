@@ -89,8 +89,12 @@ def test_it_leaves_a_picture_and_a_directory_that_the_next_run_may_use(
     check_run_directory(directory)
 
 
-def test_a_person_sees_both_side_by_side(tmp_path: Path) -> None:
-    said = flo("demo", "--private", "--look", "--out", tmp_path / "run").succeeded().out
+def test_a_person_sees_both_side_by_side_and_keeps_the_record_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = flo("demo", "--private", "--look").succeeded().out
+    assert [entry.name for entry in tmp_path.iterdir()] == ["flo-look"]  # and not flo-demo
     (row,) = (line for line in said.splitlines() if "mean radius" in line)
     _, patient, plain, private, _ = (
         cell.strip().replace(",", "") for cell in row.strip("│").split("│")

@@ -95,8 +95,13 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="One seed gives one result, bit for bit.")] = 0,
     output: Annotated[
-        Path, typer.Option("--out", help="The directory for the record and the models.")
-    ] = Path("flo-demo"),
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The directory for the record and the models. Default: flo-demo, or flo-look with "
+            "--look.",
+        ),
+    ] = None,
     attack: Annotated[
         str | None,
         typer.Option(
@@ -148,6 +153,8 @@ def demo(
 
     Example: flo demo --dataset breast-cancer --parties 10 --rounds 10
     """
+    # A picture must not delete a run's record.
+    output = output or Path("flo-look" if look else "flo-demo")
     if attack is not None:
         refuse_other_options(context, "--attack", COMBINES)
         perform(attack, seed, json_output, debug=context.find_root().params["debug"])
