@@ -448,7 +448,7 @@ contract MirrorResultsTest is MirrorTest {
     // ------------------------------------------------------------------ gas
 
     /// @notice A round of ten parties in a mirror that runs: docs/performance.md.
-    function test_a_round_of_ten_parties_costs_less_than_250_000_gas() public {
+    function test_gas_of_a_round_of_ten_parties_is_less_than_250_000() public {
         (Evidence memory first,) = _mirrorRight();
         Evidence memory e = _onTopOf(first, 2);
         e.updates = new CountedUpdate[](10);
