@@ -394,6 +394,15 @@ contract ChallengeTest is DisputeTest {
         assertHead(0, 0);
     }
 
+    function test_Challenge_WhenItIsOfTheFirstMomentumOrTheLastValueOfTheModel() public {
+        uint256 first = 256 << _consortium().depth;
+        for (uint256 coordinate = first - 1; coordinate <= first; ++coordinate) {
+            Evidence memory e = _acceptWithMomentum(coordinate, 1);
+            _challenge(e, coordinate);
+            assertHead(0, 0);
+        }
+    }
+
     /// @dev The model that follows from the wrong momentum is wrong too: no order of challenges is needed.
     function test_Challenge_WhenModelAndMomentumAreWrongInTheSameWay() public {
         Evidence memory e = _momentumRound();
