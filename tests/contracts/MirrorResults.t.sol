@@ -102,6 +102,8 @@ contract MirrorResultsTest is MirrorTest {
             _mirrorRefuses(abi.encodeWithSelector(IModelMirror.RoundOutOfRange.selector, rounds[i]));
             _submit(e);
         }
+        e.result.round = 2 ** 24 - 1;
+        assertEq(_submit(e), _number(2 ** 24 - 1, 1));
     }
 
     function test_Submit_RevertWhen_ItHasNoModel() public {
@@ -130,9 +132,27 @@ contract MirrorResultsTest is MirrorTest {
             _mirrorRefuses(IModelMirror.InvalidUpdates.selector);
             _submit(e);
         }
-        e.updates = new CountedUpdate[](101);
+        // One is enough.
+        for (uint256 i = 0; i < e.updates.length; ++i) {
+            _weigh(e, 255);
+            e.updates[i].partyAndWeight -= 255;
+            _hashUpdates(e);
+            _mirrorRefuses(IModelMirror.InvalidUpdates.selector);
+            _submit(e);
+        }
+        _weigh(e, 255);
+        _submit(e);
+        assertMirrorHead(1, _number(1, 1));
+    }
+
+    function test_Submit_RevertWhen_ItHasMoreUpdatesThanAFederationCounts() public {
+        Evidence memory e = _acceptRight();
+        _count(e, 101, 1);
         _mirrorRefuses(IModelMirror.InvalidUpdates.selector);
         _submit(e);
+        _count(e, 100, 1);
+        _submit(e);
+        assertMirrorHead(1, _number(1, 1));
     }
 
     function test_Submit_RevertWhen_ItIncludesWhatThereIsNotOrTooLittle() public {
@@ -340,6 +360,19 @@ contract MirrorResultsTest is MirrorTest {
         assertFalse(mirror.roundOf(1).convicted);
     }
 
+    function test_Submit_WhenItIsOnRecordAndTheFirstIsProvenWrong() public {
+        _toAttest(3);
+        (Evidence memory wrong, Evidence memory right) = (_evidence(), _evidence());
+        _falsify(wrong);
+        _submit(wrong);
+        _submit(right);
+        _challenge(wrong);
+        vm.recordLogs();
+        assertEq(_submit(right), _number(1, 2));
+        assertEq(vm.getRecordedLogs().length, 1);
+        assertMirrorHead(1, _number(1, 2));
+    }
+
     function test_Submit_RevertWhen_ItIsOnRecord() public {
         (Evidence memory accepted,) = _equivocation();
         _mirrorRefuses(IModelMirror.AlreadyRecorded.selector);
@@ -357,6 +390,10 @@ contract MirrorResultsTest is MirrorTest {
     function test_Decide_WhenTheLaterResultIsBuiltOnIt() public {
         (Evidence memory accepted,) = _equivocation();
         Evidence memory later = _acceptRight();
+        vm.expectEmit(address(mirror));
+        emit IModelMirror.ResultMirrored(
+            _number(1, 2), _digest(accepted), 1, accepted.result, accepted.updates, 0, new Signature[](0)
+        );
         assertEq(_decide(accepted, later), _number(1, 2));
         assertMirrorHead(1, _number(1, 2));
         assertEq(mirror.head().root, accepted.result.globalRoot);
@@ -366,15 +403,60 @@ contract MirrorResultsTest is MirrorTest {
         assertMirrorHead(2, _number(2, 1));
     }
 
+    function test_Decide_WhenItWasTheFirstOfItsRound() public {
+        (, Evidence memory other) = _equivocation();
+        assertEq(_decide(other, _onTopOf(other, 2)), _number(1, 2));
+        assertMirrorHead(1, _number(1, 2));
+        assertEq(mirror.head().root, other.result.globalRoot);
+        assertFalse(mirror.roundOf(1).disputed);
+    }
+
     function test_Decide_RevertWhen_TheLaterResultIsNotBuiltOnIt() public {
         (Evidence memory accepted, Evidence memory other) = _equivocation();
         Evidence memory later = _acceptRight();
         _mirrorRefuses(IModelMirror.NotItsBase.selector);
         _decide(other, later);
-        // Nor does a result of the same round decide.
-        later = _onTopOf(accepted, 1);
-        _mirrorRefuses(IModelMirror.NotItsBase.selector);
-        _decide(accepted, later);
+        bytes32[2] memory bases = [bytes32(0), bytes32(type(uint256).max)];
+        for (uint256 i = 0; i < bases.length; ++i) {
+            later.result.baseRoot = bases[i];
+            _mirrorRefuses(IModelMirror.NotItsBase.selector);
+            _decide(accepted, later);
+        }
+        // Nor does a result of the same round decide, or of an earlier one.
+        for (uint64 round = 0; round <= 1; ++round) {
+            _mirrorRefuses(IModelMirror.NotItsBase.selector);
+            _decide(accepted, _onTopOf(accepted, round));
+        }
+    }
+
+    function test_Decide_RevertWhen_TheLaterRoundIsTooHigh() public {
+        (Evidence memory accepted,) = _equivocation();
+        _mirrorRefuses(abi.encodeWithSelector(IModelMirror.RoundOutOfRange.selector, 2 ** 24));
+        _decide(accepted, _onTopOf(accepted, 2 ** 24));
+        assertEq(_decide(accepted, _onTopOf(accepted, 2 ** 24 - 1)), _number(1, 2));
+    }
+
+    function test_Decide_RevertWhen_ItsUpdatesAreNotThoseItWasSignedFor() public {
+        (Evidence memory accepted,) = _equivocation();
+        ++accepted.updates[1].partyAndWeight;
+        _mirrorRefuses(IModelMirror.UpdatesMismatch.selector);
+        _decide(accepted, _onTopOf(accepted, 2));
+    }
+
+    /// @dev Whatever the order of their digests is.
+    function test_Decide_RevertWhen_TheOtherOneStands() public {
+        (Evidence memory accepted, Evidence memory other) = _equivocation();
+        uint256 state = vm.snapshotState();
+        _expectSecondDecisionIsRefused(accepted, other);
+        vm.revertToState(state);
+        _expectSecondDecisionIsRefused(other, accepted);
+    }
+
+    function _expectSecondDecisionIsRefused(Evidence memory chosen, Evidence memory other) private {
+        _decide(chosen, _onTopOf(chosen, 2));
+        _mirrorRefuses(abi.encodeWithSelector(IModelMirror.RoundNotLater.selector, 1));
+        _decide(other, _onTopOf(other, 3));
+        assertEq(mirror.head().root, chosen.result.globalRoot);
     }
 
     function test_Decide_RevertWhen_ItWasNotSubmitted() public {
@@ -451,14 +533,7 @@ contract MirrorResultsTest is MirrorTest {
     function test_gas_of_a_round_of_ten_parties_is_less_than_250_000() public {
         (Evidence memory first,) = _mirrorRight();
         Evidence memory e = _onTopOf(first, 2);
-        e.updates = new CountedUpdate[](10);
-        bytes32 hash = 0;
-        for (uint256 i = 0; i < 10; ++i) {
-            uint256 word = uint256(uint160(_party(i))) << 96 | 17;
-            e.updates[i] = CountedUpdate(word, keccak256(abi.encode(i)));
-            hash = keccak256(abi.encode(hash, word, e.updates[i].root));
-        }
-        (e.result.updatesHash, e.result.included) = (hash, 1023);
+        _count(e, 10, 17);
         uint256[] memory keys = _seatKeys(AGGREGATORS);
         bytes32[] memory seats = _seatsOf(keys);
         Signature[] memory signatures = _signedBy(keys, 3, _digest(e));
@@ -482,10 +557,26 @@ contract MirrorResultsTest is MirrorTest {
         );
     }
 
+    /// @dev Makes it a result of so many updates, which are all included.
+    function _count(Evidence memory e, uint256 count, uint96 weight) private pure {
+        e.updates = new CountedUpdate[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            e.updates[i] = CountedUpdate(uint256(uint160(_party(i))) << 96, keccak256(abi.encode(i)));
+        }
+        _weigh(e, weight);
+        e.result.included = uint128((1 << count) - 1);
+    }
+
     function _weigh(Evidence memory e, uint96 weight) private pure {
-        bytes32 hash = 0;
         for (uint256 i = 0; i < e.updates.length; ++i) {
             e.updates[i].partyAndWeight = e.updates[i].partyAndWeight >> 96 << 96 | weight;
+        }
+        _hashUpdates(e);
+    }
+
+    function _hashUpdates(Evidence memory e) private pure {
+        bytes32 hash = 0;
+        for (uint256 i = 0; i < e.updates.length; ++i) {
             hash = keccak256(abi.encode(hash, e.updates[i].partyAndWeight, e.updates[i].root));
         }
         e.result.updatesHash = hash;
