@@ -30,10 +30,15 @@ def test_every_command_of_the_tutorial_does_what_it_says(checkout: Path, tmp_pat
         said.append(done.stdout + done.stderr)
     assert "Verified: 3 rounds" in said[1]
     # One bit was changed: the round is named, and where.
-    assert re.search(r"Round \d: the stored \w+ .* was changed", said[2].replace("\n", " "))
-    shown = re.findall(r"^ +\d +10 +10 .* (0x\w{6})…", page, re.M)
-    first = History.load(tmp_path / "first")
-    assert [entry.root[:8] for entry in first.rounds] == shown
+    found = r"Round \d: the stored update .* was changed; the first wrong coordinate is \d+ \("
+    assert re.search(found, said[2].replace("\n", " "))
+    rounds = [
+        (str(entry.round), f"{entry.gas:,}", entry.root[:8])
+        for entry in History.load(tmp_path / "first").rounds
+    ]
+    row = re.compile(r"^ +(\d+) +10 +10 .* ([\d,]+) +(0x\w{6})…", re.M)
+    assert row.findall(page) == rounds
+    assert row.findall((checkout / "README.md").read_text())[:3] == rounds
     mine = History.load(tmp_path / "mine")
     reached = [f"{mine.rounds[n].accuracy:.2f}" for n in (0, -1)]
     assert f"from {reached[0]} to {reached[1]} in six rounds" in page
