@@ -81,7 +81,7 @@ def dashboard(
     for each round and each account. Without --store it shows what the chain has, and recomputes
     nothing. Ctrl-C ends it; started again, it goes on with the index that it has.
 
-    Example: flo dashboard --store file:///srv/flo --measures flo-demo
+    Example: flo dashboard --store file:///srv/flo --listen 127.0.0.1:8600
     """
     try:
         from fl_orchestrator.dashboard.server.running import Address, running
