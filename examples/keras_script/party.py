@@ -7,7 +7,7 @@ import numpy as np
 
 from fl_orchestrator.training.keras import KerasTrainer, load_tensorflow
 
-load_tensorflow()
+load_tensorflow(deterministic=True)
 keras.utils.set_random_seed(0)
 path = os.environ["FACTORY_DATA"]
 table = np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(3, 9), encoding="utf-8-sig")
