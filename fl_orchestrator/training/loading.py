@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -140,6 +141,8 @@ def _import(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     log.prepare()  # A user's file may log by structlog itself.
+    # It may import TensorFlow before an adapter does, with whose start this is too late.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with users_code(f"{path} cannot be loaded", path, None):
         try:
             module_spec.loader.exec_module(module)

@@ -87,6 +87,17 @@ def test_a_trainer_may_import_what_lies_beside_its_file_also_when_it_trains(tmp_
     assert load_trainer(str(file(tmp_path, text))).fit(WEIGHTS, {})[1] == 9
 
 
+def test_tensorflow_is_quiet_also_where_the_file_imports_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = "import os\nLEVEL = os.environ['TF_CPP_MIN_LOG_LEVEL']\n"
+    path = file(tmp_path, read + GOOD.replace("0.25", "float(LEVEL)"))
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    assert load_trainer(str(path)).evaluate(WEIGHTS, {})[0] == 3
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    assert load_trainer(str(path)).evaluate(WEIGHTS, {})[0] == 0
+
+
 @pytest.mark.parametrize(
     ("text", "spec", "words"),
     [
