@@ -39,7 +39,7 @@ from fl_orchestrator.cli.roles.protection import (
     spent_in,
 )
 from fl_orchestrator.cli.roles.trust import TrustOption, parse_trust
-from fl_orchestrator.cli.roles.what_leaves import Leaves, leaves_of
+from fl_orchestrator.cli.roles.what_leaves import Leaves, leaves_of, show_masked
 from fl_orchestrator.cli.site import Site, deployed_at, with_options
 from fl_orchestrator.errors import InputError, TrainingError
 from fl_orchestrator.model.protocol import MAX_WEIGHT
@@ -227,6 +227,13 @@ def warn_of(done: Rehearsal) -> None:
 
 
 def _show_what_leaves(start: _Start, done: Rehearsal, output: Path | None) -> None:
+    if start.manifest.is_private:
+        show_masked(start.manifest.layout.parameters, done, output)
+        say(
+            "\nThe masked update by itself looks random. Which aggregators could together read it, "
+            "this command says without --manifest, when the federation is there."
+        )
+        return
     say("\nWhat a round would publish, and nothing else of this site:")
     where = f", kept in {output}" if output else ""
     print_pairs(

@@ -22,6 +22,20 @@ class NotTrusted(InputError):
     """Aggregators that this site does not trust could read its updates."""
 
 
+def show_masked(parameters: int, done: Rehearsal, output: Path | None) -> None:
+    """What a round of a private federation publishes of a party."""
+    say("\nWhat a round would publish, and nothing else of this site:")
+    where = f"; without its masks it is in {output}" if output else ""
+    print_pairs(
+        [
+            ("  masked update", f"{parameters:,} numbers of 4 bytes{where}"),
+            ("  its seal", "encrypted seeds of its masks, for the aggregators"),
+            ("  weight", f"{done.weight} of {MAX_WEIGHT}, for {done.training.samples:,} rows"),
+            ("  besides", "this account's address, a fresh public key, when it was sent"),
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Leaves:
     """What a round of a private federation shows of a party. ``readers`` are its seats now."""
@@ -34,16 +48,7 @@ class Leaves:
     """What noise on sums promises, in sentences."""
 
     def show(self, done: Rehearsal, output: Path | None) -> None:
-        say("\nWhat a round would publish, and nothing else of this site:")
-        where = f"; without its masks it is in {output}" if output else ""
-        print_pairs(
-            [
-                ("  masked update", f"{self.parameters:,} numbers of 4 bytes{where}"),
-                ("  its seal", "encrypted seeds of its masks, for the aggregators"),
-                ("  weight", f"{done.weight} of {MAX_WEIGHT}, for {done.training.samples:,} rows"),
-                ("  besides", "this account's address, a fresh public key, when it was sent"),
-            ]
-        )
+        show_masked(self.parameters, done, output)
         say("\nWho could learn what:")
         for sentence in self.sentences():
             say(f"- {sentence}")

@@ -203,6 +203,14 @@ def test_a_check_shows_exactly_what_would_leave_the_site(manifest: Manifest) -> 
         assert words in said
 
 
+def test_a_check_of_a_private_manifest_speaks_of_a_masked_update() -> None:
+    create("--private").succeeded()
+    said = check("--output", "update.safetensors").succeeded().out
+    assert "masked update  10 numbers of 4 bytes; without its masks it is in update.saf" in said
+    assert "Which aggregators could together read it" in said
+    assert "Whoever reads it" not in said
+
+
 def test_a_check_starts_from_given_weights_or_the_trainers_own(manifest: Manifest) -> None:
     own = check("--json").succeeded().json
     given = check("--weights", "genesis.safetensors", "--json").succeeded().json
