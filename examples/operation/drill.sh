@@ -3,9 +3,14 @@
 #
 #     examples/operation/drill.sh http://127.0.0.1:8545 DIRECTORY
 #
-# It needs a development chain (anvil --block-time 1), whose coin and clock it takes what it needs
-# from, and an empty directory. All members are on this machine here; each has a home of its own.
+# It needs `flo` on the PATH, a development chain (anvil --block-time 1), whose coin and clock it
+# takes what it needs from, and an empty directory. All members are on this machine here; each has a
+# home of its own.
 set -euo pipefail
+command -v flo >/dev/null || {
+    echo "flo is not on the PATH; in a checkout: export PATH=\$PWD/.venv/bin:\$PATH" >&2
+    exit 1
+}
 
 export FLO_RPC=$1
 mkdir -p "$2"
