@@ -31,6 +31,21 @@ contract MirrorDisputesTest is MirrorTest {
         assertMirrorHead(1, _number(1, 1));
         assertEq(disputes.fraud(_digest(e)).challenger, watcher);
         assertTrue(mirror.roundOf(2).convicted);
+        assertEq(mirror.heldUntil(), block.timestamp + WINDOW);
+    }
+
+    function test_RegisterChallenge_WhenItIsRegisteredTwice() public {
+        bytes32 hash = keccak256("challenge");
+        vm.expectEmit(address(mirror));
+        emit IDisputes.ChallengeRegistered(hash, watcher);
+        vm.prank(watcher);
+        mirror.registerChallenge(hash);
+        uint256 registered = block.number;
+        assertEq(mirror.registeredAt(hash), registered);
+        vm.roll(registered + 1);
+        vm.prank(stranger);
+        mirror.registerChallenge(hash);
+        assertEq(mirror.registeredAt(hash), registered);
     }
 
     function test_Challenge_RevertWhen_ItIsRight() public {
@@ -139,6 +154,18 @@ contract MirrorDisputesTest is MirrorTest {
         assertEq(mirror.head().finalAt, block.timestamp + WINDOW);
     }
 
+    /// @dev An attempt has eight bits in the number of a submission.
+    function test_Expire_WhenItWasThe255thSubmissionOfItsRound() public {
+        (Evidence memory e, uint32 submission) = _mirrorRight();
+        while (submission != _number(1, 255)) {
+            _expire(_demand(submission, 0, 0), e);
+            submission = _submit(e);
+        }
+        _expire(_demand(submission, 0, 0), e);
+        _mirrorRefuses(IModelMirror.TooManyAttempts.selector);
+        _submit(e);
+    }
+
     function test_Expire_RevertWhen_ItIsAnotherResult() public {
         _mirrorRight();
         (Evidence memory e, uint32 submission) = _mirrorRight();
@@ -170,6 +197,8 @@ contract MirrorDisputesTest is MirrorTest {
         disputes.settleBond(id);
         assertEq(mirror.creditOf(stranger), BOND / 2);
         uint256 before = stranger.balance;
+        vm.expectEmit(address(mirror));
+        emit IModelMirror.CreditWithdrawn(stranger, BOND / 2);
         mirror.withdrawCredit(stranger);
         assertEq(stranger.balance, before + BOND / 2);
         assertEq(mirror.creditOf(stranger), 0);
@@ -194,6 +223,8 @@ contract MirrorDisputesTest is MirrorTest {
     // ------------------------------------------------------------------ changeSeats
 
     function test_ChangeSeats_WhenAQuorumOfTheLastSeatsHasSignedIt() public {
+        vm.expectEmit(address(mirror));
+        emit IModelMirror.SeatsChanged(1, 3, _seatsOf(_keysFrom(10, AGGREGATORS)));
         _changeSeats(3, 10);
         assertEq(mirror.seatNonce(), 2);
         assertEq(mirror.seatsFor(2).fromRound, 0);
@@ -244,6 +275,25 @@ contract MirrorDisputesTest is MirrorTest {
     function test_ChangeSeats_RevertWhen_TheNewSeatsAreInvalid() public {
         _mirrorRefuses(IModelMirror.InvalidSeats.selector);
         _changeSeats(3, new bytes32[](0), _seatKeys(AGGREGATORS), 3);
+    }
+
+    /// @dev What is signed, hashed here once more from the definition in EIP-712.
+    function test_the_digest_of_a_change_of_seats_is_that_of_eip712() public view {
+        bytes32[] memory seats = _seats(2);
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("SeatChange(uint256 nonce,uint64 fromRound,bytes32[] seats)"),
+                1,
+                3,
+                keccak256(bytes.concat(seats[0], seats[1]))
+            )
+        );
+        bytes32 domainType =
+            keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+        bytes32 domain = keccak256(
+            abi.encode(domainType, keccak256("ModelMirror"), keccak256("1"), block.chainid, address(mirror))
+        );
+        assertEq(mirror.seatChangeDigest(3, seats), keccak256(bytes.concat(hex"1901", domain, structHash)));
     }
 
     // ------------------------------------------------------------------ steps

@@ -26,6 +26,8 @@ contract MirrorResultsTest is MirrorTest {
         m = _mirrorParams();
         m.answerPeriod = 0;
         _expectInvalid(m, "answerPeriod");
+        m.answerPeriod = 2 ** 31 + 1;
+        _expectInvalid(m, "answerPeriod");
         m = _mirrorParams();
         m.challengePeriod = 2 * m.answerPeriod - 1;
         _expectInvalid(m, "challengePeriod");
@@ -38,13 +40,29 @@ contract MirrorResultsTest is MirrorTest {
         m.startRound = 2 ** 24 - 1;
         _expectInvalid(m, "startRound");
         m = _mirrorParams();
-        m.startRoot = "other";
-        _expectInvalid(m, "startRoot");
+        bytes32[2] memory roots = [bytes32(uint256(1)), bytes32(type(uint256).max)];
+        for (uint256 i = 0; i < roots.length; ++i) {
+            m.startRoot = roots[i];
+            _expectInvalid(m, "startRoot");
+        }
         (m.startRound, m.startRoot) = (1, 0);
         _expectInvalid(m, "startRoot");
         m = _mirrorParams();
         m.startCid.codec = 1;
         _expectInvalid(m, "startCid");
+    }
+
+    function test_Constructor_WhenTheFieldsAreAtTheirLimits() public {
+        MirrorParams memory m = _mirrorParams();
+        (m.home, m.answerPeriod, m.challengePeriod, m.demandBond) = (address(1), 2 ** 30, 2 ** 31, 1);
+        (m.startRound, m.startRoot) = (2 ** 24 - 2, bytes32(uint256(1)));
+        vm.expectEmit();
+        emit IModelMirror.SeatsChanged(0, 0, _seats(AGGREGATORS));
+        mirror = _deployMirror(m, _seats(AGGREGATORS));
+        assertEq(abi.encode(mirror.mirrorParams()), abi.encode(m));
+        (m.answerPeriod, m.challengePeriod) = (1, 2);
+        mirror = _deployMirror(m, _seats(AGGREGATORS));
+        assertEq(mirror.params().challengePeriod, 2);
     }
 
     function test_Constructor_RevertWhen_TheSeatsAreNotInOrderEmptyOrWithoutStake() public {
@@ -69,6 +87,7 @@ contract MirrorResultsTest is MirrorTest {
         assertEq(head.cid.digest, rules.genesisCid.digest);
         assertEq(head.cid.codec, rules.genesisCid.codec);
         assertTrue(head.isFinal);
+        assertEq(head.finalAt, 0);
         assertMirrorHead(0, 0);
         assertEq(mirror.finalHeight(), 0);
         Params memory p = rules;
@@ -294,6 +313,25 @@ contract MirrorResultsTest is MirrorTest {
         assertEq(mirror.model(1).submission, _number(1, 1));
     }
 
+    function test_Submit_WhenTheWindowOfItsBaseIsOver() public {
+        (Evidence memory first,) = _mirrorRight();
+        vm.warp(mirror.head().finalAt);
+        _mirrorRight();
+        _submit(_onTopOf(first, 3));
+        assertMirrorHead(2, _number(3, 1));
+    }
+
+    function test_Submit_RevertWhen_OnlyTheLowestOfWhatIsAboveIsFinal() public {
+        (Evidence memory first,) = _mirrorRight();
+        _mirrorRight();
+        uint256 end = mirror.head().finalAt;
+        vm.warp(end - 1);
+        (Evidence memory third,) = _mirrorRight();
+        vm.warp(end);
+        _mirrorRefuses(abi.encodeWithSelector(IModelMirror.NotOnHead.selector, third.result.globalRoot));
+        _submit(_onTopOf(first, 4));
+    }
+
     function test_Submit_RevertWhen_WhatIsAboveIsFinal() public {
         (Evidence memory first,) = _mirrorRight();
         (Evidence memory second,) = _mirrorRight();
@@ -318,17 +356,7 @@ contract MirrorResultsTest is MirrorTest {
         _submit(other);
         assertMirrorHead(1, _number(1, 1));
         vm.warp(mirror.head().finalAt - 1);
-        vm.expectEmit(address(mirror));
-        emit IModelMirror.EquivocationRecorded(
-            1,
-            bytes29(_digest(other)),
-            _digest(accepted),
-            false,
-            accepted.result,
-            accepted.updates,
-            7,
-            _signedBy(_seatKeys(AGGREGATORS), 3, _digest(accepted))
-        );
+        _expectRecord(other, accepted, false);
         assertEq(_submit(accepted), 0);
         assertMirrorHead(0, 0);
         assertTrue(mirror.roundOf(1).disputed);
@@ -339,6 +367,7 @@ contract MirrorResultsTest is MirrorTest {
         (Evidence memory accepted, Evidence memory other) = (_evidence(), _lesser());
         _submit(other);
         vm.warp(mirror.head().finalAt);
+        _expectRecord(other, accepted, true);
         assertEq(_submit(accepted), 0);
         assertMirrorHead(1, _number(1, 1));
         assertEq(mirror.head().root, other.result.globalRoot);
@@ -353,6 +382,7 @@ contract MirrorResultsTest is MirrorTest {
         _submit(wrong);
         _challenge(wrong);
         assertTrue(mirror.roundOf(1).convicted);
+        _expectRecord(wrong, right, false);
         vm.recordLogs();
         assertEq(_submit(right), _number(1, 2));
         assertEq(vm.getRecordedLogs().length, 2);
@@ -554,6 +584,16 @@ contract MirrorResultsTest is MirrorTest {
         e.updates = below.updates;
         e.result = Result(
             round, r.updatesHash, r.globalRoot, r.included, keccak256(abi.encode(round)), _cid(r.globalRoot)
+        );
+    }
+
+    function _expectRecord(Evidence memory first, Evidence memory second, bool decided) private {
+        Signature[] memory signatures = _signedBy(_seatKeys(AGGREGATORS), 3, _digest(second));
+        bytes29 known = bytes29(_digest(first));
+        bytes32 digest = _digest(second);
+        vm.expectEmit(address(mirror));
+        emit IModelMirror.EquivocationRecorded(
+            uint32(second.result.round), known, digest, decided, second.result, second.updates, 7, signatures
         );
     }
 
