@@ -54,6 +54,14 @@ contract MirrorDisputesTest is MirrorTest {
         _expectRefused(e, WRONG, abi.encodePacked(IDisputes.NotFraud.selector));
     }
 
+    /// @dev With other updates, another model would be right.
+    function test_Challenge_RevertWhen_TheUpdatesAreNotThoseItWasSignedFor() public {
+        (Evidence memory e,) = _mirrorRight();
+        _registerFor(e, WRONG);
+        ++e.updates[1].partyAndWeight;
+        _expectRefused(e, WRONG, abi.encodePacked(IModelMirror.UpdatesMismatch.selector));
+    }
+
     function test_Challenge_RevertWhen_ItsWindowIsOver() public {
         Evidence memory e = _acceptWrong();
         _submit(e);

@@ -549,6 +549,9 @@ contract MirrorResultsTest is MirrorTest {
         assertFalse(mirror.model(2).isFinal);
         mirror.finalize();
         assertEq(mirror.finalHeight(), 2);
+        for (uint32 height = 0; height <= 2; ++height) {
+            assertTrue(mirror.model(height).isFinal);
+        }
     }
 
     function test_Model_RevertWhen_TheHeightIsBeyondTheHead() public {
