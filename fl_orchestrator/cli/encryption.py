@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 from fl_orchestrator.cli.console import err
 from fl_orchestrator.cli.passwords import read_password
 from fl_orchestrator.cli.site import Payer, expanded, shared
-from fl_orchestrator.errors import KeyStoreError
 from fl_orchestrator.printable import printable
 
 if TYPE_CHECKING:
@@ -30,10 +29,10 @@ EncryptionOption = Annotated[
 
 def new_vault(file: Path, password_file: Path | None) -> bytes:
     """Make a file with one encryption key; return the public key. Raises KeyStoreError."""
+    from fl_orchestrator.chain.signing.keys import require_absent
     from fl_orchestrator.roles.aggregator.vault import Vault
 
-    if file.exists():
-        raise KeyStoreError(f"{file} exists already.", "A key file is never overwritten.")
+    require_absent(file)
     vault = Vault(file, read_password(password_file, "New password", confirm=True))
     try:
         return vault.make_key(0)

@@ -60,8 +60,11 @@ def import_(
 
     Example: flo keys import owner.json
     """
+    from fl_orchestrator.chain.signing.keys import require_absent
     from fl_orchestrator.privacy.keys import CURVE_ORDER
 
+    # Before a secret is typed.
+    require_absent(file)
     typed = ask_secret("Private key (64 hexadecimal digits)", "Pipe it in.")
     try:
         secret = bytes.fromhex(typed.strip().removeprefix("0x"))
@@ -115,8 +118,9 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _save(file: Path, secret: bytes, password_file: Path | None, json_output: bool) -> None:
-    from fl_orchestrator.chain.signing.keys import save_keystore
+    from fl_orchestrator.chain.signing.keys import require_absent, save_keystore
 
+    require_absent(file)
     password = read_password(password_file, "New password", confirm=True)
     address = save_keystore(file, secret, password)
     if json_output:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fl_orchestrator.errors import InputError, install_hint
+from fl_orchestrator.errors import InputError, ToolchainError, install_hint
 
 if TYPE_CHECKING:
     from fl_orchestrator.chain.contract.federation import Federation
@@ -176,13 +176,16 @@ def open_relay(url: str) -> Relay | None:
 
 
 def _over_http(url: str) -> str:
-    """The URL of a relay over HTTP; for one behind Kafka, its tunnel's. Raises InputError."""
+    """The URL of a relay over HTTP; for one behind Kafka, its tunnel's.
+
+    Raises InputError, and ToolchainError without the package for Kafka.
+    """
     if not url.startswith("kafka://"):
         return url
     try:
         from fl_orchestrator.relay.kafka.tunnel import tunnel_to
     except ModuleNotFoundError as error:
-        raise InputError(
+        raise ToolchainError(
             f"A relay behind Kafka needs the package {error.name}, which is not installed.",
             install_hint("kafka"),
         ) from error

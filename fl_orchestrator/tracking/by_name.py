@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fl_orchestrator.errors import InputError, install_hint
+from fl_orchestrator.errors import InputError, ToolchainError, install_hint
 from fl_orchestrator.tracking.kafka_address import BadKafkaAddress, kafka_address
 from fl_orchestrator.tracking.tracker import Tracker
 from fl_orchestrator.training.loading import load_function
@@ -24,7 +24,7 @@ class UnknownTracker(InputError):
     """There is no such tracker, or its address is malformed."""
 
 
-class TrackerMissing(InputError):
+class TrackerMissing(ToolchainError):
     """The library of a tracker is not installed."""
 
 

@@ -133,6 +133,10 @@ _OF_FUNCTIONS: Final[dict[tuple[ContractError, str | None], str]] = {
     (ContractError.OwnableUnauthorizedAccount, "acceptOwnership"): (
         "The federation was not offered to this account: the owner runs `flo federation transfer`."
     ),
+    (ContractError.BeneficiaryMismatch, "register"): (
+        "This account has another beneficiary already, which cannot be changed: name that one with "
+        "--beneficiary. `flo party deposit` adds to a stake."
+    ),
     (ContractError.WrongRound, "attest"): "The result is for another round.",
     (ContractError.WrongRound, "commit"): "The commit is for another round.",
 }

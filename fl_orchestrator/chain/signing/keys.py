@@ -169,8 +169,7 @@ def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = T
     """
     from eth_account import Account
 
-    if os.path.lexists(path):
-        raise _exists(path)
+    require_absent(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".key-") as file:
@@ -184,11 +183,12 @@ def save_keystore(path: Path, secret: bytes, password: str, *, stretch: bool = T
             # Use link, not rename: link fails if the file exists, rename would overwrite a key.
             os.link(file.name, path)
     except OSError as error:
-        if os.path.lexists(path):
-            raise _exists(path) from error
+        require_absent(path)
         raise KeyStoreError(f"{path} cannot be written: {error.strerror}.") from error
     return str(Account.from_key(secret).address)
 
 
-def _exists(path: Path) -> KeyStoreError:
-    return KeyStoreError(f"{path} exists already.", "A key file is never overwritten.")
+def require_absent(path: Path) -> None:
+    """Raise KeyStoreError if something has this name."""
+    if os.path.lexists(path):
+        raise KeyStoreError(f"{path} exists already.", "A key file is never overwritten.")

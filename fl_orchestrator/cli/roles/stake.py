@@ -122,8 +122,7 @@ def withdraw_stake(role: Role, site: Payer, account: str, dry_run: bool, json_ou
         )
     asks = view.unbond_at == 0
     call = chain.request_unbond(owner, role) if asks else chain.withdraw(owner, role)
-    with site.alone_with(chain, sender.address):
-        gas = _send(sender, call, dry_run)
+    gas = _send(site, chain, sender, call, dry_run)
     view = _view(role, chain.observe(owner)) if asks and not dry_run else view
     if json_output:
         print_json(
@@ -180,8 +179,7 @@ def collect_rewards(
                 "They are credited when a keeper distributes the rewards of a final round.",
             )
         sender = site.open_sender(chain)
-        with site.alone_with(chain, sender.address):
-            gas = _send(sender, chain.withdraw_rewards(owner), dry_run)
+        gas = _send(site, chain, sender, chain.withdraw_rewards(owner), dry_run)
     paid = collect and not dry_run
     if json_output:
         print_json(
@@ -204,13 +202,16 @@ def collect_rewards(
         )
 
 
-def _send(sender: Sender, call: Call, dry_run: bool) -> int:
+def _send(site: Payer, chain: Federation, sender: Sender, call: Call, dry_run: bool) -> int:
     """Send a call, or with ``dry_run`` only check it; return its gas. Raises NotYet."""
     from fl_orchestrator.chain.contract.contract_errors import ContractError
     from fl_orchestrator.chain.contract.reverts import ContractReverted
 
     try:
-        return sender.check(call) if dry_run else sender.send(call).gas_used
+        if dry_run:
+            return sender.check(call)
+        with site.alone_with(chain, sender.address):
+            return sender.send(call).gas_used
     except ContractReverted as error:
         if error.error is not ContractError.StakeStillCounts:
             raise

@@ -11,13 +11,13 @@ from typing import Any, Final
 from fl_orchestrator.dashboard.report.curve import Curve, curve
 from fl_orchestrator.dashboard.report.gather import Report
 from fl_orchestrator.dashboard.report.outcome import EQUAL, UNCHECKED, WRONG
-from fl_orchestrator.errors import InputError, install_hint
+from fl_orchestrator.errors import ToolchainError, install_hint
 from fl_orchestrator.units import ether
 
 _TEMPLATE: Final = "report.html.j2"
 
 
-class JinjaMissing(InputError):
+class JinjaMissing(ToolchainError):
     """The library that fills in the page is not installed."""
 
 

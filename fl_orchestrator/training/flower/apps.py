@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from fl_orchestrator.errors import InputError, install_hint
+from fl_orchestrator.errors import ToolchainError, install_hint
 from fl_orchestrator.training.failures import BadTrainerFile
 
 Scalar = bool | int | float | str
@@ -21,7 +21,7 @@ _TELEMETRY_MODULE: Final = "flwr.supercore.telemetry"
 _HINT: Final = "Write it as for Flower: --flower my_app.client_app:app, in the app's directory."
 
 
-class FlowerMissing(InputError):
+class FlowerMissing(ToolchainError):
     """flwr is not installed."""
 
 

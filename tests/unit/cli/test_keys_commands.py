@@ -96,9 +96,9 @@ def test_a_key_file_is_never_overwritten(tmp_path: Path, password: Path) -> None
     key = tmp_path / "key.json"
     key.write_text("precious")
     for command in ("new", "import"):
-        typed = SECRET.hex() + "\n"
-        refused = flo("keys", command, key, "--password-file", password, typed=typed)
-        refused.refused(6, "key.json exists already", "never overwritten")
+        # Before anything is asked for.
+        for given in (["--password-file", password], []):
+            flo("keys", command, key, *given).refused(6, "key.json exists already", "never overw")
     assert key.read_text() == "precious"
 
 

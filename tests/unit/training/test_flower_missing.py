@@ -25,7 +25,7 @@ def test_python_is_told_the_extra() -> None:
 
 def test_the_command_line_is_told_the_extra() -> None:
     check = ("party", "check", "--manifest", "m.json", "--flower", "my_app.client_app:app")
-    flo(*check).refused(2, "Flower is not installed", "fl-orchestrator[flower]")
+    flo(*check).refused(7, "Flower is not installed", "fl-orchestrator[flower]")
 
 
 @pytest.mark.parametrize(

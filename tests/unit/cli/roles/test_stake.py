@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from fl_orchestrator.cli.roles import stake
 
 
 class Refusing:
+    address = "0x" + "33" * 20
+
     def __init__(self, error: ContractReverted) -> None:
         self._error = error
 
@@ -22,17 +26,27 @@ class Refusing:
     check = send
 
 
+def send(sender: Any, dry_run: bool) -> int:
+    """Send a call, or check it, on a site that has a lock for sending only."""
+    site: Any = SimpleNamespace()
+    if not dry_run:
+        site.alone_with = lambda _chain, _address: contextlib.nullcontext()
+    chain: Any = None
+    call: Any = None
+    return stake._send(site, chain, sender, call, dry_run)
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_stake_that_still_counts_says_in_which_round(dry_run: bool) -> None:
     sender: Any = Refusing(ContractReverted(ContractError.StakeStillCounts, (5,)))
     with pytest.raises(stake.NotYet, match="counts in round 5, which is not final yet"):
-        stake._send(sender, None, dry_run)  # type: ignore[arg-type]
+        send(sender, dry_run)
 
 
 def test_any_other_refusal_is_the_contracts_own() -> None:
     sender: Any = Refusing(ContractReverted(ContractError.NotAccountOrBeneficiary))
     with pytest.raises(ContractReverted, match="Only the account itself or its beneficiary"):
-        stake._send(sender, None, False)  # type: ignore[arg-type]
+        send(sender, dry_run=False)
 
 
 def test_who_never_registered_is_paid_itself() -> None:
