@@ -5,6 +5,7 @@ Every run is tiny: three parties, two aggregators, two rounds of breast cancer.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -88,7 +89,7 @@ def test_a_demo_tells_of_every_round_and_of_what_it_was_good_for(
     text = "\n".join(said)
     for words in ("a party alone (mean)", "the federation", "all data pooled", "Total gas: "):
         assert words in text
-    assert said[-1] == f"Check all of it yourself: flo verify {run}"
+    assert said[-1] == f"Check all of it yourself: flo verify {shlex.quote(str(run))}"
     assert all(line == line.rstrip() for line in said)
 
 

@@ -37,7 +37,7 @@ from support.federation import CLASSES, FEATURES, consortium, signer, small_mani
 
 PERIOD_SECONDS = 60
 _POLL_SECONDS = 0.2
-_SYNCHRONISED_SECONDS = 30.0
+_SYNCHRONISED_SECONDS = 120.0
 _PERIODS = {
     "commit_period": PERIOD_SECONDS,
     "reveal_period": PERIOD_SECONDS,
