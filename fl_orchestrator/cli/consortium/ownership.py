@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fl_orchestrator.cli.console import JsonOption, print_json, say
 from fl_orchestrator.cli.site import DryRunOption, Payer, parse_address, with_options
-
-if TYPE_CHECKING:
-    from fl_orchestrator.chain.contract.contract import Call
-    from fl_orchestrator.chain.sending.send import Sender
 
 
 @with_options
@@ -30,7 +26,8 @@ def transfer(
     """
     address = parse_address(account)
     chain = site.open_federation()
-    gas = _send(site.open_sender(chain), chain.transfer_ownership(address), dry_run)
+    sender, call = site.open_sender(chain), chain.transfer_ownership(address)
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:
         print_json({"offered_to": address, "gas": gas, "dry_run": dry_run})
     elif dry_run:
@@ -46,16 +43,11 @@ def accept(site: Payer, dry_run: DryRunOption = False, json_output: JsonOption =
     Example: flo federation accept --key new-owner.json
     """
     chain = site.open_federation()
-    sender = site.open_sender(chain)
-    gas = _send(sender, chain.accept_ownership(), dry_run)
+    sender, call = site.open_sender(chain), chain.accept_ownership()
+    gas = sender.check(call) if dry_run else sender.send(call).gas_used
     if json_output:
         print_json({"owner": sender.address, "gas": gas, "dry_run": dry_run})
     elif dry_run:
         say(f"{sender.address} would become the owner; {gas:,} gas.")
     else:
         say(f"{sender.address} is the owner now.")
-
-
-def _send(sender: Sender, call: Call, dry_run: bool) -> int:
-    """Send a call, or only check it; return the gas."""
-    return sender.check(call) if dry_run else sender.send(call).gas_used
